@@ -1,0 +1,61 @@
+"""The contract of a restoration network."""
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from maskdcpt_cli.models.masking import OnGrid, apply
+
+
+class Encoded(NamedTuple):
+    """What the encoder knows of an image.
+
+    `latent` is what the restoration head reads. `features` are the outputs of the later half of
+    the network's stages in the order they are computed, {F_i} of Eq. 2.
+    """
+
+    latent: Tensor
+    features: tuple[Tensor, ...]
+
+
+class Backbone(nn.Module):
+    """A restoration network: an encoder, and a head that draws the global residual.
+
+    With a mask as `on_grid`, `encode` reads a packed image and returns packed maps; hidden pixels
+    cannot influence them.
+    """
+
+    options: ClassVar[tuple[str, ...]]  # names of the constructor's arguments, kept as attributes
+    size_multiple: int  # `encode` takes heights and widths that are multiples of this
+
+    def encode(self, lq: Tensor, on_grid: OnGrid = apply) -> Encoded:
+        """(B, 3, H, W) in [0, 1] -> latent and features; H and W are multiples of size_multiple."""
+        raise NotImplementedError
+
+    def head(self, latent: Tensor) -> Tensor:
+        """The latent -> the residual (B, 3, H, W) that restores lq."""
+        raise NotImplementedError
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] of any size -> restored, as large, not clipped."""
+        height, width = lq.shape[-2:]
+        padded = pad_by_reflection(lq, self.size_multiple)
+        restored = padded + self.head(self.encode(padded).latent)
+        return restored[..., :height, :width]
+
+
+def pad_by_reflection(x: Tensor, multiple: int) -> Tensor:
+    """Grows (..., H, W) below and to the right to multiples, mirrored at the edge pixels.
+
+    Unlike `torch.nn.functional.pad` it mirrors again where an image is smaller than its padding,
+    down to a single pixel.
+    """
+    for dim in (-2, -1):
+        size = x.shape[dim]
+        grown = -(-size // multiple) * multiple
+        if grown > size:
+            period = max(2 * (size - 1), 1)
+            place = torch.arange(grown, device=x.device) % period
+            x = x.index_select(dim, torch.minimum(place, period - place) % size)
+    return x

@@ -1,0 +1,113 @@
+"""Layers that two or more backbones share."""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskdcpt_cli.models.masking import OnGrid, apply
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of each position of (B, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Stage(nn.Module):
+    """Blocks at one resolution, one after another."""
+
+    def __init__(self, blocks: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor, on_grid: OnGrid = apply) -> Tensor:
+        for block in self.blocks:
+            x = block(x, on_grid)
+        return x
+
+
+class ChannelAttention(nn.Module):
+    """Attention across channels, MDTA (Restormer, Sec. 3.1): cost linear in the positions."""
+
+    def __init__(self, dim: int, *, heads: int, bias: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
+        self.qkv = nn.Conv2d(dim, 3 * dim, 1, bias=bias)
+        self.qkv_dwconv = nn.Conv2d(3 * dim, 3 * dim, 3, padding=1, groups=3 * dim, bias=bias)
+        self.project_out = nn.Conv2d(dim, dim, 1, bias=bias)
+
+    def forward(self, x: Tensor, on_grid: OnGrid = apply) -> Tensor:
+        batch, channels, height, width = x.shape
+        qkv = on_grid(self.qkv_dwconv, self.qkv(x))
+        # (B, 3C, H, W) -> three of (B, heads, C / heads, positions)
+        q, k, v = qkv.reshape(batch, 3, self.heads, -1, height * width).unbind(dim=1)
+        similarity = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)
+        attended = (similarity * self.temperature).softmax(dim=-1) @ v
+        return self.project_out(attended.reshape(batch, channels, height, width))
+
+
+class GatedFeedForward(nn.Module):
+    """GDFN (Restormer, Sec. 3.2)."""
+
+    def __init__(self, dim: int, *, expansion: float, bias: bool) -> None:
+        super().__init__()
+        hidden = int(dim * expansion)
+        self.project_in = nn.Conv2d(dim, 2 * hidden, 1, bias=bias)
+        self.dwconv = nn.Conv2d(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden, bias=bias)
+        self.project_out = nn.Conv2d(hidden, dim, 1, bias=bias)
+
+    def forward(self, x: Tensor, on_grid: OnGrid = apply) -> Tensor:
+        gate, value = on_grid(self.dwconv, self.project_in(x)).chunk(2, dim=1)
+        return self.project_out(F.gelu(gate) * value)
+
+
+class TransformerBlock(nn.Module):
+    """Restormer's block: channel attention, then a gated feed-forward."""
+
+    def __init__(self, dim: int, *, heads: int, expansion: float, bias: bool) -> None:
+        super().__init__()
+        self.norm1 = ChannelNorm(dim)
+        self.attn = ChannelAttention(dim, heads=heads, bias=bias)
+        self.norm2 = ChannelNorm(dim)
+        self.ffn = GatedFeedForward(dim, expansion=expansion, bias=bias)
+
+    def forward(self, x: Tensor, on_grid: OnGrid = apply) -> Tensor:
+        x = x + self.attn(self.norm1(x), on_grid)
+        return x + self.ffn(self.norm2(x), on_grid)
+
+
+class PatchEmbed(nn.Module):
+    """The first convolution of Restormer and PromptIR."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(x)
+
+
+class Downsample(nn.Module):
+    """Halves the resolution and doubles the channels."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim // 2, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_unshuffle(self.conv(x), 2)
+
+
+class Upsample(nn.Module):
+    """Doubles the resolution and halves the channels."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(dim, 2 * dim, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.conv(x), 2)

@@ -1,0 +1,105 @@
+"""Where a layer that mixes neighbouring positions runs: on the whole map, or on the visible part.
+
+A backbone passes every such layer through an `OnGrid` callable. Restoration uses `apply`, which
+just runs the layer. Masked pre-training (Sec. IV-A, Eq. 1) uses a `PatchMask`: between the mixing
+layers a map holds its visible positions only, and the mask lays them out on their grid, runs the
+layer there, and gathers the visible positions of the result. Hidden places are thereby zero
+wherever a layer could look at them, which is submanifold convolution, for grouped ones too.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+OnGrid = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
+
+
+def apply(op: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Restoration: a map is its grid."""
+    return op(x)
+
+
+class PatchMask:
+    """Which patches of each image of a batch are visible; every image keeps equally many.
+
+    A packed map has the shape (B, C, visible positions, 1). At a resolution so coarse that a
+    position covers a whole patch and more, all positions count as visible (ours; it happens with
+    patch sizes 1 and 4), and a map there stays the grid it is.
+
+    `visible` holds the indices (B, kept) of the visible patches, row by row over the grid of
+    patches of images of `size` (H, W).
+    """
+
+    def __init__(self, visible: Tensor, *, size: tuple[int, int], patch_size: int) -> None:
+        height, width = size
+        if height % patch_size or width % patch_size:
+            raise ValueError(
+                f"Patches of {patch_size} pixels do not divide an image of {height}x{width}; "
+                "choose a crop that is a multiple of the patch size."
+            )
+        self.visible = visible
+        self.size = size
+        self.patch_size = patch_size
+        self._grids: dict[int, tuple[int, int]] = {}  # visible positions -> (h, w)
+        self._rows: dict[tuple[int, int], Tensor] = {}  # (h, w) -> rows of the flattened grid
+        scale = 1
+        while patch_size % scale == 0 and height % scale == 0 and width % scale == 0:
+            self._index(height // scale, width // scale, patch_size // scale)
+            scale *= 2
+
+    @classmethod
+    def random(
+        cls,
+        batch: int,
+        *,
+        size: tuple[int, int],
+        patch_size: int = 16,
+        mask_ratio: float = 0.5,
+        generator: torch.Generator | None = None,
+    ) -> "PatchMask":
+        """Draws a fresh mask for each image: round(N * (1 - mask_ratio)) of N patches stay."""
+        patches = (size[0] // patch_size) * (size[1] // patch_size)
+        kept = round(patches * (1 - mask_ratio))
+        order = torch.rand(batch, patches, generator=generator).argsort(dim=1)
+        return cls(order[:, :kept].sort(dim=1).values, size=size, patch_size=patch_size)
+
+    def to(self, device: torch.device | str) -> "PatchMask":
+        return PatchMask(self.visible.to(device), size=self.size, patch_size=self.patch_size)
+
+    def __call__(self, op: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        return self.pack(op(self.unpack(x)))
+
+    def pack(self, grid: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, visible, 1), or the grid itself where every position counts."""
+        batch, channels, height, width = grid.shape
+        rows = self._rows.get((height, width))
+        if rows is None:
+            return grid
+        flat = grid.permute(0, 2, 3, 1).reshape(-1, channels)
+        return flat.index_select(0, rows).view(batch, -1, 1, channels).permute(0, 3, 1, 2)
+
+    def unpack(self, x: Tensor) -> Tensor:
+        """(B, C, visible, 1) -> (B, C, h, w), zero at hidden positions."""
+        batch, channels, positions, columns = x.shape
+        if columns != 1 or positions not in self._grids:
+            return x
+        height, width = self._grids[positions]
+        rows = self._rows[height, width]
+        flat = x.new_zeros(batch * height * width, channels)
+        flat = flat.index_copy(0, rows, x.permute(0, 2, 3, 1).reshape(-1, channels))
+        return flat.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+    def _index(self, height: int, width: int, patch: int) -> None:
+        """Numbers the visible positions of a (height, width) grid whose patches have `patch`."""
+        batch, kept = self.visible.shape
+        columns = width // patch
+        if kept == (height // patch) * columns:
+            return
+        device = self.visible.device
+        inside = torch.arange(patch, device=device)
+        y = (self.visible // columns * patch)[:, :, None, None] + inside[:, None]
+        x = (self.visible % columns * patch)[:, :, None, None] + inside
+        first = torch.arange(batch, device=device).view(-1, 1, 1, 1) * (height * width)
+        self._grids[kept * patch * patch] = (height, width)
+        self._rows[height, width] = (first + y * width + x).flatten()

@@ -1,0 +1,108 @@
+"""NAFNet (Chen et al., Simple Baselines for Image Restoration, 2022), as MaskDCPT releases it."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskdcpt_cli.models.backbone import Backbone, Encoded
+from maskdcpt_cli.models.layers import ChannelNorm, Stage
+from maskdcpt_cli.models.masking import OnGrid, apply
+
+
+def simple_gate(x: Tensor) -> Tensor:
+    gate, value = x.chunk(2, dim=1)
+    return gate * value
+
+
+class NAFBlock(nn.Module):
+    """Depth-wise convolution, gates instead of activations, simplified channel attention."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        wide = 2 * channels
+        self.norm1 = ChannelNorm(channels)
+        self.conv1 = nn.Conv2d(channels, wide, 1)
+        self.conv2 = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
+        self.sca = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1))
+        self.conv3 = nn.Conv2d(channels, channels, 1)
+        self.norm2 = ChannelNorm(channels)
+        self.conv4 = nn.Conv2d(channels, wide, 1)
+        self.conv5 = nn.Conv2d(channels, channels, 1)
+        self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x: Tensor, on_grid: OnGrid = apply) -> Tensor:
+        y = simple_gate(on_grid(self.conv2, self.conv1(self.norm1(x))))
+        x = x + self.beta * self.conv3(y * self.sca(y))
+        return x + self.gamma * self.conv5(simple_gate(self.conv4(self.norm2(x))))
+
+
+class NAFNet(Backbone):
+    """A U-shaped net of NAFBlocks: each encoder stage halves the resolution, each decoder doubles.
+
+    `unshuffle` 2 makes the whole network work at half resolution (ours; 1 is as published): the
+    first convolution reads pixel_unshuffle(lq, 2), the residual goes through pixel_shuffle.
+    """
+
+    options = ("width", "enc_blk_nums", "middle_blk_num", "dec_blk_nums", "unshuffle")
+
+    def __init__(
+        self,
+        *,
+        width: int = 64,
+        enc_blk_nums: Sequence[int] = (1, 1, 1, 28),
+        middle_blk_num: int = 1,
+        dec_blk_nums: Sequence[int] = (1, 1, 1, 1),
+        unshuffle: int = 1,
+    ) -> None:
+        super().__init__()
+        if len(enc_blk_nums) != len(dec_blk_nums):
+            raise ValueError(
+                f"NAFNet needs as many decoder as encoder stages, but enc_blk_nums has "
+                f"{len(enc_blk_nums)} and dec_blk_nums {len(dec_blk_nums)}."
+            )
+        self.width = width
+        self.enc_blk_nums = tuple(enc_blk_nums)
+        self.middle_blk_num = middle_blk_num
+        self.dec_blk_nums = tuple(dec_blk_nums)
+        self.unshuffle = unshuffle
+        self.size_multiple = unshuffle * 2 ** len(enc_blk_nums)
+
+        rgb = 3 * unshuffle**2
+        channels = [width * 2**level for level in range(len(enc_blk_nums) + 1)]
+        self.intro = nn.Conv2d(rgb, width, 3, padding=1)
+        self.encoders = nn.ModuleList(
+            Stage(NAFBlock(c) for _ in range(n))
+            for c, n in zip(channels, enc_blk_nums, strict=False)
+        )
+        self.downs = nn.ModuleList(nn.Conv2d(c, 2 * c, 2, stride=2) for c in channels[:-1])
+        self.middle_blks = Stage(NAFBlock(channels[-1]) for _ in range(middle_blk_num))
+        self.ups = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(c, 2 * c, 1, bias=False), nn.PixelShuffle(2))
+            for c in channels[:0:-1]
+        )
+        for i, n in enumerate(dec_blk_nums):
+            self.add_module(f"decoder{i}", Stage(NAFBlock(channels[-2 - i]) for _ in range(n)))
+        self.ending = nn.Conv2d(width, rgb, 3, padding=1)
+
+    @property
+    def decoders(self) -> list[nn.Module]:
+        return [self.get_submodule(f"decoder{i}") for i in range(len(self.dec_blk_nums))]
+
+    def encode(self, lq: Tensor, on_grid: OnGrid = apply) -> Encoded:
+        x = on_grid(lambda grid: self.intro(F.pixel_unshuffle(grid, self.unshuffle)), lq)
+        skips = []
+        for encoder, down in zip(self.encoders, self.downs, strict=True):
+            skips.append(encoder(x, on_grid))
+            x = on_grid(down, skips[-1])
+        x = self.middle_blks(x, on_grid)
+        features = []
+        for up, decoder in zip(self.ups, self.decoders, strict=True):
+            x = decoder(on_grid(up, x) + skips.pop(), on_grid)
+            features.append(x)
+        return Encoded(latent=x, features=tuple(features))
+
+    def head(self, latent: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.ending(latent), self.unshuffle)

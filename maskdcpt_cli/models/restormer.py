@@ -1,0 +1,78 @@
+"""Restormer (Zamir et al., 2022), as MaskDCPT releases it: its layer norms have a bias."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from maskdcpt_cli.models.backbone import Backbone, Encoded
+from maskdcpt_cli.models.layers import Downsample, PatchEmbed, Stage, TransformerBlock, Upsample
+from maskdcpt_cli.models.masking import OnGrid, apply
+
+
+class Restormer(Backbone):
+    """A U-shaped transformer whose attention runs across channels."""
+
+    options = ("dim", "num_blocks", "num_refinement_blocks", "heads", "ffn_expansion_factor")
+
+    def __init__(
+        self,
+        *,
+        dim: int = 48,
+        num_blocks: Sequence[int] = (4, 6, 6, 8),
+        num_refinement_blocks: int = 4,
+        heads: Sequence[int] = (1, 2, 4, 8),
+        ffn_expansion_factor: float = 2.66,
+    ) -> None:
+        super().__init__()
+        self.dim = dim
+        self.num_blocks = tuple(num_blocks)
+        self.num_refinement_blocks = num_refinement_blocks
+        self.heads = tuple(heads)
+        self.ffn_expansion_factor = ffn_expansion_factor
+        self.size_multiple = 8
+
+        def stage(dim: int, level: int, blocks: int) -> Stage:
+            return Stage(
+                TransformerBlock(
+                    dim, heads=heads[level], expansion=ffn_expansion_factor, bias=False
+                )
+                for _ in range(blocks)
+            )
+
+        self.patch_embed = PatchEmbed(dim)
+        self.encoder_level1 = stage(dim, 0, num_blocks[0])
+        self.down1_2 = Downsample(dim)
+        self.encoder_level2 = stage(2 * dim, 1, num_blocks[1])
+        self.down2_3 = Downsample(2 * dim)
+        self.encoder_level3 = stage(4 * dim, 2, num_blocks[2])
+        self.down3_4 = Downsample(4 * dim)
+        self.latent = stage(8 * dim, 3, num_blocks[3])
+        self.up4_3 = Upsample(8 * dim)
+        self.reduce_chan_level3 = nn.Conv2d(8 * dim, 4 * dim, 1, bias=False)
+        self.decoder_level3 = stage(4 * dim, 2, num_blocks[2])
+        self.up3_2 = Upsample(4 * dim)
+        self.reduce_chan_level2 = nn.Conv2d(4 * dim, 2 * dim, 1, bias=False)
+        self.decoder_level2 = stage(2 * dim, 1, num_blocks[1])
+        self.up2_1 = Upsample(2 * dim)
+        self.decoder_level1 = stage(2 * dim, 0, num_blocks[0])
+        self.refinement = stage(2 * dim, 0, num_refinement_blocks)
+        self.output = nn.Conv2d(2 * dim, 3, 3, padding=1, bias=False)
+
+    def encode(self, lq: Tensor, on_grid: OnGrid = apply) -> Encoded:
+        level1 = self.encoder_level1(on_grid(self.patch_embed, lq), on_grid)
+        level2 = self.encoder_level2(on_grid(self.down1_2, level1), on_grid)
+        level3 = self.encoder_level3(on_grid(self.down2_3, level2), on_grid)
+        x = self.latent(on_grid(self.down3_4, level3), on_grid)
+
+        x = torch.cat([on_grid(self.up4_3, x), level3], dim=1)
+        decoded3 = self.decoder_level3(self.reduce_chan_level3(x), on_grid)
+        x = torch.cat([on_grid(self.up3_2, decoded3), level2], dim=1)
+        decoded2 = self.decoder_level2(self.reduce_chan_level2(x), on_grid)
+        x = torch.cat([on_grid(self.up2_1, decoded2), level1], dim=1)
+        decoded1 = self.decoder_level1(x, on_grid)
+        refined = self.refinement(decoded1, on_grid)
+        return Encoded(latent=refined, features=(decoded3, decoded2, decoded1, refined))
+
+    def head(self, latent: Tensor) -> Tensor:
+        return self.output(latent)

@@ -1,0 +1,166 @@
+"""SwinIR (Liang et al., 2021), as MaskDCPT releases it.
+
+Neither a relative-position bias nor a mask for shifted windows; the residual groups are split
+into a first half, `encode_layers`, and a second, `decode_layers0` and on.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskdcpt_cli.models.backbone import Backbone, Encoded
+from maskdcpt_cli.models.layers import ChannelNorm, Stage
+from maskdcpt_cli.models.masking import OnGrid, apply
+
+RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of the photographs of DIV2K
+
+
+class WindowAttention(nn.Module):
+    """Self-attention among the positions of each window of a grid, cyclically shifted."""
+
+    def __init__(self, dim: int, *, heads: int, window_size: int, shift: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.window_size = window_size
+        self.shift = shift
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        size, heads = self.window_size, self.heads
+        rows, columns = height // size, width // size
+        if self.shift:
+            x = x.roll((-self.shift, -self.shift), dims=(-2, -1))
+        # (B, C, H, W) -> (windows, positions, C) -> three of (windows, heads, positions, C / heads)
+        windows = x.reshape(batch, channels, rows, size, columns, size).permute(0, 2, 4, 3, 5, 1)
+        qkv = self.qkv(windows.reshape(-1, size * size, channels))
+        q, k, v = qkv.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        y = self.proj(attended).reshape(batch, rows, columns, size, size, channels)
+        y = y.permute(0, 5, 1, 3, 2, 4).reshape(batch, channels, height, width)
+        return y.roll((self.shift, self.shift), dims=(-2, -1)) if self.shift else y
+
+
+class MLP(nn.Module):
+    def __init__(self, dim: int, *, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.fc2(F.gelu(self.fc1(x.permute(0, 2, 3, 1))))
+        return y.permute(0, 3, 1, 2)
+
+
+class SwinBlock(nn.Module):
+    def __init__(
+        self, dim: int, *, heads: int, window_size: int, shift: int, mlp_ratio: float
+    ) -> None:
+        super().__init__()
+        self.norm1 = ChannelNorm(dim)
+        self.attn = WindowAttention(dim, heads=heads, window_size=window_size, shift=shift)
+        self.norm2 = ChannelNorm(dim)
+        self.mlp = MLP(dim, hidden=int(dim * mlp_ratio))
+
+    def forward(self, x: Tensor, on_grid: OnGrid = apply) -> Tensor:
+        x = x + on_grid(self.attn, self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+class ResidualGroup(nn.Module):
+    """Swin blocks, every second one shifted by half a window, closed by a convolution (RSTB)."""
+
+    def __init__(
+        self, dim: int, *, depth: int, heads: int, window_size: int, mlp_ratio: float
+    ) -> None:
+        super().__init__()
+        self.residual_group = Stage(
+            SwinBlock(
+                dim,
+                heads=heads,
+                window_size=window_size,
+                shift=i % 2 * (window_size // 2),
+                mlp_ratio=mlp_ratio,
+            )
+            for i in range(depth)
+        )
+        self.conv = nn.Conv2d(dim, dim, 3, padding=1)
+
+    def forward(self, x: Tensor, on_grid: OnGrid = apply) -> Tensor:
+        return x + on_grid(self.conv, self.residual_group(x, on_grid))
+
+
+class PatchEmbed(nn.Module):
+    """The normalisation of the first tokens; a patch is one position here."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x)
+
+
+class SwinIR(Backbone):
+    """Residual groups of shifted-window attention at one resolution."""
+
+    mean: Tensor
+    options = ("embed_dim", "depths", "num_heads", "mlp_ratio", "window_size")
+
+    def __init__(
+        self,
+        *,
+        embed_dim: int = 180,
+        depths: Sequence[int] = (6, 6, 6, 6, 6, 6),
+        num_heads: Sequence[int] = (6, 6, 6, 6, 6, 6),
+        mlp_ratio: float = 2.0,
+        window_size: int = 8,
+    ) -> None:
+        super().__init__()
+        self.embed_dim = embed_dim
+        self.depths = tuple(depths)
+        self.num_heads = tuple(num_heads)
+        self.mlp_ratio = mlp_ratio
+        self.window_size = window_size
+        self.size_multiple = window_size
+
+        groups = [
+            ResidualGroup(
+                embed_dim, depth=depth, heads=heads, window_size=window_size, mlp_ratio=mlp_ratio
+            )
+            for depth, heads in zip(depths, num_heads, strict=True)
+        ]
+        half = len(groups) // 2
+        mean = torch.tensor(RGB_MEAN).view(1, 3, 1, 1)
+        self.register_buffer("mean", mean, persistent=False)
+        self.conv_first = nn.Conv2d(3, embed_dim, 3, padding=1)
+        self.patch_embed = PatchEmbed(embed_dim)
+        self.encode_layers = nn.ModuleList(groups[:half])
+        for i, group in enumerate(groups[half:]):
+            self.add_module(f"decode_layers{i}", group)
+        self.norm = ChannelNorm(embed_dim)
+        self.conv_after_body = nn.Conv2d(embed_dim, embed_dim, 3, padding=1)
+        self.conv_last = nn.Conv2d(embed_dim, 3, 3, padding=1)
+
+    @property
+    def decode_layers(self) -> list[nn.Module]:
+        count = len(self.depths) - len(self.encode_layers)
+        return [self.get_submodule(f"decode_layers{i}") for i in range(count)]
+
+    def encode(self, lq: Tensor, on_grid: OnGrid = apply) -> Encoded:
+        shallow = on_grid(self.conv_first, lq - self.mean)
+        x = self.patch_embed(shallow)
+        for group in self.encode_layers:
+            x = group(x, on_grid)
+        features = []
+        for group in self.decode_layers:
+            x = group(x, on_grid)
+            features.append(x)
+        latent = shallow + on_grid(self.conv_after_body, self.norm(x))
+        return Encoded(latent=latent, features=tuple(features))
+
+    def head(self, latent: Tensor) -> Tensor:
+        return self.conv_last(latent)

@@ -1,0 +1,53 @@
+"""Backbones with the released keys and figures load the published weights and restore alike."""
+
+import pytest
+import torch
+
+from maskdcpt_cli.models import BACKBONES, build_backbone
+from tests.golden import CASES, fill_with_golden_weights, golden_image
+
+# The released options that are constants here.
+FIXED = {"window_size", "bias", "decoder", "upscale"}
+BACKBONE_CASES = [name for name in CASES if name.partition("-")[0] in BACKBONES]
+
+
+@pytest.fixture(scope="module", params=BACKBONE_CASES)
+def golden(request):
+    case = CASES[request.param]
+    options = {key: value for key, value in case["config"].items() if key not in FIXED}
+    return case, build_backbone(request.param.partition("-")[0], **options)
+
+
+def test_every_backbone_has_a_golden_case():
+    assert {name.partition("-")[0] for name in BACKBONE_CASES} == set(BACKBONES)
+
+
+def test_keys_shapes_and_parameters_are_the_released_ones(golden):
+    case, backbone = golden
+    shapes = {key: list(tensor.shape) for key, tensor in backbone.state_dict().items()}
+    assert shapes == case["keys"]
+    assert sum(p.numel() for p in backbone.parameters()) == case["parameters"]
+
+
+def test_released_options_are_the_defaults(golden):
+    case, backbone = golden
+    released = build_backbone(backbone.__class__.__name__.lower())
+    if len(case["keys"]) == len(released.state_dict()):
+        assert {o: getattr(backbone, o) for o in backbone.options} == {
+            o: getattr(released, o) for o in released.options
+        }
+
+
+def test_output_is_the_released_one(golden):
+    case, backbone = golden
+    recipe, expected = case["input"], case["output"]
+    with torch.inference_mode():
+        fill_with_golden_weights(backbone)
+        restored = backbone(golden_image(recipe["h"], recipe["w"], recipe["b"]))
+    assert list(restored.shape) == expected["shape"]
+    tolerance = 1e-4 * expected["std"]
+    for sample in expected["samples"]:
+        assert restored[tuple(sample["at"])].item() == pytest.approx(sample["value"], abs=tolerance)
+    for statistic in ("mean", "std", "min", "max"):
+        value = getattr(restored, statistic)().item()
+        assert value == pytest.approx(expected[statistic], abs=tolerance)

@@ -1,0 +1,19 @@
+"""Each backbone at a size that a test can afford."""
+
+from maskdcpt_cli.models import BACKBONES, Backbone, build_backbone
+from tests.golden import fill_with_golden_weights
+
+SMALL: dict[str, dict[str, object]] = {
+    "nafnet": {"width": 8, "enc_blk_nums": (1, 1, 1, 2)},
+    "restormer": {"dim": 8, "num_blocks": (1, 1, 1, 2), "num_refinement_blocks": 1},
+    "promptir": {"dim": 8, "num_blocks": (1, 1, 1, 2), "num_refinement_blocks": 1},
+    "swinir": {"embed_dim": 12, "depths": (2, 2, 2, 2), "num_heads": (2, 2, 2, 2)},
+}
+assert SMALL.keys() == BACKBONES.keys(), "a new backbone needs a small form for the tests"
+
+
+def small(name: str, **options: object) -> Backbone:
+    """A small backbone with the golden weights, so that no layer is idle."""
+    backbone = build_backbone(name, **{**SMALL[name], **options})
+    fill_with_golden_weights(backbone)
+    return backbone
