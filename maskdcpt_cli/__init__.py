@@ -1,0 +1,40 @@
+"""Universal image restoration: the public Python API, imported when first used."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from maskdcpt_cli._version import __version__
+
+if TYPE_CHECKING:
+    from maskdcpt_cli.errors import MaskDCPTError
+    from maskdcpt_cli.inference.backends import open_engine
+    from maskdcpt_cli.inference.outcomes import Outcome, Settings
+    from maskdcpt_cli.inference.restore import restore, restore_folder
+    from maskdcpt_cli.zoo import load_model
+
+__all__ = [
+    "MaskDCPTError",
+    "Outcome",
+    "Settings",
+    "__version__",
+    "load_model",
+    "open_engine",
+    "restore",
+    "restore_folder",
+]
+
+_ROOMS = {
+    "MaskDCPTError": "maskdcpt_cli.errors",
+    "Outcome": "maskdcpt_cli.inference.outcomes",
+    "Settings": "maskdcpt_cli.inference.outcomes",
+    "load_model": "maskdcpt_cli.zoo",
+    "open_engine": "maskdcpt_cli.inference.backends",
+    "restore": "maskdcpt_cli.inference.restore",
+    "restore_folder": "maskdcpt_cli.inference.restore",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'maskdcpt_cli' has no attribute '{name}'")
+    return getattr(importlib.import_module(_ROOMS[name]), name)

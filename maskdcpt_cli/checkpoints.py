@@ -1,0 +1,335 @@
+"""The only door between weights on disk and models: read, recognise, build, save."""
+
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import count, takewhile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from maskdcpt_cli._version import __version__
+from maskdcpt_cli.errors import CheckpointError
+from maskdcpt_cli.models import BACKBONES, Backbone, build_backbone
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+ZIP = b"PK\x03\x04"
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickled number: torch.save before 1.6
+OTHER_FILES = {
+    b"<": "is a web page, not weights: the download went to the page around the file",
+    b"version https://git-lfs": "is a Git LFS pointer: `git lfs pull` fetches the weights it names",
+    b"\x80": "is a bare pickle, which could run code; it was not opened",
+}
+ADVICE = "Give weights written by maskdcpt, or a name or file that `maskdcpt models` lists."
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The weights of a restoration network and what is known about them."""
+
+    backbone: str
+    options: Mapping[str, object]  # the backbone's constructor arguments
+    state_dict: Mapping[str, Tensor]
+    degradations: tuple[str, ...] = ()  # abbreviations in label order; () when unknown
+    preset: str | None = None
+    licence: str | None = None
+    version: str | None = None  # of the maskdcpt that wrote the file
+    source: Path | None = None  # the file it was read from
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The weights in a file, known by its content: ours, bare safetensors or a PyTorch pickle.
+
+    Floating-point tensors come as float32 on the CPU. Nothing in the file is executed. Raises
+    CheckpointError when the file cannot be read or holds no network of BACKBONES.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be opened: {error.strerror}. {ADVICE}") from error
+    metadata: dict[str, str] = {}
+    if head[8:9] == b"{":  # after the length of the header, which is JSON
+        tensors, metadata = _read_safetensors(path)
+    elif head.startswith((ZIP, LEGACY)):
+        tensors = _published_tensors(path, _unpickle(path, zipped=head.startswith(ZIP)))
+    else:
+        raise CheckpointError(f"{path} {_what_it_is(head)}. {ADVICE}")
+    try:
+        options, degradations = _recorded(metadata)
+        backbone, seen = recognise(tensors)
+        _compare({"backbone": backbone, **seen}, {**metadata, **options})
+    except ValueError as error:
+        raise CheckpointError(f"{path} {error}. {ADVICE}") from error
+    return Checkpoint(
+        backbone=backbone,
+        options={**seen, **options},
+        state_dict=tensors,
+        degradations=degradations,
+        preset=metadata.get("preset"),
+        licence=metadata.get("licence"),
+        version=metadata.get("version"),
+        source=path,
+    )
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Writes safetensors with metadata, whole or not at all; tensors keep their dtype.
+
+    The version recorded is this one. Raises CheckpointError when the file cannot be written.
+    """
+    facts = {
+        "backbone": checkpoint.backbone,
+        "options": json.dumps(dict(checkpoint.options)),
+        "degradations": json.dumps(checkpoint.degradations),
+        "preset": checkpoint.preset,
+        "licence": checkpoint.licence,
+        "version": __version__,
+    }
+    metadata = {name: fact for name, fact in facts.items() if fact is not None}
+    tensors = {name: tensor.contiguous() for name, tensor in checkpoint.state_dict.items()}
+    content = save(tensors, metadata=metadata)  # save_file would keep the file from other users
+    try:
+        _write_whole(path, content)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _what_it_is(head: bytes) -> str:
+    if not head:
+        return "is empty"
+    named = (what for magic, what in OTHER_FILES.items() if head.lstrip().startswith(magic))
+    return next(named, "is neither safetensors nor a PyTorch checkpoint")
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            tensors = {name: _single_precision(file.get_tensor(name)) for name in names}
+            return tensors, file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged or cut short ({error}). {ADVICE}") from error
+
+
+def _unpickle(path: Path, *, zipped: bool) -> object:
+    mmap = zipped and path.suffix != ".safetensors"  # torch.load believes this suffix of a path
+    try:
+        with path.open("rb") as file:
+            source = path if mmap else file
+            return torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:  # on damaged bytes the restricted unpickler raises almost any type
+        wanted = re.search(r"GLOBAL (\S+)", str(error))
+        if wanted:
+            problem = f"asks for '{wanted[1]}', which could run code; nothing was executed"
+        else:
+            problem = "is damaged or cut short: it does not unpickle as a PyTorch checkpoint"
+        raise CheckpointError(f"{path} {problem}. {ADVICE}") from error
+
+
+def _published_tensors(path: Path, content: object) -> dict[str, Tensor]:
+    """Those under `params_ema`, else `params`, else at the top, without `module.` prefixes."""
+    found = content
+    if isinstance(content, dict):
+        found = content.get("params_ema", content.get("params", content))
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} holds no tensors by name. {ADVICE}")
+    return {
+        str(name).removeprefix("module."): _single_precision(tensor)
+        for name, tensor in found.items()
+        if isinstance(tensor, Tensor)
+    }
+
+
+def _single_precision(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, object]]:
+    """The backbone that tensors belong to and its options, from their names and shapes alone.
+
+    SwinIR's heads and window leave no trace in them: heads of 30 channels and the released window
+    are assumed. Raises ValueError for tensors of another network.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
+    for telltale, (backbone, options) in RECOGNISED_BY.items():
+        if telltale in shapes:
+            return backbone, options(shapes)
+    names = ", ".join(f"'{name}'" for name in list(shapes)[:3]) or "nothing"
+    raise ValueError(
+        f"holds the weights of another network ({names}), not of {', '.join(sorted(BACKBONES))}"
+    )
+
+
+def _nafnet(shapes: Shapes) -> dict[str, object]:
+    stages = range(_children(shapes, "downs."))
+    return {
+        "width": _size(shapes, "intro.weight", 0),
+        "enc_blk_nums": tuple(_children(shapes, f"encoders.{i}.blocks.") for i in stages),
+        "middle_blk_num": _children(shapes, "middle_blks.blocks."),
+        "dec_blk_nums": tuple(_children(shapes, f"decoder{i}.blocks.") for i in stages),
+        "unshuffle": math.isqrt(_size(shapes, "intro.weight", 1) // 3),
+    }
+
+
+def _restormer(shapes: Shapes) -> dict[str, object]:
+    levels = ("encoder_level1", "encoder_level2", "encoder_level3", "latent")
+    return {
+        "dim": _size(shapes, "patch_embed.proj.weight", 0),
+        "num_blocks": tuple(_children(shapes, f"{level}.blocks.") for level in levels),
+        "num_refinement_blocks": _children(shapes, "refinement.blocks."),
+        "heads": tuple(_size(shapes, f"{level}.blocks.0.attn.temperature", 0) for level in levels),
+        "ffn_expansion_factor": _expansion(
+            (_size(shapes, name, 1), _size(shapes, name, 0) // 2)
+            for name in shapes
+            if name.endswith(".ffn.project_in.weight")
+        ),
+    }
+
+
+def _swinir(shapes: Shapes) -> dict[str, object]:
+    groups = [f"encode_layers.{i}" for i in range(_children(shapes, "encode_layers."))]
+    later = (f"decode_layers{i}" for i in count())
+    groups += takewhile(lambda group: f"{group}.conv.weight" in shapes, later)
+    embed_dim = _size(shapes, "conv_first.weight", 0)
+    depths = tuple(_children(shapes, f"{group}.residual_group.blocks.") for group in groups)
+    return {
+        "embed_dim": embed_dim,
+        "depths": depths,
+        "num_heads": (max(embed_dim // 30, 1),) * len(depths),
+        "mlp_ratio": _expansion(
+            (_size(shapes, name, 1), _size(shapes, name, 0))
+            for name in shapes
+            if name.endswith(".mlp.fc1.weight")
+        ),
+        "window_size": 8,
+    }
+
+
+# A key that only this backbone has; Restormer's stands in PromptIR too, so PromptIR comes first.
+RECOGNISED_BY: dict[str, tuple[str, Callable[[Shapes], dict[str, object]]]] = {
+    "intro.weight": ("nafnet", _nafnet),
+    "prompt1.prompt_param": ("promptir", _restormer),
+    "patch_embed.proj.weight": ("restormer", _restormer),
+    "conv_first.weight": ("swinir", _swinir),
+}
+# Options that shapes tell not at all, or only up to rounding.
+FREE = {"num_heads", "window_size", "mlp_ratio", "ffn_expansion_factor"}
+
+
+def _size(shapes: Shapes, name: str, dim: int) -> int:
+    if name not in shapes:
+        raise ValueError(f"is incomplete: it lacks '{name}'")
+    if dim >= len(shapes[name]):
+        raise ValueError(f"has a '{name}' of the wrong shape {shapes[name]}")
+    return shapes[name][dim]
+
+
+def _children(shapes: Shapes, prefix: str) -> int:
+    return len({name[len(prefix) :].split(".")[0] for name in shapes if name.startswith(prefix)})
+
+
+def _expansion(sizes: Iterable[tuple[int, int]]) -> float:
+    """The shortest decimal f with int(channels * f) == hidden for all (channels, hidden)."""
+    pairs = set(sizes)
+    ratios = [Fraction(hidden, channels) for channels, hidden in pairs if channels]
+    lowest = max(ratios, default=Fraction(0))
+    for digits in range(10):
+        for step in (0, 1):  # in floating point the lowest itself can fall short: 0.57 * 100 < 57
+            factor: float = (math.ceil(lowest * 10**digits) + step) / 10**digits
+            if all(int(channels * factor) == hidden for channels, hidden in pairs):
+                return factor
+    raise ValueError("has feed-forward layers that no single expansion factor gives")
+
+
+def _recorded(metadata: Mapping[str, str]) -> tuple[dict[str, object], tuple[str, ...]]:
+    """Options and degradations; neither is recorded in files that are not ours."""
+    try:
+        options = json.loads(metadata.get("options", "{}"))
+        degradations = json.loads(metadata.get("degradations", "[]"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"has metadata that is not JSON ({error})") from error
+    if not isinstance(options, dict) or not isinstance(degradations, list):
+        raise ValueError("has metadata that maskdcpt did not write: options or degradations")
+    frozen = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
+    }
+    return frozen, tuple(map(str, degradations))
+
+
+def _compare(seen: Mapping[str, object], recorded: Mapping[str, object]) -> None:
+    for name, value in seen.items():
+        claimed = recorded.get(name, value)
+        if claimed != value and name not in FREE:
+            raise ValueError(
+                f"contradicts itself: its metadata says {name} {claimed}, its tensors say {value}"
+            )
+
+
+def build(checkpoint: Checkpoint) -> Backbone:
+    """The network with its weights, float32 on the CPU, in evaluation mode.
+
+    Raises CheckpointError when a key is missing, unexpected or of the wrong shape.
+    """
+    name = checkpoint.source or "The checkpoint"
+    try:
+        with _WithoutDrawing():
+            model = build_backbone(checkpoint.backbone, **checkpoint.options)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{name} has options that do not work: {error}") from error
+    misfits = _misfits(model.state_dict(), checkpoint.state_dict)
+    if misfits:
+        raise CheckpointError(
+            f"{name} does not fit {checkpoint.backbone}: {'; '.join(misfits)}. {ADVICE}"
+        )
+    model.load_state_dict(checkpoint.state_dict)
+    return model.eval()
+
+
+class _WithoutDrawing(TorchFunctionMode):
+    """Leaves parameters unset: drawing those of NAFNet-64, to be overwritten at once, takes 2 s."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return None
+        return func(*args, **(kwargs or {}))
+
+
+def _misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    differing = [
+        f"{name} is {tuple(given[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+    kinds = {
+        "missing": [name for name in expected if name not in given],
+        "unexpected": [name for name in given if name not in expected],
+        "of the wrong shape": differing,
+    }
+    return [
+        f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for kind, names in kinds.items()
+        if names
+    ]

@@ -1,0 +1,114 @@
+"""The command `maskdcpt models`."""
+
+import json as jsonlib
+
+import click
+
+from maskdcpt_cli.cli.options import ModelName
+from maskdcpt_cli.degradations import DEGRADATIONS
+from maskdcpt_cli.zoo import DEFAULT, ZOO, Model, address, find, on_disk
+
+MEGA = 1_000_000
+BYTES_PER_PARAMETER = 4  # published in single precision
+NO_LICENCE = "none stated"
+
+
+@click.group(invoke_without_command=True, short_help="List the models that --model takes by name.")
+@click.option("--json", is_flag=True, help="Print a JSON list on standard output.")
+@click.pass_context
+def models(context: click.Context, json: bool) -> None:
+    """List the models that --model takes by name.
+
+    One is part of the program; the others are fetched when they are first used.
+
+    \b
+    Examples:
+      maskdcpt models
+      maskdcpt models show nafnet-12d
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if json:
+        click.echo(jsonlib.dumps([_facts(model) for model in ZOO.values()], indent=2))
+    else:
+        _print_table()
+
+
+@models.command(short_help="Tell everything about one model.")
+@click.argument("name", metavar="NAME", type=ModelName())
+@click.option("--json", is_flag=True, help="Print a JSON object on standard output.")
+def show(name: str, json: bool) -> None:
+    """Tell everything about one model, where it comes from and where it lies.
+
+    \b
+    Example:
+      maskdcpt models show tiny
+    """
+    model = find(name)
+    if json:
+        click.echo(jsonlib.dumps(_facts(model), indent=2))
+        return
+    lines = {
+        "name": model.name + (" (the default)" if model.name == DEFAULT else ""),
+        "summary": model.summary,
+        "backbone": model.backbone,
+        "parameters": f"{model.parameters:,}",
+        "degradations": "; ".join(f"{DEGRADATIONS[d].name} ({d})" for d in model.degradations),
+        "size": _size(model),
+        "licence": model.licence or NO_LICENCE,
+        "source": address(model.name) or "part of maskdcpt",
+        "on disk": str(on_disk(model.name) or "no"),
+    }
+    for fact, value in lines.items():
+        click.echo(f"{fact:<14}{value}")
+
+
+def _facts(model: Model) -> dict[str, object]:
+    path = on_disk(model.name)
+    return {
+        "name": model.name,
+        "default": model.name == DEFAULT,
+        "summary": model.summary,
+        "backbone": model.backbone,
+        "parameters": model.parameters,
+        "degradations": model.degradations,
+        "bytes": path.stat().st_size if path else None,
+        "licence": model.licence,
+        "url": address(model.name),
+        "path": str(path) if path else None,
+    }
+
+
+def _print_table() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200  # a line a model, for grep
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("Name", no_wrap=True)
+    table.add_column("Backbone", no_wrap=True)
+    table.add_column("Parameters", no_wrap=True, justify="right")
+    table.add_column("Degradations")
+    table.add_column("Size", no_wrap=True, justify="right")
+    table.add_column("Licence")
+    table.add_column("On disk", no_wrap=True)
+    for model in ZOO.values():
+        table.add_row(
+            model.name,
+            model.backbone,
+            f"{model.parameters / MEGA:.1f} M",
+            " ".join(model.degradations),
+            _size(model),
+            model.licence or NO_LICENCE,
+            "yes" if on_disk(model.name) else "no",
+        )
+    console.print(table)
+
+
+def _size(model: Model) -> str:
+    path = on_disk(model.name)
+    if path is None:
+        return f"~{model.parameters * BYTES_PER_PARAMETER / MEGA:.0f} MB"
+    return f"{path.stat().st_size / MEGA:.1f} MB"

@@ -1,0 +1,93 @@
+"""`maskdcpt models`: the listing and a model's own page."""
+
+import json
+import sys
+from pathlib import Path
+from subprocess import run
+
+import pytest
+from click.testing import CliRunner, Result
+
+from maskdcpt_cli.cli import main
+from maskdcpt_cli.zoo import ZOO
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of huggingface_hub, which reads its environment once, at import."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def fetched(name: str, cache: Path) -> Path:
+    folder = cache / "models--Jiakui--MaskDCPT"
+    path = folder / "snapshots" / COMMIT / ZOO[name].filename
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bytes(3_400_000))
+    (folder / "refs").mkdir()
+    (folder / "refs/main").write_text(COMMIT)
+    return path
+
+
+def maskdcpt(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_every_model_has_a_line_with_all_that_is_known(name: str, cache: Path) -> None:
+    result = maskdcpt("models")
+    assert result.exit_code == 0
+    (line,) = (line for line in result.stdout.splitlines() if line.startswith(f"{name} "))
+    model = ZOO[name]
+    for part in (model.backbone, " ".join(model.degradations), model.licence or "none stated"):
+        assert part in line
+    assert f"{model.parameters / 1e6:.1f} M" in line
+    assert line.rstrip().endswith("no" if model.repo else "yes")
+
+
+def test_a_fetched_model_is_listed_with_its_size(cache: Path) -> None:
+    fetched("swinir-5d", cache)
+    (line,) = (line for line in maskdcpt("models").stdout.splitlines() if "swinir-5d" in line)
+    assert " 3.4 MB " in line
+    assert line.rstrip().endswith("yes")
+
+
+def test_the_list_as_json(cache: Path) -> None:
+    path = fetched("swinir-5d", cache)
+    listed = {facts["name"]: facts for facts in json.loads(maskdcpt("models", "--json").stdout)}
+    assert list(listed) == list(ZOO)
+    assert [name for name, facts in listed.items() if facts["default"]] == ["tiny"]
+    assert (listed["swinir-5d"]["path"], listed["swinir-5d"]["bytes"]) == (str(path), 3_400_000)
+    assert (listed["nafnet-5d"]["path"], listed["nafnet-5d"]["licence"]) == (None, None)
+    assert listed["nafnet-5d"]["degradations"] == ["H", "RS", "GN", "MB", "LL"]
+
+
+def test_a_model_is_shown_with_its_source_and_place(cache: Path) -> None:
+    shown = maskdcpt("models", "show", "swinir-5d").stdout
+    assert "haze (H); rain streak (RS)" in shown
+    assert "/Jiakui/MaskDCPT/resolve/main/swinir_maskdcpt_5d.pth" in shown
+    assert "on disk       no\n" in shown
+    path = fetched("swinir-5d", cache)
+    assert f"on disk       {path}\n" in maskdcpt("models", "show", "swinir-5d").stdout
+
+
+def test_one_model_as_json(cache: Path) -> None:
+    listed = json.loads(maskdcpt("models", "--json").stdout)
+    assert json.loads(maskdcpt("models", "show", "tiny", "--json").stdout) == listed[0]
+
+
+def test_an_unknown_model_is_answered_with_the_known_ones() -> None:
+    result = maskdcpt("models", "show", "tinny")
+    assert result.exit_code == 1
+    assert "Unknown model 'tinny'. Did you mean 'tiny'?" in result.stderr
+
+
+def test_listing_does_not_import_torch() -> None:
+    code = (
+        "import sys; from maskdcpt_cli.cli.models import models;"
+        "models([], standalone_mode=False); print('torch' in sys.modules)"
+    )
+    out = run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "False"
