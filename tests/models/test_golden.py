@@ -2,12 +2,15 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from maskdcpt_cli.models import BACKBONES, build_backbone
 from tests.golden import CASES, fill_with_golden_weights, golden_image
 
 # The released options that are constants here.
 FIXED = {"window_size", "bias", "decoder", "upscale"}
+# Multiply-accumulates of the released networks at 256x256, in thousands of millions.
+MACS = {"nafnet": 63.1, "restormer": 154.9, "promptir": 172.7, "swinir": 800.3}
 BACKBONE_CASES = [name for name in CASES if name.partition("-")[0] in BACKBONES]
 
 
@@ -51,3 +54,12 @@ def test_output_is_the_released_one(golden):
     for statistic in ("mean", "std", "min", "max"):
         value = getattr(restored, statistic)().item()
         assert value == pytest.approx(expected[statistic], abs=tolerance)
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_cost_is_the_released_one(name):
+    with torch.device("meta"):
+        backbone, lq = build_backbone(name), torch.empty(1, 3, 256, 256)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        backbone(lq)
+    assert counter.get_total_flops() / 2e9 == pytest.approx(MACS[name], abs=0.05)
