@@ -1,0 +1,187 @@
+"""Directories of TIFF files and of EXIF blocks, value bytes untouched (TIFF 6.0, section 2)."""
+
+import contextlib
+import struct
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import BinaryIO, Literal, TypeAlias, Union
+
+ORIENTATION, XMP, ICC_PROFILE = 274, 700, 34675
+RESOLUTION = (282, 283, 296)  # across, down, and the unit of both
+SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 3, 4, 5, 7, 16
+
+# Bytes of one value, by the type's number.
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+SIZES |= {16: 8, 17: 8, 18: 8}
+CODES = {SHORT: "H", LONG: "I", RATIONAL: "I", LONG8: "Q"}
+
+LONGEST, MOST_ENTRIES = 1 << 26, 1 << 16  # bytes of a value, entries of a directory
+
+SUBDIRECTORIES = frozenset({34665, 34853, 40965})  # Exif, GPS, and interoperability within Exif
+
+# What says something about the photo rather than about how a file stores it: description, camera,
+# orientation, software, time, author, rating, copyright, IPTC, Windows' titles.
+DESCRIPTIVE = frozenset(
+    {270, 271, 272, 274, 305, 306, 315, 316, 18246, 18249, 33432, 33723}
+    | set(range(40091, 40096))
+    | SUBDIRECTORIES
+)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One entry: the number of its type, and its values as bytes in the file's order."""
+
+    kind: int
+    data: bytes
+
+
+Directory: TypeAlias = Mapping[int, Union[Field, "Directory"]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How numbers are laid out: the byte order as `struct` writes it, and BigTIFF or not."""
+
+    order: Literal["<", ">"]
+    big: bool = False
+
+    @property
+    def offset(self) -> str:
+        return self.order + ("Q" if self.big else "I")
+
+    @property
+    def count(self) -> str:
+        return self.order + ("Q" if self.big else "H")
+
+    @property
+    def room(self) -> int:
+        """Bytes of an entry that hold its values, or the place where they are."""
+        return 8 if self.big else 4
+
+    @property
+    def entry(self) -> str:
+        return self.order + ("HHQ8s" if self.big else "HHI4s")
+
+    def field(self, kind: int, *values: int) -> Field:
+        """An entry of numbers; RATIONAL takes numerators and denominators by turns."""
+        return Field(kind, struct.pack(f"{self.order}{len(values)}{CODES[kind]}", *values))
+
+    def header(self, first: int) -> bytes:
+        """The head of a file whose first directory lies at `first`."""
+        mark = b"II" if self.order == "<" else b"MM"
+        version = (43, 8, 0) if self.big else (42,)
+        code = f"{self.order}{len(version)}H"
+        return mark + struct.pack(code, *version) + struct.pack(self.offset, first)
+
+
+def read(stream: BinaryIO, tags: Container[int]) -> tuple[Layout, Directory]:
+    """The first directory of a TIFF stream, those of its entries that are in `tags`.
+
+    Entries that point outside the stream are left out; ValueError where there is no directory.
+    """
+    stream.seek(0)
+    head = stream.read(16)
+    orders: dict[bytes, Literal["<", ">"]] = {b"II": "<", b"MM": ">"}
+    if head[:2] not in orders or len(head) < 8:
+        raise ValueError("no TIFF header")
+    order = orders[head[:2]]
+    layout = Layout(order, big=struct.unpack(order + "H", head[2:4])[0] == 43)
+    at = _unpack(layout.offset, head[8:] if layout.big else head[4:8])
+    return layout, _read_directory(stream, layout, at, tags, depth=0)
+
+
+def _unpack(code: str, data: bytes) -> int:
+    if len(data) != struct.calcsize(code):
+        raise ValueError("the directory points outside the file")
+    value: int = struct.unpack(code, data)[0]
+    return value
+
+
+def _read_directory(
+    stream: BinaryIO, layout: Layout, at: int, tags: Container[int], *, depth: int
+) -> Directory:
+    stream.seek(at)
+    entries = _unpack(layout.count, stream.read(struct.calcsize(layout.count)))
+    size = struct.calcsize(layout.entry)
+    table = stream.read(min(entries, MOST_ENTRIES) * size)
+    if len(table) != entries * size:
+        raise ValueError("the directory is cut short")
+    directory: dict[int, Field | Directory] = {}
+    for tag, kind, count, value in struct.iter_unpack(layout.entry, table):
+        if kind not in SIZES or (depth == 0 and tag not in tags):
+            continue
+        length = count * SIZES[kind]
+        if length > LONGEST:
+            continue
+        if tag in SUBDIRECTORIES and depth < 2:
+            where = _unpack(layout.order + ("Q" if kind == LONG8 else "I"), value[: SIZES[kind]])
+            with contextlib.suppress(ValueError, OverflowError):  # a damaged one is left out
+                directory[tag] = _read_directory(stream, layout, where, tags, depth=depth + 1)
+            continue
+        data = value[:length]
+        if length > layout.room:
+            stream.seek(_unpack(layout.offset, value))
+            data = stream.read(length)
+        if len(data) == length:  # else it lies outside the file, and is left out
+            directory[tag] = Field(kind, data)
+    return directory
+
+
+def pack(directory: Directory, layout: Layout, at: int) -> bytes:
+    """The bytes of a directory that will lie at offset `at`; no directory follows it."""
+    place = next_link(directory, layout, at) + struct.calcsize(layout.offset)
+    entries, values = b"", b""
+    for tag, field in sorted(directory.items()):
+        if isinstance(field, Field):
+            kind, count, data = field.kind, len(field.data) // SIZES[field.kind], field.data
+        else:
+            kind, count, data = LONG8 if layout.big else LONG, 1, pack(field, layout, place)
+        if isinstance(field, Field) and len(data) <= layout.room:
+            value = data
+        else:
+            value = struct.pack(layout.offset, place)
+            data += b"\0" * (len(data) % 2)
+            values += data
+            place += len(data)
+        entries += struct.pack(layout.entry, tag, kind, count, value)
+    end = struct.pack(layout.offset, 0)
+    return struct.pack(layout.count, len(directory)) + entries + end + values
+
+
+def next_link(directory: Directory, layout: Layout, at: int) -> int:
+    """Where a directory at offset `at` says which directory follows it."""
+    return at + struct.calcsize(layout.count) + len(directory) * struct.calcsize(layout.entry)
+
+
+def block(directory: Directory, layout: Layout) -> bytes:
+    """An EXIF block: a TIFF file of one directory and no pixels."""
+    plain = Layout(layout.order)
+    return plain.header(8) + pack(directory, plain, 8)
+
+
+def parse_block(exif: bytes) -> tuple[Layout, Directory]:
+    """The descriptive entries of an EXIF block; ValueError where it is damaged."""
+    return read(BytesIO(exif), DESCRIPTIVE)
+
+
+def number(directory: Directory, tag: int, layout: Layout) -> float | None:
+    """The first value of a numeric entry; None where there is none."""
+    field = directory.get(tag)
+    if not isinstance(field, Field) or field.kind not in CODES:
+        return None
+    code = layout.order + CODES[field.kind]
+    values = [value for (value,) in struct.iter_unpack(code, field.data)]
+    if field.kind == RATIONAL:
+        return values[0] / values[1] if values[1] else None
+    return float(values[0]) if values else None
+
+
+def orientation(exif: bytes | None) -> int:
+    """The orientation an EXIF block states, 1 where it states none."""
+    if not exif:
+        return 1
+    layout, directory = parse_block(exif)
+    stated = number(directory, ORIENTATION, layout)
+    return int(stated) if stated and stated in range(1, 9) else 1

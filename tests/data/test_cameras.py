@@ -1,0 +1,78 @@
+"""HEIC photos and RAW files, with the extras that read them."""
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageOps
+
+from maskdcpt_cli.data.images import probe, read_photo
+from tests.data.samples import (
+    exif_block,
+    through,
+)
+
+
+def test_a_heic_photo_is_read_upright_at_its_depth(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    pixels = np.full((32, 48, 3), 40_000, np.uint16)
+    heif.encode("RGB;16", (48, 32), pixels.tobytes(), tmp_path / "in.heic", exif=exif_block(1))
+    photo = read_photo(tmp_path / "in.heic", max_pixels=None)
+    assert photo.format == "heif"
+    assert photo.pages[0].pixels.dtype == np.uint16
+    assert np.abs(photo.pages[0].pixels.astype(int) - 40_000).max() < 1000
+    assert photo.metadata.exif is not None
+    through(tmp_path / "in.heic", tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.getexif()[271] == "Maker"
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_turned_heic_photo_is_turned_once(tmp_path: Path, orientation: int) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    image = Image.new("RGB", (64, 48), (0, 0, 200))
+    image.paste((200, 0, 0), (0, 0, 32, 48))  # the left half, seen at the top when turned
+    heif.from_pillow(image).save(tmp_path / "in.heic", exif=exif_block(orientation))
+    through(tmp_path / "in.heic", tmp_path / "out.png")
+    with Image.open(tmp_path / "out.png") as written:
+        seen = ImageOps.exif_transpose(written)
+    assert seen.size == ((48, 64) if orientation == 6 else (64, 48))
+    assert seen.getpixel((8, 8))[0] > 150
+
+
+def dng(path: Path) -> None:
+    """A small digital negative: an evenly lit sensor, every tag LibRaw asks for."""
+    matrix = [int(v * 10000) for v in (3.24, -1.54, -0.5, -0.97, 1.88, 0.04, 0.06, -0.2, 1.06)]
+    rational = [part for value in matrix for part in (value, 10000)]
+    tags = [
+        (271, 2, 6, "Maker", True),
+        (272, 2, 6, "Model", True),
+        (33421, 3, 2, (2, 2), True),
+        (33422, 1, 4, bytes([0, 1, 1, 2]), True),
+        (50706, 1, 4, bytes([1, 4, 0, 0]), True),
+        (50708, 2, 6, "Model", True),
+        (50714, 4, 1, 0, True),
+        (50717, 4, 1, 65535, True),
+        (50721, 10, 9, tuple(rational), True),
+        (50728, 5, 3, (1, 1, 1, 1, 1, 1), True),
+        (50778, 3, 1, 21, True),
+    ]
+    sensor = np.full((64, 96), 20_000, np.uint16)
+    sensor[16:48, 24:72] = 50_000
+    tifffile.imwrite(path, sensor, photometric="cfa", extratags=tags, metadata=None)
+
+
+def test_a_raw_file_is_developed_to_16_bits(tmp_path: Path) -> None:
+    pytest.importorskip("rawpy")
+    dng(tmp_path / "in.dng")
+    photo = read_photo(tmp_path / "in.dng", max_pixels=None)
+    assert (photo.format, probe(tmp_path / "in.dng").format) == ("raw", "raw")
+    assert photo.pages[0].pixels.dtype == np.uint16
+    assert photo.pages[0].pixels.shape == (64, 96, 3)
+    assert photo.pages[0].pixels[32, 48].mean() > photo.pages[0].pixels[4, 4].mean()
+    through(tmp_path / "in.dng", tmp_path / "out.tiff")
+    with Image.open(io.BytesIO((tmp_path / "out.tiff").read_bytes())) as image:
+        assert re.match("Maker", image.getexif()[271])

@@ -1,0 +1,149 @@
+"""What a file says about its photo comes back from reading and writing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageOps
+
+from maskdcpt_cli.data import tiff
+from maskdcpt_cli.data.images import Metadata, Page, Photo, probe, read_photo
+from maskdcpt_cli.data.writing import write_photo
+from tests.data.samples import (
+    EXIF_TAGS,
+    SHAPE,
+    SRGB,
+    XMP,
+    exif_block,
+    noise,
+    pillow_image,
+    through,
+    with_metadata,
+)
+
+CARRIERS = ["jpg", "png", "webp", "tiff", "avif"]
+
+
+@pytest.mark.parametrize("source", CARRIERS)
+@pytest.mark.parametrize("target", CARRIERS)
+def test_metadata_survives_from_format_to_format(tmp_path: Path, source: str, target: str) -> None:
+    with_metadata(tmp_path / f"in.{source}", orientation=6)
+    assert through(tmp_path / f"in.{source}", tmp_path / f"out.{target}") == ()
+    with Image.open(tmp_path / f"out.{target}") as image:
+        orientation = image.getexif()[274]  # Pillow forgets that of a TIFF while it loads it
+        image.load()
+        assert image.info["icc_profile"] == SRGB
+        xmp = image.info.get("xmp") or image.info["XML:com.adobe.xmp"].encode()
+        assert xmp == XMP
+        exif = image.getexif()
+        assert {tag: exif[tag] for tag in EXIF_TAGS} == EXIF_TAGS
+        assert orientation == 6
+        camera, place = exif.get_ifd(34665), exif.get_ifd(34853)
+        assert camera[33434] == 0.5
+        assert camera[37500] == b"maker's own\0notes"
+        assert place[2] == (48.0, 12.0, 30.5)
+        if {source, target} <= {"jpg", "png", "tiff"}:
+            assert image.info["dpi"] == pytest.approx((300, 300), abs=0.01)
+
+
+def test_exif_is_carried_byte_for_byte(tmp_path: Path) -> None:
+    with_metadata(tmp_path / "in.jpg")
+    through(tmp_path / "in.jpg", tmp_path / "out.jpg")
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert image.info["exif"] == exif_block()
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_deep_tiff_keeps_its_metadata(tmp_path: Path, dtype: str) -> None:
+    with_metadata(tmp_path / "meta.tiff", orientation=8)
+    about = read_photo(tmp_path / "meta.tiff", max_pixels=None).metadata
+    page = Page(noise(3, dtype))
+    photo = Photo(Path("x"), "tiff", (page,), metadata=about)
+    write_photo(photo, [page], tmp_path / "deep.tiff")
+    again = read_photo(tmp_path / "deep.tiff", max_pixels=None)
+    assert again.metadata == about
+    assert again.metadata.orientation == 8
+    np.testing.assert_array_equal(again.pages[0].pixels, page.pixels)
+
+
+def test_big_endian_exif_goes_into_a_big_endian_tiff(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.endian = ">"
+    exif.update({**EXIF_TAGS, 274: 3, 34665: {33434: 0.25}})
+    pillow_image("RGB").save(tmp_path / "in.png", exif=exif)
+    through(tmp_path / "in.png", tmp_path / "out.tiff")
+    assert (tmp_path / "out.tiff").read_bytes()[:2] == b"MM"
+    again = read_photo(tmp_path / "out.tiff", max_pixels=None)
+    np.testing.assert_array_equal(again.pages[0].pixels, noise(3, "uint8"))
+    with Image.open(tmp_path / "out.tiff") as image:
+        assert image.getexif()[274] == 3
+        assert image.getexif().get_ifd(34665)[33434] == 0.25
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_files_beyond_four_gigabytes_are_big_tiff(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
+) -> None:
+    monkeypatch.setattr(tiff, "CLASSIC_LIMIT", 0)
+    with_metadata(tmp_path / "in.jpg", orientation=6)
+    about = read_photo(tmp_path / "in.jpg", max_pixels=None).metadata
+    pages = [Page(noise(3, dtype)), Page(noise(1, dtype))]
+    photo = Photo(Path("x"), "tiff", tuple(pages), metadata=about)
+    write_photo(photo, pages, tmp_path / "out.tiff")
+    with tifffile.TiffFile(tmp_path / "out.tiff") as file:
+        assert file.is_bigtiff
+        for page, found in zip(pages, file.pages, strict=True):
+            np.testing.assert_array_equal(found.asarray().reshape(page.pixels.shape), page.pixels)
+        assert file.pages[0].tags[34665].value["ExposureTime"] == 0.5
+    assert read_photo(tmp_path / "out.tiff", max_pixels=None).metadata.orientation == 6
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("word", ["jpg", "png", "tiff", "webp", "avif"])
+def test_orientation_is_kept_and_pixels_stay_as_stored(
+    tmp_path: Path, word: str, orientation: int
+) -> None:
+    source, target = tmp_path / f"in.{word}", tmp_path / f"out.{word}"
+    with_metadata(source, orientation=orientation)
+    photo = read_photo(source, max_pixels=None)
+    assert photo.metadata.orientation == orientation
+    assert photo.pages[0].pixels.shape[:2] == SHAPE
+    through(source, target)
+    with Image.open(target) as image:
+        assert image.getexif().get(274, 1) == orientation
+        assert probe(target).width == SHAPE[1]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("word", "strip"), [("bmp", False), ("png", True), ("tiff", True)])
+def test_pixels_are_turned_where_the_orientation_cannot_be_kept(
+    tmp_path: Path, word: str, strip: bool, orientation: int
+) -> None:
+    with_metadata(tmp_path / "in.png", orientation=orientation)
+    through(tmp_path / "in.png", tmp_path / f"out.{word}", strip=strip)
+    with Image.open(tmp_path / "in.png") as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    with Image.open(tmp_path / f"out.{word}") as image:
+        assert 274 not in image.getexif()
+        np.testing.assert_array_equal(np.asarray(image), expected)
+
+
+@pytest.mark.parametrize("word", CARRIERS)
+def test_strip_leaves_nothing_but_the_picture(tmp_path: Path, word: str) -> None:
+    with_metadata(tmp_path / "in.png")
+    through(tmp_path / "in.png", tmp_path / f"out.{word}", strip=True)
+    about = read_photo(tmp_path / f"out.{word}", max_pixels=None).metadata
+    assert (about.exif, about.icc, about.xmp) == (None, None, None)
+
+
+@pytest.mark.parametrize("kind", ["EXIF", "XMP"])
+def test_what_is_too_long_for_a_jpeg_is_said(tmp_path: Path, kind: str) -> None:
+    page = Page(noise(3, "uint8"))
+    long = exif_block()[6:] + bytes(70_000) if kind == "EXIF" else XMP + b" " * 70_000
+    about = Metadata(exif=long) if kind == "EXIF" else Metadata(xmp=long)
+    photo = Photo(Path("x"), "png", (page,), metadata=about)
+    [notice] = write_photo(photo, [page], tmp_path / "out.jpg")
+    assert notice == f"{kind} larger than a JPEG holds is left out."
+    assert write_photo(photo, [page], tmp_path / "out.png") == ()
+    assert read_photo(tmp_path / "out.png", max_pixels=None).metadata == about
