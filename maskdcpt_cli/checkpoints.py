@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.errors import CheckpointError
+from maskdcpt_cli.files import replacing
 from maskdcpt_cli.models import BACKBONES, Backbone, build_backbone
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -100,21 +100,10 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in checkpoint.state_dict.items()}
     content = save(tensors, metadata=metadata)  # save_file would keep the file from other users
     try:
-        _write_whole(path, content)
+        with replacing(path) as file:
+            file.write(content)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error.strerror}.") from error
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _what_it_is(head: bytes) -> str:

@@ -86,6 +86,8 @@ def read_photo(path: Path, *, max_pixels: int | None) -> Photo:
                 "lift it with --max-pixels"
             )
         decoded = source.decode()
+        if not all(page.pixels.size for page in decoded.pages):
+            raise ImageError("it holds no pixels")
         colour, notices = colour_of(decoded.metadata.icc, decoded.pages[0].pixels)
         notices = decoded.notices + _range_notice(decoded) + notices
         word = source.header.format

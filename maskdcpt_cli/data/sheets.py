@@ -1,7 +1,6 @@
 """Photos set side by side on one sheet, to look at."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from maskdcpt_cli.data.images import preview
 from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.files import replacing
 
 Pixels = NDArray[np.uint8]  # (H, W, 3), sRGB
 
@@ -56,17 +56,13 @@ def write_sheet(source: Path, target: Path) -> Path:
     """
     lq, restored = (preview(path, max_side=LOOKED_AT) for path in (source, target))
     path = target.with_name(target.name + SHEET_SUFFIX)
-    part = path.with_name(f".{path.name}.part")
     try:
-        Image.fromarray(before_after(lq, restored, title=source.name)).save(
-            part, format="JPEG", quality=90
-        )
-        part.replace(path)
+        with replacing(path) as file:
+            Image.fromarray(before_after(lq, restored, title=source.name)).save(
+                file, format="JPEG", quality=90
+            )
     except OSError as error:
         raise ImageError(f"Cannot write '{path}': {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
     return path
 
 

@@ -1,8 +1,5 @@
 """Writing of image files, whole or not at all."""
 
-import contextlib
-import os
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +17,7 @@ from maskdcpt_cli.data.formats import WRITABLE, Holds, format_of
 from maskdcpt_cli.data.images import shown
 from maskdcpt_cli.data.photo import Metadata, Page, Photo, upright
 from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.files import replacing
 
 QUALITY = 95  # unless told
 FULL_COLOUR = 90  # the quality from which on colour is stored at full resolution
@@ -55,7 +53,7 @@ def write_photo(
             "choose another --format."
         )
     quality = QUALITY if quality is None else quality
-    with _replacing(target) as stream:
+    with _writing(target) as stream:
         ENCODERS[word](stream, fitted.pages, fitted.metadata, quality)
     return fitted.notices
 
@@ -171,24 +169,16 @@ def _bands(array: Native) -> Iterator[slice]:
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `target` when it is whole, and else leaves no trace."""
-    # The name is short, as the target's may be as long as a file system allows.
-    part = target.with_name(f".{zlib.crc32(os.fsencode(target.name)):08x}-{os.getpid()}.part")
+def _writing(target: Path) -> Iterator[BinaryIO]:
+    """Whatever goes wrong with a new file becomes an ImageError that names it."""
     try:
-        with part.open("w+b") as stream:
+        with replacing(target) as stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(target)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ImageError(f"{shown(target)} cannot be written: {reason}.") from error
     except (ValueError, OverflowError, RuntimeError) as error:  # what encoders refuse
         raise ImageError(f"{shown(target)} cannot be written: {error}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
 
 
 def _write_png(stream: BinaryIO, pages: Sequence[Page], about: Metadata, _quality: int) -> None:

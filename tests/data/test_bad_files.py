@@ -119,6 +119,15 @@ def test_what_is_no_image_is_refused(tmp_path: Path, name: str) -> None:
             read(tmp_path / name)
 
 
+def test_an_image_without_width_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "narrow.tif"
+    tifffile.imwrite(path, PIXELS, photometric="rgb")
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["ImageWidth"].overwrite(0)
+    with pytest.raises(ImageError, match=r"narrow.tif cannot be read"):
+        read_photo(path, max_pixels=None)
+
+
 def test_missing_files_folders_and_pipes_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     for path, reason in (

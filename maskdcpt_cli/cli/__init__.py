@@ -1,0 +1,80 @@
+"""The command line; light to import, for every TAB in a shell starts it."""
+
+import logging
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from maskdcpt_cli._version import __version__
+from maskdcpt_cli.cli.models import models
+from maskdcpt_cli.cli.restore import restore
+from maskdcpt_cli.errors import MaskDCPTError
+
+INTERRUPTED = 130
+LIBGL = (
+    "OpenCV was installed with its windows, which need a library that is not here ({}): "
+    "pip uninstall -y opencv-python && "
+    "pip install --force-reinstall --no-deps opencv-python-headless"
+)
+
+
+class Program(click.Group):
+    """The one place where what went wrong becomes a sentence and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        _silence_decoders()
+        try:
+            with _terminable():
+                return super().invoke(ctx)
+        except MaskDCPTError as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt as interrupt:
+            click.echo(str(interrupt) or "Interrupted.", err=True)
+            ctx.exit(INTERRUPTED)
+        except ImportError as error:
+            if "libGL" in str(error):
+                raise click.ClickException(LIBGL.format(error)) from error
+            raise
+
+
+def _silence_decoders() -> None:
+    """Keep their remarks about damaged files out of the display: the errors say enough."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM stop the program as cleanly as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@click.group(name="maskdcpt", cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="maskdcpt", message="%(prog)s %(version)s")
+def main() -> None:
+    """Restore photos: haze, rain, noise, blur, low light, snow, JPEG, and their mixtures.
+
+    \b
+    maskdcpt restore photos/ -o restored/     restore a folder
+    maskdcpt models                           see which models there are
+    maskdcpt COMMAND --help                   see what a command can do
+    """
+
+
+main.add_command(restore)
+main.add_command(models)

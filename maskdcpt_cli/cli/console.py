@@ -1,0 +1,341 @@
+"""What is seen of a run: messages go to standard error, data to standard output."""
+
+import json as jsonlib
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing
+from itertools import chain
+
+import click
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from maskdcpt_cli.inference.outcomes import Advanced, Event, Job, Outcome, Started, Status
+from maskdcpt_cli.inference.plan import Plan, count_pixels
+
+# Word and colour of each way a photo can end, in the order of the summary.
+ENDINGS: dict[Status, tuple[str, str]] = {
+    "restored": ("Restored", "green"),
+    "skipped": ("Skipped", "cyan"),
+    "unrestored": ("Not restored", "yellow"),
+    "failed": ("Failed", "red"),
+}
+MEGA = 1_000_000
+BAD: tuple[Status, ...] = ("unrestored", "failed")
+
+
+class View:
+    """One way to show a run; this one shows nothing."""
+
+    def opened(self, engine: str) -> None:
+        """The network is ready; `engine` says what it is and where it runs."""
+
+    def event(self, event: Event) -> None:
+        """Something happened to a photo."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+    def summary(self, outcomes: Sequence[Outcome]) -> None:
+        """All photos are done."""
+
+
+def open_view(todo: Plan, *, json: bool, quiet: bool) -> View:
+    """The view that suits the options and the terminal."""
+    if json:
+        return Json()
+    console = Console(stderr=True, highlight=False, emoji=False)
+    if quiet:
+        return Quiet(console)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return Bar(console, todo)
+    return Lines(console, todo)
+
+
+def show(events: Generator[Event, None, None], todo: Plan, view: View) -> list[Outcome]:
+    """Show a run as it happens and return how every photo ended.
+
+    Raises:
+        KeyboardInterrupt: with the sentence that says how far the run came.
+    """
+    outcomes: list[Outcome] = []
+    try:
+        with closing(events):
+            for event in chain(todo.problems, events):
+                view.event(event)
+                if isinstance(event, Outcome):
+                    outcomes.append(event)
+    except KeyboardInterrupt:
+        if not outcomes:
+            raise
+        photos = count(len(todo.problems) + len(todo.jobs), "photo")
+        raise KeyboardInterrupt(
+            f"Interrupted: {len(outcomes)} of {photos} finished; nothing half-written is left. "
+            "The same command goes on from here."
+        ) from None
+    finally:
+        view.close()
+    view.summary(outcomes)
+    return outcomes
+
+
+class Json(View):
+    """One JSON object per photo on standard output."""
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, Outcome):
+            fields = {
+                "source": str(event.job.source),
+                "target": str(event.job.target),
+                "status": event.status,
+                "reason": event.reason,
+                "notices": event.notices,
+                "pixels": event.pixels,
+                "seconds": round(event.seconds, 3),
+            }
+            click.echo(jsonlib.dumps(fields))
+
+
+class Quiet(View):
+    """What went wrong, a line each."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, Outcome) and event.status in BAD:
+            self._print(f"{ENDINGS[event.status][0]}: {why(event)}")
+
+    def _print(self, text: str) -> None:
+        self.console.print(Text(printable(text)), soft_wrap=True)
+
+
+class Lines(Quiet):
+    """A line per photo and a few at the end, for logs."""
+
+    def __init__(self, console: Console, todo: Plan) -> None:
+        super().__init__(console)
+        self.todo = todo
+        self.done = 0
+        self.start = time.monotonic()
+
+    def opened(self, engine: str) -> None:
+        self._print(engine)
+        self.start = time.monotonic()
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, Outcome):
+            self.done += 1
+            total = len(self.todo.jobs) + len(self.todo.problems)
+            told = why(event) if event.status in BAD else _what(event)
+            self._print(f"[{self.done}/{total}] {ENDINGS[event.status][0]}: {told}")
+
+    def summary(self, outcomes: Sequence[Outcome]) -> None:
+        for notice in _notices(outcomes, self.todo):
+            self._print(f"Note: {notice}")
+        rows = _rows(outcomes, time.monotonic() - self.start)
+        self._print("; ".join(f"{ENDINGS[status][0]}: {told}" for status, told in rows))
+
+
+class Bar(View):
+    """A bar that moves by pixels, the photo in hand, and a table at the end."""
+
+    def __init__(self, console: Console, todo: Plan) -> None:
+        self.console = console
+        self.todo = todo
+        self.workload = Workload(todo.jobs)
+        self.bad = self.done = 0
+        self.start = time.monotonic()
+        self.progress = _PhotoProgress(
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[photos]}"),
+            _Speed(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
+            console=console,
+            expand=True,
+            transient=True,
+            speed_estimate_period=60,  # seconds; large photos come to a few tiles a minute
+        )
+        self.task = self.progress.add_task("", total=None, photos=self._photos())
+
+    def opened(self, engine: str) -> None:
+        self.console.print(Text(printable(engine), style="dim"))
+        threading.Thread(target=self.workload.count, daemon=True).start()
+        self.start = time.monotonic()
+        self.progress.start()
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, Started):
+            megapixels = event.pixels / MEGA
+            self.progress.in_hand = f"{printable(str(event.job.source))}  {megapixels:.1f} MP"
+        elif isinstance(event, Advanced):
+            self.workload.advance(event)
+        else:
+            self.workload.end(event)
+            self.done += 1
+            self.bad += event.status in BAD
+        self.progress.update(
+            self.task,
+            completed=self.workload.advanced,
+            total=self.workload.total(),
+            photos=self._photos(),
+        )
+
+    def close(self) -> None:
+        self.progress.stop()
+
+    def summary(self, outcomes: Sequence[Outcome]) -> None:
+        table = Table.grid(padding=(0, 2))
+        for status, told in _rows(outcomes, time.monotonic() - self.start):
+            word, colour = ENDINGS[status]
+            table.add_row(Text(word, style=f"bold {colour}"), Text(told))
+        self.console.print(table)
+        for outcome in outcomes:
+            if outcome.status in BAD:
+                colour = ENDINGS[outcome.status][1]
+                self.console.print(_item(why(outcome), colour))
+        for notice in _notices(outcomes, self.todo):
+            self.console.print(_item(notice, "dim"))
+
+    def _photos(self) -> str:
+        total = len(self.todo.jobs) + len(self.todo.problems)
+        return f"{self.done}/{total} photos" + (f", {self.bad} failed" if self.bad else "")
+
+
+class Workload:
+    """The pixels of a run, counted from headers while it goes on; guessed until then."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.jobs = jobs
+        self.advanced = 0
+        self._sizes: dict[Job, int] = {}
+        self._counted = 0  # pixels; written by count() alone
+        self._surplus = 0  # pixels counted that need no work: of skipped and failed photos
+        self._settled: dict[Job, int] = {}  # what was worked on of photos done before they counted
+        self._advanced: dict[Job, int] = defaultdict(int)
+
+    def count(self) -> None:
+        """Read every header; runs in a thread of its own."""
+        for job in self.jobs:
+            size = self._settled[job] if job in self._settled else count_pixels(job)
+            self._counted += size
+            self._sizes[job] = size
+
+    def advance(self, event: Advanced) -> None:
+        self.advanced += event.pixels
+        self._advanced[event.job] += event.pixels
+
+    def end(self, outcome: Outcome) -> None:
+        """A photo is done: whatever of it was not worked on never will be."""
+        advanced = self._advanced.pop(outcome.job, 0)
+        if outcome.job in self._sizes:
+            self._surplus += self._sizes[outcome.job] - advanced
+        else:
+            self._settled[outcome.job] = advanced
+
+    def total(self) -> int | None:
+        """All pixels to work on; photos not yet counted are taken to be of average size."""
+        if not self._sizes:
+            return None
+        mean = self._counted / len(self._sizes)
+        return round(mean * len(self.jobs)) - self._surplus
+
+
+class _PhotoProgress(Progress):
+    """A progress bar with the photo in hand above it."""
+
+    in_hand = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield Text(self.in_hand, style="dim", no_wrap=True, overflow="ellipsis")
+        yield from super().get_renderables()
+
+
+class _Speed(ProgressColumn):
+    """Megapixels a second, over the last minute."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed / MEGA:.2f} MP/s" if task.speed else "")
+
+
+def printable(text: str) -> str:
+    """The text with what a terminal would not show, or would obey, written as escapes."""
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def why(outcome: Outcome) -> str:
+    """The reason as a sentence that names the photo."""
+    source, reason = outcome.job.source, outcome.reason or ""
+    return reason if source.name in reason else f"{source}: {reason}"
+
+
+def count(number: int, noun: str) -> str:
+    """The number with its noun."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _rows(outcomes: Sequence[Outcome], seconds: float) -> Iterable[tuple[Status, str]]:
+    for status in ENDINGS:
+        some = [outcome for outcome in outcomes if outcome.status == status]
+        if not some:
+            continue
+        told = count(len(some), "photo")
+        pixels = sum(outcome.pixels for outcome in some)
+        if status == "restored" and pixels:
+            speed = pixels / MEGA / max(seconds, 1e-3)
+            told += f", {pixels / MEGA:.1f} MP in {_duration(seconds)} ({speed:.2f} MP/s)"
+        yield status, told
+
+
+def _notices(outcomes: Iterable[Outcome], todo: Plan) -> Iterable[str]:
+    """What a person may want to know, equal notices of many photos taken together."""
+    sources = defaultdict(list)
+    for outcome in outcomes:
+        for notice in outcome.notices:
+            sources[notice].append(outcome.job.source)
+    for notice, some in sources.items():
+        more = f" and {count(len(some) - 1, 'more photo')}" if len(some) > 1 else ""
+        yield printable(f"{some[0]}{more}: {notice}")
+    if todo.strangers:
+        yield f"{count(todo.strangers, 'other file')} in the folders left out, being no images."
+    if todo.results:
+        yield f"{count(todo.results, 'result')} of earlier runs left out."
+
+
+def _what(outcome: Outcome) -> str:
+    job = outcome.job
+    return f"{job.source} -> {job.target} ({outcome.pixels / MEGA:.1f} MP, {outcome.seconds:.1f} s)"
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte of a name that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
+
+
+def _item(text: str, colour: str) -> RenderableType:
+    row = Table.grid(padding=(0, 1))
+    row.add_row(Text("\u2022", style=colour), Text(printable(text), overflow="fold"))
+    return row
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

@@ -1,0 +1,130 @@
+"""The page that `--report` writes: one file, nothing from elsewhere, a slider for every photo."""
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from html import escape
+from math import sqrt
+from pathlib import Path
+from string import Template
+from time import strftime
+
+from PIL import Image
+
+from maskdcpt_cli.cli.console import BAD, ENDINGS, count, printable, why
+from maskdcpt_cli.data.images import preview
+from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.files import replacing
+from maskdcpt_cli.inference.outcomes import Outcome, Settings
+
+PAGE = Path(__file__).with_name("report.html")
+FIGURE = Template("""\
+<figure style="--ratio: $ratio; --widest: ${widest}px">
+<div class="frame">
+<img class="after" src="$after" alt="$name, after" loading="lazy" decoding="async">
+<img class="before" src="$before" alt="$name, before" loading="lazy" decoding="async">
+<span class="tag left">Before</span><span class="tag right">After</span>
+<input type="range" min="0" max="100" step="any" value="50"
+ aria-label="$name: how much is shown as before">
+<span class="divider"></span>
+</div>
+<figcaption><b>$name</b>$told</figcaption>
+</figure>
+""")
+LARGEST, SMALLEST = 1280, 480  # longest side of a photo on the page
+MOST_ENLARGED = 1.5
+UNSHRUNK = 60  # so many photos are shown at the largest size: about 25 MB
+
+
+def write_report(
+    path: Path, outcomes: Sequence[Outcome], *, model: str, settings: Settings
+) -> None:
+    """Write the page, whole or not at all.
+
+    Raises:
+        MaskDCPTError: the file cannot be written.
+    """
+    page = Template(PAGE.read_text(encoding="utf-8")).substitute(
+        title="Restored photos",
+        lead=escape(_lead(outcomes)),
+        facts=_facts(model, settings),
+        trouble=_trouble(outcomes),
+        figures="\0",
+    )
+    head, tail = page.split("\0")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            file.write(head.encode())
+            file.writelines(figure.encode() for figure in _figures(outcomes))
+            file.write(tail.encode())
+    except OSError as error:
+        raise MaskDCPTError(f"Cannot write '{path}': {error.strerror}.") from error
+
+
+def _lead(outcomes: Sequence[Outcome]) -> str:
+    counts = {
+        word: sum(outcome.status == status for outcome in outcomes)
+        for status, (word, _) in ENDINGS.items()
+    }
+    ends = ", ".join(f"{number} {word.lower()}" for word, number in counts.items() if number)
+    return f"{count(len(outcomes), 'photo')}: {ends}"
+
+
+def _facts(model: str, settings: Settings) -> str:
+    defaults = asdict(Settings())
+    chosen = {
+        name: value
+        for name, value in asdict(settings).items()
+        if value != defaults[name] and name not in ("compare", "max_pixels")
+    }
+    told = ", ".join(name if value is True else f"{name} {value}" for name, value in chosen.items())
+    facts = {"Model": model, "Settings": told or "as by default", "Date": strftime("%Y-%m-%d")}
+    return "\n".join(
+        f"<div><dt>{term}</dt><dd>{escape(printable(fact))}</dd></div>"
+        for term, fact in facts.items()
+    )
+
+
+def _trouble(outcomes: Sequence[Outcome]) -> str:
+    items = [
+        f"<li>{escape(printable(why(outcome)))}</li>"
+        for outcome in outcomes
+        if outcome.status in BAD
+    ]
+    if not items:
+        return ""
+    joined = "\n".join(items)
+    return f'<section class="trouble">\n<h2>Not restored</h2>\n<ul>\n{joined}\n</ul>\n</section>'
+
+
+def _figures(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    shown = [outcome for outcome in outcomes if outcome.status not in BAD]
+    shrink = sqrt(UNSHRUNK / max(len(shown), UNSHRUNK))
+    for outcome in shown:
+        yield _figure(outcome, max_side=max(SMALLEST, round(LARGEST * shrink)))
+
+
+def _figure(outcome: Outcome, *, max_side: int) -> str:
+    name = escape(printable(str(outcome.job.source)))
+    told = "".join(f" &middot; {escape(printable(notice))}" for notice in outcome.notices)
+    try:
+        lq = Image.fromarray(preview(outcome.job.source, max_side=max_side))
+        restored = Image.fromarray(preview(outcome.job.target, max_side=max_side))
+    except ImageError as error:
+        return f"<p><b>{name}</b> &middot; {escape(printable(str(error)))}</p>\n"
+    return FIGURE.substitute(
+        name=name,
+        told=told,
+        before=_inlined(lq),
+        after=_inlined(restored),
+        ratio=f"{lq.width / lq.height:.4f}",
+        widest=max(round(MOST_ENLARGED * lq.width), SMALLEST),
+    )
+
+
+def _inlined(image: Image.Image) -> str:
+    file = io.BytesIO()
+    image.save(file, format="JPEG", quality=85, progressive=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,0 +1,284 @@
+"""The command `maskdcpt restore`."""
+
+import os
+import sys
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from maskdcpt_cli.cli.options import ModelName, any_of, known_device, whole_number
+from maskdcpt_cli.inference.outcomes import Event, Settings
+from maskdcpt_cli.zoo import DEFAULT, ZOO
+
+if TYPE_CHECKING:
+    from maskdcpt_cli.cli.console import View
+    from maskdcpt_cli.inference.backends import Engine
+    from maskdcpt_cli.inference.plan import Plan
+
+Existing = Literal["skip", "overwrite", "error"]
+
+DEFAULTS = Settings()
+# Under torchrun several processes share the photos, and the first one tells what all of them do.
+SHARED = int(os.environ.get("WORLD_SIZE", "1")) > 1
+SPEAKS = not SHARED or os.environ.get("RANK") == "0"
+MEGA = 1_000_000
+
+
+@click.command(short_help="Restore photos and folders of photos.")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=click.Path())
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    type=click.Path(path_type=Path),
+    help="Folder for the results; for a single photo also a file.",
+)
+@click.option(
+    "-m",
+    "--model",
+    default=DEFAULT,
+    show_default=True,
+    metavar="NAME|FILE",
+    type=ModelName(),
+    help="A name that `maskdcpt models` lists, or a file of weights.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda[:N]|mps",
+    callback=known_device,
+    shell_complete=any_of(["auto", "cpu", "cuda", "mps"]),
+    help="Where the network runs.",
+)
+@click.option(
+    "--precision",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+    help="Numbers the network computes with.",
+)
+@click.option(
+    "--backend",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "torch", "openvino", "onnx"]),
+    help="Library that runs the network.",
+)
+@click.option(
+    "--tile",
+    default="auto",
+    show_default=True,
+    metavar="auto|off|N",
+    callback=whole_number({"auto": None, "off": 0}),
+    shell_complete=any_of(["auto", "off"]),
+    help="Side of the squares that a large photo is restored in, in pixels.",
+)
+@click.option(
+    "--overlap",
+    default=DEFAULTS.overlap,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Pixels that neighbouring tiles share.",
+)
+@click.option(
+    "--strength",
+    default=DEFAULTS.strength,
+    show_default=True,
+    metavar="0..1",
+    type=click.FloatRange(0, 1),
+    help="Blend with the input: 0 keeps the photo as it is.",
+)
+@click.option(
+    "--tta",
+    is_flag=True,
+    help="Average over eight flips and turns: a little better, eight times slower.",
+)
+@click.option(
+    "--format",
+    default="same",
+    show_default=True,
+    type=click.Choice(["same", "png", "jpeg", "webp", "tiff"]),
+    help="File format of the results.",
+)
+@click.option(
+    "--quality",
+    metavar="1..100",
+    type=click.IntRange(1, 100),
+    help="Of JPEG, WebP and AVIF results.  [default: 95]",
+)
+@click.option(
+    "--name",
+    default="{stem}{suffix}",
+    show_default=True,
+    metavar="TEMPLATE",
+    help="Name of a result, from {stem}, {suffix} and {model}.",
+)
+@click.option(
+    "--existing",
+    default="skip",
+    show_default=True,
+    type=click.Choice(["skip", "overwrite", "error"]),
+    help="Where a result lies already: skip keeps one of the same model and settings, "
+    "and fails on any other file.",
+)
+@click.option("--strip", is_flag=True, help="Leave EXIF, XMP and colour profile out of results.")
+@click.option("--compare", is_flag=True, help="Write a before/after sheet beside each result.")
+@click.option(
+    "--report",
+    metavar="FILE.html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a page with a before/after slider for each photo.",
+)
+@click.option(
+    "--recursive/--no-recursive",
+    default=True,
+    show_default=True,
+    help="Restore what lies in folders inside a folder, too.",
+)
+@click.option(
+    "--max-pixels",
+    default="500",
+    show_default=True,
+    metavar="off|N",
+    callback=whole_number({"off": None}, unit=MEGA),
+    shell_complete=any_of(["off"]),
+    help="Refuse photos of more than N megapixels.",
+)
+@click.option("--json", is_flag=True, help="Print one JSON object per photo, and nothing else.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only what failed.")
+def restore(
+    *,
+    inputs: tuple[str, ...],
+    output: Path,
+    model: str,
+    device: str,
+    precision: str,
+    backend: str,
+    tile: int | None,
+    overlap: int,
+    strength: float,
+    tta: bool,
+    format: str,
+    quality: int | None,
+    name: str,
+    existing: Existing,
+    strip: bool,
+    compare: bool,
+    report: Path | None,
+    recursive: bool,
+    max_pixels: int | None,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Restore photos: files, folders, quoted globs, or `-` for a list of names on standard input.
+
+    Results keep the bit depth, colour profile, EXIF and transparency of their photos. Nothing is
+    overwritten unasked, and a photo that cannot be restored never stops the others.
+
+    \b
+    Examples:
+      maskdcpt restore photos/ -o restored/
+      maskdcpt restore night.jpg -o bright.jpg --strength 0.8
+      maskdcpt restore "scans/**/*.tif" -o out/ --format png --report out/report.html
+      find . -name "*.jpg" -newer last | maskdcpt restore - -o out/ --json
+
+    \b
+    Exit code: 0 all restored, 1 some failed, 2 wrong usage, 130 interrupted.
+    """
+    from maskdcpt_cli.cli.console import BAD, View, open_view, show
+    from maskdcpt_cli.cli.report import write_report
+
+    settings = Settings(
+        tile=tile,
+        overlap=overlap,
+        strength=strength,
+        tta=tta,
+        quality=quality,
+        strip=strip,
+        compare=compare,
+        max_pixels=max_pixels,
+    )
+    if tile and 2 * overlap >= tile:
+        raise click.UsageError(f"--overlap {overlap} must be less than half of --tile {tile}.")
+    label = model if model in ZOO else Path(model).stem
+    todo = _plan(inputs, output, model=label, recursive=recursive, name=name, format=format)
+    view = open_view(todo, json=json, quiet=quiet) if SPEAKS else View()
+    network = partial(_open_network, model, device=device, precision=precision, backend=backend)
+    events = _events(todo, settings, network, view, label=label, existing=existing)
+    outcomes = show(events, todo, view)
+    if report and SPEAKS:
+        write_report(report, outcomes, model=label, settings=settings)
+    if any(outcome.status in BAD for outcome in outcomes):
+        click.get_current_context().exit(1)
+
+
+def _plan(
+    inputs: Sequence[str], output: Path, *, model: str, recursive: bool, name: str, format: str
+) -> "Plan":
+    from maskdcpt_cli.inference.plan import PlanError, plan
+
+    given = [path for text in inputs for path in (_listed() if text == "-" else [text])]
+    try:
+        todo = plan(given, output, model=model, recursive=recursive, name=name, format=format)
+    except PlanError as error:
+        raise click.UsageError(str(error)) from error
+    return todo if SPEAKS else replace(todo, problems=())
+
+
+def _listed() -> list[str]:
+    """The names on standard input: one a line, or as `find -print0` separates them."""
+    if SHARED:
+        raise click.UsageError("Under torchrun no list can be read from standard input.")
+    text = sys.stdin.buffer.read()
+    names = text.split(b"\0") if b"\0" in text else text.splitlines()
+    return [os.fsdecode(name) for name in names if name]
+
+
+def _events(
+    todo: "Plan",
+    settings: Settings,
+    network: "Callable[[], Engine]",
+    view: "View",
+    *,
+    label: str,
+    existing: Existing,
+) -> Generator[Event, None, None]:
+    """What happens to the photos; without one to restore, no network is loaded."""
+    if not todo.jobs:
+        return
+    from maskdcpt_cli.inference.restore import restore_files
+
+    engine = network()
+    view.opened(f"{label}: {engine.describe()}")
+    if not SHARED:
+        yield from restore_files(engine, todo.jobs, settings, existing=existing)
+        return
+    from maskdcpt_cli.inference.sharing import Share
+
+    share = Share.from_environment()
+    yield from share.gather(
+        restore_files(engine, share.take(todo.jobs), settings, existing=existing)
+    )
+
+
+def _open_network(model: str, *, device: str, precision: str, backend: str) -> "Engine":
+    from maskdcpt_cli.inference.backends import open_engine
+    from maskdcpt_cli.zoo import load_model
+
+    if SHARED and device in ("auto", "cuda"):
+        device = _own_gpu() or device
+    return open_engine(load_model(model), device=device, precision=precision, backend=backend)
+
+
+def _own_gpu() -> str | None:
+    """The GPU of this one of torchrun's processes."""
+    import torch
+
+    return f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else None

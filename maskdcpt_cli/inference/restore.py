@@ -1,0 +1,311 @@
+"""Restores an image in memory, or a stream of files while others are read and written."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maskdcpt_cli.data.colour import Colour
+from maskdcpt_cli.data.images import Page, Photo, opaque, read_photo
+from maskdcpt_cli.data.sheets import write_sheet
+from maskdcpt_cli.data.writing import write_photo
+from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.inference import guard
+from maskdcpt_cli.inference.backends import Engine, open_engine
+from maskdcpt_cli.inference.journal import fingerprint, is_current, record
+from maskdcpt_cli.inference.outcomes import Advanced, Event, Job, Outcome, Settings, Started
+from maskdcpt_cli.inference.plan import plan
+from maskdcpt_cli.inference.tiling import (
+    Band,
+    Progress,
+    Retreat,
+    choose_tile,
+    eightfold,
+    restore_tiles,
+)
+from maskdcpt_cli.models import Backbone
+
+Existing = Literal["skip", "overwrite", "error"]
+Pixels = NDArray[Any]
+
+
+def restore(model: Backbone | Engine, image: Pixels, *, settings: Settings | None = None) -> Pixels:
+    """Restores one image held in memory.
+
+    `image` is sRGB of shape (H, W) or (H, W, C) with C = 1 grey, 2 grey and alpha, 3 RGB, 4 RGB
+    and alpha; uint8, uint16, or float32 in [0, 1]. The result has the same shape and type, its
+    alpha is the input's. Raises ImageError for other arrays and where the network's output is
+    unsound.
+    """
+    page = _page_of(image)
+    *_, restored = _restore_page(_engine(model), page, Colour(), settings or Settings())
+    assert isinstance(restored, _Restored)
+    if restored.reason:
+        raise ImageError(f"The image was not restored: {restored.reason}.")
+    pixels = restored.page.pixels
+    if page.alpha is not None:
+        pixels = np.concatenate([pixels, page.alpha[..., None]], axis=2)
+    return pixels.reshape(image.shape)
+
+
+def restore_folder(
+    model: Backbone | Engine,
+    folder: Path | str,
+    out: Path | str,
+    *,
+    settings: Settings | None = None,
+    existing: Existing = "skip",
+) -> Iterator[Outcome]:
+    """Restores the photos of a folder, and of those below it, into `out`, whose tree is the same.
+
+    Yields how each one ended; a photo that cannot be read, restored or written is one that
+    `failed`, and the others go on. Closing the iterator stops cleanly. Raises MaskDCPTError when
+    there is nothing to restore.
+    """
+    planned = plan([str(folder)], Path(out), model="")
+    yield from planned.problems
+    events = restore_files(_engine(model), planned.jobs, settings or Settings(), existing=existing)
+    with closing(events):
+        yield from (event for event in events if isinstance(event, Outcome))
+
+
+def restore_files(
+    engine: Engine, jobs: Iterable[Job], settings: Settings, *, existing: Existing = "skip"
+) -> Generator[Event, None, None]:
+    """Restores files one after another; each job ends in exactly one Outcome.
+
+    While a photo is in the network, the next one is read and the one before it is written.
+    Results appear whole or not at all. Of targets that exist, `skip` leaves those that the same
+    weights and settings made of the same source, `overwrite` replaces them, and all others are
+    failures.
+    """
+    made_by = fingerprint(engine.model, settings)
+
+    def read(job: Job) -> Photo | Outcome:
+        return _verdict(job, made_by, existing) or _read(job, settings)
+
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        writing: deque[Future[Outcome]] = deque()
+        for job, reading in _ahead(reader, read, jobs):
+            photo = reading.result()
+            if isinstance(photo, Outcome):
+                yield photo
+                continue
+            yield Started(job, _area(photo))
+            restored = yield from _restore_photo(engine, job, photo, settings)
+            if isinstance(restored, Outcome):
+                yield restored
+                continue
+            writing.append(writer.submit(_write, job, photo, restored, settings, made_by))
+            while len(writing) > 1 or (writing and writing[0].done()):
+                yield writing.popleft().result()
+        for written in writing:
+            yield written.result()
+
+
+@dataclass(frozen=True)
+class _Restored:
+    """A page after the network, or as it was, for a reason."""
+
+    page: Page
+    seconds: float
+    notices: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+class _UnsoundError(Exception):
+    """The network's output cannot be a restoration of its input."""
+
+
+class _Guarded:
+    """A pass through the network, checked and timed."""
+
+    def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
+        self.run = run
+        self.seconds = 0.0
+
+    def __call__(self, lq: Tensor) -> Tensor:
+        began = perf_counter()
+        restored = self.run(lq)
+        self.seconds += perf_counter() - began
+        if reason := guard.check(lq, restored):
+            raise _UnsoundError(reason)
+        return restored
+
+
+def _restore_page(
+    engine: Engine, page: Page, colour: Colour, settings: Settings
+) -> Iterator["int | _Restored"]:
+    """Pixels it gets on by, negative when an attempt is given up; the page comes last."""
+    source, seconds, notices = opaque(page), 0.0, []
+    size = (page.pixels.shape[0], page.pixels.shape[1])
+    reason = None
+
+    def read(rows: slice, columns: slice) -> Tensor:
+        return torch.from_numpy(colour.to_srgb(source[rows, columns])).permute(2, 0, 1)
+
+    attempts = [engine] if engine.precision == "fp32" else [engine, engine.in_fp32()]
+    for attempt in attempts:
+        tile = choose_tile(attempt, size) if settings.tile is None else settings.tile
+        run = _Guarded(eightfold(attempt) if settings.tta else attempt)
+        pixels, done = np.empty_like(page.pixels), 0
+        steps = restore_tiles(
+            run, read, size, tile=tile, overlap=settings.overlap, multiple=engine.size_multiple
+        )
+        try:
+            for step in steps:
+                match step:
+                    case Progress():
+                        done += step.pixels
+                        yield step.pixels
+                    case Band():
+                        pixels[step.rows] = _blend(step, source, page, colour, settings.strength)
+                    case Retreat():
+                        notices.append(
+                            f"Out of memory with tiles of {step.tile} pixels: "
+                            f"went on with {step.smaller}."
+                        )
+        except _UnsoundError as unsound:
+            reason = str(unsound)
+            yield -done
+        else:
+            yield _Restored(Page(pixels, page.alpha), seconds + run.seconds, tuple(notices))
+            return
+        seconds += run.seconds
+    yield _Restored(page, seconds, tuple(notices), reason)
+
+
+def _blend(band: Band, source: Pixels, page: Page, colour: Colour, strength: float) -> Pixels:
+    """The band in the file's own colours; what is fully transparent stays as it was."""
+    native = page.pixels[band.rows]
+    lq = colour.to_srgb(source[band.rows])
+    restored = band.restored.permute(1, 2, 0).numpy().clip(0, 1)
+    blended = colour.from_srgb(lq + strength * (restored - lq), lq, source[band.rows])
+    if page.alpha is None:
+        return blended
+    return np.where(page.alpha[band.rows, :, None] == 0, native, blended)
+
+
+def _restore_photo(
+    engine: Engine, job: Job, photo: Photo, settings: Settings
+) -> Generator[Event, None, "list[_Restored] | Outcome"]:
+    restored: list[_Restored] = []
+    try:
+        for page in photo.pages:
+            for step in _restore_page(engine, page, photo.colour, settings):
+                if isinstance(step, _Restored):
+                    restored.append(step)
+                else:
+                    yield Advanced(job, step)
+    except (MaskDCPTError, RuntimeError) as error:  # the latter is what runtimes of networks raise
+        return Outcome(job, "failed", str(error).strip(), photo.notices, _area(photo))
+    return restored
+
+
+def _verdict(job: Job, made_by: str, existing: Existing) -> Outcome | None:
+    """How a job ends without being done, because its target exists."""
+    if existing == "overwrite" or not os.path.lexists(job.target):
+        return None
+    if existing == "error":
+        return Outcome(job, "failed", f"'{job.target}' exists; --existing overwrite replaces it.")
+    if is_current(job, made_by=made_by):
+        return Outcome(job, "skipped")
+    reason = (
+        f"'{job.target}' exists and is not this model's result with these settings; "
+        "--existing overwrite replaces it."
+    )
+    return Outcome(job, "failed", reason)
+
+
+def _read(job: Job, settings: Settings) -> Photo | Outcome:
+    try:
+        return read_photo(job.source, max_pixels=settings.max_pixels)
+    except ImageError as error:
+        return Outcome(job, "failed", str(error))
+
+
+def _write(
+    job: Job, photo: Photo, restored: list[_Restored], settings: Settings, made_by: str
+) -> Outcome:
+    notices = [*photo.notices, *(notice for page in restored for notice in page.notices)]
+    reason = next((page.reason for page in restored if page.reason), None)
+    try:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        notices += write_photo(
+            photo,
+            [page.page for page in restored],
+            job.target,
+            quality=settings.quality,
+            strip=settings.strip,
+        )
+        record(job, made_by=made_by)
+    except (ImageError, OSError) as error:
+        return Outcome(job, "failed", str(error), tuple(notices), _area(photo))
+    if settings.compare:
+        notices += _compare(job)
+    return Outcome(
+        job,
+        "unrestored" if reason else "restored",
+        reason,
+        tuple(dict.fromkeys(notices)),
+        _area(photo),
+        sum(page.seconds for page in restored),
+    )
+
+
+def _compare(job: Job) -> tuple[str, ...]:
+    """Writes the before/after sheet; a sentence when that fails, for the result is there."""
+    try:
+        write_sheet(job.source, job.target)
+    except ImageError as error:
+        return (f"No before/after sheet: {error}",)
+    return ()
+
+
+def _ahead(
+    executor: ThreadPoolExecutor, read: Callable[[Job], Photo | Outcome], jobs: Iterable[Job]
+) -> Iterator[tuple[Job, Future[Photo | Outcome]]]:
+    """The jobs in their order, each while the next one is being read."""
+    reading: deque[tuple[Job, Future[Photo | Outcome]]] = deque()
+    for job in jobs:
+        reading.append((job, executor.submit(read, job)))
+        if len(reading) > 1:
+            yield reading.popleft()
+    yield from reading
+
+
+def _area(photo: Photo) -> int:
+    return sum(page.pixels.shape[0] * page.pixels.shape[1] for page in photo.pages)
+
+
+def _engine(model: Backbone | Engine) -> Engine:
+    return open_engine(model) if isinstance(model, Backbone) else model
+
+
+def _page_of(image: Pixels) -> Page:
+    if image.dtype not in (np.uint8, np.uint16, np.float32) or image.ndim not in (2, 3):
+        raise ImageError(
+            f"Cannot restore an array of shape {image.shape} and type {image.dtype}: "
+            "give (H, W) or (H, W, C) of uint8, uint16 or float32."
+        )
+    layers = image[..., None] if image.ndim == 2 else image
+    if layers.shape[2] not in (1, 2, 3, 4) or not layers.size:
+        raise ImageError(
+            f"Cannot restore an array of shape {image.shape}: the last axis holds "
+            "1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha) channels."
+        )
+    has_alpha = layers.shape[2] % 2 == 0
+    return Page(
+        np.ascontiguousarray(layers[..., : layers.shape[2] - has_alpha]),
+        np.ascontiguousarray(layers[..., -1]) if has_alpha else None,
+    )

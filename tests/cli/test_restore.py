@@ -1,0 +1,295 @@
+"""The command line of restore, with a stand-in for the network."""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from maskdcpt_cli.cli import main
+from maskdcpt_cli.errors import BackendError
+from maskdcpt_cli.inference.outcomes import Advanced, Event, Job, Outcome, Settings, Started
+
+
+class Rooms:
+    """Stands in for what loads networks and restores files, and remembers how it was called."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, Outcome | BaseException] = {}  # by the name of the source
+        self.jobs: list[Job] = []
+        self.settings = Settings()
+        self.existing = ""
+        self.opened: dict[str, str] = {}
+        self.model = ""
+        self.closed = False
+
+    def load_model(self, model: str) -> str:
+        self.model = model
+        return model
+
+    def open_engine(self, _model: str, *, device: str, precision: str, backend: str) -> object:
+        if device == "mps":
+            raise BackendError("There is no 'mps' here.")
+        self.opened = {"device": device, "precision": precision, "backend": backend}
+        return SimpleNamespace(describe=lambda: "torch on cpu, fp32")
+
+    def restore_files(
+        self, _engine: object, jobs: tuple[Job, ...], settings: Settings, *, existing: str
+    ) -> Iterator[Event]:
+        self.settings, self.existing = settings, existing
+        try:
+            for job in jobs:
+                self.jobs.append(job)
+                yield Started(job, 12)
+                yield Advanced(job, 12)
+                end = self.outcomes.get(job.source.name, Outcome(job, "restored", pixels=12))
+                if isinstance(end, BaseException):
+                    raise end
+                yield replace(end, job=job)
+        finally:
+            self.closed = True
+
+
+@pytest.fixture
+def rooms(monkeypatch) -> Rooms:
+    fake = Rooms()
+    for module, names in {
+        "maskdcpt_cli.inference.restore": {"restore_files": fake.restore_files},
+        "maskdcpt_cli.inference.backends": {"open_engine": fake.open_engine},
+    }.items():
+        monkeypatch.setitem(sys.modules, module, SimpleNamespace(**names))
+    monkeypatch.setattr("maskdcpt_cli.zoo.load_model", fake.load_model)
+    return fake
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        Image.new("RGB", (4, 3), (90, 120, 60)).save(folder / name)
+    return folder
+
+
+def invoke(*args: str, stdin: bytes = b"") -> Result:
+    return CliRunner().invoke(main, ["restore", *args], input=io.BytesIO(stdin))
+
+
+JOB = Job(Path("x"), Path("y"))
+FAILED = Outcome(JOB, "failed", "Cannot read 'in/b.png': it is truncated.")
+UNSOUND = Outcome(JOB, "unrestored", "the output is black")
+SKIPPED = Outcome(JOB, "skipped")
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "value"),
+    [
+        ("", "tile", None),
+        ("--tile auto", "tile", None),
+        ("--tile off", "tile", 0),
+        ("--tile 256", "tile", 256),
+        ("--overlap 16", "overlap", 16),
+        ("--strength 0.5", "strength", 0.5),
+        ("--tta", "tta", True),
+        ("--quality 80", "quality", 80),
+        ("--strip", "strip", True),
+        ("--compare", "compare", True),
+        ("--max-pixels 20", "max_pixels", 20_000_000),
+        ("--max-pixels off", "max_pixels", None),
+    ],
+)
+def test_each_setting_arrives_and_the_others_stay_as_they_are(rooms, photos, options, field, value):
+    result = invoke("in", "-o", "out", *options.split())
+    assert result.exit_code == 0, result.output
+    assert rooms.settings == replace(Settings(), **{field: value})
+
+
+def test_the_options_of_the_network_arrive(rooms, photos):
+    options = "--model nafnet-5d --device cuda:1 --precision bf16 --backend torch"
+    assert invoke("in", "-o", "out", *options.split()).exit_code == 0
+    assert rooms.model == "nafnet-5d"
+    assert rooms.opened == {"device": "cuda:1", "precision": "bf16", "backend": "torch"}
+
+
+@pytest.mark.parametrize("existing", ["skip", "overwrite", "error"])
+def test_what_to_do_with_existing_results_arrives(rooms, photos, existing):
+    invoke("in", "-o", "out", "--existing", existing)
+    assert rooms.existing == existing
+
+
+def test_names_and_formats_choose_the_targets(rooms, photos):
+    options = [
+        "--model",
+        "weights/mine.pth",
+        "--name",
+        "{stem}-{model}{suffix}",
+        "--format",
+        "webp",
+    ]
+    invoke("in/a.png", "-o", "out", *options)
+    assert [job.target for job in rooms.jobs] == [Path("out/a-mine.webp")]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("", "Missing option '-o'"),
+        ("-o out --tile 0", "'0' is neither auto nor off nor a whole number above 0."),
+        ("-o out --tile -5", "'-5' is neither auto nor off"),
+        ("-o out --tile 64 --overlap 32", "--overlap 32 must be less than half of --tile 64."),
+        ("-o out --strength 1.5", "1.5 is not in the range"),
+        ("-o out --quality 0", "0 is not in the range"),
+        ("-o out --device gpu", "'gpu' is none of auto, cpu, cuda"),
+        ("-o out --max-pixels many", "'many' is neither off nor a whole number"),
+        ("-o out --format gif", "'gif' is not one of"),
+        ("-o out --name {stem}", "must hold {stem} once and end in {suffix}"),
+        ("-o in", "would overwrite the input"),
+        ("-o in/a.png", "several inputs"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_nothing_is_loaded(rooms, photos, options, sentence):
+    result = invoke("in", *options.split())
+    assert result.exit_code == 2
+    assert sentence in " ".join(result.stderr.split())
+    assert not rooms.model
+
+
+def test_an_empty_folder_is_wrong_usage(rooms, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    result = invoke("empty", "-o", "out")
+    assert result.exit_code == 2
+    assert "No image found in 'empty'." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("outcome", "exit_code"), [(None, 0), (SKIPPED, 0), (FAILED, 1), (UNSOUND, 1)]
+)
+def test_the_exit_code_tells_whether_all_is_well(rooms, photos, outcome, exit_code):
+    if outcome:
+        rooms.outcomes["b.png"] = outcome
+    assert invoke("in", "-o", "out").exit_code == exit_code
+    assert len(rooms.jobs) == 3
+
+
+def test_a_backend_that_is_not_here_is_one_sentence(rooms, photos):
+    result = invoke("in", "-o", "out", "--device", "mps")
+    assert (result.exit_code, result.stderr) == (1, "Error: There is no 'mps' here.\n")
+
+
+def test_only_problems_load_no_network(rooms, photos):
+    result = invoke("missing.png", "-o", "out")
+    assert result.exit_code == 1
+    assert "'missing.png' does not exist." in result.stderr
+    assert not rooms.model
+
+
+@pytest.mark.parametrize("separator", [b"\n", b"\r\n", b"\0"])
+def test_names_come_from_standard_input(rooms, photos, separator):
+    listed = separator.join([b"in/a.png", b"in/c.png", b""])
+    assert invoke("-", "-o", "out", stdin=listed).exit_code == 0
+    assert [job.source for job in rooms.jobs] == [Path("in/a.png"), Path("in/c.png")]
+
+
+def test_without_a_terminal_there_are_plain_lines(rooms, photos):
+    rooms.outcomes.update({"b.png": FAILED, "c.png": UNSOUND})
+    (photos / "notes.txt").touch()
+    result = invoke("in", "-o", "out")
+    assert not result.stdout
+    lines = result.stderr.splitlines()
+    assert lines[0] == "tiny: torch on cpu, fp32"
+    assert lines[1].startswith("[1/3] Restored: in/a.png -> out/a.png")
+    assert lines[2:5] == [
+        "[2/3] Failed: Cannot read 'in/b.png': it is truncated.",
+        "[3/3] Not restored: in/c.png: the output is black",
+        "Note: 1 other file in the folders left out, being no images.",
+    ]
+    assert lines[5].startswith("Restored: 1 photo, ")
+    assert lines[5].endswith("; Not restored: 1 photo; Failed: 1 photo")
+
+
+def test_equal_notices_are_told_once(rooms, photos):
+    palette = Outcome(JOB, "restored", notices=("Palette image: the result is RGB.",))
+    rooms.outcomes.update(dict.fromkeys(("a.png", "b.png", "c.png"), palette))
+    told = [line for line in invoke("in", "-o", "out").stderr.splitlines() if "Palette" in line]
+    assert told == ["Note: in/a.png and 2 more photos: Palette image: the result is RGB."]
+
+
+def test_quiet_says_only_what_failed(rooms, photos):
+    assert not invoke("in", "-o", "out", "--quiet").output
+    rooms.outcomes["b.png"] = FAILED
+    result = invoke("in", "-o", "out", "--quiet", "--existing", "overwrite")
+    assert result.output == "Failed: Cannot read 'in/b.png': it is truncated.\n"
+
+
+def test_json_is_one_object_per_photo_and_nothing_else(rooms, photos):
+    rooms.outcomes["b.png"] = FAILED
+    result = invoke("in", "missing.png", "-o", "out", "--json")
+    assert not result.stderr
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(one["source"], one["status"]) for one in told] == [
+        ("missing.png", "failed"),
+        ("in/a.png", "restored"),
+        ("in/b.png", "failed"),
+        ("in/c.png", "restored"),
+    ]
+    assert told[1] == {
+        "source": "in/a.png",
+        "target": "out/a.png",
+        "status": "restored",
+        "reason": None,
+        "notices": [],
+        "pixels": 12,
+        "seconds": 0.0,
+    }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+@pytest.mark.parametrize("option", ["--json", "--quiet", "--existing=skip"])
+def test_a_name_that_is_not_utf8_can_be_shown(rooms, photos, option):
+    name = os.fsdecode(b"caf\xe9\n.png")
+    Path("in", name).write_bytes(Path("in/a.png").read_bytes())
+    rooms.outcomes[name] = Outcome(JOB, "failed", "no space left")
+    result = invoke("in", "-o", "out", option)
+    assert result.exit_code == 1
+    if option == "--json":
+        sources = [json.loads(line)["source"] for line in result.stdout.splitlines()]
+        assert f"in/{name}" in sources
+    else:
+        assert r"Failed: in/caf\xe9\n.png: no space left" in result.stderr
+
+
+def test_an_interruption_tells_how_far_the_run_came(rooms, photos):
+    rooms.outcomes["c.png"] = KeyboardInterrupt()
+    result = invoke("in", "-o", "out")
+    assert result.exit_code == 130
+    assert "Interrupted: 2 of 3 photos finished; nothing half-written is left." in result.stderr
+
+
+def test_a_view_that_breaks_stops_the_run_cleanly(rooms, photos, monkeypatch):
+    def broken(*_args, **_options):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("maskdcpt_cli.cli.console.click.echo", broken)
+    result = invoke("in", "-o", "out", "--json")
+    assert result.exit_code == 1
+    assert rooms.closed
+    assert len(rooms.jobs) == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_the_report_is_written(rooms, photos):
+    for name in ("a.png", "b.png", "c.png"):
+        Path("out").mkdir(exist_ok=True)
+        Path("out", name).write_bytes((photos / name).read_bytes())
+    assert invoke("in", "-o", "out", "--report", "pages/all.html").exit_code == 0
+    page = Path("pages/all.html").read_text(encoding="utf-8")
+    assert page.count("<figure") == 3

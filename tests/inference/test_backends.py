@@ -1,0 +1,262 @@
+"""Engines: the same pixels everywhere, and a clear sentence for what is not available."""
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from maskdcpt_cli.errors import BackendError
+from maskdcpt_cli.inference import backends
+from maskdcpt_cli.inference.backends import BACKENDS, Engine, open_engine
+from maskdcpt_cli.inference.backends.memory import activation_bytes
+from maskdcpt_cli.models import BACKBONES, Backbone
+from maskdcpt_cli.zoo import load_model
+from tests.golden import golden_image
+from tests.small import small
+
+SIZES = [(64, 64), (48, 80), (1, 1), (37, 23)]
+
+
+def needs(backend: str) -> None:
+    for package in BACKENDS[backend].packages:
+        pytest.importorskip(package)
+
+
+def example(size: tuple[int, int], *, batch: int = 1) -> Tensor:
+    return torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(0))
+
+
+def restored_by(model: Backbone, lq: Tensor) -> Tensor:
+    with torch.inference_mode():
+        restored: Tensor = model(lq)
+    return restored
+
+
+def psnr(restored: Tensor, reference: Tensor) -> float:
+    return float(-10 * torch.log10((restored - reference).square().mean()))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_backend_gives_the_pixels_of_the_network(backend: str, name: str) -> None:
+    needs(backend)
+    model = calm(name)
+    expected = {size: restored_by(model, example(size)) for size in SIZES}
+    engine = open_engine(model, device="cpu", precision="fp32", backend=backend)
+    for size in (*SIZES, *SIZES):  # a size may be treated otherwise when it comes again
+        restored = engine(example(size))
+        assert restored.dtype == torch.float32
+        torch.testing.assert_close(restored, expected[size], atol=1e-3, rtol=0)
+
+
+def calm(name: str, **options: object) -> Backbone:
+    """A small backbone whose residual is about as large as that of a trained one."""
+    model = small(name, **options)
+    with torch.no_grad():
+        scale = 0.1 / (restored_by(model, example((64, 64))) - example((64, 64))).std()
+        for parameter in last_convolution(model).parameters():
+            parameter.mul_(scale)
+    return model
+
+
+def last_convolution(model: Backbone) -> torch.nn.Module:
+    return [module for module in model.modules() if isinstance(module, torch.nn.Conv2d)][-1]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_batch_gives_what_its_images_give(backend: str) -> None:
+    needs(backend)
+    engine = open_engine(calm("nafnet"), device="cpu", precision="fp32", backend=backend)
+    lq = example((40, 24), batch=3)
+    one_by_one = torch.cat([engine(lq[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(engine(lq), one_by_one, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_how_the_input_lies_in_memory_does_not_matter(backend: str) -> None:
+    needs(backend)
+    engine = open_engine(calm("nafnet"), device="cpu", precision="fp32", backend=backend)
+    lq = example((32, 48))
+    as_in_a_file = lq.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    torch.testing.assert_close(engine(as_in_a_file), engine(lq), atol=1e-5, rtol=0)
+    turned = lq.mT.contiguous().mT
+    torch.testing.assert_close(engine(turned), engine(lq), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_bf16_stays_within_50_db_of_fp32(backend: str) -> None:
+    needs(backend)
+    model = load_model("tiny")
+    # Low light with noise, which asks most of a network.
+    lq = (0.08 * golden_image(96, 64) + 0.01 * (example((96, 64)) - 0.5)).clip(0, 1)
+    expected = restored_by(model, lq)
+    assert psnr(lq, expected) < 20
+    engine = open_engine(model, device="cpu", precision="bf16", backend=backend)
+    assert psnr(engine(lq), expected) > 50
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_what_bf16_spoils_can_be_done_again_in_fp32(name: str) -> None:
+    model = calm(name)
+    lq = example((40, 24))
+    expected = restored_by(model, lq)
+    engine = open_engine(model, device="cpu", precision="bf16", backend="torch")
+    assert engine(lq).dtype == torch.float32
+    assert not torch.equal(engine(lq), expected)
+    assert engine.in_fp32().describe() == "torch on cpu, fp32"
+    torch.testing.assert_close(engine.in_fp32()(lq), expected, atol=1e-5, rtol=0)
+
+
+def test_an_engine_in_fp32_is_its_own_fallback() -> None:
+    engine = open_engine(calm("nafnet"), device="cpu", precision="fp32", backend="torch")
+    assert engine.in_fp32() is engine
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend_that_is_not_installed_says_what_to_install(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "find_spec", lambda _: None)
+    if backend == "torch":
+        assert open_engine(small("nafnet"), device="cpu").backend == "torch"
+    else:
+        with pytest.raises(BackendError, match=rf"pip install 'maskdcpt\[{backend}\]'"):
+            open_engine(small("nafnet"), device="cpu", backend=backend)
+
+
+def test_auto_takes_openvino_on_the_cpu() -> None:
+    needs("openvino")
+    engine = open_engine(small("nafnet"), device="cpu")
+    assert engine.backend == "openvino"
+    assert engine.precision in ("fp32", "bf16")
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"), [(["FP32", "BF16"], "bf16"), (["FP32", "INT8"], "fp32")]
+)
+def test_openvino_takes_bf16_where_the_hardware_has_it(
+    capabilities: list[str], precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs("openvino")
+    module = importlib.import_module("maskdcpt_cli.inference.backends.openvino")
+
+    class Core:
+        def get_property(self, device: str, name: str) -> list[str]:
+            assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+            return capabilities
+
+    monkeypatch.setattr(module.openvino, "Core", Core)
+    assert module.OpenVINOEngine.fast_precision("cpu") == precision
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes this machine one with these GPUs, of CUDA's two."""
+
+    def pretend(*kinds: str) -> None:
+        for kind in ("cuda", "mps"):
+            monkeypatch.setitem(backends.DEVICES, kind, lambda kind=kind: kind in kinds)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("kinds", "expected"), [((), "cpu"), (("mps",), "mps"), (("cuda", "mps"), "cuda")]
+)
+def test_auto_takes_a_gpu_before_the_cpu(
+    kinds: tuple[str, ...],
+    expected: str,
+    gpus: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpus(*kinds)
+    made = pretend_to_open(monkeypatch)
+    open_engine(small("nafnet"), backend="torch")
+    assert made["device"] == expected
+    assert made["precision"] == ("fp16" if expected == "cuda" else "fp32")
+
+
+def pretend_to_open(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What an engine is opened with, without opening it."""
+    made: dict[str, str] = {}
+
+    def init(self: Engine, model: Backbone, *, device: str, precision: str) -> None:
+        made.update(device=device, precision=precision)
+
+    monkeypatch.setattr(BACKENDS["torch"].load(), "__init__", init)
+    return made
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:1", "cuda"])
+def test_a_device_may_be_named(
+    device: str, gpus: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus("cuda")
+    made = pretend_to_open(monkeypatch)
+    open_engine(small("nafnet"), device=device, precision="bf16")
+    assert made == {"device": device, "precision": "bf16"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "cpu:1"}, r"^Unknown device 'cpu:1'\. Did you mean 'cpu'\?"),
+        ({"device": "cuda:x"}, r"^Unknown device 'cuda:x'\."),
+        ({"device": "gpu"}, r"^Unknown device 'gpu'\."),
+        ({"device": "mps"}, r"^The device 'mps' is not available here"),
+        ({"device": "cuda:2"}, r"^There is no device 'cuda:2': the last one is 'cuda:1'\."),
+        ({"device": "cuda", "backend": "onnx"}, r"^The backend 'onnx' runs on the CPU, not on"),
+        ({"device": "cpu", "backend": "onyx"}, r"^Unknown backend 'onyx'\. Did you mean 'onnx'\?"),
+        ({"device": "cpu", "precision": "fp64"}, r"^Unknown precision 'fp64'\."),
+        (
+            {"device": "cpu", "precision": "fp16", "backend": "torch"},
+            r"^The backend 'torch' does not run in fp16 on 'cpu': choose from: auto, fp32, bf16\.",
+        ),
+    ],
+    ids=lambda value: " ".join(value.values()) if isinstance(value, dict) else "",
+)
+def test_what_is_not_available_is_refused_in_a_sentence(
+    options: dict[str, str],
+    message: str,
+    gpus: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpus("cuda")
+    monkeypatch.setattr(backends, "find_spec", lambda _: True)
+    with pytest.raises(BackendError, match=message):
+        open_engine(small("nafnet"), **options)
+
+
+def test_activations_are_counted_while_they_live() -> None:
+    plane = 32 * 32 * 4  # bytes of one channel
+    layers = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 1), torch.nn.Conv2d(8, 16, 1), torch.nn.Conv2d(16, 2, 1)
+    )
+    assert activation_bytes(layers, 32) == (3 + 8 + 16) * plane
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_memory_of_a_pass_grows_with_the_tile_and_is_never_nothing(name: str) -> None:
+    engine = open_engine(small(name), device="cpu", backend="torch")
+    assert engine.peak_bytes(128) > 128 * 128 * 3 * 4
+    assert engine.peak_bytes(256) == pytest.approx(4 * engine.peak_bytes(128), rel=1e-3)
+
+
+def test_openvino_does_not_report_its_use(tmp_path: Path) -> None:
+    needs("openvino")
+    code = (
+        "from maskdcpt_cli.inference.backends import open_engine\n"
+        "from maskdcpt_cli.models import build_backbone\n"
+        "open_engine(build_backbone('nafnet', width=4), device='cpu', backend='openvino')"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
+    environment.pop("CI", None)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert not list(tmp_path.glob("[iI]ntel*"))

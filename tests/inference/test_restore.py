@@ -1,0 +1,313 @@
+import errno
+import os
+from contextlib import closing
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.inference.outcomes import Advanced, Job, Outcome, Settings, Started
+from maskdcpt_cli.inference.restore import restore, restore_files, restore_folder
+from tests.small import small
+
+
+class Brighten:
+    """An engine that halves the distance to white, and keeps what it was given."""
+
+    backend, device, precision, size_multiple = "torch", "cpu", "fp32", 8
+    model = small("nafnet")
+
+    def __init__(self, *, half=None):
+        self.seen, self.half = [], half
+
+    def __call__(self, lq):
+        self.seen.append(lq)
+        return lq + 0.5 * (1 - lq)
+
+    def in_fp32(self):
+        return self
+
+    def peak_bytes(self, tile):
+        return 100 * tile**2
+
+
+class Explode(Brighten):
+    def __call__(self, lq):
+        return lq * float("nan")
+
+
+class ExplodeInBf16(Explode):
+    precision = "bf16"
+
+    def in_fp32(self):
+        return Brighten()
+
+
+TILED = Settings(tile=32, overlap=4)
+
+
+def ramp(*shape, dtype=np.uint8):
+    peak = 1.0 if dtype == np.float32 else np.iinfo(dtype).max
+    values = np.linspace(0.1, 0.9, int(np.prod(shape))).reshape(shape)
+    return (values * peak).astype(dtype)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, size in enumerate([(40, 50), (24, 24), (70, 33)]):
+        Image.fromarray(ramp(*size, 3)).save(folder / f"{i}.png")
+    return folder
+
+
+def jobs_of(folder, out):
+    return [Job(path, out / path.name) for path in sorted(folder.iterdir())]
+
+
+def outcomes_of(engine, jobs, settings=TILED, **options):
+    events = restore_files(engine, jobs, settings, **options)
+    return [event for event in events if isinstance(event, Outcome)]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 1), (20, 30, 2), (40, 33, 3), (9, 70, 4)])
+def test_an_array_keeps_its_shape_type_and_alpha(shape, dtype):
+    image = ramp(*shape, dtype=dtype)
+    restored = restore(Brighten(), image, settings=TILED)
+    assert (restored.shape, restored.dtype) == (image.shape, image.dtype)
+    has_alpha = len(shape) == 3 and shape[2] % 2 == 0
+    if has_alpha:
+        assert np.array_equal(restored[..., -1], image[..., -1])
+        restored, image = restored[..., :-1], image[..., :-1]
+    peak = 1.0 if dtype == np.float32 else np.iinfo(dtype).max
+    expected = image + 0.5 * (peak - image)
+    tolerance = 1e-5 if dtype == np.float32 else 0.51
+    assert np.abs(restored - expected).max() <= tolerance
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_strength_zero_changes_nothing(dtype):
+    image = ramp(50, 60, 3, dtype=dtype)
+    unchanged = restore(Brighten(), image, settings=Settings(tile=32, overlap=4, strength=0))
+    assert np.array_equal(unchanged, image)
+
+
+def test_strength_blends_with_the_input():
+    image = ramp(20, 30, 3, dtype=np.float32)
+    half = restore(Brighten(), image, settings=Settings(strength=0.5))
+    assert np.allclose(half, image + 0.25 * (1 - image), atol=1e-6)
+
+
+def test_hidden_colour_neither_changes_nor_bleeds():
+    image = np.full((16, 16, 4), 100, np.uint8)
+    image[:, 8:] = (255, 0, 255, 0)
+    engine = Brighten()
+    restored = restore(engine, image)
+    assert np.array_equal(restored[:, 8:], image[:, 8:])
+    assert torch.allclose(engine.seen[0], torch.tensor(100 / 255))
+    assert (restored[:, :8, :3] > 150).all()
+
+
+def test_self_ensemble_turns_the_network_eight_times():
+    engine = Brighten()
+    restore(engine, ramp(16, 24, 3), settings=Settings(tta=True))
+    assert [tuple(lq.shape[-2:]) for lq in engine.seen] == [(16, 24)] * 4 + [(24, 16)] * 4
+
+
+def test_an_unsound_array_is_refused_with_the_reason():
+    with pytest.raises(ImageError, match="not restored"):
+        restore(Explode(), ramp(20, 20, 3))
+
+
+def test_an_unsound_output_is_tried_again_in_full_precision():
+    image = ramp(40, 40, 3)
+    assert np.array_equal(restore(ExplodeInBf16(), image), restore(Brighten(), image))
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4, 5), np.uint8), np.zeros((4, 4), int), np.zeros(4), np.zeros((0, 4))]
+)
+def test_other_arrays_are_refused(image):
+    with pytest.raises(ImageError, match="Cannot restore an array"):
+        restore(Brighten(), image)
+
+
+def test_every_job_ends_in_one_outcome_and_progress_adds_up(photos, tmp_path):
+    jobs = jobs_of(photos, tmp_path / "out")
+    events = list(restore_files(Brighten(), jobs, TILED))
+    outcomes = [event for event in events if isinstance(event, Outcome)]
+    assert [outcome.job for outcome in outcomes] == jobs
+    assert {outcome.status for outcome in outcomes} == {"restored"}
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        mine = [event for event in events if event.job == job]
+        assert isinstance(mine[0], Started)
+        assert isinstance(mine[-1], Outcome)
+        assert sum(e.pixels for e in mine if isinstance(e, Advanced)) == outcome.pixels
+        source, target = np.asarray(Image.open(job.source)), np.asarray(Image.open(job.target))
+        assert np.abs(target - (source + 0.5 * (255.0 - source))).max() <= 0.5
+
+
+def test_a_bad_file_does_not_stop_the_others(photos, tmp_path):
+    (photos / "1.png").write_bytes(b"no image")
+    outcomes = outcomes_of(Brighten(), jobs_of(photos, tmp_path / "out"))
+    ends = {outcome.job.source.name: outcome.status for outcome in outcomes}
+    assert ends == {"0.png": "restored", "1.png": "failed", "2.png": "restored"}
+    assert any("1.png" in (outcome.reason or "") for outcome in outcomes)
+
+
+def test_a_photo_the_network_stumbles_over_does_not_stop_the_others(photos, tmp_path):
+    class Stumble(Brighten):
+        def __call__(self, lq):
+            if lq.shape[-1] == 24:
+                raise RuntimeError("no kernel for this shape")
+            return super().__call__(lq)
+
+    outcomes = outcomes_of(Stumble(), jobs_of(photos, tmp_path / "out"))
+    ends = {outcome.job.source.name: outcome.status for outcome in outcomes}
+    assert ends == {"0.png": "restored", "1.png": "failed", "2.png": "restored"}
+    assert "no kernel for this shape" in {outcome.reason for outcome in outcomes}
+
+
+def test_an_unsound_photo_keeps_its_pixels_and_says_so(photos, tmp_path):
+    jobs = jobs_of(photos, tmp_path / "out")
+    events = list(restore_files(Explode(), jobs, TILED))
+    outcomes = [event for event in events if isinstance(event, Outcome)]
+    assert {outcome.status for outcome in outcomes} == {"unrestored"}
+    assert all("NaN" in outcome.reason for outcome in outcomes)
+    assert sum(event.pixels for event in events if isinstance(event, Advanced)) == 0
+    for job in jobs:
+        assert np.array_equal(
+            np.asarray(Image.open(job.source)), np.asarray(Image.open(job.target))
+        )
+
+
+def test_skip_leaves_what_the_same_weights_and_settings_made(photos, tmp_path):
+    jobs = jobs_of(photos, tmp_path / "out")
+    outcomes_of(Brighten(), jobs)
+    before = [job.target.stat().st_mtime_ns for job in jobs]
+    assert {outcome.status for outcome in outcomes_of(Brighten(), jobs)} == {"skipped"}
+    assert [job.target.stat().st_mtime_ns for job in jobs] == before
+
+
+def test_skip_refuses_what_was_made_otherwise(photos, tmp_path):
+    jobs = jobs_of(photos, tmp_path / "out")
+    outcomes_of(Brighten(), jobs)
+    other_weights = Brighten()
+    other_weights.model = small("nafnet", width=4)
+    other_settings = Settings(tile=32, overlap=4, strength=0.5)
+    for engine, settings in [(other_weights, TILED), (Brighten(), other_settings)]:
+        outcomes = outcomes_of(engine, jobs, settings)
+        assert {outcome.status for outcome in outcomes} == {"failed"}
+        assert "--existing overwrite" in outcomes[0].reason
+
+
+def test_skip_sees_that_the_source_changed(photos, tmp_path):
+    jobs = jobs_of(photos, tmp_path / "out")
+    outcomes_of(Brighten(), jobs)
+    Image.fromarray(ramp(12, 12, 3)).save(jobs[0].source)
+    statuses = [outcome.status for outcome in outcomes_of(Brighten(), jobs)]
+    assert statuses == ["failed", "skipped", "skipped"]
+
+
+def test_a_file_of_the_users_own_is_never_replaced_unasked(photos, tmp_path):
+    jobs = jobs_of(photos, tmp_path / "out")
+    jobs[0].target.parent.mkdir()
+    jobs[0].target.write_text("mine")
+    for existing in ("skip", "error"):
+        outcomes = outcomes_of(Brighten(), jobs[:1], existing=existing)
+        assert outcomes[0].status == "failed"
+        assert jobs[0].target.read_text() == "mine"
+    assert outcomes_of(Brighten(), jobs[:1], existing="overwrite")[0].status == "restored"
+
+
+def test_a_torn_line_in_the_journal_is_passed_over(photos, tmp_path):
+    jobs = jobs_of(photos, tmp_path / "out")
+    outcomes_of(Brighten(), jobs)
+    journal = tmp_path / "out" / ".maskdcpt.jsonl"
+    journal.write_text(journal.read_text() + '{"name": "0.png", "ma')
+    assert {outcome.status for outcome in outcomes_of(Brighten(), jobs)} == {"skipped"}
+
+
+def test_a_full_disk_fails_the_file_and_leaves_nothing(photos, tmp_path, monkeypatch):
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    outcomes = outcomes_of(Brighten(), jobs_of(photos, tmp_path / "out"))
+    assert {outcome.status for outcome in outcomes} == {"failed"}
+    assert "No space left" in outcomes[0].reason
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_fails_the_file(photos, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    outcomes = outcomes_of(Brighten(), jobs_of(photos, tmp_path / "out"))
+    assert {outcome.status for outcome in outcomes} == {"failed"}
+
+
+def test_closing_early_leaves_only_whole_files(photos, tmp_path):
+    jobs = jobs_of(photos, tmp_path / "out")
+    with closing(restore_files(Brighten(), jobs, TILED)) as events:
+        for event in events:
+            if isinstance(event, Started) and event.job == jobs[1]:
+                break
+    left = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert left == [".maskdcpt.jsonl", "0.png"]
+    Image.open(jobs[0].target).load()
+
+
+def test_all_pages_of_a_tiff_are_restored(tmp_path):
+    pages = [Image.fromarray(ramp(20 + i, 30, 3)) for i in range(3)]
+    pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
+    job = Job(tmp_path / "scan.tif", tmp_path / "out" / "scan.tif")
+    (outcome,) = outcomes_of(Brighten(), [job])
+    assert outcome.status == "restored"
+    with Image.open(job.target) as restored:
+        assert restored.n_frames == 3
+        for i, page in enumerate(pages):
+            restored.seek(i)
+            assert np.asarray(restored).mean() > np.asarray(page).mean() + 30
+
+
+def test_a_sheet_is_written_beside_the_result(photos, tmp_path):
+    jobs = jobs_of(photos, tmp_path / "out")[:1]
+    outcomes_of(Brighten(), jobs, Settings(tile=32, overlap=4, compare=True))
+    assert [path.name for path in (tmp_path / "out").glob("*compare*")] == ["0.png.compare.jpg"]
+
+
+def test_a_sheet_that_fails_does_not_fail_the_photo(photos, tmp_path):
+    jobs = jobs_of(photos, tmp_path / "out")[:1]
+    (tmp_path / "out" / "0.png.compare.jpg").mkdir(parents=True)
+    (outcome,) = outcomes_of(Brighten(), jobs, Settings(tile=32, overlap=4, compare=True))
+    assert outcome.status == "restored"
+    assert any("No before/after sheet" in notice for notice in outcome.notices)
+
+
+def test_running_out_of_memory_is_told(photos, tmp_path):
+    class Cramped(Brighten):
+        def __call__(self, lq):
+            if lq.shape[-1] > 128:
+                raise MemoryError
+            return super().__call__(lq)
+
+    Image.fromarray(ramp(200, 300, 3)).save(photos / "3.png")
+    jobs = jobs_of(photos, tmp_path / "out")[-1:]
+    (outcome,) = outcomes_of(Cramped(), jobs, Settings(tile=256, overlap=16))
+    assert outcome.status == "restored"
+    assert any("Out of memory" in notice and "128" in notice for notice in outcome.notices)
+
+
+def test_a_folder_is_restored_from_python(photos, tmp_path):
+    (photos / "below").mkdir()
+    Image.fromarray(ramp(10, 10, 3)).save(photos / "below" / "4.png")
+    outcomes = list(restore_folder(Brighten(), photos, tmp_path / "out", settings=TILED))
+    assert {outcome.status for outcome in outcomes} == {"restored"}
+    assert (tmp_path / "out" / "below" / "4.png").exists()
+
+
+def test_a_folder_without_photos_is_an_error(tmp_path):
+    with pytest.raises(MaskDCPTError, match="No image found"):
+        list(restore_folder(Brighten(), tmp_path, tmp_path / "out"))

@@ -1,0 +1,42 @@
+from pathlib import Path
+from threading import Thread
+
+from torch.distributed import HashStore
+
+from maskdcpt_cli.inference.outcomes import Job, Outcome
+from maskdcpt_cli.inference.sharing import Share
+
+
+def jobs(count: int) -> list[Job]:
+    return [Job(Path(f"{i}.png"), Path(f"out/{i}.png")) for i in range(count)]
+
+
+def test_every_job_is_done_once_and_the_first_process_hears_of_all():
+    store, work = HashStore(), jobs(20)
+    taken: dict[int, list[Job]] = {}
+
+    def restore(share: Share):
+        for job in share.take(work):
+            taken.setdefault(share.rank, []).append(job)
+            yield Outcome(job, "restored")
+
+    shares = [Share(store, rank, world_size=3) for rank in range(3)]
+    heard: dict[int, list[Outcome]] = {}
+
+    def run(share: Share):
+        heard[share.rank] = list(share.gather(restore(share)))
+
+    threads = [Thread(target=run, args=(share,)) for share in shares]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcome.job.source for outcome in heard[0]) == sorted(job.source for job in work)
+    assert heard[1] == heard[2] == []
+    assert sum(map(len, taken.values())) == 20
+
+
+def test_jobs_stay_in_order_for_each_process():
+    share = Share(HashStore(), rank=0, world_size=1)
+    assert list(share.take(jobs(5))) == jobs(5)
+    assert list(share.gather([])) == []

@@ -1,0 +1,282 @@
+"""Tiles: what they cover, how they blend, what they hold, and what happens without memory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from maskdcpt_cli.errors import BackendError, MaskDCPTError
+from maskdcpt_cli.inference import tiling
+from maskdcpt_cli.inference.backends import Engine, open_engine
+from maskdcpt_cli.inference.tiling import (
+    Band,
+    Progress,
+    Retreat,
+    choose_tile,
+    eightfold,
+    restore_tiles,
+    spans,
+)
+from tests.small import small
+
+# (H, W), tile, overlap
+CUTS = [
+    ((1, 1), 64, 8),
+    ((100, 230), 64, 16),
+    ((65, 64), 64, 31),
+    ((64, 65), 64, 0),
+    ((200, 50), 0, 300),
+    ((301, 299), 65, 32),
+    ((1, 500), 64, 20),
+    ((500, 1), 64, 20),
+    ((128, 128), 128, 63),
+]
+
+
+def twice(lq: Tensor) -> Tensor:
+    return lq * 2
+
+
+@dataclass
+class Restoring:
+    """Walks the steps and lays the bands on a canvas."""
+
+    image: Tensor
+    canvas: Tensor = field(init=False)
+    pixels: list[int] = field(default_factory=list)
+    bands: list[slice] = field(default_factory=list)
+    retreats: list[Retreat] = field(default_factory=list)
+
+    def __call__(
+        self, run: Callable[[Tensor], Tensor], *, tile: int, overlap: int, multiple: int = 1
+    ) -> "Restoring":
+        self.canvas = torch.full_like(self.image, torch.nan)
+        size = (self.image.shape[1], self.image.shape[2])
+        steps = restore_tiles(
+            run,
+            lambda rows, columns: self.image[:, rows, columns].clone(),
+            size,
+            tile=tile,
+            overlap=overlap,
+            multiple=multiple,
+        )
+        for step in steps:
+            match step:
+                case Progress():
+                    self.pixels.append(step.pixels)
+                case Band():
+                    self.bands.append(step.rows)
+                    self.canvas[:, step.rows] = step.restored
+                case Retreat():
+                    self.retreats.append(step)
+        return self
+
+
+@pytest.fixture
+def image() -> Tensor:
+    return torch.rand(3, 200, 150, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(("size", "tile", "overlap"), CUTS)
+def test_tiles_of_a_pointwise_network_give_the_image_untiled(
+    size: tuple[int, int], tile: int, overlap: int
+) -> None:
+    image = torch.rand(3, *size)
+    restoring = Restoring(image)(twice, tile=tile, overlap=overlap)
+    torch.testing.assert_close(restoring.canvas, image * 2)
+
+
+@pytest.mark.parametrize(("size", "tile", "overlap"), CUTS)
+def test_progress_adds_up_to_the_pixels(size: tuple[int, int], tile: int, overlap: int) -> None:
+    restoring = Restoring(torch.rand(3, *size))(twice, tile=tile, overlap=overlap)
+    assert sum(restoring.pixels) == size[0] * size[1]
+    assert min(restoring.pixels) >= 0
+
+
+@pytest.mark.parametrize(("size", "tile", "overlap"), CUTS)
+def test_bands_come_from_top_to_bottom_each_row_once(
+    size: tuple[int, int], tile: int, overlap: int
+) -> None:
+    restoring = Restoring(torch.rand(3, *size))(twice, tile=tile, overlap=overlap)
+    rows = [row for band in restoring.bands for row in range(size[0])[band]]
+    assert rows == list(range(size[0]))
+
+
+@pytest.mark.parametrize(("size", "tile", "overlap"), CUTS)
+def test_no_tile_reads_a_row_that_is_finished(
+    size: tuple[int, int], tile: int, overlap: int
+) -> None:
+    finished = 0
+
+    def read(rows: slice, columns: slice) -> Tensor:
+        assert rows.start >= finished
+        return torch.zeros(3, rows.stop - rows.start, columns.stop - columns.start)
+
+    for step in restore_tiles(twice, read, size, tile=tile, overlap=overlap):
+        if isinstance(step, Band):
+            finished = step.rows.stop
+
+
+def test_all_tiles_of_a_large_image_have_one_shape(image: Tensor) -> None:
+    shapes = set()
+
+    def run(lq: Tensor) -> Tensor:
+        shapes.add(tuple(lq.shape))
+        return lq
+
+    Restoring(image)(run, tile=64, overlap=16)
+    assert shapes == {(1, 3, 64, 64)}
+
+
+def test_neighbouring_tiles_overlap_by_at_least_the_overlap() -> None:
+    tiles = list(spans(301, tile=65, overlap=32))
+    assert tiles[0].start == 0
+    assert tiles[-1].stop == 301
+    assert all(a.stop - b.start >= 32 for a, b in pairwise(tiles))
+
+
+def test_tiles_that_disagree_are_joined_without_a_seam() -> None:
+    calls = 0
+
+    def run(lq: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return torch.full_like(lq, calls % 2)  # the worst case: neighbours black and white
+
+    canvas = Restoring(torch.zeros(3, 64, 400))(run, tile=64, overlap=24).canvas
+    assert canvas.max() == 1
+    steepest = torch.pi / 2 / 24  # of a raised cosine over the overlap
+    assert canvas.diff(dim=2).abs().max() <= steepest * 1.01
+
+
+def test_a_network_that_looks_around_leaves_no_seam(image: Tensor) -> None:
+    blur = torch.nn.AvgPool2d(9, stride=1, padding=4, count_include_pad=False)
+    tiled = Restoring(image)(blur, tile=64, overlap=24).canvas
+    off = (tiled - blur(image)).abs().amax(dim=(0, 1))
+    assert off.max() < 0.02  # hard cuts leave 0.1 and more
+    hard = Restoring(image)(blur, tile=64, overlap=0).canvas
+    assert (hard - blur(image)).abs().max() > 0.1
+
+
+def out_of_memory(error: Exception, *, above: int) -> Callable[[Tensor], Tensor]:
+    def run(lq: Tensor) -> Tensor:
+        if max(lq.shape[-2:]) > above:
+            raise error
+        return twice(lq)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+        RuntimeError("Exception from src/inference/src/cpp/infer_request.cpp: std::bad_alloc"),
+        Exception("Failed to allocate memory for requested buffer of size 9"),
+    ],
+    ids=lambda error: str(error)[:24],
+)
+def test_tiles_shrink_until_memory_suffices(image: Tensor, error: Exception) -> None:
+    run = out_of_memory(error, above=100)
+    restoring = Restoring(image)(run, tile=0, overlap=24, multiple=16)
+    assert restoring.retreats == [Retreat(200, 96)]
+    torch.testing.assert_close(restoring.canvas, image * 2)
+    assert sum(restoring.pixels) == image[0].numel()
+
+
+@pytest.mark.parametrize("calls_before", range(1, 6))
+@pytest.mark.parametrize("overlap", [0, 24, 63])
+def test_running_out_of_memory_half_way_repeats_no_finished_row(
+    calls_before: int, overlap: int
+) -> None:
+    image = torch.rand(3, 300, 200)
+    calls = 0
+
+    def run(lq: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls > calls_before and max(lq.shape[-2:]) > 100:
+            raise MemoryError
+        return twice(lq)
+
+    restoring = Restoring(image)(run, tile=128, overlap=overlap)
+    assert restoring.retreats == [Retreat(128, 64)]
+    assert [band.start for band in restoring.bands] == [
+        0,
+        *(band.stop for band in restoring.bands[:-1]),
+    ]
+    torch.testing.assert_close(restoring.canvas, image * 2)
+    assert sum(restoring.pixels) == image[0].numel()
+
+
+def test_without_memory_for_the_smallest_tile_it_gives_up(image: Tensor) -> None:
+    run = out_of_memory(MemoryError(), above=10)
+    with pytest.raises(BackendError, match=r"^Out of memory at tiles of 100 pixels"):
+        Restoring(image)(run, tile=0, overlap=24)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(image: Tensor) -> None:
+    with pytest.raises(RuntimeError, match="weight of size"):
+        Restoring(image)(out_of_memory(RuntimeError("weight of size"), above=0), tile=0, overlap=0)
+
+
+@pytest.mark.parametrize(("tile", "overlap"), [(64, 32), (64, 100), (64, -1), (0, -1), (1, 1)])
+def test_an_overlap_that_does_not_suit_the_tile_is_refused(
+    image: Tensor, tile: int, overlap: int
+) -> None:
+    with pytest.raises(MaskDCPTError, match=f"overlap of {overlap} does not suit tiles of {tile}"):
+        Restoring(image)(twice, tile=tile, overlap=overlap)
+
+
+def test_the_ensemble_undoes_every_turn(image: Tensor) -> None:
+    lq = image[None]
+    torch.testing.assert_close(eightfold(twice)(lq), lq * 2)
+
+
+def test_the_ensemble_is_indifferent_to_turns_of_the_image() -> None:
+    def lopsided(lq: Tensor) -> Tensor:
+        return lq.cumsum(dim=-1)
+
+    lq = torch.rand(1, 3, 16, 24)
+    restored = eightfold(lopsided)(lq)
+    torch.testing.assert_close(eightfold(lopsided)(lq.mT), restored.mT)
+    torch.testing.assert_close(eightfold(lopsided)(lq.flip(-1)), restored.flip(-1))
+    assert not torch.allclose(lopsided(lq), restored)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return open_engine(small("nafnet"), device="cpu", backend="torch")
+
+
+def test_a_photo_that_fits_in_memory_goes_in_one_piece(engine: Engine) -> None:
+    assert choose_tile(engine, (400, 600)) == 0
+
+
+def test_the_tile_of_a_large_photo_fits_in_memory(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {}
+    for megabytes in (10, 50, 100, 10_000):
+        monkeypatch.setattr(tiling, "CPU_BUDGET", megabytes * 1_000_000)
+        tile = chosen[megabytes] = choose_tile(engine, (100_000, 100_000))
+        assert tile % engine.size_multiple == 0
+        assert tile == 128 or engine.peak_bytes(tile) <= megabytes * 1_000_000
+    assert 128 == chosen[10] < chosen[50] < chosen[100] < chosen[10_000] == 1024
+
+
+def test_on_a_gpu_the_tile_follows_its_free_memory(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "device", "cuda:1")
+    chosen = []
+    for free in (50_000_000, 100_000_000):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 2 * free))
+        chosen.append(choose_tile(engine, (100_000, 100_000)))
+    assert 128 < chosen[0] < chosen[1] < 1024
