@@ -49,7 +49,7 @@ DEVICES: dict[str, Callable[[], bool]] = {
 def open_engine(
     model: Backbone, *, device: str = "auto", precision: str = "auto", backend: str = "auto"
 ) -> Engine:
-    """Makes a network ready to run; its weights may be moved and laid out anew.
+    """Makes a network ready to run, in a copy of its own.
 
     `auto` takes a GPU before the CPU; on the CPU OpenVINO where it is installed; and the precision
     that the hardware is fast in and that stays within 50 dB of fp32. Raises BackendError for what

@@ -35,7 +35,7 @@ class Engine(ABC):
     memory_factor: ClassVar[float]  # peak memory measured on the CPU, over the live activations
 
     def __init__(self, model: Backbone, *, device: str, precision: str) -> None:
-        self.model = model.eval().requires_grad_(False)
+        self.model = model
         self.device = device
         self.precision = precision
         self.size_multiple = model.size_multiple

@@ -1,14 +1,16 @@
 """OpenVINO, the extra `openvino`: the fastest way on most CPUs."""
 
+import copy
 import sys
 import warnings
 from importlib import import_module
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from maskdcpt_cli.inference.backends.engine import Engine, Residual
+from maskdcpt_cli.inference.backends.rewriting import spell_out_norms, split_gates
 from maskdcpt_cli.models import Backbone
 
 # `import openvino` tells Google Analytics that it was imported, unless this package is missing.
@@ -36,7 +38,10 @@ class OpenVINOEngine(Engine):
     def __init__(self, model: Backbone, *, device: str, precision: str) -> None:
         super().__init__(model, device=device, precision=precision)
         self._core = openvino.Core()
-        self._graph = _convert(Residual(model), side=8 * model.size_multiple)
+        network = split_gates(Residual(copy.deepcopy(model)))
+        if precision == "fp32":
+            network = spell_out_norms(network)
+        self._graph = _convert(network, side=8 * model.size_multiple)
         self._compiled: dict[tuple[int, int], Any] = {}
         self._latest: Any = None
         self._met: set[tuple[int, int]] = set()
@@ -68,7 +73,7 @@ class OpenVINOEngine(Engine):
         return self._compiled[size]
 
 
-def _convert(network: Residual, *, side: int) -> Any:
+def _convert(network: nn.Module, *, side: int) -> Any:
     """The network as an OpenVINO graph, without a file in between.
 
     The public `openvino.convert_model` traces twice more to compare, and reports its use.
@@ -80,7 +85,5 @@ def _convert(network: Residual, *, side: int) -> Any:
             network, example, check_trace=False
         )
     frontend = frontends.FrontEndManager().load_by_framework("pytorch")
-    decoder = decoders.TorchScriptPythonDecoder(
-        traced
-    )  # the graph it is decoded to borrows from it
+    decoder = decoders.TorchScriptPythonDecoder(traced)  # the graph below borrows from it
     return frontend.convert(frontend.load(decoder))

@@ -33,11 +33,10 @@ class TorchEngine(Engine):
         super().__init__(model, device=device, precision=precision)
         dtype = DTYPES[precision]
         autocast = device != "cpu" or isinstance(model, AUTOCAST_ON_CPU)
-        if precision != "fp32" and not autocast:
-            model = copy.deepcopy(model).to(dtype)
         self._dtype = torch.float32 if autocast else dtype
         self._autocast = autocast and precision != "fp32"
-        self._network = _channels_last(Residual(model)).to(device)
+        own = copy.deepcopy(model).to(device, self._dtype)  # the caller's stays as it is
+        self._network = _channels_last(Residual(own).eval())
 
     @classmethod
     def fast_precision(cls, device: str) -> str:

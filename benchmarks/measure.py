@@ -1,0 +1,38 @@
+"""What every benchmark needs: interleaved rounds, medians, the machine's name, a Markdown table."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+
+def medians(cases: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
+    """Median seconds of each case. Rounds are interleaved, so that a slow minute slows them all."""
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for case in cases.values():
+        case()  # the first call allocates, compiles and warms the caches
+    for _ in range(rounds):
+        for name, case in cases.items():
+            began = time.perf_counter()
+            case()
+            seconds[name].append(time.perf_counter() - began)
+    return {name: median(taken) for name, taken in seconds.items()}
+
+
+def machine() -> str:
+    """The processor and the number of cores this process may use."""
+    cpuinfo = Path("/proc/cpuinfo")
+    name = platform.processor() or platform.machine()
+    if cpuinfo.exists():
+        models = [line for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        name = models[0].partition(":")[2].strip() if models else name
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
