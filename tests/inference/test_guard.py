@@ -49,8 +49,10 @@ UNSOUND = {
     ),
     "black": (lambda lq: lq * 1e-4, "black"),
     "black below zero": (lambda lq: lq * 0 - 0.1, "black"),
-    "white": (lambda lq: lq * 0 + 1.2, "flat"),
-    "grey": (lambda lq: lq * 0 + 0.4, "flat"),
+    "white": (lambda lq: lq * 0 + 1.2, "shows nothing of the photo"),
+    "grey": (lambda lq: lq * 0 + 0.4, "shows nothing of the photo"),
+    "a negative": (lambda lq: 1 - lq, "shows nothing of the photo"),
+    "another scene": (lambda lq: lq.flip(-1), "shows nothing of the photo"),
 }
 
 
