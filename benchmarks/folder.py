@@ -40,7 +40,7 @@ def main(photos: int, megapixels: float, model: str) -> None:
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for suffix in (".jpg", ".png"):
-            folder, out = Path(scratch, f"photos{suffix}"), Path(scratch, f"out{suffix}")
+            folder, out = Path(scratch, f"photos-{suffix[1:]}"), Path(scratch, f"out-{suffix[1:]}")
             folder.mkdir()
             write_photos(folder, photos=photos, megapixels=megapixels, suffix=suffix)
             list(restore_folder(engine, folder, out, existing="overwrite"))  # warms up
