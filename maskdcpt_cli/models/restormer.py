@@ -1,6 +1,7 @@
 """Restormer (Zamir et al., 2022), as MaskDCPT releases it: its layer norms have a bias."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ class Restormer(Backbone):
     """A U-shaped transformer whose attention runs across channels."""
 
     options = ("dim", "num_blocks", "num_refinement_blocks", "heads", "ffn_expansion_factor")
+    bias: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -32,32 +34,49 @@ class Restormer(Backbone):
         self.ffn_expansion_factor = ffn_expansion_factor
         self.size_multiple = 8
 
-        def stage(dim: int, level: int, blocks: int) -> Stage:
-            return Stage(
-                TransformerBlock(
-                    dim, heads=heads[level], expansion=ffn_expansion_factor, bias=False
-                )
-                for _ in range(blocks)
-            )
-
         self.patch_embed = PatchEmbed(dim)
-        self.encoder_level1 = stage(dim, 0, num_blocks[0])
+        self.encoder_level1 = self.stage(dim, 0, num_blocks[0])
         self.down1_2 = Downsample(dim)
-        self.encoder_level2 = stage(2 * dim, 1, num_blocks[1])
+        self.encoder_level2 = self.stage(2 * dim, 1, num_blocks[1])
         self.down2_3 = Downsample(2 * dim)
-        self.encoder_level3 = stage(4 * dim, 2, num_blocks[2])
+        self.encoder_level3 = self.stage(4 * dim, 2, num_blocks[2])
         self.down3_4 = Downsample(4 * dim)
-        self.latent = stage(8 * dim, 3, num_blocks[3])
-        self.up4_3 = Upsample(8 * dim)
-        self.reduce_chan_level3 = nn.Conv2d(8 * dim, 4 * dim, 1, bias=False)
-        self.decoder_level3 = stage(4 * dim, 2, num_blocks[2])
-        self.up3_2 = Upsample(4 * dim)
-        self.reduce_chan_level2 = nn.Conv2d(4 * dim, 2 * dim, 1, bias=False)
-        self.decoder_level2 = stage(2 * dim, 1, num_blocks[1])
-        self.up2_1 = Upsample(2 * dim)
-        self.decoder_level1 = stage(2 * dim, 0, num_blocks[0])
-        self.refinement = stage(2 * dim, 0, num_refinement_blocks)
-        self.output = nn.Conv2d(2 * dim, 3, 3, padding=1, bias=False)
+        self.latent = self.stage(8 * dim, 3, num_blocks[3])
+
+        rising = self.add_prompt(3, 8 * dim)
+        self.up4_3 = Upsample(rising)
+        self.reduce_chan_level3 = self.pointwise(rising // 2 + 4 * dim, 4 * dim)
+        self.decoder_level3 = self.stage(4 * dim, 2, num_blocks[2])
+        rising = self.add_prompt(2, 4 * dim)
+        self.up3_2 = Upsample(rising)
+        self.reduce_chan_level2 = self.pointwise(rising // 2 + 2 * dim, 2 * dim)
+        self.decoder_level2 = self.stage(2 * dim, 1, num_blocks[1])
+        self.up2_1 = Upsample(self.add_prompt(1, 2 * dim))
+        self.decoder_level1 = self.stage(2 * dim, 0, num_blocks[0])
+        self.refinement = self.stage(2 * dim, 0, num_refinement_blocks)
+        self.output = nn.Conv2d(2 * dim, 3, 3, padding=1, bias=self.bias)
+
+    def block(self, dim: int, level: int) -> TransformerBlock:
+        return TransformerBlock(
+            dim, heads=self.heads[level], expansion=self.ffn_expansion_factor, bias=self.bias
+        )
+
+    def stage(self, dim: int, level: int, blocks: int) -> Stage:
+        return Stage(self.block(dim, level) for _ in range(blocks))
+
+    def pointwise(self, dim_in: int, dim_out: int) -> nn.Conv2d:
+        return nn.Conv2d(dim_in, dim_out, 1, bias=self.bias)
+
+    def add_prompt(self, _level: int, dim: int) -> int:
+        """Adds what features of `dim` channels meet before they rise from a level: nothing here.
+
+        Returns how many channels they have then.
+        """
+        return dim
+
+    def prompted(self, x: Tensor, _level: int, _on_grid: OnGrid) -> Tensor:
+        """The features x of a level, ready to rise."""
+        return x
 
     def encode(self, lq: Tensor, on_grid: OnGrid = apply) -> Encoded:
         level1 = self.encoder_level1(on_grid(self.patch_embed, lq), on_grid)
@@ -65,11 +84,11 @@ class Restormer(Backbone):
         level3 = self.encoder_level3(on_grid(self.down2_3, level2), on_grid)
         x = self.latent(on_grid(self.down3_4, level3), on_grid)
 
-        x = torch.cat([on_grid(self.up4_3, x), level3], dim=1)
+        x = torch.cat([on_grid(self.up4_3, self.prompted(x, 3, on_grid)), level3], dim=1)
         decoded3 = self.decoder_level3(self.reduce_chan_level3(x), on_grid)
-        x = torch.cat([on_grid(self.up3_2, decoded3), level2], dim=1)
+        x = torch.cat([on_grid(self.up3_2, self.prompted(decoded3, 2, on_grid)), level2], dim=1)
         decoded2 = self.decoder_level2(self.reduce_chan_level2(x), on_grid)
-        x = torch.cat([on_grid(self.up2_1, decoded2), level1], dim=1)
+        x = torch.cat([on_grid(self.up2_1, self.prompted(decoded2, 1, on_grid)), level1], dim=1)
         decoded1 = self.decoder_level1(x, on_grid)
         refined = self.refinement(decoded1, on_grid)
         return Encoded(latent=refined, features=(decoded3, decoded2, decoded1, refined))

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from maskdcpt_cli.inference.backends.engine import Engine, Residual
 from maskdcpt_cli.models import Backbone
-from maskdcpt_cli.models.promptir import PromptIR
 from maskdcpt_cli.models.restormer import Restormer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -16,7 +15,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # The CPU runs most networks fastest with weights and activations all in bf16 (NAFNet-64 at 256x256
 # 0.55 s, against 0.68 s under autocast; SwinIR at 128x128 2.8 s against 8.4 s), but normalises and
 # multiplies channel attention slowly in it (Restormer at 256x256 11.2 s against 3.9 s).
-AUTOCAST_ON_CPU = (Restormer, PromptIR)
+AUTOCAST_ON_CPU = Restormer  # and PromptIR, which is one
 
 
 class TorchEngine(Engine):
