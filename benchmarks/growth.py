@@ -44,11 +44,13 @@ def plot(results: dict[float, dict[str, float]], path: Path, title: str) -> None
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
+    sizes = list(results)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.5))
-    left.loglog(results, [result["seconds"] for result in results.values()], marker="o")
+    left.loglog(sizes, [result["seconds"] for result in results.values()], marker="o")
     left.set(xlabel="megapixels", ylabel="seconds", title="Time")
-    right.plot(results, [result["peak"] for result in results.values()], marker="o")
-    right.set(xlabel="megapixels", ylabel="GiB", title="Peak memory", ylim=0)
+    right.plot(sizes, [result["peak"] for result in results.values()], marker="o")
+    right.set(xlabel="megapixels", ylabel="GiB", title="Peak memory")
+    right.set_ylim(bottom=0)
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.suptitle(title)
