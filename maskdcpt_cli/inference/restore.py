@@ -189,8 +189,10 @@ def _blend(band: Band, source: Pixels, page: Page, colour: Colour, strength: flo
     """The band in the file's own colours; what is fully transparent stays as it was."""
     native = page.pixels[band.rows]
     lq = colour.to_srgb(source[band.rows])
-    restored = band.restored.permute(1, 2, 0).numpy().clip(0, 1)
-    blended = colour.from_srgb(lq + strength * (restored - lq), lq, source[band.rows])
+    restored = band.restored.permute(1, 2, 0).numpy()
+    if strength < 1:
+        restored = lq + strength * (restored.clip(0, 1) - lq)
+    blended = colour.from_srgb(restored, lq, source[band.rows])
     if page.alpha is None:
         return blended
     return np.where(page.alpha[band.rows, :, None] == 0, native, blended)
