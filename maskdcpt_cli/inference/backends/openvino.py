@@ -21,7 +21,9 @@ decoders = import_module("openvino.frontend.pytorch.ts_decoder")
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 ANY_SIZE = (-1, -1)
-COMPILED_SIZES = 2  # each holds a copy of the weights
+# Every compiled graph holds a copy of the weights; so many bytes of them are kept, two graphs at
+# least: of a small network one for each size that a mixed folder has.
+WEIGHTS_KEPT = 250_000_000
 
 
 class OpenVINOEngine(Engine):
@@ -42,7 +44,9 @@ class OpenVINOEngine(Engine):
         if precision == "fp32":
             network = spell_out_norms(network)
         self._graph = _convert(network, side=8 * model.size_multiple)
-        self._compiled: dict[tuple[int, int], Any] = {}
+        weights = sum(4 * parameter.numel() for parameter in model.parameters())
+        self._graphs_kept = max(2, WEIGHTS_KEPT // weights)
+        self._compiled: dict[tuple[int, int], Any] = {}  # the one used last comes last
         self._latest: Any = None
         self._met: set[tuple[int, int]] = set()
 
@@ -56,7 +60,8 @@ class OpenVINOEngine(Engine):
         height, width = padded.shape[-2:]
         size = (height, width) if (height, width) in self._met else ANY_SIZE
         self._met.add((height, width))
-        compiled = self._compiled.get(size) or self._compile(size)
+        compiled = self._compiled.pop(size, None) or self._compile(size)
+        self._compiled[size] = compiled
         if compiled is not self._latest:
             if self._latest:
                 self._latest.release_memory()  # or each graph would keep its activations
@@ -64,13 +69,12 @@ class OpenVINOEngine(Engine):
         return torch.cat([torch.from_numpy(compiled([one[None].numpy()])[0]) for one in padded])
 
     def _compile(self, size: tuple[int, int]) -> Any:
-        if len(self._compiled) == COMPILED_SIZES:
+        if len(self._compiled) == self._graphs_kept:
             self._compiled.pop(next(iter(self._compiled)))
         self._graph.reshape([1, 3, *size])
-        self._compiled[size] = self._core.compile_model(
+        return self._core.compile_model(
             self._graph, "CPU", {"INFERENCE_PRECISION_HINT": HINTS[self.precision]}
         )
-        return self._compiled[size]
 
 
 def _convert(network: nn.Module, *, side: int) -> Any:
