@@ -20,9 +20,9 @@ STRUCTURE, SAME_SCENE = 0.1, 0.3
 
 def check(lq: Tensor, restored: Tensor) -> str | None:
     """Why `restored` (B, 3, H, W), not clipped, cannot be a restoration of lq; None if it can."""
-    if not torch.isfinite(restored).all():
-        return "the network's output holds NaN or infinite values"
     before, after = _blocks(lq), _blocks(restored)
+    if not torch.isfinite(after).all():  # one such pixel spoils its block
+        return "the network's output holds NaN or infinite values"
     low, high = after.min().item(), after.max().item()
     if low < LOWEST or high > HIGHEST:
         return f"the network's output exploded: it reaches from {low:.3g} to {high:.3g}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -48,11 +49,13 @@ def restore(model: Backbone | Engine, image: Pixels, *, settings: Settings | Non
     unsound.
     """
     page = _page_of(image)
-    *_, restored = _restore_page(_engine(model), page, Colour(), settings or Settings())
+    with ThreadPoolExecutor(1) as worker:
+        steps = _restore_page(_engine(model), page, Colour(), settings or Settings(), worker)
+        *_, restored = steps
     assert isinstance(restored, _Restored)
     if restored.reason:
         raise ImageError(f"The image was not restored: {restored.reason}.")
-    pixels = restored.page.pixels
+    pixels = restored.finished().pixels
     if page.alpha is not None:
         pixels = np.concatenate([pixels, page.alpha[..., None]], axis=2)
     return pixels.reshape(image.shape)
@@ -102,7 +105,7 @@ def restore_files(
                 yield photo
                 continue
             yield Started(job, _area(photo))
-            restored = yield from _restore_photo(engine, job, photo, settings)
+            restored = yield from _restore_photo(engine, job, photo, settings, writer)
             if isinstance(restored, Outcome):
                 yield restored
                 continue
@@ -121,6 +124,12 @@ class _Restored:
     seconds: float
     notices: tuple[str, ...] = ()
     reason: str | None = None
+    blends: tuple[Future[None], ...] = ()  # on their way into the page
+
+    def finished(self) -> Page:
+        for blend in self.blends:
+            blend.result()
+        return self.page
 
 
 class _UnsoundError(Exception):
@@ -144,9 +153,12 @@ class _Guarded:
 
 
 def _restore_page(
-    engine: Engine, page: Page, colour: Colour, settings: Settings
+    engine: Engine, page: Page, colour: Colour, settings: Settings, worker: ThreadPoolExecutor
 ) -> Iterator["int | _Restored"]:
-    """Pixels it gets on by, negative when an attempt is given up; the page comes last."""
+    """Pixels it gets on by, negative when an attempt is given up; the page comes last.
+
+    The worker blends what is done while the network goes on.
+    """
     source, seconds, notices = opaque(page), 0.0, []
     size = (page.pixels.shape[0], page.pixels.shape[1])
     reason = None
@@ -154,11 +166,12 @@ def _restore_page(
     def read(rows: slice, columns: slice) -> Tensor:
         return torch.from_numpy(colour.to_srgb(source[rows, columns])).permute(2, 0, 1)
 
+    blend = partial(_blend, source=source, page=page, colour=colour, strength=settings.strength)
     attempts = [engine] if engine.precision == "fp32" else [engine, engine.in_fp32()]
     for attempt in attempts:
         tile = choose_tile(attempt, size) if settings.tile is None else settings.tile
         run = _Guarded(eightfold(attempt) if settings.tta else attempt)
-        pixels, done = np.empty_like(page.pixels), 0
+        result, done, blends = Page(np.empty_like(page.pixels), page.alpha), 0, []
         steps = restore_tiles(
             run, read, size, tile=tile, overlap=settings.overlap, multiple=engine.size_multiple
         )
@@ -169,7 +182,7 @@ def _restore_page(
                         done += step.pixels
                         yield step.pixels
                     case Band():
-                        pixels[step.rows] = _blend(step, source, page, colour, settings.strength)
+                        blends.append(worker.submit(blend, result.pixels, step))
                     case Retreat():
                         notices.append(
                             f"Out of memory with tiles of {step.tile} pixels: "
@@ -179,32 +192,35 @@ def _restore_page(
             reason = str(unsound)
             yield -done
         else:
-            yield _Restored(Page(pixels, page.alpha), seconds + run.seconds, tuple(notices))
+            taken = seconds + run.seconds
+            yield _Restored(result, taken, tuple(notices), blends=tuple(blends))
             return
         seconds += run.seconds
     yield _Restored(page, seconds, tuple(notices), reason)
 
 
-def _blend(band: Band, source: Pixels, page: Page, colour: Colour, strength: float) -> Pixels:
+def _blend(
+    into: Pixels, band: Band, *, source: Pixels, page: Page, colour: Colour, strength: float
+) -> None:
     """The band in the file's own colours; what is fully transparent stays as it was."""
-    native = page.pixels[band.rows]
     lq = colour.to_srgb(source[band.rows])
     restored = band.restored.permute(1, 2, 0).numpy()
     if strength < 1:
         restored = lq + strength * (restored.clip(0, 1) - lq)
     blended = colour.from_srgb(restored, lq, source[band.rows])
-    if page.alpha is None:
-        return blended
-    return np.where(page.alpha[band.rows, :, None] == 0, native, blended)
+    if page.alpha is not None:
+        hidden = page.alpha[band.rows, :, None] == 0
+        blended = np.where(hidden, page.pixels[band.rows], blended)
+    into[band.rows] = blended
 
 
 def _restore_photo(
-    engine: Engine, job: Job, photo: Photo, settings: Settings
+    engine: Engine, job: Job, photo: Photo, settings: Settings, worker: ThreadPoolExecutor
 ) -> Generator[Event, None, "list[_Restored] | Outcome"]:
     restored: list[_Restored] = []
     try:
         for page in photo.pages:
-            for step in _restore_page(engine, page, photo.colour, settings):
+            for step in _restore_page(engine, page, photo.colour, settings, worker):
                 if isinstance(step, _Restored):
                     restored.append(step)
                 else:
@@ -245,7 +261,7 @@ def _write(
         job.target.parent.mkdir(parents=True, exist_ok=True)
         notices += write_photo(
             photo,
-            [page.page for page in restored],
+            [page.finished() for page in restored],
             job.target,
             quality=settings.quality,
             strip=settings.strip,
