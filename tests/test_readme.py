@@ -14,7 +14,8 @@ BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
 
 
 def test_every_command_and_option_shown_exists():
-    shown = [line for _, block in BLOCKS for line in block.splitlines() if "maskdcpt" in line]
+    shell = [block for language, block in BLOCKS if not language]
+    shown = [line for block in shell for line in block.splitlines() if "maskdcpt" in line]
     commands = [
         match for line in shown for match in re.findall(r"maskdcpt(?:_cli)? ([a-z].*)", line)
     ]
