@@ -1,7 +1,7 @@
 """A pass through each backbone at the released size, against the way its authors run it.
 
 The reference is PyTorch eager, NCHW, float32, with the weights drawn at random. Its layer norms
-are ours; the released NAFNet spells them out and is slower still, which the last column shows.
+are ours; NAFNet's authors spell them out, which is slower still, as the last row shows.
 
     python -m benchmarks.backends --backbone nafnet --size 256
 """
@@ -30,7 +30,7 @@ ENGINES = [
 
 
 def spelled_out_norm(self: ChannelNorm, x: Tensor) -> Tensor:
-    """Layer norm as the released NAFNet computes it."""
+    """Layer norm as NAFNet's authors compute it."""
     mean = x.mean(1, keepdim=True)
     variance = (x - mean).pow(2).mean(1, keepdim=True)
     normal = (x - mean) / (variance + self.eps).sqrt()
@@ -102,7 +102,7 @@ def main(names: tuple[str, ...], size: int, rounds: int) -> None:
             rows.append(
                 [
                     name,
-                    "eager, norms spelled out as released",
+                    "eager, norms as the authors spell them",
                     f"{taken:.2f} s",
                     f"{seconds['eager'] / taken:.2f}x",
                     "",
