@@ -288,10 +288,12 @@ def test_damaged_bytes_raise_nothing_else(form: str, tmp_path: Path) -> None:
         torch.save({"params": tensors}, path, _use_new_zipfile_serialization=form == "zip")
     whole = path.read_bytes()
     for i in range(0, len(whole), max(len(whole) // 150, 1)):
-        for damaged in (whole[:i], whole[:i] + bytes([whole[i] ^ 0x5F]) + whole[i + 1 :]):
-            path.write_bytes(damaged)
-            with contextlib.suppress(CheckpointError):
-                read_checkpoint(path)
+        path.write_bytes(whole[:i])
+        with pytest.raises(CheckpointError):
+            read_checkpoint(path)
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 0x5F]) + whole[i + 1 :])
+        with contextlib.suppress(CheckpointError):  # a changed weight is still a weight
+            read_checkpoint(path)
 
 
 def test_a_built_model_computes_as_the_one_that_was_saved(
