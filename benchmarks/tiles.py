@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+from PIL import Image
 
 from benchmarks.folder import photograph
 from benchmarks.measure import machine, medians, table
@@ -26,8 +27,6 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 @click.option("--photo", type=click.Path(path_type=Path, exists=True))
 def main(model: str, megapixels: float, tiles: str, overlap: int, photo: Path | None) -> None:
     """Compare tile sizes with the photo in one piece."""
-    from PIL import Image  # noqa: PLC0415
-
     engine = open_engine(load_model(model))
     source = Image.open(photo).convert("RGB") if photo else photograph(megapixels, seed=3)
     image = np.asarray(source)
