@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from maskdcpt_cli._version import __version__
 
 if TYPE_CHECKING:
+    from maskdcpt_cli.data.synthesis.table import degrade
     from maskdcpt_cli.errors import MaskDCPTError
     from maskdcpt_cli.inference.backends import open_engine
     from maskdcpt_cli.inference.outcomes import Outcome, Settings
@@ -17,6 +18,7 @@ __all__ = [
     "Outcome",
     "Settings",
     "__version__",
+    "degrade",
     "load_model",
     "open_engine",
     "restore",
@@ -27,6 +29,7 @@ _ROOMS = {
     "MaskDCPTError": "maskdcpt_cli.errors",
     "Outcome": "maskdcpt_cli.inference.outcomes",
     "Settings": "maskdcpt_cli.inference.outcomes",
+    "degrade": "maskdcpt_cli.data.synthesis.table",
     "load_model": "maskdcpt_cli.zoo",
     "open_engine": "maskdcpt_cli.inference.backends",
     "restore": "maskdcpt_cli.inference.restore",

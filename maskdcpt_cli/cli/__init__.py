@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from maskdcpt_cli._version import __version__
+from maskdcpt_cli.cli.degrade import degrade
 from maskdcpt_cli.cli.models import models
 from maskdcpt_cli.cli.restore import restore
 from maskdcpt_cli.errors import MaskDCPTError
@@ -70,11 +71,13 @@ def main() -> None:
     """Restore photos: haze, rain, noise, blur, low light, snow, JPEG, and their mixtures.
 
     \b
-    maskdcpt restore photos/ -o restored/     restore a folder
-    maskdcpt models                           see which models there are
-    maskdcpt COMMAND --help                   see what a command can do
+    maskdcpt restore photos/ -o restored/        restore a folder
+    maskdcpt models                              see which models there are
+    maskdcpt degrade photos/ -o pairs/ -t haze   make pairs to train with
+    maskdcpt COMMAND --help                      see what a command can do
     """
 
 
 main.add_command(restore)
+main.add_command(degrade)
 main.add_command(models)

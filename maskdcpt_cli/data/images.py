@@ -94,13 +94,13 @@ def read_photo(path: Path, *, max_pixels: int | None) -> Photo:
         return Photo(path, word, decoded.pages, colour, decoded.metadata, notices)
 
 
-def preview(path: Path, *, max_side: int) -> NDArray[np.uint8]:
+def preview(path: Path, *, max_side: int | None) -> NDArray[np.uint8]:
     """The first page for a person to look at: (h, w, 3) sRGB, upright, over white, h and w at
-    most `max_side`."""
+    most `max_side`, or as they are."""
     photo = read_photo(path, max_pixels=None)
     page = photo.pages[0]
     height, width = page.pixels.shape[:2]
-    scale = min(1.0, max_side / max(height, width))
+    scale = min(1.0, max_side / max(height, width)) if max_side else 1.0
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     seen = photo.colour.to_srgb(_shrunk(opaque(page), size))
     if page.alpha is not None:
@@ -108,6 +108,28 @@ def preview(path: Path, *, max_side: int) -> NDArray[np.uint8]:
         seen = seen * alpha + (1 - alpha)
     upright_ = upright(np.rint(seen * 255).astype(np.uint8), photo.metadata.orientation)
     return np.ascontiguousarray(upright_)
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """An image of a training set as (H, W, 3) sRGB, 8 bits, upright; colour profiles are ignored.
+
+    Raises ImageError.
+    """
+    try:
+        return decode_rgb(path.read_bytes(), name=shown(path))
+    except OSError as error:
+        raise ImageError(f"{shown(path)} cannot be read: {error.strerror or error}.") from error
+
+
+def decode_rgb(data: bytes, *, name: str) -> NDArray[np.uint8]:
+    """As read_rgb, from the bytes of a file; `name` is for the ImageError."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:
+        raise ImageError(f"{name} cannot be read: {error.err}.") from error
+    if pixels is None:
+        raise ImageError(f"{name} cannot be read: it is not an image, or damaged.")
+    return np.asarray(pixels, np.uint8)
 
 
 def shown(path: Path) -> str:

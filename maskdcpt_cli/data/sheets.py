@@ -79,7 +79,7 @@ def before_after(lq: Pixels, restored: Pixels, *, title: str = "") -> Pixels:
     parts = [grid([photos], column_titles=("Before", "After"))]
     if windows:
         parts.append(grid([list(_enlarged(windows, lq, restored))]))
-    return _stacked(parts, title=title)
+    return stacked(parts, title=title)
 
 
 def grid(
@@ -105,6 +105,19 @@ def grid(
         for photo, left, width in zip(row, lefts, widths, strict=True):
             centre = left + (width - photo.shape[1]) // 2, top + (height - photo.shape[0]) // 2
             sheet.paste(Image.fromarray(photo), centre)
+    return np.asarray(sheet)
+
+
+def stacked(parts: Sequence[Pixels], *, title: str) -> Pixels:
+    """Sheets below one another, under a title."""
+    head = LINE + GAP if title else 0
+    width, height = max(part.shape[1] for part in parts), sum(part.shape[0] for part in parts)
+    sheet = Image.new("RGB", (width, head + height), PAPER)
+    ImageDraw.Draw(sheet).text((GAP, GAP), _drawable(title), INK, _font())
+    top = head
+    for part in parts:
+        sheet.paste(Image.fromarray(part), ((width - part.shape[1]) // 2, top))
+        top += part.shape[0]
     return np.asarray(sheet)
 
 
@@ -149,18 +162,6 @@ def _framed(
     for window, colour in zip(windows, colours, strict=False):
         ImageDraw.Draw(image).rectangle(window.box(scale), outline=colour, width=3)
     return np.asarray(image)
-
-
-def _stacked(parts: Sequence[Pixels], *, title: str) -> Pixels:
-    head = LINE + GAP if title else 0
-    width, height = max(part.shape[1] for part in parts), sum(part.shape[0] for part in parts)
-    sheet = Image.new("RGB", (width, head + height), PAPER)
-    ImageDraw.Draw(sheet).text((GAP, GAP), _drawable(title), INK, _font())
-    top = head
-    for part in parts:
-        sheet.paste(Image.fromarray(part), ((width - part.shape[1]) // 2, top))
-        top += part.shape[0]
-    return np.asarray(sheet)
 
 
 def _resized(photo: Pixels, scale: float) -> Pixels:

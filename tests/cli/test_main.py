@@ -80,7 +80,8 @@ def test_a_tab_imports_nothing_heavy_and_offers_models():
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("maskdcpt ", ["plain,models", "plain,restore"]),
+        ("maskdcpt ", [f"plain,{name}" for name in sorted(main.commands)]),
+        ("maskdcpt degrade --type rain", ["plain,rain", "plain,raindrop", "plain,rain+raindrop"]),
         ("maskdcpt restore --model weights/", ["file,weights/"]),
         ("maskdcpt restore --device c", ["plain,cpu", "plain,cuda"]),
         ("maskdcpt restore --tile ", ["plain,auto", "plain,off"]),

@@ -1,0 +1,261 @@
+"""Pairs from clean photos: degrade files into `OUT/<type>/{lq,gt}/`, with a manifest."""
+
+import io
+import json
+import os
+import zlib
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.random import SeedSequence, default_rng
+from numpy.typing import NDArray
+from PIL import Image
+
+from maskdcpt_cli.data.formats import IMAGE_SUFFIXES
+from maskdcpt_cli.data.images import preview
+from maskdcpt_cli.data.parallel import in_processes
+from maskdcpt_cli.data.sheets import grid, stacked
+from maskdcpt_cli.data.synthesis.contract import Parameters
+from maskdcpt_cli.data.synthesis.table import check, degrade
+from maskdcpt_cli.degradations import DEGRADATIONS, Range, find
+from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.files import replacing
+
+MANIFEST = "manifest.jsonl"
+SHEET = "sheet.jpg"
+ON_SHEET = 4  # photos
+COLUMNS = 5
+CELL = (256, 192)  # width, height of a photo on the sheet, in pixels
+
+Levels = tuple[float, ...] | Range | None
+Pixels = NDArray[np.uint8]  # (H, W, 3), sRGB
+
+
+@dataclass(frozen=True)
+class Source:
+    """A clean photo and where its pairs go."""
+
+    path: Path
+    name: str  # of the pair's files below lq/ and gt/, without their suffix
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One degradation asked for."""
+
+    degradation: str  # abbreviation
+    kind: str | None = None  # None: any of its kinds
+    levels: Levels = None  # None: its usual ones
+
+    def __post_init__(self) -> None:
+        check(self.degradation, kind=self.kind, levels=self.levels or ())
+
+
+@dataclass(frozen=True)
+class Line:
+    """What the manifest says of a pair.
+
+    The synthesis named by `type` and `kind` makes the pair's lq again from its gt, `level` and
+    `numpy.random.default_rng(seed)`.
+    """
+
+    file: str  # below OUT/<type>/lq and OUT/<type>/gt
+    type: str  # slug
+    kind: str
+    level: float
+    seed: int
+    parameters: Parameters
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a photo."""
+
+    source: Source
+    lines: tuple[Line, ...]
+    cells: tuple[Pixels, ...]  # for the sheet: the photo and one of each degradation
+    reason: str = ""  # why there are no pairs
+
+
+def find_photos(inputs: Sequence[Path], *, out: Path) -> list[Source]:
+    """The photos given, and those in the folders given, sorted; what lies in `out` is left out.
+
+    Raises MaskDCPTError where nothing is found, or two photos would give pairs of one name.
+    """
+    found: dict[str, Source] = {}
+    for given in inputs:
+        if not given.exists():
+            raise MaskDCPTError(f"There is no '{given}'.")
+        for path in sorted(_images(given, out.resolve())):
+            below = path.relative_to(given) if given.is_dir() else Path(path.name)
+            source = Source(path, below.with_suffix("").as_posix())
+            other = found.setdefault(source.name, source)
+            if other.path != path:
+                raise MaskDCPTError(
+                    f"'{other.path}' and '{path}' would give pairs of one name; "
+                    "rename one, or degrade them into two folders."
+                )
+    if not found:
+        raise MaskDCPTError(f"There are no photos in '{inputs[0]}'.")
+    return list(found.values())
+
+
+def _images(given: Path, out: Path) -> Generator[Path, None, None]:
+    if given.is_file():
+        yield given
+        return
+    for folder, _, names in os.walk(given):
+        if Path(folder).resolve().is_relative_to(out):
+            continue
+        yield from (
+            Path(folder, name) for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES
+        )
+
+
+def degrade_photos(
+    sources: Sequence[Source],
+    out: Path,
+    wanted: Sequence[Wanted],
+    *,
+    per_photo: int = 1,
+    seed: int = 0,
+    overwrite: bool = False,
+    sheet: bool = False,
+    jobs: int = 1,
+) -> Generator[Done, None, None]:
+    """Write pairs of every photo, and at the end the manifest and, if asked for, a contact sheet.
+
+    What is drawn for a pair depends on the seed, the photo's name, the degradation and the pair's
+    number alone: the same call writes the same bytes, whatever else is degraded beside it. The
+    manifest keeps the lines of earlier runs into the same folder.
+
+    Raises MaskDCPTError where a file of another content is in the way and `overwrite` is not set.
+    """
+    make = partial(
+        _degrade_photo, out=out, wanted=wanted, per_photo=per_photo, seed=seed, overwrite=overwrite
+    )
+    lines: list[Line] = []
+    shown: list[Done] = []
+    for done in in_processes(make, sources, jobs=jobs):
+        lines += done.lines
+        if done.lines and len(shown) < ON_SHEET:
+            shown.append(done)
+        yield done
+    _write_manifest(out / MANIFEST, lines)
+    if sheet and shown:
+        titles = ["clean"] + [DEGRADATIONS[want.degradation].slug for want in wanted]
+        with replacing(out / SHEET) as file:
+            picture = Image.fromarray(_sheet(shown, titles))
+            picture.save(file, format="JPEG", quality=90)
+
+
+def _sheet(shown: Sequence[Done], titles: Sequence[str]) -> Pixels:
+    """A block for each photo: the clean one and every degradation, COLUMNS of them in a row."""
+    blocks = []
+    for done in shown:
+        cells = list(zip(done.cells, titles, strict=True))
+        rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
+        parts = [
+            grid([[cell for cell, _ in row]], column_titles=[title for _, title in row])
+            for row in rows
+        ]
+        blocks.append(stacked(parts, title=done.source.name))
+    return stacked(blocks, title="")
+
+
+def _degrade_photo(
+    source: Source,
+    *,
+    out: Path,
+    wanted: Sequence[Wanted],
+    per_photo: int,
+    seed: int,
+    overwrite: bool,
+) -> Done:
+    try:
+        pixels = preview(source.path, max_side=None)
+    except ImageError as error:
+        return Done(source, (), (), str(error))
+    gt = np.divide(pixels, 255, dtype=np.float32)
+    gt_file = _png(pixels)
+    lines: list[Line] = []
+    cells = [_cell(pixels)]
+    for want in wanted:
+        slug = DEGRADATIONS[want.degradation].slug
+        for number in range(per_photo):
+            drawn_by = SeedSequence((seed, number, *map(_hash, (source.name, slug))))
+            made = degrade(
+                gt, want.degradation, default_rng(drawn_by), kind=want.kind, levels=want.levels
+            )
+            lq = np.rint(made.lq * 255).astype(np.uint8)
+            name = f"{source.name}_{number}.png" if per_photo > 1 else f"{source.name}.png"
+            for side, file in (("lq", _png(lq)), ("gt", gt_file)):
+                _write(out / slug / side / name, file, overwrite=overwrite)
+            lines.append(Line(name, slug, made.kind, made.level, made.seed, made.parameters))
+            if number == 0:
+                cells.append(_cell(lq))
+    return Done(source, tuple(lines), tuple(cells))
+
+
+def _hash(text: str) -> int:
+    return zlib.crc32(text.encode(errors="surrogateescape"))
+
+
+def _png(pixels: Pixels) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG", compress_level=4)
+    return stream.getvalue()
+
+
+def _write(target: Path, data: bytes, *, overwrite: bool) -> None:
+    if target.exists() and not overwrite:
+        if target.read_bytes() == data:
+            return
+        raise MaskDCPTError(
+            f"'{target}' is there already and of other content; "
+            "take another folder, or --overwrite."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as file:
+        file.write(data)
+
+
+def _cell(pixels: Pixels) -> Pixels:
+    """The middle of a photo, shrunk so far that it shows the scene but no less than half of it."""
+    width, height = CELL
+    scale = min(1.0, 1.5 * max(width / pixels.shape[1], height / pixels.shape[0]))
+    size = round(pixels.shape[1] * scale), round(pixels.shape[0] * scale)
+    shrunk = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    left, top = (max(0, (size[i] - CELL[i]) // 2) for i in (0, 1))
+    return np.ascontiguousarray(shrunk[top : top + height, left : left + width], np.uint8)
+
+
+def _write_manifest(path: Path, lines: Sequence[Line]) -> None:
+    order = {degradation.slug: place for place, degradation in enumerate(DEGRADATIONS.values())}
+    known = {(line.type, line.file): line for line in [*read_manifest(path), *lines]}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        for line in sorted(known.values(), key=lambda line: (order[line.type], line.file)):
+            file.write(json.dumps(asdict(line)).encode() + b"\n")
+
+
+def read_manifest(path: Path) -> list[Line]:
+    """The lines of a manifest; none where there is no such file.
+
+    Raises MaskDCPTError for what is no manifest, naming the line.
+    """
+    if not path.exists():
+        return []
+    lines: list[Line] = []
+    for number, text in enumerate(path.read_text().splitlines(), 1):
+        try:
+            line = Line(**json.loads(text))
+            find(line.type)
+        except (TypeError, ValueError, MaskDCPTError) as error:
+            raise MaskDCPTError(f"{path}, line {number}: not a line of a manifest.") from error
+        lines.append(line)
+    return lines

@@ -1,0 +1,189 @@
+"""`maskdcpt degrade`, from arguments to files."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from numpy.random import default_rng
+from PIL import Image
+
+from maskdcpt_cli.cli import main
+from maskdcpt_cli.data.degrading import read_manifest
+from maskdcpt_cli.data.synthesis.table import SYNTHESIS
+from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS, find
+
+SLUGS = [degradation.slug for degradation in DEGRADATIONS.values()]
+
+
+@pytest.fixture(autouse=True)
+def photos(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photos/sub").mkdir(parents=True)
+    examples = Path(__file__).parents[2] / "examples"
+    for name, target in (("coffee-jpeg.jpg", "a.png"), ("bee-blur.jpg", "sub/b.jpg")):
+        with Image.open(examples / name) as image:
+            image.crop((100, 100, 196, 164)).save(Path("photos", target), quality=95)
+
+
+def degrade(*args: str) -> Result:
+    return CliRunner().invoke(main, ["degrade", *args, "--jobs", "1"])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_all_types_are_written_with_a_manifest_and_a_sheet():
+    result = degrade("photos", "-o", "out", "--setting", "all", "--sheet")
+    assert result.exit_code == 0, result.output
+    assert "38 pairs of 19 types" in result.stderr
+    out = Path("out")
+    assert {path.name for path in out.iterdir() if path.is_dir()} == set(SLUGS)
+    for line in read_manifest(out / "manifest.jsonl"):
+        lq, gt = (pixels(out / line.type / side / line.file) for side in ("lq", "gt"))
+        assert lq.shape == gt.shape == (64, 96, 3)
+        row = SYNTHESIS[find(line.type)]
+        again = row.kinds[line.kind](
+            np.divide(gt, 255, dtype=np.float32), line.level, default_rng(line.seed)
+        )
+        assert np.array_equal(np.rint(again.lq * 255), lq)
+    assert len(read_manifest(out / "manifest.jsonl")) == 38
+    assert min(pixels(out / "sheet.jpg").shape[:2]) > 192
+
+
+def test_the_same_command_writes_the_same_bytes():
+    command = ["--setting", "12d", "--per-photo", "2", "--seed", "7", "--sheet"]
+    assert degrade("photos", "-o", "one", *command).exit_code == 0
+    first = contents(Path("one"))
+    assert degrade("photos", "-o", "one", *command).exit_code == 0
+    assert contents(Path("one")) == first
+    shutil.move("one", "kept")
+    again = CliRunner().invoke(
+        main, ["degrade", "photos", "-o", "one", *command, "--jobs", "2", "--quiet"]
+    )
+    assert again.exit_code == 0
+    assert contents(Path("one")) == first
+
+
+def test_a_pair_does_not_depend_on_what_else_is_degraded():
+    degrade("photos", "-o", "all", "--setting", "5d")
+    degrade("photos/sub", "photos/a.png", "-o", "one", "--type", "haze")
+    assert pixels(Path("all/haze/lq/a.png")).tolist() == pixels(Path("one/haze/lq/a.png")).tolist()
+
+
+def test_several_pairs_of_a_photo_differ_and_another_seed_draws_others():
+    degrade("photos", "-o", "out", "-t", "noise", "--per-photo", "3")
+    lines = read_manifest(Path("out/manifest.jsonl"))
+    assert [line.file for line in lines][:3] == ["a_0.png", "a_1.png", "a_2.png"]
+    assert len({line.seed for line in lines}) == 6
+    degrade("photos", "-o", "other", "-t", "noise", "--per-photo", "3", "--seed", "1")
+    assert read_manifest(Path("other/manifest.jsonl"))[0].seed not in {line.seed for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("options", "valid"),
+    [
+        (["-t", "noise:gaussian", "--level", "25"], lambda level: level == 25),
+        (["-t", "jpeg", "--level", "10,40"], lambda level: level in (10, 40)),
+        (["-t", "haze", "--level", "0.5..0.6"], lambda level: 0.5 <= level <= 0.6),
+        (["-t", "H", "-t", "J", "--level", "haze=1", "--level", "J=1"], lambda level: level == 1),
+    ],
+)
+def test_levels_are_what_was_asked_for(options, valid):
+    result = degrade("photos", "-o", "out", *options)
+    assert result.exit_code == 0, result.output
+    lines = read_manifest(Path("out/manifest.jsonl"))
+    assert lines
+    assert all(valid(line.level) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "either --type, once or more often, or --setting"),
+        (["-t", "haze", "--setting", "5d"], "either --type"),
+        (["-t", "hazy"], "Unknown degradation 'hazy'. Did you mean 'haze'?"),
+        (["-t", "noise:poison"], "Did you mean 'poisson'?"),
+        (["-t", "haze", "--level", "lots"], "valid are a number as 25, several as 15,25,50"),
+        (["-t", "haze", "--level", "99"], "out of range for haze"),
+        (["-t", "haze", "-t", "jpeg", "--level", "1"], "say which, as --level haze=1"),
+        (["-t", "haze", "--level", "jpeg=1"], "not among the types asked for"),
+    ],
+)
+def test_wrong_usage_is_a_sentence_and_exit_code_2(options, sentence):
+    result = degrade("photos", "-o", "out", *options)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+    assert not Path("out").exists()
+
+
+def test_nothing_is_overwritten_unasked():
+    degrade("photos", "-o", "out", "-t", "noise", "--level", "10")
+    before = contents(Path("out"))
+    refused = degrade("photos", "-o", "out", "-t", "noise", "--level", "50")
+    assert refused.exit_code == 1
+    assert "--overwrite" in refused.stderr
+    assert contents(Path("out")) == before
+    assert (
+        degrade("photos", "-o", "out", "-t", "noise", "--level", "50", "--overwrite").exit_code == 0
+    )
+    assert {line.level for line in read_manifest(Path("out/manifest.jsonl"))} == {50}
+
+
+def test_another_type_joins_the_manifest_of_an_earlier_run():
+    degrade("photos", "-o", "out", "-t", "noise")
+    degrade("photos", "-o", "out", "-t", "haze")
+    types = [line.type for line in read_manifest(Path("out/manifest.jsonl"))]
+    assert types == ["noise", "noise", "haze", "haze"]
+
+
+def test_a_broken_photo_is_named_and_stops_no_other():
+    Path("photos/broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    result = degrade("photos", "-o", "out", "-t", "noise")
+    assert result.exit_code == 1
+    assert "broken.png" in result.stderr
+    assert len(read_manifest(Path("out/manifest.jsonl"))) == 2
+
+
+def test_photos_of_one_name_are_refused_before_anything_is_written():
+    shutil.copy("photos/a.png", "photos/a.bmp")
+    result = degrade("photos", "-o", "out", "-t", "noise")
+    assert result.exit_code == 1
+    assert "pairs of one name" in result.stderr
+    assert not Path("out").exists()
+
+
+def test_pairs_within_the_photos_are_not_degraded_again():
+    degrade("photos", "-o", "photos/out", "-t", "noise")
+    result = degrade("photos", "-o", "photos/out", "-t", "noise")
+    assert result.exit_code == 0
+    assert len(read_manifest(Path("photos/out/manifest.jsonl"))) == 2
+
+
+def test_a_manifest_that_is_none_is_named_with_its_line():
+    Path("out").mkdir()
+    Path("out/manifest.jsonl").write_text('{"file": "a.png"}\n')
+    result = degrade("photos", "-o", "out", "-t", "noise")
+    assert result.exit_code == 1
+    assert "line 1: not a line of a manifest" in result.stderr
+
+
+def test_the_list_names_every_type():
+    result = CliRunner().invoke(main, ["degrade", "--list"], env={"COLUMNS": "120"})
+    assert result.exit_code == 0
+    assert all(slug in result.output for slug in SLUGS)
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_setting_makes_its_types(setting):
+    degrade("photos/a.png", "-o", "out", "--setting", setting)
+    text = Path("out/manifest.jsonl").read_text().splitlines()
+    assert {find(json.loads(line)["type"]) for line in text} == set(SETTINGS[setting])

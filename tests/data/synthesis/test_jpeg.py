@@ -1,0 +1,28 @@
+"""JPEG is the encoder's, at the quality that is asked for."""
+
+import cv2
+import numpy as np
+from numpy.random import default_rng
+
+from maskdcpt_cli.data.synthesis.jpeg import jpeg
+
+SMOOTH = cv2.GaussianBlur(default_rng(0).random((64, 80, 3), dtype=np.float32), (0, 0), 4)
+SMOOTH = np.clip(6 * (SMOOTH - 0.5) + 0.5, 0, 1)
+
+
+def test_it_is_opencv_at_the_nearest_whole_quality():
+    lq, parameters = jpeg(SMOOTH, 49.6, default_rng(0))
+    pixels = np.rint(SMOOTH[..., ::-1] * 255).astype(np.uint8)
+    stream = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 50])[1]
+    expected = cv2.imdecode(stream, cv2.IMREAD_COLOR)[..., ::-1]
+    assert np.array_equal(np.rint(lq * 255), expected)
+    assert parameters == {"quality": 50}
+
+
+def test_the_best_quality_hardly_changes_a_smooth_picture():
+    assert np.abs(jpeg(SMOOTH, 100, default_rng(0)).lq - SMOOTH).mean() < 0.005
+
+
+def test_blocks_of_a_low_quality_show():
+    rows = np.abs(np.diff(jpeg(SMOOTH, 8, default_rng(0)).lq, axis=0)).mean((1, 2))
+    assert rows[7::8].mean() > 2 * np.delete(rows, np.s_[7::8]).mean()

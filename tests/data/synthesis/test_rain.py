@@ -1,0 +1,78 @@
+"""Rain: where it goes, what it hides, how it grows."""
+
+import cv2
+import numpy as np
+import pytest
+from numpy.random import default_rng
+
+from maskdcpt_cli.data.synthesis.rain import MOST, streaks
+
+BLACK = np.zeros((192, 256, 3), np.float32)
+SEEDS = range(12)
+
+
+def checks(height=192, width=256):
+    pattern = np.indices((height, width)).sum(0) // 8 % 2
+    return np.repeat(pattern[..., None] * 0.8 + 0.1, 3, axis=2).astype(np.float32)
+
+
+def fine(image):
+    """What a blur of two pixels takes away."""
+    grey = image.mean(2)
+    return grey - cv2.GaussianBlur(grey, (0, 0), 2)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_streaks_run_along_the_wind(seed):
+    made = streaks(BLACK, 60, default_rng(seed))
+    grey = made.lq.mean(2)
+    across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    # the direction in which a picture changes least is (x, 1), where x solves the least squares
+    slope = -(across * down).sum() / np.square(across).sum()
+    off = np.degrees(np.arctan(slope) - np.arctan(made.parameters["slant"]))
+    assert abs(off) < 10
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_streaks_are_brighter_than_the_veil_and_let_some_of_the_scene_through(seed):
+    made = streaks(checks(), 40, default_rng(seed))
+    airlight, glint = made.parameters["airlight"], made.parameters["glint"]
+    assert 0 < airlight < glint <= 1
+    assert np.std(made.lq[..., 1] - made.lq.mean(2).mean()) > 0
+    dark = streaks(BLACK, MOST, default_rng(seed))
+    assert dark.lq.max() <= dark.parameters["glint"] * 1.06  # and a little tint
+
+
+def test_the_veil_takes_contrast_away_the_more_the_farther_one_sees():
+    contrasts, reaches = [], []
+    for seed in range(40):
+        made = streaks(checks(), 50, default_rng(seed))
+        contrasts.append(np.std(made.lq) / np.std(checks()))
+        reaches.append(made.parameters["reach"])
+    assert np.corrcoef(np.log(reaches), contrasts)[0, 1] < -0.6
+    assert min(contrasts) < 0.3
+    assert max(contrasts) > 0.8
+
+
+def test_heavier_rain_is_the_same_rain_and_more():
+    for seed in SEEDS:
+        light, heavy = (streaks(BLACK, level, default_rng(seed)) for level in (40, 60))
+        assert light.parameters == heavy.parameters
+        assert np.corrcoef(fine(light.lq).ravel(), fine(heavy.lq).ravel())[0, 1] > 0.4
+
+
+def test_some_rain_is_fine_and_some_is_thick():
+    shares = []
+    for seed in range(30):
+        grey = streaks(BLACK, 60, default_rng(seed)).lq.mean(2)
+        shares.append(fine(np.dstack([grey])).std() / (grey - cv2.blur(grey, (63, 63))).std())
+    assert min(shares) < 0.45
+    assert max(shares) > 0.65
+
+
+def test_a_larger_photo_shows_larger_streaks():
+    small, large = np.zeros((720, 900, 3), np.float32), np.zeros((1440, 1800, 3), np.float32)
+    for seed in (0, 1):
+        rain, same = (streaks(image, 60, default_rng(seed)).lq for image in (small, large))
+        shrunk = cv2.resize(same, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        assert np.corrcoef(fine(rain).ravel(), fine(shrunk).ravel())[0, 1] > 0.9

@@ -1,0 +1,159 @@
+"""What every synthesis keeps, walked over the table: shape, range, chance, levels."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.random import default_rng
+
+from maskdcpt_cli.data.images import read_rgb
+from maskdcpt_cli.data.synthesis.contract import Image
+from maskdcpt_cli.data.synthesis.table import SYNTHESIS, degrade
+from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS, Range
+from maskdcpt_cli.errors import MaskDCPTError
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+KINDS = [
+    pytest.param(degradation, kind, id=f"{DEGRADATIONS[degradation].slug}:{kind}")
+    for degradation, row in SYNTHESIS.items()
+    for kind in row.kinds
+]
+LEVELS = 11  # of each of the 19 types: 209 in all
+SEEDS = range(4)
+LOSSY = {"J", "MB+J", "DS+GN+GB+J"}  # JPEG of quality 100 still halves the resolution of chroma
+
+
+@lru_cache
+def photo(name: str, height: int = 128, width: int = 160) -> Image:
+    """The middle of an example."""
+    pixels = read_rgb(EXAMPLES / name)
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    crop = pixels[top : top + height, left : left + width].astype(np.float32) / 255
+    crop.flags.writeable = False
+    return crop
+
+
+def photos() -> list[Image]:
+    return [photo(name) for name in ("coffee-jpeg.jpg", "bee-blur.jpg", "cat-noise.png")]
+
+
+def levels(degradation: str) -> np.ndarray:
+    row = SYNTHESIS[degradation]
+    return np.linspace(row.least, row.most, LEVELS)
+
+
+def make(gt: Image, degradation: str, kind: str, level: float, *, seed: int = 0) -> Image:
+    return SYNTHESIS[degradation].kinds[kind](gt, level, default_rng(seed)).lq
+
+
+def test_the_table_makes_every_degradation_in_order():
+    assert list(SYNTHESIS) == list(DEGRADATIONS)
+    assert len(SYNTHESIS) == 19
+    assert {d for setting in SETTINGS.values() for d in setting} <= set(SYNTHESIS)
+
+
+@pytest.mark.parametrize(("degradation", "kind"), KINDS)
+@pytest.mark.parametrize("size", [(16, 16), (17, 41), (96, 64)], ids=str)
+def test_shape_type_and_range_are_kept_and_the_image_left_alone(degradation, kind, size):
+    gt = np.ascontiguousarray(photo("coffee-jpeg.jpg")[: size[0], : size[1]])
+    before = gt.copy()
+    row = SYNTHESIS[degradation]
+    for level in (row.least, *row.usual, row.most):
+        lq = make(gt, degradation, kind, level)
+        assert lq.shape == gt.shape
+        assert lq.dtype == np.float32
+        assert lq.flags.c_contiguous
+        assert np.isfinite(lq).all()
+        assert lq.min() >= 0
+        assert lq.max() <= 1
+        assert not np.shares_memory(lq, gt)
+    assert np.array_equal(gt, before)
+
+
+@pytest.mark.parametrize(("degradation", "kind"), KINDS)
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_black_and_white_pictures_are_no_exception(degradation, kind, value):
+    gt = np.full((48, 40, 3), value, np.float32)
+    lq = make(gt, degradation, kind, SYNTHESIS[degradation].usual.high)
+    assert np.isfinite(lq).all()
+    assert lq.min() >= 0
+    assert lq.max() <= 1
+
+
+@pytest.mark.parametrize(("degradation", "kind"), KINDS)
+def test_the_seed_decides_everything(degradation, kind):
+    gt = photo("coffee-jpeg.jpg")
+    level = sum(SYNTHESIS[degradation].usual) / 2
+    threads = cv2.getNumThreads()
+    first = make(gt, degradation, kind, level, seed=5)
+    try:
+        cv2.setNumThreads(1 if threads > 1 else 2)
+        again = make(gt, degradation, kind, level, seed=5)
+    finally:
+        cv2.setNumThreads(threads)
+    assert np.array_equal(first, again)
+    if kind not in ("jpeg", "bggr"):  # nothing is drawn there
+        assert not np.array_equal(first, make(gt, degradation, kind, level, seed=6))
+
+
+@pytest.mark.parametrize(("degradation", "kind"), KINDS)
+def test_damage_grows_with_the_level(degradation, kind):
+    damage = [
+        np.mean(
+            [
+                np.square(make(gt, degradation, kind, level, seed=seed) - gt).mean()
+                for gt in photos()
+                for seed in SEEDS
+            ]
+        )
+        for level in levels(degradation)
+    ]
+    growth = np.diff(damage)
+    assert (growth > -0.01 * np.array(damage[1:])).all(), np.round(damage, 6)
+    assert damage[-1] > 1e-4
+
+
+@pytest.mark.parametrize(("degradation", "kind"), KINDS)
+def test_the_least_level_leaves_the_picture_as_it_is(degradation, kind):
+    *smooth, noisy = photos()
+    for gt in smooth if degradation in LOSSY else [*smooth, noisy]:
+        difference = np.abs(make(gt, degradation, kind, SYNTHESIS[degradation].least) - gt)
+        if degradation in LOSSY:
+            assert difference.mean() <= 0.02
+        else:
+            assert difference.max() <= 1e-3
+
+
+@pytest.mark.parametrize(("degradation", "kind"), KINDS)
+def test_what_was_drawn_fits_a_manifest_and_gives_the_same_again(degradation, kind):
+    gt = photo("coffee-jpeg.jpg", 64, 64)
+    made = degrade(gt, degradation, default_rng(3), kind=kind)
+    low, high = sorted(SYNTHESIS[degradation].usual)
+    assert low <= made.level <= high
+    json.dumps(made.parameters, allow_nan=False)
+    assert np.array_equal(made.lq, make(gt, degradation, kind, made.level, seed=made.seed))
+
+
+@pytest.mark.parametrize("degradation", SYNTHESIS)
+def test_kinds_and_levels_are_drawn_from_those_asked_for(degradation):
+    gt = photo("coffee-jpeg.jpg", 16, 16)
+    row = SYNTHESIS[degradation]
+    some = [row.usual.low, row.usual.high]
+    drawn = [degrade(gt, degradation, default_rng(seed), levels=some) for seed in range(40)]
+    assert {made.kind for made in drawn} == set(row.kinds)
+    assert {made.level for made in drawn} == set(some)
+    between = [
+        degrade(gt, degradation, default_rng(seed), levels=Range(*some)).level for seed in range(9)
+    ]
+    assert all(min(some) <= level <= max(some) for level in between)
+
+
+def test_unknown_kinds_and_levels_are_refused_in_a_sentence():
+    gt = photo("coffee-jpeg.jpg", 16, 16)
+    with pytest.raises(MaskDCPTError, match=r"Unknown kind of noise 'poison'. Did you mean"):
+        degrade(gt, "GN", default_rng(), kind="poison")
+    with pytest.raises(MaskDCPTError, match=r"Level 101 is out of range for jpeg: valid are 1 to"):
+        degrade(gt, "J", default_rng(), levels=[101])
