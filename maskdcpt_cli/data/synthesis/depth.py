@@ -45,7 +45,7 @@ def _box(rows: Plane, columns: Plane, generator: Generator) -> Plane:
     x, y = columns - np.float32(middle), rows - np.float32(horizon)
     right, down = x + y * tilt, y - x * tilt
     present = generator.random(4) < SIDES
-    away = generator.uniform(0.6, 2.5, 4).astype(np.float32)
+    away = generator.uniform(0.3, 1.3, 4).astype(np.float32)
     nearness = np.full(rows.shape, 1 / far, np.float32)
     for side, there, at in zip((down, -down, -right, right), present, away, strict=True):
         if there:

@@ -11,6 +11,7 @@ The stripes are periodic and blurred alike everywhere: what a site sees is looke
 between them, in a profile summed up from harmonics, and nothing is drawn at a higher resolution.
 """
 
+import math
 from typing import NamedTuple
 
 import cv2
@@ -28,6 +29,7 @@ STRIPE, ROW = 0.3, 0.8  # share of a pixel's width and height that shines
 FINENESS = 1024  # steps of a profile
 HARMONICS = 6
 WHITE = 65535
+SHORT_SIDE = 720  # of photos in which the bands are as wide as in small ones; wider in larger
 NEAR = (0.25, *6 * (0.5,))  # screen pixels a site: here a harmonic is as dense as the reds
 
 
@@ -38,8 +40,8 @@ class _View(NamedTuple):
     aside_x: float  # perspective: how much denser the screen gets across the picture
     aside_y: float
     distortion: float  # of the lens, relative, at the distance of a picture's side
-    centre_y: float  # of the lens, relative to the picture's longer side
-    centre_x: float
+    centre_x: float  # of the lens, relative to the picture's longer side
+    centre_y: float
     blur: float  # of the lens, as sigma in sites
     resampling: float  # likewise: what aligning the photo with the picture blurs
     exposure: float
@@ -49,7 +51,7 @@ class _View(NamedTuple):
 
 def screen(image: Image, level: float, generator: Generator) -> Degraded:
     """The photographed screen for level 1; between 0 and 1, that much of the way to it."""
-    view = _view(generator)
+    view = _view(image.shape[:2], generator)
     raw = _sampled(to_linear(image), view)
     photo = np.asarray(cv2.cvtColor(raw, cv2.COLOR_BayerRGGB2RGB), np.float32)
     cv2.GaussianBlur(photo, (5, 5), view.resampling, dst=photo)
@@ -61,12 +63,24 @@ def screen(image: Image, level: float, generator: Generator) -> Degraded:
     return Degraded(np.clip(lq, 0, 1, out=lq), view._asdict())
 
 
-def _view(generator: Generator) -> _View:
-    density = float(generator.choice(NEAR) * np.exp(generator.normal(0, 0.04)))
-    turn, *bent = generator.normal(0, (0.05, 0.04, 0.04, 0.04)).tolist()
-    least, most = (0, 0, 0.3, 0.4, 0.55, 0, -0.06), (1, 1, 0.6, 0.9, 0.9, 0.03, 0.06)
-    others = generator.uniform(least, most).tolist()
-    return _View(int(generator.choice((-1, 1))), density, turn, *bent, *others)
+def _view(size: tuple[int, ...], generator: Generator) -> _View:
+    near = float(generator.choice(NEAR))
+    play = 0.04 * min(1, SHORT_SIDE / min(size))  # how far all is from straight and in tune
+    return _View(
+        order=int(generator.choice((-1, 1))),
+        density=near * math.exp(play * generator.normal()),
+        turn=1.25 * play * generator.normal(),
+        aside_x=play * generator.normal(),
+        aside_y=play * generator.normal(),
+        distortion=play * generator.normal(),
+        centre_x=generator.uniform(0, 1),
+        centre_y=generator.uniform(0, 1),
+        blur=generator.uniform(0.3, 0.6),
+        resampling=generator.uniform(0.4, 0.9),
+        exposure=generator.uniform(0.55, 0.9),
+        glare=generator.uniform(0, 0.03),
+        warmth=generator.uniform(-0.06, 0.06),
+    )
 
 
 def _sampled(light: Image, view: _View) -> NDArray[np.uint16]:

@@ -20,7 +20,6 @@ from maskdcpt_cli.data.synthesis.contract import Degraded, Image
 from maskdcpt_cli.data.synthesis.depth import scene_depth
 
 Plane = NDArray[np.float32]  # (H, W)
-Shapes = NDArray[np.float32]  # (SHAPES, side, side)
 
 DISTANCES = (1.0, 2.0, 4.0, 8.0)  # of the layers
 RADIUS = 7.0  # in pixels, of a flake at distance 1
@@ -100,8 +99,9 @@ def _layer(
     return frame.reshape(rows, columns)[inside].astype(np.float32)
 
 
-def _shapes(distance: float, camera: _Camera, generator: Generator) -> Shapes:
-    """Flakes are lumps that stick together; each lump is a disc that moves, or is out of focus."""
+def _shapes(distance: float, camera: _Camera, generator: Generator) -> NDArray[np.float32]:
+    """How dense flakes are, (SHAPES, side, side): lumps that stick together, each a disc that
+    moves, or is out of focus, and is as much the fainter as it covers more."""
     scale = camera.zoom / distance
     blur = camera.aperture * camera.zoom * abs(1 / distance - camera.focus)
     sizes = RADIUS * scale * np.exp(generator.normal(0, 0.35, (SHAPES, 1)).clip(-0.7, 0.5))

@@ -50,7 +50,7 @@ def test_the_veil_takes_contrast_away_the_more_the_farther_one_sees():
         contrasts.append(np.std(made.lq) / np.std(checks()))
         reaches.append(made.parameters["reach"])
     assert np.corrcoef(np.log(reaches), contrasts)[0, 1] < -0.6
-    assert min(contrasts) < 0.3
+    assert min(contrasts) < 0.35
     assert max(contrasts) > 0.8
 
 

@@ -1,0 +1,76 @@
+"""Haze: Koschmieder's law, whatever was drawn."""
+
+import numpy as np
+import pytest
+from numpy.random import default_rng
+
+from maskdcpt_cli.data.synthesis.haze import homogeneous, patchy
+
+SCENE = np.full((64, 96, 3), (0.1, 0.2, 0.05), np.float32)
+KINDS = pytest.mark.parametrize("kind", [homogeneous, patchy])
+SEEDS = range(20)
+
+
+def airlight(made):
+    return np.array([made.parameters[name] for name in ("red", "green", "blue")])
+
+
+def transmissions(level, seed, kind):
+    """By colour: each pixel lies that near the scene on the way from the airlight."""
+    made = kind(SCENE, level, default_rng(seed))
+    return (made.lq - airlight(made)) / (SCENE - airlight(made))
+
+
+@KINDS
+def test_all_colours_lose_the_same_share_of_light(kind):
+    for seed in SEEDS:
+        through = transmissions(1.5, seed, kind)
+        assert through.min() > -1e-4
+        assert through.max() < 1 + 1e-4
+        assert np.ptp(through, axis=2).max() < 1e-4
+
+
+@KINDS
+def test_twice_the_level_is_twice_the_optical_depth(kind):
+    for seed in SEEDS:
+        once, twice = (transmissions(level, seed, kind) for level in (0.6, 1.2))
+        np.testing.assert_allclose(twice, once**2, atol=1e-4)
+
+
+@KINDS
+def test_dense_haze_shows_airlight_alone(kind):
+    made = kind(SCENE, 1e4, default_rng(0))
+    assert np.abs(made.lq - airlight(made)).max() < 1e-5
+
+
+def test_the_level_is_the_optical_depth_of_the_farthest_point():
+    least = [transmissions(2, seed, homogeneous).min() for seed in SEEDS]
+    assert min(least) > np.exp(-2) - 1e-4
+    assert np.median(least) < np.exp(-2) + 0.01
+
+
+def test_some_pictures_are_far_all_over_and_some_have_a_clear_foreground():
+    nearest = [transmissions(2, seed, homogeneous).max() for seed in range(60)]
+    assert min(nearest) < 0.25
+    assert max(nearest) > 0.8
+
+
+def test_banks_of_fog_are_uneven_but_no_denser_on_average():
+    depths = {
+        kind: [-np.log(transmissions(1, seed, kind)[..., 1]) for seed in range(60)]
+        for kind in (homogeneous, patchy)
+    }
+    even, uneven = (np.mean(depths[kind]) for kind in (homogeneous, patchy))
+    assert 0.85 < uneven / even < 1.15
+    spreads = [np.mean([depth.std() for depth in depths[kind]]) for kind in depths]
+    assert spreads[1] > 1.5 * spreads[0]
+
+
+def test_airlight_is_greyish_white_and_never_darker_than_what_is_bright_in_the_photo():
+    drawn = np.array([airlight(homogeneous(SCENE, 1, default_rng(seed))) for seed in range(300)])
+    assert 0.7 < np.median(drawn) < 0.95
+    assert 0.05 < np.mean(drawn.mean(1) < 0.7) < 0.25
+    assert np.median(np.ptp(drawn, axis=1)) < 0.08
+    bright = np.full((32, 32, 3), 0.9, np.float32)
+    for seed in SEEDS:
+        assert airlight(homogeneous(bright, 1, default_rng(seed)))[1] > 0.85
