@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from maskdcpt_cli._version import __version__
+from maskdcpt_cli.cli.data import data
 from maskdcpt_cli.cli.degrade import degrade
 from maskdcpt_cli.cli.models import models
 from maskdcpt_cli.cli.restore import restore
@@ -80,4 +81,5 @@ def main() -> None:
 
 main.add_command(restore)
 main.add_command(degrade)
+main.add_command(data)
 main.add_command(models)

@@ -5,6 +5,7 @@ import json
 import os
 import zlib
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -140,11 +141,12 @@ def degrade_photos(
     )
     lines: list[Line] = []
     shown: list[Done] = []
-    for done in in_processes(make, sources, jobs=jobs):
-        lines += done.lines
-        if done.lines and len(shown) < ON_SHEET:
-            shown.append(done)
-        yield done
+    with closing(in_processes(make, sources, jobs=jobs)) as degrading:
+        for done in degrading:
+            lines += done.lines
+            if done.lines and len(shown) < ON_SHEET:
+                shown.append(done)
+            yield done
     _write_manifest(out / MANIFEST, lines)
     if sheet and shown:
         titles = ["clean"] + [DEGRADATIONS[want.degradation].slug for want in wanted]

@@ -9,7 +9,8 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from typing import TypeVar
+from types import FrameType
+from typing import NoReturn, TypeVar
 
 import cv2
 
@@ -42,7 +43,7 @@ def in_processes(
         yield from map(function, items)
         return
     # A fresh interpreter: a fork would copy locks that this process' threads may hold.
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=prepare_worker)
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_start)
     waiting: deque[Future[Result]] = deque()
     try:
         for item in items:
@@ -59,11 +60,21 @@ def in_processes(
         _stop(pool)
 
 
+def _start() -> None:
+    prepare_worker()
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit  # so that half-written files are removed
+
+
 def prepare_worker(_number: int = 0) -> None:
     """Make a process one of several that work on images beside one another."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops us
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    cv2.setNumThreads(1)  # as many workers as cores: threads of theirs would only compete
+    # As many workers as cores: threads of theirs would only compete. 0, as 1 hangs after a fork.
+    cv2.setNumThreads(0)
     keep_freed_memory()
 
 

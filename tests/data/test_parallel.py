@@ -2,11 +2,14 @@
 
 import os
 import signal
+import time
+from pathlib import Path
 
 import pytest
 
 from maskdcpt_cli.data.parallel import in_processes
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.files import replacing
 
 
 def square(number: int) -> int:
@@ -16,6 +19,15 @@ def square(number: int) -> int:
 def die(_number: int) -> int:
     os.kill(os.getpid(), signal.SIGKILL)
     return 0
+
+
+def write_slowly(target: Path | None) -> None:
+    if target is None:
+        return
+    with replacing(target) as stream:
+        stream.write(b"half")
+        target.with_suffix(".begun").touch()
+        time.sleep(60)
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -42,3 +54,15 @@ def test_closing_stops_the_processes():
 def test_a_killed_process_is_told_in_a_sentence():
     with pytest.raises(MaskDCPTError, match="killed"):
         list(in_processes(die, range(4), jobs=2))
+
+
+def test_stopped_processes_leave_no_half_written_files(tmp_path):
+    results = in_processes(write_slowly, [None, tmp_path / "a", tmp_path / "b"], jobs=2)
+    next(results)
+    while not list(tmp_path.glob("*.begun")):
+        time.sleep(0.01)
+    results.close()
+    deadline = time.monotonic() + 20
+    while list(tmp_path.glob(".*.part")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".begun"}

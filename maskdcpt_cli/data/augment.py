@@ -1,0 +1,64 @@
+"""Crops, mirrorings and turns, the same for both pictures of a pair."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]  # (H, W, 3), sRGB
+
+
+class Window(NamedTuple):
+    """A part of a picture, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def of(self, pixels: Pixels) -> Pixels:
+        """The part, as a view."""
+        rows = slice(self.top, self.top + self.height)
+        return pixels[rows, self.left : self.left + self.width]
+
+
+Cut = Callable[[int, int], Window]  # from (height, width) of a picture to the part that is wanted
+
+
+def whole(height: int, width: int) -> Window:
+    """All of a picture."""
+    return Window(0, 0, height, width)
+
+
+class Augmentation(NamedTuple):
+    """Where a picture is cropped, and which of the eight ways to lay a square it is laid.
+
+    It does not depend on the size of the picture, so it can be drawn before the file is opened.
+    """
+
+    down: float  # the place of the crop, from 0 at the top to 1 at the bottom, 1 excluded
+    right: float
+    mirrored: bool
+    quarter_turns: int
+
+    @classmethod
+    def draw(cls, generator: Generator) -> "Augmentation":
+        down, right = generator.random(2).tolist()
+        way = int(generator.integers(8))
+        return cls(down, right, mirrored=way >= 4, quarter_turns=way % 4)
+
+    def window(self, height: int, width: int, *, side: int) -> Window:
+        """The crop, `side` x `side` pixels, or less where the picture is smaller."""
+        tall, wide = min(side, height), min(side, width)
+        top, left = int(self.down * (height - tall + 1)), int(self.right * (width - wide + 1))
+        return Window(top, left, tall, wide)
+
+    def lay(self, crop: Pixels, *, side: int) -> Pixels:
+        """The crop turned and mirrored, and first made `side` x `side` by reflection."""
+        below, beside = side - crop.shape[0], side - crop.shape[1]
+        if below or beside:  # numpy reflects as often as it takes
+            crop = np.pad(crop, ((0, below), (0, beside), (0, 0)), "reflect")
+        turned = np.rot90(crop, self.quarter_turns)
+        return turned[:, ::-1] if self.mirrored else turned

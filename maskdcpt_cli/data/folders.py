@@ -1,0 +1,38 @@
+"""Pairs from two folders, and clean photos from one, without a preset."""
+
+from pathlib import Path
+
+from maskdcpt_cli.data.images import shown
+from maskdcpt_cli.data.pairs import FilePairs, Pairs
+from maskdcpt_cli.data.sources import scan, two_folders
+from maskdcpt_cli.data.templates import SPANNING
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.presets import Folders
+
+
+def paired(lq: Path, gt: Path, *, degradation: str) -> FilePairs:
+    """The pictures that lie in both folders, or below them, under one name, whatever their suffix.
+
+    Raises MaskDCPTError where there are none, or an lq has no gt.
+    """
+    root, source = two_folders(lq, gt, name="pairs")
+    found = scan(source, root, degradation)
+    if len(found.unpaired):
+        more = f" (and {len(found.unpaired) - 1} more)" if len(found.unpaired) > 1 else ""
+        raise MaskDCPTError(f"'{found.unpaired[0]}'{more} has no partner in '{shown(gt)}'.")
+    return _some(found.pairs, lq)
+
+
+def photos(folder: Path, *, degradation: str = "") -> FilePairs:
+    """The pictures in a folder and below it, to be degraded when they are read.
+
+    Raises MaskDCPTError where there are none.
+    """
+    source = Folders(name="photos", gt=f"{{{SPANNING}}}")
+    return _some(scan(source, folder, degradation).pairs, folder)
+
+
+def _some(pairs: Pairs, folder: Path) -> FilePairs:
+    if not isinstance(pairs, FilePairs) or not len(pairs):
+        raise MaskDCPTError(f"There are no pictures in '{shown(folder)}'.")
+    return pairs

@@ -1,0 +1,62 @@
+"""Batches made by worker processes."""
+
+from collections.abc import Generator, Iterable
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from maskdcpt_cli.data.mixture import Mixture, Sample, stack
+from maskdcpt_cli.data.order import Draw
+from maskdcpt_cli.data.parallel import prepare_worker
+from maskdcpt_cli.errors import MaskDCPTError
+
+
+def load(
+    mixture: Mixture,
+    batches: Iterable[list[Draw]],
+    *,
+    workers: int,
+    pin_memory: bool = False,
+    prefetch: int = 4,
+) -> Generator[Sample, None, None]:
+    """Yield the batches, made by `workers` processes, or in this one where there are none.
+
+    Closing the generator stops the processes. `prefetch` is the number of batches that each
+    worker makes ahead.
+
+    Raises MaskDCPTError when most pairs are broken, or a worker was killed.
+    """
+    yield from run(
+        mixture, workers=workers, pin_memory=pin_memory, prefetch=prefetch,
+        batch_sampler=batches, collate_fn=stack,
+    )  # fmt: skip
+
+
+def run(
+    dataset: Dataset[Sample] | IterableDataset[Sample],
+    *,
+    workers: int,
+    pin_memory: bool,
+    prefetch: int,
+    **how: Any,
+) -> Generator[Sample, None, None]:
+    """Yield what a DataLoader of `dataset` yields, its errors told in a sentence."""
+    loader = DataLoader(
+        dataset,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        prefetch_factor=prefetch if workers else None,
+        worker_init_fn=prepare_worker,
+        **how,
+    )
+    try:
+        yield from loader
+    except MaskDCPTError as error:  # a worker's comes with its traceback as text before it
+        raise MaskDCPTError(str(error).rpartition("MaskDCPTError: ")[2].strip()) from error
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise MaskDCPTError(
+            f"A process that loads data was killed, perhaps for want of memory: try fewer workers. "
+            f"({str(error).strip()})"
+        ) from error

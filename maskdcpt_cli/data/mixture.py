@@ -1,0 +1,169 @@
+"""The mixture that a network is trained on: from the number of a sample to its tensors."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate, chain
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.random import Generator, default_rng
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from maskdcpt_cli.data.augment import Augmentation
+from maskdcpt_cli.data.order import Draw, permuted
+from maskdcpt_cli.data.pairs import Pair, Pairs
+from maskdcpt_cli.data.synthesis.contract import Image
+from maskdcpt_cli.data.synthesis.table import check, degrade
+from maskdcpt_cli.degradations import Range
+from maskdcpt_cli.errors import ImageError, MaskDCPTError
+
+ATTEMPTS = 10  # pairs in a row that may be broken
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a clean picture of an ingredient is degraded; pairs that have an lq need none."""
+
+    kind: str | None = None  # None: any of the degradation's kinds
+    levels: tuple[float, ...] | Range | None = None  # None: its usual ones
+
+
+USUAL = Recipe()
+
+
+@dataclass(frozen=True)
+class Ingredient:
+    """Pairs and how often they are visited while others are visited once."""
+
+    pairs: Pairs
+    repeat: int = 1
+    recipe: Recipe = USUAL
+
+
+class Sample(NamedTuple):
+    """One sample for training, or several, stacked."""
+
+    lq: Tensor  # (3, H, W) or (B, 3, H, W), float32 in [0, 1]
+    gt: Tensor  # as lq
+    label: Tensor  # () or (B,), int64: the degradation's place in the order of the labels
+    number: Tensor  # () or (B,), int64: of the sample in the run
+    skipped: Sequence[str]  # why broken pairs were passed over for others, a sentence each
+
+
+class Mixture(Dataset[Sample]):
+    """Samples without end, each a function of the seed and its number alone.
+
+    As many numbers in a row as the mixture is long visit every pair as often as its ingredient
+    repeats, in an order that is drawn anew for each such epoch. A pair that cannot be read is
+    replaced by another of its ingredient.
+    """
+
+    def __init__(
+        self, ingredients: Sequence[Ingredient], *, labels: Sequence[str], seed: int = 0
+    ) -> None:
+        """Raises MaskDCPTError for what cannot be mixed: an unlabelled degradation, no pairs."""
+        self.ingredients = tuple(ingredients)
+        self.labels = tuple(labels)
+        self.seed = seed
+        self._ends = tuple(accumulate(len(one.pairs) * one.repeat for one in self.ingredients))
+        for ingredient in self.ingredients:
+            check_ingredient(ingredient.pairs.degradations(), ingredient.recipe, labels=self.labels)
+        if not len(self):
+            raise MaskDCPTError("There are no pairs to train on.")
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        """Raises MaskDCPTError when ATTEMPTS pairs in a row are broken."""
+        ingredient, index = self.source_of(draw.number)
+        skipped: list[str] = []
+        for attempt in range(ATTEMPTS):
+            generator = default_rng((self.seed, draw.number, attempt))
+            if attempt:
+                index = int(generator.integers(len(ingredient.pairs)))
+            augmentation = Augmentation.draw(generator)
+            try:
+                pair = ingredient.pairs.read(
+                    index, partial(augmentation.window, side=draw.crop_size)
+                )
+            except ImageError as error:
+                skipped.append(str(error))
+                continue
+            return compose(
+                pair, ingredient.recipe, augmentation, generator,
+                draw=draw, labels=self.labels, skipped=skipped,
+            )  # fmt: skip
+        raise MaskDCPTError(too_many_broken(skipped))
+
+    def source_of(self, number: int) -> tuple[Ingredient, int]:
+        """The ingredient of a sample and the pair of it."""
+        epoch, position = divmod(number, len(self))
+        position = permuted(position, length=len(self), seed=(self.seed, epoch))
+        place = bisect_right(self._ends, position)
+        ingredient = self.ingredients[place]
+        before = self._ends[place - 1] if place else 0
+        return ingredient, (position - before) % len(ingredient.pairs)
+
+
+def check_ingredient(
+    degradations: frozenset[str], recipe: Recipe, *, labels: Sequence[str]
+) -> None:
+    """Raise MaskDCPTError for a degradation without a label, or a recipe that it cannot follow."""
+    for degradation in sorted(degradations):
+        if degradation not in labels:
+            raise MaskDCPTError(
+                f"There are pairs of degradation {degradation}, which is not in the setting: "
+                f"{', '.join(labels)}."
+            )
+        check(degradation, kind=recipe.kind, levels=recipe.levels or ())
+
+
+def too_many_broken(skipped: Sequence[str]) -> str:
+    """The sentence for a source of which hardly anything can be read."""
+    return f"{len(skipped)} pairs in a row are broken; the last: {' '.join(skipped[-3:])}"
+
+
+def compose(
+    pair: Pair,
+    recipe: Recipe,
+    augmentation: Augmentation,
+    generator: Generator,
+    *,
+    draw: Draw,
+    labels: Sequence[str],
+    skipped: Sequence[str],
+) -> Sample:
+    """A sample from a pair that was cropped by the window of the augmentation.
+
+    A clean picture is degraded last: rain falls down, and the blocks of JPEG begin at the corner.
+    """
+    gt = _scaled(augmentation.lay(pair.gt, side=draw.crop_size))
+    if pair.lq is None:
+        lq = degrade(gt, pair.degradation, generator, kind=recipe.kind, levels=recipe.levels).lq
+    else:
+        lq = _scaled(augmentation.lay(pair.lq, side=draw.crop_size))
+    label = labels.index(pair.degradation)
+    return Sample(
+        _tensor(lq), _tensor(gt), torch.tensor(label), torch.tensor(draw.number), tuple(skipped)
+    )
+
+
+def stack(samples: Sequence[Sample]) -> Sample:
+    """A batch of samples."""
+    *tensors, skipped = zip(*samples, strict=True)
+    # In a worker process these are stacked in memory that is shared with the parent.
+    lq, gt, label, number = (default_collate(list(column)) for column in tensors)
+    return Sample(lq, gt, label, number, tuple(chain.from_iterable(skipped)))
+
+
+def _scaled(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Image:
+    return np.divide(pixels, 255, dtype=np.float32, order="C")
+
+
+def _tensor(image: Image) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

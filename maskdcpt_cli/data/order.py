@@ -1,0 +1,116 @@
+"""Which sample comes when: functions of (seed, iteration, rank), so that any run can be resumed."""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from maskdcpt_cli.errors import MaskDCPTError
+
+ROUNDS = 6
+MASK = 2**64 - 1
+
+
+def permuted(position: int, *, length: int, seed: tuple[int, ...]) -> int:
+    """Where a pseudo-random permutation of range(length) takes a position.
+
+    It needs no memory: a Feistel network permutes a power of four, not above four times the
+    length, and is walked until it comes back into the range (Black & Rogaway, Ciphers with
+    arbitrary finite domains, 2002).
+    """
+    half = max(1, ((length - 1).bit_length() + 1) // 2)
+    low = 2**half - 1
+    keys = _round_keys(seed)
+    while True:
+        left, right = position >> half, position & low
+        for key in keys:
+            left, right = right, left ^ (_scrambled(right ^ key) & low)
+        position = left << half | right
+        if position < length:
+            return position
+
+
+@lru_cache(maxsize=16)
+def _round_keys(seed: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(np.random.SeedSequence(seed).generate_state(ROUNDS, np.uint64).tolist())
+
+
+def _scrambled(number: int) -> int:
+    """The finaliser of SplitMix64, of which every bit depends on every bit of the number."""
+    number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 & MASK
+    number = (number ^ number >> 27) * 0x94D049BB133111EB & MASK
+    return number ^ number >> 31
+
+
+class Draw(NamedTuple):
+    """One sample that is asked for."""
+
+    number: int  # of the sample in the run
+    crop_size: int
+
+
+class Stage(NamedTuple):
+    """A part of a run with one size of batches and crops."""
+
+    batch: int  # samples of one rank in one iteration
+    crop_size: int
+    iterations: int | None = None  # None, in the last stage: without end
+
+
+class Batches:
+    """The samples that one rank takes at each iteration, from any iteration on.
+
+    Ranks take turns within an iteration, so the samples of an iteration are the same on one rank
+    with a batch of 8 as on two with batches of 4. `iter` begins at `first` each time.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        *,
+        rank: int = 0,
+        world: int = 1,
+        first: int = 0,
+        last: int | None = None,
+    ) -> None:
+        if not stages or any(stage.iterations is None for stage in stages[:-1]):
+            raise MaskDCPTError("Every stage of a run but the last needs a number of iterations.")
+        self.stages = tuple(stages)
+        self.rank = rank
+        self.world = world
+        self.first = first
+        self.last = last  # the iteration to end before; None: with the last stage
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        iteration = self.first
+        while self.last is None or iteration < self.last:
+            batch = self.at(iteration)
+            if batch is None:
+                return
+            yield batch
+            iteration += 1
+
+    def at(self, iteration: int) -> list[Draw] | None:
+        """The samples of an iteration; None where the run is over."""
+        first, stage = self._begin(iteration)
+        if stage is None:
+            return None
+        first += self.rank * stage.batch
+        return [Draw(number, stage.crop_size) for number in range(first, first + stage.batch)]
+
+    def taken(self, iterations: range) -> int:
+        """How many samples this rank takes at these iterations together."""
+        stages = (self._begin(iteration)[1] for iteration in iterations)
+        return sum(stage.batch for stage in stages if stage)
+
+    def _begin(self, iteration: int) -> tuple[int, Stage | None]:
+        """The number of an iteration's first sample, over all ranks, and its stage."""
+        number = 0
+        for stage in self.stages:
+            each = stage.batch * self.world
+            if stage.iterations is None or iteration < stage.iterations:
+                return number + iteration * each, stage
+            iteration -= stage.iterations
+            number += stage.iterations * each
+        return number, None

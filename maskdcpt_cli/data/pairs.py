@@ -1,0 +1,161 @@
+"""Pairs of a degraded and a clean picture, held so that millions cost little memory."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdcpt_cli.data.augment import Cut, Pixels, whole
+from maskdcpt_cli.data.images import read_rgb, shown
+from maskdcpt_cli.degradations import DEGRADATIONS
+from maskdcpt_cli.errors import ImageError, MaskDCPTError
+
+ABBREVIATIONS = tuple(DEGRADATIONS)  # a degradation is stored as its position here
+PIECE = 2**24  # bytes of a list that are looked at together
+SEPARATORS, NEWLINE = b" \t", ord("\n")
+
+
+class Pair(NamedTuple):
+    """One pair as read; lq is None where it is to be made from gt."""
+
+    name: str  # to name it in messages
+    degradation: str  # abbreviation
+    gt: Pixels
+    lq: Pixels | None
+
+
+class Pairs(Protocol):
+    """A source of pairs that can be asked for any of them, by any process."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int, cut: Cut = whole) -> Pair:
+        """Read one pair, or a part of it; ImageError, naming the file, where it cannot be."""
+        ...
+
+    def degradations(self) -> frozenset[str]:
+        """The degradations that occur among the pairs."""
+        ...
+
+
+class Names:
+    """Many strings in one block of memory.
+
+    A list of strings would cost ten times as much, and again in every worker: each string that is
+    looked at has its reference count written, which copies the page that it lies on.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        block = bytearray()
+        bounds = np.fromiter(self._appended(names, block), np.int64)
+        self._block = np.frombuffer(block, np.uint8)
+        self._starts, self._ends = bounds[:-1], bounds[1:]
+
+    @classmethod
+    def within(
+        cls, block: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
+    ) -> "Names":
+        """The strings between these bytes of the block, none of which is copied."""
+        names = cls.__new__(cls)
+        names._block, names._starts, names._ends = block, starts, ends
+        return names
+
+    @staticmethod
+    def _appended(names: Iterable[str], block: bytearray) -> Iterator[int]:
+        yield 0
+        for name in names:
+            block += name.encode(errors="surrogateescape")
+            yield len(block)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> str:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        name = self._block[self._starts[index] : self._ends[index]]
+        return name.tobytes().decode(errors="surrogateescape")
+
+    def take(self, places: NDArray[np.intp]) -> "Names":
+        """The strings at these places, none of which is copied."""
+        return Names.within(self._block, self._starts[places], self._ends[places])
+
+
+@dataclass(frozen=True)
+class FilePairs:
+    """Pairs that lie on disk as image files, or clean files that are degraded when read."""
+
+    root: Path  # names are relative to it
+    gt: Names
+    lq: Names | None  # as many as gt; None: made from gt
+    degradation: str | NDArray[np.uint8]  # of all, or of each as its position in ABBREVIATIONS
+
+    def __len__(self) -> int:
+        return len(self.gt)
+
+    def read(self, index: int, cut: Cut = whole) -> Pair:
+        gt = read_rgb(self.root / self.gt[index])
+        name = (self.lq or self.gt)[index]
+        lq = None if self.lq is None else read_rgb(self.root / name)
+        if lq is not None and lq.shape != gt.shape:
+            raise ImageError(
+                f"{name} is {lq.shape[1]}x{lq.shape[0]} pixels, but its clean picture "
+                f"{self.gt[index]} {gt.shape[1]}x{gt.shape[0]}."
+            )
+        window = cut(*gt.shape[:2])
+        return Pair(
+            name, self.degradation_of(index), window.of(gt), None if lq is None else window.of(lq)
+        )
+
+    def degradation_of(self, index: int) -> str:
+        if isinstance(self.degradation, str):
+            return self.degradation
+        return ABBREVIATIONS[int(self.degradation[index])]
+
+    def degradations(self) -> frozenset[str]:
+        if isinstance(self.degradation, str):
+            return frozenset({self.degradation})
+        return frozenset(ABBREVIATIONS[code] for code in np.unique(self.degradation))
+
+
+def read_list(path: Path) -> tuple[Names, Names | None]:
+    """The names in a text file: a line is `gt lq`, or on every line gt alone.
+
+    A space or a tab lies between the two; empty lines are passed over. Millions of lines are read
+    at the speed of the disk.
+
+    Raises MaskDCPTError for a file that cannot be read, and for a line of other form.
+    """
+    try:
+        block = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise MaskDCPTError(f"{shown(path)} cannot be read: {error.strerror}.") from error
+    ends = np.append(_positions(block, bytes([NEWLINE])), len(block))
+    starts = np.append(0, ends[:-1] + 1)
+    ends -= (ends > starts) & (block[ends - 1] == ord("\r")) if len(block) else 0
+    lines = np.flatnonzero(ends > starts)
+    starts, ends = starts[lines], ends[lines]
+    gaps = _positions(block, SEPARATORS)
+    if not len(gaps):
+        return Names.within(block, starts, ends), None
+    first, last = np.searchsorted(gaps, starts), np.searchsorted(gaps, ends)
+    wrong = np.flatnonzero(last - first != 1)
+    if len(wrong):
+        raise MaskDCPTError(
+            f"{shown(path)}, line {lines[wrong[0]] + 1}: neither the one name of a clean picture "
+            "nor `gt lq`, two names with a space or a tab between them, as on the other lines."
+        )
+    between = gaps[first]
+    return Names.within(block, starts, between), Names.within(block, between + 1, ends)
+
+
+def _positions(block: NDArray[np.uint8], characters: bytes) -> NDArray[np.int64]:
+    """Where any of the characters is; looked for piece by piece, which saves memory."""
+    found = [
+        start + np.flatnonzero(np.isin(block[start : start + PIECE], list(characters)))
+        for start in range(0, len(block), PIECE)
+    ]
+    return np.concatenate(found) if found else np.empty(0, np.int64)

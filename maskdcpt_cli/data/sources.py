@@ -1,0 +1,207 @@
+"""Data sets as they lie on disk: from the sources of a preset to pairs."""
+
+import json
+import os
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdcpt_cli.data.images import shown
+from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs, Names, Pairs, read_list
+from maskdcpt_cli.data.shards import ShardPairs
+from maskdcpt_cli.data.synthesis.table import check
+from maskdcpt_cli.data.templates import SPANNING, Template
+from maskdcpt_cli.degradations import find
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.presets import Folders, Manifest, Part, Shards, Source, TextList
+
+ROOT_VARIABLE = "MASKDCPT_DATA"
+NONE = Names(())
+Keys = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a source holds."""
+
+    pairs: Pairs
+    unpaired: Names = NONE  # lq without a gt
+    unused: Names = NONE  # gt without an lq, and a second gt for the same words
+    missing: tuple[str, ...] = ()  # folders and files that are not there
+
+
+class Opened(NamedTuple):
+    """A source of a preset, ready to be read."""
+
+    part: Part
+    source: Source
+    pairs: Pairs
+
+
+def data_root(given: Path | None) -> Path:
+    """The folder that the paths of presets start from; MaskDCPTError where none is given."""
+    text = given or os.environ.get(ROOT_VARIABLE)
+    if not text:
+        raise MaskDCPTError(
+            f"Where do the data lie? Say --data-root FOLDER, or set {ROOT_VARIABLE} to it."
+        )
+    if not Path(text).is_dir():
+        raise MaskDCPTError(f"The data root '{shown(Path(text))}' is not a folder.")
+    return Path(text)
+
+
+def two_folders(lq: Path, gt: Path, *, name: str) -> tuple[Path, Folders]:
+    """A data root, and the source of the pairs of one name in two folders and what they hold."""
+    root = Path(os.path.commonpath([lq.absolute(), gt.absolute()]))
+    lq_below, gt_below = (
+        (folder.absolute().relative_to(root) / f"{{{SPANNING}}}").as_posix() for folder in (lq, gt)
+    )
+    return root, Folders(name=name, lq=lq_below, gt=gt_below)
+
+
+def open_pairs(parts: Sequence[Part], root: Path) -> list[Opened]:
+    """All sources of some parts of a preset, to be trained on or tested with.
+
+    Raises MaskDCPTError where folders or files are missing, naming all of them, where a source
+    has no pairs, and for a synthesis that the degradation does not have.
+    """
+    opened: list[Opened] = []
+    missing: list[str] = []
+    for part in parts:
+        check_synthesis(part)
+        for source in part.sources:
+            found = scan(source, root, part.degradation)
+            missing += found.missing
+            if not found.missing and not len(found.pairs):
+                raise MaskDCPTError(f"There are no pairs of '{source.name}' in '{shown(root)}'.")
+            opened.append(Opened(part, source, found.pairs))
+    if missing:
+        raise MaskDCPTError(
+            f"In '{shown(root)}' there is no {', no '.join(dict.fromkeys(missing))}; "
+            "`maskdcpt data check` tells what is there."
+        )
+    return opened
+
+
+def check_synthesis(part: Part) -> None:
+    """Raise MaskDCPTError for a kind or a level that the degradation of a part does not have."""
+    if part.degradation:
+        check(part.degradation, kind=part.synthesis.kind, levels=part.synthesis.levels or ())
+
+
+def scan(source: Source, root: Path, degradation: str | None) -> Scan:
+    """Find the pairs of a source, in an order that depends on their names alone.
+
+    Args:
+        degradation: abbreviation, of the pairs; of a manifest and of shards the pairs that are
+            taken, None for all.
+
+    Raises MaskDCPTError for a list, manifest or index that cannot be understood.
+    """
+    match source:
+        case Folders():
+            return _scan_folders(source, root, degradation or "")
+        case TextList():
+            return _scan_list(source, root, degradation or "")
+        case Manifest():
+            return _scan_manifest(source, root, degradation)
+        case Shards():
+            return _scan_shards(source, root, degradation)
+
+
+def _scan_folders(source: Folders, root: Path, degradation: str) -> Scan:
+    shape = Template(source.gt)
+    gt, gt_keys = _collected(root, shape, shape.words)
+    if source.lq is None:
+        missing = _missing([shape.folder()], root)
+        return Scan(FilePairs(root, gt, None, degradation), missing=missing)
+    lq_shape = Template(source.lq)
+    lq, lq_keys = _collected(root, lq_shape, shape.words)
+    paired, partner = _joined(lq_keys, gt_keys)
+    unused = np.ones(len(gt), bool)
+    unused[partner] = False
+    return Scan(
+        FilePairs(root, gt.take(partner), lq.take(np.flatnonzero(paired)), degradation),
+        unpaired=lq.take(np.flatnonzero(~paired)),
+        unused=gt.take(np.flatnonzero(unused)),
+        missing=_missing([lq_shape.folder(), shape.folder()], root),
+    )
+
+
+def _joined(lq: Keys, gt: Keys) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+    """Which lq have a gt of their key, and which one: the first, where there are several."""
+    known, first = np.unique(gt, return_index=True)
+    paired = np.isin(lq, known)
+    return paired, first[np.searchsorted(known, lq[paired])]
+
+
+def _scan_list(source: TextList, root: Path, degradation: str) -> Scan:
+    below = root / source.root
+    if missing := _missing([source.list], root):
+        return Scan(FilePairs(below, NONE, None, degradation), missing=missing)
+    gt, lq = read_list(root / source.list)
+    return Scan(FilePairs(below, gt, lq, degradation))
+
+
+def _scan_manifest(source: Manifest, root: Path, degradation: str | None) -> Scan:
+    path = root / source.manifest
+    if missing := _missing([source.manifest], root):
+        return Scan(FilePairs(path.parent, NONE, NONE, degradation or ""), missing=missing)
+    codes = array("B")
+
+    def taken() -> Iterator[str]:
+        for abbreviation, slug, file in _manifest_lines(path):
+            if degradation in (None, abbreviation):
+                codes.append(ABBREVIATIONS.index(abbreviation))
+                yield f"{slug}/gt/{file}"
+
+    gt = Names(taken())
+    lq = Names(gt[place].replace("/gt/", "/lq/", 1) for place in range(len(gt)))
+    return Scan(FilePairs(path.parent, gt, lq, np.frombuffer(codes, np.uint8)))
+
+
+def _manifest_lines(path: Path) -> Iterator[tuple[str, str, str]]:
+    """The abbreviation, the type and the file of each line."""
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                fields = json.loads(line)
+                yield find(fields["type"]), fields["type"], fields["file"]
+            except (ValueError, TypeError, KeyError, AttributeError, MaskDCPTError) as error:
+                raise MaskDCPTError(
+                    f"{shown(path)}, line {number}: not a line of a manifest."
+                ) from error
+
+
+def _scan_shards(source: Shards, root: Path, degradation: str | None) -> Scan:
+    if missing := _missing([source.shards], root):
+        return Scan(FilePairs(root, NONE, None, degradation or ""), missing=missing)
+    return Scan(ShardPairs(root / source.shards, degradation, clean=source.clean))
+
+
+def _missing(names: Sequence[str], root: Path) -> tuple[str, ...]:
+    return tuple(name for name in dict.fromkeys(names) if not (root / name).exists())
+
+
+def _collected(root: Path, template: Template, words: Sequence[str]) -> tuple[Names, Keys]:
+    """The files of a template's shape, and of each what its words are, as a hash.
+
+    Hashes, as millions of strings would take gigabytes; that among 2.5 million two are the same
+    by chance happens once in six million times.
+    """
+    keys = array("Q")
+
+    def files() -> Iterator[str]:
+        for name, match in template.files(root):
+            text = "\0".join(match[word] for word in words)
+            digest = blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest()
+            keys.append(int.from_bytes(digest, "little"))
+            yield name
+
+    return Names(files()), np.frombuffer(keys, np.uint64)

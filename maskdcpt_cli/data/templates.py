@@ -1,0 +1,79 @@
+"""Templates of paths, as `train/{scene}/blur/{frame}`, and the files that have their shape."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from pathlib import Path
+
+from maskdcpt_cli.data.formats import IMAGE_SUFFIXES
+from maskdcpt_cli.presets import WORD
+
+SPANNING = "path"  # the word that stands for folders, too
+
+
+class Template:
+    """The shape of a path below a root.
+
+    Words take as much as they can, the first one most: in `a_b_0.8_0.2` the scene of
+    `{scene}_{airlight}_{beta}` is `a_b`. A word that comes twice is the same both times.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.words = tuple(dict.fromkeys(WORD.findall(text)))
+        above, spans, _ = text.partition(f"{{{SPANNING}}}")
+        self._levels = above.split("/")[:-1]
+        self._deep = bool(spans)
+        self._states_suffix = Path(text).suffix.lower() in IMAGE_SUFFIXES
+        self._pattern = re.compile(_pattern(text))
+
+    def folder(self) -> str:
+        """The folder that all files lie in, whatever the words stand for."""
+        return "/".join(takewhile(lambda level: "{" not in level, self._levels))
+
+    def files(self, root: Path) -> Iterator[tuple[str, re.Match[str]]]:
+        """The images of this shape, sorted folder by folder, and what their words are.
+
+        Names that begin with a dot are passed over: systems leave such files behind.
+        """
+        levels = [re.compile(_pattern(level)) for level in self._levels]
+        for name in _walk(str(root), "", levels, deep=self._deep):
+            stem, _, suffix = name.rpartition(".")
+            if f".{suffix.lower()}" in IMAGE_SUFFIXES and (
+                match := self._pattern.fullmatch(name if self._states_suffix else stem)
+            ):
+                yield name, match
+
+
+def _pattern(text: str) -> str:
+    """A regular expression with a group for each word."""
+    parts: list[str] = []
+    seen: set[str] = set()
+    for place, piece in enumerate(WORD.split(text)):
+        if place % 2 == 0:
+            parts.append(re.escape(piece))
+        elif piece in seen:
+            parts.append(f"(?P={piece})")
+        else:
+            seen.add(piece)
+            parts.append(f"(?P<{piece}>{'.*' if piece == SPANNING else '[^/]*'})")
+    return "".join(parts)
+
+
+def _walk(
+    folder: str, below: str, levels: Sequence[re.Pattern[str]], *, deep: bool
+) -> Iterator[str]:
+    """The files as many folders down as there are levels, each of its shape; or deeper, too."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(
+                (entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith(".")
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name, is_folder in found:
+        if not is_folder:
+            if not levels:
+                yield below + name
+        elif (levels and levels[0].fullmatch(name)) or (deep and not levels):
+            yield from _walk(f"{folder}/{name}", f"{below}{name}/", levels[1:], deep=deep)

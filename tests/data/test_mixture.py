@@ -1,0 +1,208 @@
+"""The mixture: which sample comes when, however a run is split, and what breaks it."""
+
+import os
+import signal
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from maskdcpt_cli.data.augment import Cut, whole
+from maskdcpt_cli.data.loading import load
+from maskdcpt_cli.data.mixture import Ingredient, Mixture, Recipe, Sample
+from maskdcpt_cli.data.order import Batches, Draw, Stage, permuted
+from maskdcpt_cli.data.pairs import Pair
+from maskdcpt_cli.errors import ImageError, MaskDCPTError
+
+LABELS = ("H", "GN", "LL")
+SIDE = 16
+
+
+@dataclass(frozen=True)
+class Made:
+    """Pairs that are made up: a picture of one random colour a pixel, lq its negative."""
+
+    count: int
+    degradation: str = "H"
+    clean: bool = False
+    broken: frozenset[int] = field(default_factory=frozenset)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, index: int, cut: Cut = whole) -> Pair:
+        if index in self.broken:
+            raise ImageError(f"{self.degradation}-{index}.png cannot be read.")
+        gt = np.random.default_rng(index).integers(0, 256, (20 + index % 5, 24, 3), np.uint8)
+        gt[..., 0] = index
+        gt = cut(*gt.shape[:2]).of(gt)
+        return Pair(f"{index}.png", self.degradation, gt, None if self.clean else 255 - gt)
+
+    def degradations(self) -> frozenset[str]:
+        return frozenset({self.degradation})
+
+
+def mixture(**changes: object) -> Mixture:
+    ingredients = [
+        Ingredient(Made(7)),
+        Ingredient(Made(3, "GN", clean=True), repeat=4, recipe=Recipe("gaussian", (25.0,))),
+        Ingredient(Made(5, "LL"), repeat=2),
+    ]
+    return Mixture(ingredients, labels=LABELS, seed=3, **changes)
+
+
+def batches(**options: int) -> Batches:
+    return Batches([Stage(batch=options.pop("batch", 4), crop_size=SIDE)], **options)
+
+
+def same(one: Sample, other: Sample) -> bool:
+    return all(torch.equal(*pair) for pair in zip(one[:4], other[:4], strict=True))
+
+
+@pytest.mark.parametrize("length", [*range(1, 40), 63, 64, 65, 1000, 4097])
+def test_the_order_of_an_epoch_is_a_permutation(length):
+    order = [permuted(place, length=length, seed=(1, 2)) for place in range(length)]
+    assert sorted(order) == list(range(length))
+
+
+def test_the_order_looks_random_and_differs_from_epoch_to_epoch():
+    length = 3000
+    orders = [
+        np.array([permuted(place, length=length, seed=(0, epoch)) for place in range(length)])
+        for epoch in range(2)
+    ]
+    assert (orders[0] == orders[1]).mean() < 0.01
+    for order in orders:
+        assert abs(np.corrcoef(order, np.arange(length))[0, 1]) < 0.06
+        assert abs(np.corrcoef(order[1:], order[:-1])[0, 1]) < 0.06
+
+
+def test_two_and_a_half_million_pairs_need_no_shuffled_list():
+    length = 2_500_000
+    drawn = {permuted(place, length=length, seed=(0, 0)) for place in range(2000)}
+    assert len(drawn) == 2000
+    assert max(drawn) < length
+    assert np.mean(list(drawn)) == pytest.approx(length / 2, rel=0.05)
+
+
+def test_an_epoch_visits_every_pair_as_often_as_its_ingredient_repeats():
+    mixed = mixture()
+    for epoch in range(2):
+        numbers = range(epoch * len(mixed), (epoch + 1) * len(mixed))
+        visits = Counter(
+            (ingredient.pairs.degradations(), index)
+            for ingredient, index in map(mixed.source_of, numbers)
+        )
+        assert visits == {
+            (one.pairs.degradations(), index): one.repeat
+            for one in mixed.ingredients
+            for index in range(len(one.pairs))
+        }
+
+
+def test_a_sample_is_what_its_number_says_and_nothing_else():
+    mixed, other = mixture(), mixture()
+    for number in (0, 5, 1000, 12**12):
+        assert same(mixed[Draw(number, SIDE)], other[Draw(number, SIDE)])
+    first, second = (mixed[Draw(number, SIDE)] for number in (0, len(mixed)))
+    assert not torch.equal(first.gt, second.gt)
+
+
+def test_lq_and_gt_are_cropped_and_turned_alike_and_labelled():
+    mixed = mixture()
+    for number in range(60):
+        sample = mixed[Draw(number, SIDE)]
+        label = LABELS[int(sample.label)]
+        assert sample.lq.shape == sample.gt.shape == (3, SIDE, SIDE)
+        assert sample.lq.dtype == sample.gt.dtype == torch.float32
+        assert sample.lq.is_contiguous()
+        assert sample.label.dtype == torch.int64
+        assert 0 <= sample.lq.min() <= sample.lq.max() <= 1
+        if label != "GN":
+            assert torch.allclose(sample.lq, 1 - sample.gt, atol=1e-6)
+        assert {label} == mixed.source_of(number)[0].pairs.degradations()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_interrupted_run_sees_what_an_uninterrupted_one_sees(workers):
+    uninterrupted = list(load(mixture(), batches(last=12), workers=0))
+    begun = list(islice(load(mixture(), batches(), workers=workers), 5))
+    resumed = list(load(mixture(), batches(first=5, last=12), workers=workers))
+    assert len(begun) + len(resumed) == 12
+    for one, other in zip(uninterrupted, begun + resumed, strict=True):
+        assert same(one, other)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_two_ranks_together_see_what_one_sees(workers):
+    alone = list(load(mixture(), batches(batch=8, last=6), workers=workers))
+    ranks = [
+        list(load(mixture(), batches(batch=4, rank=rank, world=2, last=6), workers=workers))
+        for rank in range(2)
+    ]
+    for one, *parts in zip(alone, *ranks, strict=True):
+        joined = Sample(*(torch.cat([part[i] for part in parts]) for i in range(4)), ())
+        assert same(one, joined)
+
+
+def test_batches_and_crops_may_change_during_a_run():
+    stages = [Stage(8, 128, 10), Stage(5, 160, 20), Stage(1, 384, 2)]
+    ranks = [list(Batches(stages, rank=rank, world=2)) for rank in range(2)]
+    assert [len(rank) for rank in ranks] == [32, 32]
+    numbers = [draw.number for both in zip(*ranks, strict=True) for b in both for draw in b]
+    assert numbers == list(range(2 * (80 + 100 + 2)))
+    assert {draw.crop_size for draw in ranks[0][10]} == {160}
+    resumed = Batches(stages, rank=1, world=2, first=29)
+    assert list(resumed) == ranks[1][29:]
+    assert resumed.taken(range(32)) == 182
+    with pytest.raises(MaskDCPTError, match="number of iterations"):
+        Batches([Stage(8, 128), Stage(5, 160)])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_pair_is_named_and_another_takes_its_place(workers):
+    broken = Mixture([Ingredient(Made(8, broken=frozenset({2, 5})))], labels=LABELS)
+    whole_runs = [list(load(broken, batches(last=6), workers=workers)) for _ in range(2)]
+    reasons = [reason for batch in whole_runs[0] for reason in batch.skipped]
+    assert {"H-2.png cannot be read.", "H-5.png cannot be read."} == set(reasons)
+    assert len(reasons) >= 6
+    for one, other in zip(*whole_runs, strict=True):
+        assert same(one, other)
+        assert one.lq.shape[0] == 4
+        assert one.skipped == other.skipped
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_when_most_pairs_are_broken_training_stops_in_a_sentence(workers):
+    broken = Mixture([Ingredient(Made(40, broken=frozenset(range(1, 40))))], labels=LABELS)
+    with pytest.raises(MaskDCPTError, match=r"^10 pairs in a row are broken; .*H-\d+\.png"):
+        list(load(broken, batches(last=20), workers=workers))
+
+
+class Deadly(Made):
+    def read(self, index: int, cut: Cut = whole) -> Pair:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return super().read(index, cut)
+
+
+def test_a_killed_worker_is_told_in_a_sentence():
+    deadly = Mixture([Ingredient(Deadly(1))], labels=LABELS)
+    with pytest.raises(MaskDCPTError, match="was killed, perhaps for want of memory"):
+        list(load(deadly, batches(last=2), workers=1))
+
+
+@pytest.mark.parametrize(
+    ("ingredient", "sentence"),
+    [
+        (Ingredient(Made(1, "MR")), "MR, which is not in the setting: H, GN, LL"),
+        (Ingredient(Made(1, "GN"), recipe=Recipe("poison")), "Did you mean 'poisson'"),
+        (Ingredient(Made(1, "GN"), recipe=Recipe(levels=(999.0,))), "999 is out of range"),
+        (Ingredient(Made(0)), "no pairs"),
+    ],
+)
+def test_what_cannot_be_mixed_is_refused_at_once(ingredient, sentence):
+    with pytest.raises(MaskDCPTError, match=sentence):
+        Mixture([ingredient], labels=LABELS)

@@ -1,0 +1,288 @@
+"""Shards: what is packed is read back, at random, in part, and by the library of the format."""
+
+import io
+import json
+import os
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import webdataset
+from PIL import Image
+
+from maskdcpt_cli.data import stored_png
+from maskdcpt_cli.data.augment import Window, whole
+from maskdcpt_cli.data.origins import Origins
+from maskdcpt_cli.data.packing import Cropping, Packed, measure, pack, plan, windows
+from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs, Names
+from maskdcpt_cli.data.shards import ShardPairs
+from maskdcpt_cli.errors import ImageError, MaskDCPTError
+
+SIZES = [(40, 64), (33, 50), (20, 90), (32, 32)]
+
+
+def write_pairs(folder: Path) -> FilePairs:
+    generator = np.random.default_rng(0)
+    for number, (height, width) in enumerate(SIZES):
+        for side in ("lq", "gt"):
+            pixels = generator.integers(0, 256, (height, width, 3), np.uint8)
+            (folder / side).mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / side / f"{number}.png"), pixels)
+    names = [f"{number}.png" for number in range(len(SIZES))]
+    lq, gt = (Names(f"{side}/{name}" for name in names) for side in ("lq", "gt"))
+    return FilePairs(folder, gt, lq, "H")
+
+
+def packed(
+    parts: list[FilePairs], out: Path, *, jobs: int = 1, shard_size: int = 40_000, compress=False
+) -> list[Packed]:
+    origins = Origins(parts)
+    cropping = Cropping(32, 24, compress)
+    plans, skipped = plan(
+        origins, measure(origins, jobs=1), cropping=cropping, shard_size=shard_size
+    )
+    assert not skipped
+    return list(pack(plans, origins, out, cropping=cropping, jobs=jobs))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def expected(pairs: FilePairs) -> dict[bytes, bytes]:
+    """lq of every crop, by its gt."""
+    crops = {}
+    for index in range(len(pairs)):
+        pair = pairs.read(index)
+        assert pair.lq is not None
+        for window in windows(*pair.gt.shape[:2], Cropping(32, 24)):
+            crops[window.of(pair.gt).tobytes()] = window.of(pair.lq).tobytes()
+    return crops
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (64, 48), (2, stored_png.MAX_WIDTH)])
+def test_a_png_that_is_not_compressed_is_a_png_to_others(size):
+    pixels = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+    data = stored_png.encode(pixels)
+    assert len(data) == stored_png.size_of(*size)
+    with Image.open(io.BytesIO(data)) as image:
+        assert np.array_equal(np.asarray(image), pixels)
+    seen = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert np.array_equal(seen, pixels)
+    assert np.array_equal(stored_png.decode(data), pixels)
+
+
+def test_a_part_of_it_is_read_from_its_rows_alone():
+    pixels = np.random.default_rng(1).integers(0, 256, (64, 48, 3), np.uint8)
+    data = stored_png.encode(pixels)
+    window = Window(10, 7, 20, 30)
+    start, length = stored_png.span(window, width=48)
+    part = stored_png.cut(data[start : start + length], window, width=48)
+    assert np.array_equal(part, window.of(pixels))
+    assert stored_png.cut(data[start + 1 : start + length + 1], window, width=48) is None
+    assert stored_png.cut(data[start : start + 10], window, width=48) is None
+
+
+def test_what_is_no_such_file_is_not_taken_for_one():
+    ordinary = cv2.imencode(".png", np.zeros((64, 48, 3), np.uint8))[1].tobytes()
+    assert stored_png.decode(ordinary) is None
+    assert stored_png.decode(b"") is None
+
+
+@pytest.mark.parametrize(
+    ("length", "starts"), [(31, [0]), (32, [0]), (33, [0, 1]), (56, [0, 24]), (60, [0, 24, 28])]
+)
+def test_the_last_crop_ends_at_the_border(length, starts):
+    crops = windows(length, 10, Cropping(32, 24))
+    assert [crop.top for crop in crops] == starts
+    assert {crop.width for crop in crops} == {10}
+    assert crops[-1].top + crops[-1].height == length
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_crops_are_read_back_as_they_were(tmp_path, compress):
+    pairs = write_pairs(tmp_path)
+    done = packed([pairs], tmp_path / "out", compress=compress)
+    shards = ShardPairs(tmp_path / "out/index.json")
+    assert len(done) > 2
+    assert len(shards) == sum(one.shard.samples for one in done)
+    assert shards.degradations() == {"H"}
+    crops = {}
+    for index in range(len(shards)):
+        pair = shards.read(index)
+        part = shards.read(index, lambda height, width: Window(height - 9, 3, 8, width - 4))
+        assert pair.lq is not None
+        assert part.lq is not None
+        assert pair.degradation == "H"
+        assert np.array_equal(part.gt, pair.gt[-9:-1, 3:-1])
+        assert np.array_equal(part.lq, pair.lq[-9:-1, 3:-1])
+        crops[pair.gt.tobytes()] = pair.lq.tobytes()
+    assert crops == expected(pairs)
+    with pytest.raises(IndexError):
+        shards.read(len(shards))
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_the_webdataset_library_reads_the_same(tmp_path, compress):
+    pairs = write_pairs(tmp_path)
+    packed([pairs], tmp_path / "out", compress=compress)
+    urls = [str(path) for path in sorted((tmp_path / "out").glob("*.tar"))]
+    dataset = webdataset.WebDataset(urls, shardshuffle=False).decode("rgb8")
+    samples = list(dataset)
+    assert len({sample["__key__"] for sample in samples}) == len(samples)
+    crops = {sample["gt.png"].tobytes(): sample["lq.png"].tobytes() for sample in samples}
+    assert crops == expected(pairs)
+    shards = ShardPairs(tmp_path / "out/index.json")
+    for index, sample in enumerate(samples):
+        assert shards.read(index).name.endswith(sample["__key__"])
+        about = sample["json"]
+        assert about["degradation"] == "H"
+        source = cv2.imread(str(tmp_path / about["gt"]), cv2.IMREAD_COLOR_RGB)
+        height, width = sample["gt.png"].shape[:2]
+        window = Window(about["top"], about["left"], height, width)
+        assert np.array_equal(window.of(source), sample["gt.png"])
+
+
+def test_the_same_input_gives_the_same_bytes_whatever_the_jobs(tmp_path):
+    pairs = write_pairs(tmp_path)
+    for out, jobs in (("one", 1), ("two", 2)):
+        packed([pairs], tmp_path / out, jobs=jobs)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_pairs_and_clean_crops_lie_in_shards_of_their_own(tmp_path):
+    pairs = write_pairs(tmp_path)
+    clean = replace(pairs, lq=None)
+    packed([clean, pairs], tmp_path / "out")
+    index = tmp_path / "out/index.json"
+    assert {path.name.partition("-")[0] for path in (tmp_path / "out").glob("*.tar")} == {
+        "clean",
+        "haze",
+    }
+    assert ShardPairs(index).degradations() == {"H"}
+    noisy = ShardPairs(index, "GN", clean=True)
+    assert len(noisy) == len(ShardPairs(index, "H"))
+    assert noisy.read(0).degradation == "GN"
+    assert noisy.read(0).lq is None
+    with pytest.raises(MaskDCPTError, match="no pairs of LL; it has: H, clean crops"):
+        ShardPairs(index, "LL")
+    with pytest.raises(MaskDCPTError, match="which degradation"):
+        ShardPairs(index, clean=True)
+
+
+def test_pairs_of_several_degradations_are_packed_apart(tmp_path):
+    codes = np.array([ABBREVIATIONS.index(word) for word in ("LL", "H", "LL", "H")], np.uint8)
+    pairs = replace(write_pairs(tmp_path), degradation=codes)
+    packed([pairs], tmp_path / "out")
+    for degradation, first in (("LL", 0), ("H", 1)):
+        shards = ShardPairs(tmp_path / "out/index.json", degradation)
+        expected_crops = [
+            window.of(pairs.read(index).gt).tobytes()
+            for index in (first, first + 2)
+            for window in windows(*SIZES[index], Cropping(32, 24))
+        ]
+        held = [shards.read(index) for index in range(len(shards))]
+        assert {pair.degradation for pair in held} == {degradation}
+        assert sorted(pair.gt.tobytes() for pair in held) == sorted(expected_crops)
+
+
+def test_shards_hold_no_more_than_they_may_and_every_picture(tmp_path):
+    done = packed([write_pairs(tmp_path)], tmp_path / "out", shard_size=2**20)
+    assert len(done) == 1
+    for path in (tmp_path / "out").glob("*.tar"):
+        assert path.stat().st_size <= 2**20 + 10240
+
+
+def test_a_broken_picture_is_left_out_and_named(tmp_path):
+    pairs = write_pairs(tmp_path)
+    (tmp_path / "lq/2.png").write_bytes(b"nothing")
+    done = packed([pairs], tmp_path / "out")
+    (reason,) = (reason for one in done for reason in one.skipped)
+    assert "lq/2.png cannot be read" in reason
+    assert len(ShardPairs(tmp_path / "out/index.json")) == len(expected_without(pairs, "lq/2.png"))
+
+
+def expected_without(pairs: FilePairs, name: str) -> list[Window]:
+    assert pairs.lq is not None
+    return [
+        window
+        for index in range(len(pairs))
+        if pairs.lq[index] != name
+        for window in windows(*pairs.read(index).gt.shape[:2], Cropping(32, 24))
+    ]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_interrupted_packing_leaves_whole_shards_and_no_index(tmp_path, jobs):
+    origins = Origins([write_pairs(tmp_path)])
+    out, cropping = tmp_path / "out", Cropping(32, 24)
+    plans, _ = plan(origins, measure(origins, jobs=1), cropping=cropping, shard_size=40_000)
+    packing = pack(plans, origins, out, cropping=cropping, jobs=jobs)
+    next(packing)
+    packing.close()
+    assert "haze-000000.tar" in contents(out)
+    assert {path.suffix for path in out.iterdir()} == {".tar"}
+    with pytest.raises(MaskDCPTError, match="holds shards already; take another folder"):
+        next(pack(plans, origins, out, cropping=cropping, jobs=jobs))
+    with pytest.raises(MaskDCPTError, match=r"index\.json cannot be read"):
+        ShardPairs(out / "index.json")
+
+
+def test_shards_go_to_other_processes_without_their_index(tmp_path):
+    packed([write_pairs(tmp_path)], tmp_path / "out")
+    shards = ShardPairs(tmp_path / "out/index.json")
+    shards.read(0)
+    sent = pickle.dumps(shards)
+    assert len(sent) < 1500
+    assert np.array_equal(pickle.loads(sent).read(3).gt, shards.read(3).gt)
+
+
+def test_a_shard_cut_short_or_missing_is_told_at_once(tmp_path):
+    packed([write_pairs(tmp_path)], tmp_path / "out")
+    path = tmp_path / "out/haze-000001.tar"
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(MaskDCPTError, match=r"haze-000001\.tar is cut short"):
+        ShardPairs(tmp_path / "out/index.json")
+    path.unlink()
+    with pytest.raises(MaskDCPTError, match=r"haze-000001\.tar is missing"):
+        ShardPairs(tmp_path / "out/index.json")
+
+
+def test_a_crop_overwritten_with_zeros_is_a_broken_picture(tmp_path):
+    packed([write_pairs(tmp_path)], tmp_path / "out")
+    shards = ShardPairs(tmp_path / "out/index.json")
+    path = tmp_path / "out/haze-000000.tar"
+    with path.open("r+b") as stream:
+        stream.seek(512)
+        stream.write(bytes(3000))
+    with pytest.raises(ImageError, match=r"haze-000000-000000\.gt\.png cannot be read"):
+        shards.read(0, whole)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[]", "not an index"),
+        ("no json", "not an index"),
+        ('{"format": 1}', "not an index"),
+        ('{"format": 9, "shards": []}', "format 9"),
+        ('{"format": 1, "shards": []}', "has no pairs; it has: nothing"),
+    ],
+)
+def test_what_is_no_index_is_told(tmp_path, text, sentence):
+    (tmp_path / "index.json").write_text(text)
+    with pytest.raises(MaskDCPTError, match=sentence):
+        ShardPairs(tmp_path / "index.json")
+
+
+def test_an_index_of_other_records_is_told(tmp_path):
+    packed([write_pairs(tmp_path)], tmp_path / "out")
+    index = tmp_path / "out/index.json"
+    content = json.loads(index.read_text())
+    content["shards"].pop()
+    index.write_text(json.dumps(content))
+    with pytest.raises(MaskDCPTError, match="do not belong together"):
+        ShardPairs(index)

@@ -1,0 +1,247 @@
+"""The data presets against the paper, and what is said of a preset that is wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maskdcpt_cli import presets
+from maskdcpt_cli.data.synthesis.table import check
+from maskdcpt_cli.degradations import SETTINGS, Range
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.presets import Data, Folders, TextList, load_data
+
+# Pairs and repeats of METHOD section 4, in the order of the labels: the table of UIR-2.5M.
+FIVE = {"H": (72_135, 1), "RS": (200, 300), "GN": (5_144, 15), "MB": (2_103, 5), "LL": (485, 60)}
+TWELVE = {
+    "GN": (531_816, 4),
+    "RN": (30_608, 4),
+    "MB": (217_702 + 8_878, 1),
+    "DB": (18_261, 20),
+    "GB": (531_816, 1),
+    "J": (88_636, 4),
+    "H": (72_030, 5),
+    "RS": (28_422 + 11_150, 8),
+    "RD": (1_861 + 150, 180),
+    "S": (73_005, 5),
+    "MS": (88_636, 4),
+    "LL": (1_385 + 6_289, 30),
+    "MR": (63_180, 6),
+}
+MIXED = {
+    "MB+J": (8_878 + 12_636, 1),
+    "MB+RS": (14_490, 1),
+    "MB+LL+GN": (20_400, 1),
+    "LL+H+RS+S": (8_281, 1),
+    "DS+GN+GB+J": (643_328, 1),
+}
+TRAIN = {
+    "5d": FIVE,
+    "9d": {word: TWELVE[word] for word in SETTINGS["9d"]},
+    "12d": TWELVE,
+    "mixed": MIXED,
+    "derain": {"RS": (13_712, 1)},
+    "motion-deblur": {"MB": (2_103, 1)},
+    "tiny": dict.fromkeys(SETTINGS["12d"], (None, 1)),
+}
+CLEAN = ("CBSD68", "Kodak24", "McMaster", "Urban100")
+TEST = {  # degradation, level where there is one, test set
+    "5d": {
+        ("H", None, "SOTS"),
+        ("RS", None, "Rain100L"),
+        ("GN", 25, "CBSD68"),
+        ("MB", None, "GoPro"),
+        ("LL", None, "LOL-v1"),
+    },
+    "derain": {
+        ("RS", None, name) for name in ("Rain100L", "Rain100H", "Test100", "Test1200", "Test2800")
+    },
+    "motion-deblur": {("MB", None, name) for name in ("GoPro", "HIDE", "RealBlur-J", "RealBlur-R")},
+    "12d": {("GN", level, name) for level in (50, 25, 15) for name in CLEAN}
+    | {("J", 50, name) for name in CLEAN},
+}
+
+
+def write(text: str) -> str:
+    Path("my.yaml").write_text(text, encoding="utf-8")
+    return "my.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_there_is_a_preset_for_each_setting():
+    assert set(presets.names()) == set(TRAIN)
+
+
+@pytest.mark.parametrize("name", TRAIN)
+def test_pairs_and_repeats_are_the_papers(name):
+    data = load_data(name)
+    assert {part.degradation: (part.pairs, part.repeat) for part in data.train} == TRAIN[name]
+    assert {part.degradation for part in data.train} == set(SETTINGS[data.setting])
+
+
+def test_single_and_mixed_types_come_to_the_total_of_the_paper():
+    single = sum(pairs for pairs, _ in TWELVE.values()) + 1_000 + 150  # RSD is in no 12D
+    mixed = sum(pairs for pairs, _ in MIXED.values())
+    assert (single, mixed) == (1_774_975, 708_013)
+
+
+def test_pictures_are_degraded_as_often_as_the_paper_counts_them():
+    variants = {part.degradation: part.variants for part in load_data("12d").train}
+    assert {word: count for word, count in variants.items() if count > 1} == {"GN": 6, "GB": 6}
+
+
+@pytest.mark.parametrize("name", TEST)
+def test_test_sets_are_those_of_the_released_options(name):
+    sets = {
+        (part.degradation, *(part.synthesis.levels or (None,)), source.name)
+        for part in load_data(name).test
+        for source in part.sources
+    }
+    assert sets >= TEST[name]
+    assert name == "12d" or sets == TEST[name]
+
+
+def test_the_largest_settings_have_all_released_test_sets():
+    counts = {
+        name: sum(len(part.sources) for part in load_data(name).test) for name in ("12d", "mixed")
+    }
+    assert counts == {"12d": 52, "mixed": 13}
+
+
+@pytest.mark.parametrize("name", TRAIN)
+def test_kinds_and_levels_exist(name):
+    for part in (*load_data(name).train, *load_data(name).test):
+        if part.degradation:
+            check(part.degradation, kind=part.synthesis.kind, levels=part.synthesis.levels or ())
+
+
+@pytest.mark.parametrize("name", TRAIN)
+def test_clean_test_sets_are_degraded_with_seed_0(name):
+    for part in load_data(name).test:
+        clean = any(isinstance(source, Folders) and not source.lq for source in part.sources)
+        assert part.synthesis.seed == (0 if clean and part.degradation != "MS" else None)
+
+
+@pytest.mark.parametrize("name", TRAIN)
+def test_sources_of_one_part_have_names_of_their_own(name):
+    for part in (*load_data(name).train, *load_data(name).test):
+        titles = [source.name for source in part.sources]
+        assert len(set(titles)) == len(titles)
+
+
+def test_a_preset_is_found_in_a_wheel_too(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "own.yaml").write_text("setting: 5d", encoding="utf-8")
+    monkeypatch.setattr(presets, "PACKAGED", tmp_path)
+    assert presets.names() == ["own"]
+    assert load_data("own").setting == "5d"
+
+
+def test_a_preset_may_be_a_file():
+    assert load_data(write("setting: 9d")) == Data(setting="9d")
+
+
+PART = "setting: 5d\ntrain:\n- degradation: GN\n  sources: [{name: a, gt: 'a/{path}'}]\n"
+
+
+def with_key(text: str) -> str:
+    return f"{PART}  {text}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("setting: 6d", "my.yaml: setting: unknown setting '6d'"),
+        ("setting: 5d\nzzz: 1", "my.yaml: zzz: unknown key; choose from: setting, train, test."),
+        (PART.replace("GN", "XY"), "train[0].degradation: unknown degradation 'XY'"),
+        (PART.replace("GN", "MR"), "'MR' is not among the labels of '5d': H RS GN MB LL."),
+        (PART.replace("degradation: GN", "repeat: 1"), "train[0]: the degradation is missing"),
+        (PART.replace("a/{", "/a/{"), "train[0].sources[0].gt: '/a/{path}' must lie below"),
+        (PART.replace("a/{", "a/../{"), "no absolute path, no '..'"),
+        (PART.replace("a/{", "C:a/{"), "no absolute path"),
+        (PART.replace("{path}'", "{path'"), "a brace is no part of a word"),
+        (PART.replace("gt:", "gtt:"), "sources[0].gtt: unknown key; did you mean 'gt'?"),
+        (PART.replace("'}]", "', lq: 'b/{p}'}]"), "'{path}' is in gt, but not in lq"),
+        (PART.replace("'}]", "', list: a.txt}]"), "sources[0].list: unknown key"),
+        (PART.replace("[{", "[] #"), "train[0].sources: give at least one."),
+        (with_key("repeet: 3"), "my.yaml: train[0].repeet: unknown key; did you mean 'repeat'?"),
+        (with_key("repeat: 0"), "train[0].repeat: input should be greater than or equal to 1."),
+        (with_key("synthesis: {levels: strong}"), "valid are a list, as [15, 25, 50], and a range"),
+        (with_key("synthesis: {levels: {from: 5}}"), "valid are a list"),
+        ("setting: [", "my.yaml is not YAML"),
+        ("[]", "my.yaml: input should be a valid dictionary"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(text, sentence):
+    with pytest.raises(MaskDCPTError) as told:
+        load_data(write(text))
+    assert sentence in str(told.value)
+    assert not {"pydantic", "Value error"} & set(str(told.value).split())
+
+
+def test_everything_wrong_is_told_at_once():
+    text = PART.replace("GN", "XY").replace("a/{", "/a/{").replace("5d", "6d")
+    with pytest.raises(MaskDCPTError) as told:
+        load_data(write(text))
+    assert len(str(told.value).splitlines()) == 3
+
+
+def test_an_unknown_name_is_told_with_its_neighbours():
+    with pytest.raises(MaskDCPTError, match="Did you mean 'tiny'"):
+        load_data("tinny")
+    with pytest.raises(MaskDCPTError, match=r"no-such\.yaml cannot be read"):
+        load_data("no-such.yaml")
+
+
+def test_overrides_replace_values_at_their_place():
+    data = load_data(
+        "5d", overrides=["train.1.repeat=7", "train.2.synthesis.levels={from: 5, to: 9}"]
+    )
+    assert [part.repeat for part in data.train] == [1, 7, 15, 5, 60]
+    assert data.train[2].synthesis.levels == Range(5, 9)
+    assert data.train[2].synthesis.kind == "gaussian"
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("train.9.repeat=1", "there is no '9'; valid are 0 to 4"),
+        ("train.one.repeat=1", "there is no 'one'"),
+        ("repeat", "say place=value"),
+        ("train.0.repeet=1", r"train\[0\]\.repeet: unknown key"),
+    ],
+)
+def test_an_override_of_nothing_is_told(override, sentence):
+    with pytest.raises(MaskDCPTError, match=sentence):
+        load_data("5d", overrides=[override])
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers():
+    data = load_data(write(with_key("synthesis: {levels: [3e-1, 25]}")))
+    assert data.train[0].synthesis.levels == (0.3, 25)
+
+
+def test_presets_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        load_data("5d").setting = "9d"
+
+
+def test_layouts_are_told_by_their_keys():
+    part = load_data("mixed").train[0]
+    assert [type(source) for source in part.sources] == [Folders, TextList]
+
+
+def test_presets_are_light():
+    code = (
+        "import sys; from maskdcpt_cli.presets import load_data; load_data('12d'); "
+        "print({'torch', 'numpy', 'cv2'} & set(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "set()\n"
