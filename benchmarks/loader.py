@@ -30,7 +30,7 @@ from maskdcpt_cli.data.order import Batches, Draw, Stage
 from maskdcpt_cli.data.origins import Origins
 from maskdcpt_cli.data.packing import Cropping, measure, pack, plan
 from maskdcpt_cli.data.pairs import FilePairs, Names
-from maskdcpt_cli.data.parallel import processors
+from maskdcpt_cli.data.parallel import keep_freed_memory, processors
 from maskdcpt_cli.data.shards import INDEX, ShardPairs
 from maskdcpt_cli.data.synthesis.table import degrade
 from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS
@@ -169,8 +169,9 @@ def through_workers(mixture: Mixture, *, workers: int, batches: int) -> float:
 @click.option("--workers", default=processors(), show_default=True)
 def main(photos: Path, number: int, samples: int, rounds: int, workers: int) -> None:
     """Measure the loading of training samples."""
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    keep_freed_memory()  # as in the workers of a loader
     found = sorted(path for path in photos.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     taken = found[:: max(1, len(found) // number)][:number]
     with tempfile.TemporaryDirectory() as scratch:

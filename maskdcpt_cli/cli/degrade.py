@@ -138,6 +138,7 @@ def degrade(
     \b
     Exit code: 0 all degraded, 1 some failed, 2 wrong usage, 130 interrupted.
     """
+    from maskdcpt_cli.cli.console import count
     from maskdcpt_cli.cli.progress import track
     from maskdcpt_cli.data.degrading import degrade_photos, find_photos
     from maskdcpt_cli.data.parallel import processors
@@ -160,7 +161,8 @@ def degrade(
             click.echo(one.reason, err=True)
     pairs = sum(len(one.lines) for one in done)
     if not quiet:
-        click.echo(f"{pairs} pairs of {len(wanted)} types in {output}", err=True)
+        told = f"{count(pairs, 'pair')} of {count(len(wanted), 'type')} in {output}"
+        click.echo(told, err=True)
     if any(one.reason for one in done):
         click.get_current_context().exit(1)
 

@@ -182,12 +182,15 @@ def _origins(
 
 
 def _report(done: "Sequence[Packed]", skipped: Sequence[str], output: Path, *, quiet: bool) -> None:
+    from maskdcpt_cli.cli.console import count
+
     for reason in skipped[:SHOWN]:
         click.echo(reason, err=True)
     if len(skipped) > SHOWN:
         click.echo(f"and {len(skipped) - SHOWN} more pictures were left out.", err=True)
     if not quiet:
         samples = sum(packed.shard.samples for packed in done)
-        click.echo(f"{samples} crops in {len(done)} shards in {output}", err=True)
+        told = f"{count(samples, 'crop')} in {count(len(done), 'shard')} in {output}"
+        click.echo(told, err=True)
     if skipped:
         click.get_current_context().exit(1)

@@ -35,7 +35,7 @@ def pack(*args: str) -> Result:
 def test_pairs_are_packed():
     result = pack("-o", "out", "--pairs", "lq", "gt", "--type", "haze", "--crop-size", "64")
     assert result.exit_code == 0, result.output
-    assert "12 crops in 1 shards in out" in result.stderr
+    assert "12 crops in 1 shard in out" in result.stderr
     shards = ShardPairs(Path("out/index.json"))
     assert len(shards) == 12
     assert shards.read(0).gt.shape == (64, 64, 3)
