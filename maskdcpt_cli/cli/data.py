@@ -22,7 +22,7 @@ SHOWN = 5  # problems of one kind and source
 
 def _preset_names(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
-) -> list[CompletionItem[str]]:
+) -> "list[CompletionItem[str]]":
     from maskdcpt_cli.presets import names
 
     found = [CompletionItem(name) for name in names("data") if name.startswith(incomplete)]

@@ -7,7 +7,8 @@ import click
 from click.shell_completion import CompletionItem
 from click.types import StringParamType
 
-Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem[str]]]
+# Quoted here and below: only since click 8.5 can it be subscripted.
+Complete = Callable[[click.Context, click.Parameter, str], "list[CompletionItem[str]]"]
 
 
 class ModelName(StringParamType):
@@ -15,7 +16,7 @@ class ModelName(StringParamType):
 
     def shell_complete(
         self, _ctx: click.Context, _param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem[str]]:
+    ) -> "list[CompletionItem[str]]":
         from maskdcpt_cli.zoo import ZOO
 
         names = [
@@ -57,7 +58,7 @@ def any_of(words: Iterable[str]) -> Complete:
 
     def complete(
         _ctx: click.Context, _param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem[str]]:
+    ) -> "list[CompletionItem[str]]":
         return [CompletionItem(word) for word in words if word.startswith(incomplete)]
 
     return complete
