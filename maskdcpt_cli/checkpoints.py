@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import count, takewhile
 from pathlib import Path
@@ -25,6 +25,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickled number: torch.save before 1.6
+CLASSIFIER = "classifier."  # before the names of its tensors, in a file
 OTHER_FILES = {
     b"<": "is a web page, not weights: the download went to the page around the file",
     b"version https://git-lfs": "is a Git LFS pointer: `git lfs pull` fetches the weights it names",
@@ -45,6 +46,7 @@ class Checkpoint:
     licence: str | None = None
     version: str | None = None  # of the maskdcpt that wrote the file
     source: Path | None = None  # the file it was read from
+    classifier: Mapping[str, Tensor] = field(default_factory=dict)  # of degradations, if trained
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -65,6 +67,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         tensors = _published_tensors(path, _unpickle(path, zipped=head.startswith(ZIP)))
     else:
         raise CheckpointError(f"{path} {_what_it_is(head)}. {ADVICE}")
+    classifier = {
+        name.removeprefix(CLASSIFIER): tensors.pop(name)
+        for name in list(tensors)
+        if name.startswith(CLASSIFIER)
+    }
     try:
         options, degradations = _recorded(metadata)
         backbone, seen = recognise(tensors)
@@ -80,6 +87,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         licence=metadata.get("licence"),
         version=metadata.get("version"),
         source=path,
+        classifier=classifier,
     )
 
 
@@ -97,7 +105,10 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "version": __version__,
     }
     metadata = {name: fact for name, fact in facts.items() if fact is not None}
-    tensors = {name: tensor.contiguous() for name, tensor in checkpoint.state_dict.items()}
+    decoder = {CLASSIFIER + name: tensor for name, tensor in checkpoint.classifier.items()}
+    tensors = {
+        name: tensor.contiguous() for name, tensor in {**checkpoint.state_dict, **decoder}.items()
+    }
     content = save(tensors, metadata=metadata)  # save_file would keep the file from other users
     try:
         with replacing(path) as file:

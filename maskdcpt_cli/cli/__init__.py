@@ -14,11 +14,14 @@ import click
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.cli.data import data
 from maskdcpt_cli.cli.degrade import degrade
+from maskdcpt_cli.cli.finetune import finetune
 from maskdcpt_cli.cli.models import models
+from maskdcpt_cli.cli.presets import presets
+from maskdcpt_cli.cli.pretrain import pretrain
 from maskdcpt_cli.cli.restore import restore
+from maskdcpt_cli.cli.stopping import INTERRUPTED
 from maskdcpt_cli.errors import MaskDCPTError
 
-INTERRUPTED = 130
 LIBGL = (
     "OpenCV was installed with its windows, which need a library that is not here ({}): "
     "pip uninstall -y opencv-python && "
@@ -83,3 +86,6 @@ main.add_command(restore)
 main.add_command(degrade)
 main.add_command(data)
 main.add_command(models)
+main.add_command(pretrain)
+main.add_command(finetune)
+main.add_command(presets)

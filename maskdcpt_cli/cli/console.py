@@ -288,6 +288,15 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def duration(seconds: float) -> str:
+    """Hours and minutes, minutes and seconds, or seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
 def _rows(outcomes: Sequence[Outcome], seconds: float) -> Iterable[tuple[Status, str]]:
     for status in ENDINGS:
         some = [outcome for outcome in outcomes if outcome.status == status]
@@ -297,7 +306,7 @@ def _rows(outcomes: Sequence[Outcome], seconds: float) -> Iterable[tuple[Status,
         pixels = sum(outcome.pixels for outcome in some)
         if status == "restored" and pixels:
             speed = pixels / MEGA / max(seconds, 1e-3)
-            told += f", {pixels / MEGA:.1f} MP in {_duration(seconds)} ({speed:.2f} MP/s)"
+            told += f", {pixels / MEGA:.1f} MP in {duration(seconds)} ({speed:.2f} MP/s)"
         yield status, told
 
 
@@ -331,11 +340,3 @@ def _item(text: str, colour: str) -> RenderableType:
     row = Table.grid(padding=(0, 1))
     row.add_row(Text("\u2022", style=colour), Text(printable(text), overflow="fold"))
     return row
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

@@ -28,6 +28,9 @@ class Backbone(nn.Module):
 
     options: ClassVar[tuple[str, ...]]  # names of the constructor's arguments, kept as attributes
     size_multiple: int  # `encode` takes heights and widths that are multiples of this
+    feature_dims: tuple[int, ...]  # channels of Encoded.features, in their order
+    feature_scales: tuple[int, ...]  # pixels that a position of each is wide
+    beyond_features: ClassVar[tuple[str, ...]]  # the submodules that no feature depends on
 
     def encode(self, lq: Tensor, on_grid: OnGrid = apply) -> Encoded:
         """(B, 3, H, W) in [0, 1] -> latent and features; H and W are multiples of size_multiple."""

@@ -12,6 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from maskdcpt_cli.errors import unknown
+from maskdcpt_cli.models.mask_methods import METHODS
+
 OnGrid = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
 
 
@@ -58,11 +61,38 @@ class PatchMask:
         mask_ratio: float = 0.5,
         generator: torch.Generator | None = None,
     ) -> "PatchMask":
-        """Draws a fresh mask for each image: round(N * (1 - mask_ratio)) of N patches stay."""
-        patches = (size[0] // patch_size) * (size[1] // patch_size)
-        kept = round(patches * (1 - mask_ratio))
-        order = torch.rand(batch, patches, generator=generator).argsort(dim=1)
-        return cls(order[:, :kept].sort(dim=1).values, size=size, patch_size=patch_size)
+        """Draws a mask by the method of the paper's settings."""
+        return cls.draw(
+            "random",
+            batch,
+            size=size,
+            patch_size=patch_size,
+            mask_ratio=mask_ratio,
+            generator=generator,
+        )
+
+    @classmethod
+    def draw(
+        cls,
+        method: str,
+        batch: int,
+        *,
+        size: tuple[int, int],
+        patch_size: int = 16,
+        mask_ratio: float = 0.5,
+        generator: torch.Generator | None = None,
+    ) -> "PatchMask":
+        """Draws a fresh mask for each image: round(N * (1 - mask_ratio)) of N patches stay.
+
+        The methods are those of `mask_methods.METHODS`; ValueError for another.
+        """
+        if method not in METHODS:
+            raise ValueError(unknown("mask method", method, METHODS))
+        rows, columns = size[0] // patch_size, size[1] // patch_size
+        kept = round(rows * columns * (1 - mask_ratio))
+        hidden = METHODS[method](batch, rows, columns, rows * columns - kept, generator)
+        visible = (~hidden).nonzero()[:, 1].view(batch, kept)
+        return cls(visible, size=size, patch_size=patch_size)
 
     def to(self, device: torch.device | str) -> "PatchMask":
         return PatchMask(self.visible.to(device), size=self.size, patch_size=self.patch_size)
@@ -81,12 +111,16 @@ class PatchMask:
 
     def unpack(self, x: Tensor) -> Tensor:
         """(B, C, visible, 1) -> (B, C, h, w), zero at hidden positions."""
+        return self.fill(x, x.new_zeros(x.shape[1]))
+
+    def fill(self, x: Tensor, token: Tensor) -> Tensor:
+        """(B, C, visible, 1) -> (B, C, h, w), with the token (C,) at hidden positions."""
         batch, channels, positions, columns = x.shape
         if columns != 1 or positions not in self._grids:
             return x
         height, width = self._grids[positions]
         rows = self._rows[height, width]
-        flat = x.new_zeros(batch * height * width, channels)
+        flat = token.to(x.dtype).expand(batch * height * width, channels)
         flat = flat.index_copy(0, rows, x.permute(0, 2, 3, 1).reshape(-1, channels))
         return flat.view(batch, height, width, channels).permute(0, 3, 1, 2)
 

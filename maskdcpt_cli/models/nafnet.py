@@ -47,6 +47,7 @@ class NAFNet(Backbone):
     """
 
     options = ("width", "enc_blk_nums", "middle_blk_num", "dec_blk_nums", "unshuffle")
+    beyond_features = ("ending",)
 
     def __init__(
         self,
@@ -72,6 +73,8 @@ class NAFNet(Backbone):
 
         rgb = 3 * unshuffle**2
         channels = [width * 2**level for level in range(len(enc_blk_nums) + 1)]
+        self.feature_dims = tuple(channels[-2::-1])
+        self.feature_scales = tuple(c // width * unshuffle for c in channels[-2::-1])
         self.intro = nn.Conv2d(rgb, width, 3, padding=1)
         self.encoders = nn.ModuleList(
             Stage(NAFBlock(c) for _ in range(n))

@@ -15,6 +15,7 @@ class Restormer(Backbone):
     """A U-shaped transformer whose attention runs across channels."""
 
     options = ("dim", "num_blocks", "num_refinement_blocks", "heads", "ffn_expansion_factor")
+    beyond_features = ("output",)
     bias: ClassVar[bool] = False
 
     def __init__(
@@ -33,6 +34,8 @@ class Restormer(Backbone):
         self.heads = tuple(heads)
         self.ffn_expansion_factor = ffn_expansion_factor
         self.size_multiple = 8
+        self.feature_dims = (4 * dim, 2 * dim, 2 * dim, 2 * dim)
+        self.feature_scales = (4, 2, 1, 1)
 
         self.patch_embed = PatchEmbed(dim)
         self.encoder_level1 = self.stage(dim, 0, num_blocks[0])

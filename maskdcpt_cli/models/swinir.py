@@ -109,6 +109,7 @@ class SwinIR(Backbone):
 
     mean: Tensor
     options = ("embed_dim", "depths", "num_heads", "mlp_ratio", "window_size")
+    beyond_features = ("norm", "conv_after_body", "conv_last")
 
     def __init__(
         self,
@@ -134,6 +135,8 @@ class SwinIR(Backbone):
             for depth, heads in zip(depths, num_heads, strict=True)
         ]
         half = len(groups) // 2
+        self.feature_dims = (embed_dim,) * (len(groups) - half)
+        self.feature_scales = (1,) * (len(groups) - half)
         mean = torch.tensor(RGB_MEAN).view(1, 3, 1, 1)
         self.register_buffer("mean", mean, persistent=False)
         self.conv_first = nn.Conv2d(3, embed_dim, 3, padding=1)

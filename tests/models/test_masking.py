@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from maskdcpt_cli.models.mask_methods import METHODS
 from maskdcpt_cli.models.masking import PatchMask, apply
 
 
@@ -11,21 +12,97 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("mask_ratio", [0.0, 0.25, 0.3, 0.5, 0.75])
-def test_every_image_keeps_exactly_the_stated_patches(mask_ratio):
-    mask = PatchMask.random(5, size=(64, 80), mask_ratio=mask_ratio, generator=seeded())
-    assert mask.visible.shape == (5, round(20 * (1 - mask_ratio)))
-    for patches in mask.visible:
-        assert patches.unique().numel() == patches.numel()
+every_method = pytest.mark.parametrize("method", METHODS)
 
 
-def test_images_of_a_batch_and_draws_differ_but_a_seed_repeats():
-    first = PatchMask.random(2, size=(256, 256), generator=seeded(1)).visible
-    again = PatchMask.random(2, size=(256, 256), generator=seeded(1)).visible
-    other = PatchMask.random(2, size=(256, 256), generator=seeded(2)).visible
+def draw(method: str = "random", batch: int = 1, *, seed: int = 0, **options) -> PatchMask:
+    return PatchMask.draw(method, batch, generator=seeded(seed), **options)
+
+
+def hidden_patches(mask: PatchMask) -> torch.Tensor:
+    """(B, rows, columns), true where hidden."""
+    rows, columns = (side // mask.patch_size for side in mask.size)
+    hidden = torch.ones(len(mask.visible), rows * columns, dtype=torch.bool)
+    return hidden.scatter(1, mask.visible, False).view(-1, rows, columns)
+
+
+@every_method
+@pytest.mark.parametrize("size", [(64, 80), (256, 256), (32, 256), (256, 32), (16, 16)])
+@pytest.mark.parametrize("mask_ratio", [0.0, 0.25, 0.3, 0.5, 0.75, 0.97])
+def test_every_image_keeps_exactly_the_stated_patches(method, size, mask_ratio):
+    mask = draw(method, 5, size=size, mask_ratio=mask_ratio)
+    patches = size[0] * size[1] // 256
+    kept = round(patches * (1 - mask_ratio))
+    assert mask.visible.shape == (5, kept)
+    assert hidden_patches(mask).sum(dim=(1, 2)).tolist() == [patches - kept] * 5
+    assert torch.equal(mask.visible, mask.visible.sort(dim=1).values)
+
+
+@every_method
+def test_images_of_a_batch_and_draws_differ_but_a_seed_repeats(method):
+    first, again, other = (
+        draw(method, 2, size=(256, 256), seed=seed).visible for seed in (1, 1, 2)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert not torch.equal(first[0], first[1])
+
+
+@every_method
+def test_every_patch_is_hidden_sometimes(method):
+    share = hidden_patches(draw(method, 300, size=(128, 128))).float().mean(dim=0)
+    assert share.min() > 0.01
+    assert share.mean().item() == pytest.approx(0.5)
+
+
+def test_random_is_the_method_of_the_paper():
+    ours = PatchMask.random(3, size=(64, 64), generator=seeded())
+    assert torch.equal(ours.visible, draw("random", 3, size=(64, 64)).visible)
+
+
+@pytest.mark.parametrize(
+    ("size", "mask_ratio", "height", "width"),
+    [((256, 256), 0.5, 12, 11), ((256, 256), 0.25, 8, 8), ((32, 256), 0.75, 2, 12)],
+)
+def test_square_hides_one_square(size, mask_ratio, height, width):
+    for hidden in hidden_patches(draw("square", 20, size=size, mask_ratio=mask_ratio)):
+        y, x = hidden.nonzero().unbind(dim=1)
+        assert (y.max() - y.min() + 1, x.max() - x.min() + 1) == (height, width)
+        assert hidden.sum() > height * (width - 1)  # only one row may be cut short
+
+
+def neighbours(mask: PatchMask) -> float:
+    """How often a patch is as its right neighbour is."""
+    hidden = hidden_patches(mask)
+    return (hidden[..., 1:] == hidden[..., :-1]).float().mean().item()
+
+
+def test_blocks_hang_together():
+    scattered, blocks = (
+        neighbours(draw(method, 50, size=(256, 256))) for method in ("random", "block-wise")
+    )
+    assert scattered == pytest.approx(0.5, abs=0.02)
+    assert blocks > 0.8
+
+
+def test_unknown_methods_are_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="Did you mean 'block-wise'"):
+        draw("blockwise", size=(64, 64))
+
+
+def test_hidden_positions_are_filled_with_the_token():
+    mask, token = draw(batch=2, size=(64, 96)), torch.tensor([5.0, 6.0, 7.0], requires_grad=True)
+    grid = torch.rand(2, 3, 32, 48)
+    filled = mask.fill(mask.pack(grid), token)
+    hidden = mask.unpack(mask.pack(torch.ones(2, 1, 32, 48))) == 0
+    assert torch.equal(filled, torch.where(hidden, token.view(3, 1, 1), grid))
+    filled.sum().backward()
+    assert token.grad.tolist() == [hidden.sum().item()] * 3
+
+
+def test_a_map_without_hidden_positions_needs_no_token():
+    grid = torch.rand(1, 3, 64, 64)
+    assert torch.equal(draw(size=(64, 64), mask_ratio=0.0).fill(grid, torch.ones(3)), grid)
 
 
 def test_whole_patches_are_visible_or_hidden():

@@ -1,0 +1,36 @@
+"""The command `maskdcpt finetune`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maskdcpt_cli.cli.training import Asked, load_run, options, run
+
+
+@click.command(short_help="Train a network to restore, from pre-trained weights.")
+@options
+@click.option(
+    "--init-from",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Weights to begin with, as `maskdcpt pretrain` writes them.",
+)
+def finetune(*, init_from: Path | None, **given: Any) -> None:
+    """Train a network to restore images, from the weights of a pre-training or from nothing.
+
+    Under torchrun all processes and machines train one network. The run folder holds the preset,
+    the log, pictures, and weights that `maskdcpt restore --model` takes.
+
+    \b
+    Examples:
+      maskdcpt finetune --preset tiny --photos photos/ --init-from runs/pretrain-tiny/FILE
+      maskdcpt finetune --preset derain --pairs rainy/ clean/ --init-from encoder.safetensors
+      torchrun --nproc-per-node 4 -m maskdcpt_cli finetune --preset 5d --data-root data/
+
+    \b
+    Exit code: 0 done, 1 something is wrong, 2 wrong usage, 130 interrupted and saved.
+    """
+    asked = Asked(**given)
+    places = {"initialise_from": str(init_from)} if init_from else {}
+    run(load_run("finetune", asked, places), asked, kind="finetune")

@@ -1,0 +1,233 @@
+"""What `maskdcpt pretrain` and `maskdcpt finetune` share: their options, and a run from them."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from maskdcpt_cli.cli.options import any_of, known_device
+from maskdcpt_cli.cli.stopping import INTERRUPTED, stopping
+from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS, find
+from maskdcpt_cli.errors import MaskDCPTError
+
+if TYPE_CHECKING:
+    from maskdcpt_cli.training.events import Event
+    from maskdcpt_cli.training.inputs import Inputs
+    from maskdcpt_cli.training_presets import Run
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
+SPEAKS = os.environ.get("RANK", "0") == "0"  # of torchrun's processes the first one
+SLUGS = [degradation.slug for degradation in DEGRADATIONS.values()]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was given on the command line; the fields are those of OPTIONS."""
+
+    preset: str
+    backbone: str | None
+    overrides: tuple[str, ...]
+    data_root: Path | None
+    pairs: tuple[tuple[Path, Path], ...]
+    types: tuple[str, ...]
+    photos: Path | None
+    setting: str | None
+    run_dir: Path | None
+    resume: bool
+    dry_run: bool
+    micro_batch: int | None
+    device: str
+
+
+FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+OPTIONS = (
+    click.option(
+        "--preset", required=True, metavar="NAME|FILE",
+        help="What `maskdcpt presets` lists, or a file of that form.",
+    ),
+    click.option(
+        "--backbone", metavar="NAME",
+        shell_complete=any_of(["nafnet", "promptir", "restormer", "swinir"]),
+        help="The network.  [default: the preset's]",
+    ),
+    click.option(
+        "--set", "overrides", multiple=True, metavar="PLACE=VALUE",
+        help="Replace a value of the preset, as training.iterations=2000; may be given again.",
+    ),
+    click.option(
+        "--data-root", metavar="FOLDER", type=FOLDER,
+        help="Where the data sets of the preset lie.  [default: $MASKDCPT_DATA]",
+    ),
+    click.option(
+        "--pairs", multiple=True, nargs=2, metavar="LQ GT", type=FOLDER,
+        help="Train on your own pairs: two folders of pictures of the same names.",
+    ),
+    click.option(
+        "--type", "types", multiple=True, metavar="TYPE", shell_complete=any_of(SLUGS),
+        help="Degradation of --pairs, as haze; needed where the setting has several.",
+    ),
+    click.option(
+        "--photos", metavar="FOLDER", type=FOLDER,
+        help="Train on your own clean photos, degraded as they are read.",
+    ),
+    click.option(
+        "--setting", type=click.Choice(list(SETTINGS)),
+        help="Degradations of --photos and --pairs.  [default: the preset's]",
+    ),
+    click.option(
+        "--run-dir", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False),
+        help="Where the run is kept.  [default: runs/COMMAND-PRESET]",
+    ),
+    click.option("--resume", is_flag=True, help="Go on with the run that lies in --run-dir."),
+    click.option(
+        "--dry-run", is_flag=True,
+        help="Only check everything, and tell how long the run would take and how much memory.",
+    ),
+    click.option(
+        "--micro-batch", metavar="N", type=click.IntRange(min=1),
+        help="Images that go through the network at once, to save memory; the batch stays the "
+        "preset's.  [default: all of a process]",
+    ),
+    click.option(
+        "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps",
+        callback=known_device, shell_complete=any_of(["auto", "cpu", "cuda", "mps"]),
+        help="Where the network runs.",
+    ),
+)  # fmt: skip
+
+
+def options(command: Command) -> Command:
+    """Give a command all OPTIONS."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+def run(preset: "Run", asked: Asked, *, kind: str) -> None:
+    """Train as a resolved preset says, and show it.
+
+    Raises:
+        KeyboardInterrupt: with the sentence that says how far the run came.
+    """
+    from maskdcpt_cli.cli.training_view import View, open_view, show
+    from maskdcpt_cli.training.distributed import restarted
+    from maskdcpt_cli.training.events import Notice
+    from maskdcpt_cli.training.run import begin, record
+
+    inputs = open_inputs(preset, asked)
+    run_dir = asked.run_dir or Path("runs", f"{kind}-{Path(asked.preset).stem}")
+    if asked.dry_run:
+        from maskdcpt_cli.cli.rehearsal import tell
+
+        tell(preset, inputs, run_dir, partial(trained, inputs=inputs, asked=asked), speaks=SPEAKS)
+        return
+    if SPEAKS:
+        begin(
+            run_dir, preset, name=asked.preset, kind=kind, command=sys.argv[1:],
+            resume=asked.resume or restarted(),
+        )  # fmt: skip
+    with stopping() as stop:
+        events = trained(preset, run_dir, inputs=inputs, asked=asked, stop=stop)
+        if SPEAKS:
+            events = record(events, run_dir, iterations=preset.training.iterations)
+        view = open_view() if SPEAKS else View()
+        view.event(Notice(_sizes(preset, asked)))
+        last = show(events, view)
+    if last and last.iteration < last.iterations:
+        if not SPEAKS:
+            click.get_current_context().exit(INTERRUPTED)
+        raise KeyboardInterrupt(
+            f"Interrupted: {last.iteration} of {last.iterations} iterations are done and saved in "
+            f"{run_dir}; the same command with --resume goes on from there."
+        )
+
+
+def load_run(kind: str, asked: Asked, places: Mapping[str, str] = MappingProxyType({})) -> "Run":
+    """The preset with what was given in its place, by --set and by options of their own."""
+    from maskdcpt_cli.presets import load
+    from maskdcpt_cli.training_presets import SCHEMAS
+
+    given = {**places, "backbone": asked.backbone} if asked.backbone else places
+    overrides = [f"{place}={json.dumps(value)}" for place, value in given.items()]
+    return load(asked.preset, SCHEMAS[kind], kind=kind, overrides=[*asked.overrides, *overrides])
+
+
+def trained(
+    preset: "Run",
+    run_dir: Path,
+    *,
+    inputs: "Inputs",
+    asked: Asked,
+    stop: Callable[[], bool] = lambda: False,
+) -> "Generator[Event, None, None]":
+    """The events of a run."""
+    from maskdcpt_cli.data.mixture import Mixture
+    from maskdcpt_cli.training.finetune import finetune
+    from maskdcpt_cli.training.pretrain import pretrain
+    from maskdcpt_cli.training_presets import Pretrain
+
+    mixture = Mixture(inputs.train, labels=inputs.labels, seed=preset.training.seed)
+    device = None if asked.device == "auto" else asked.device
+    train: Callable[..., Generator[Event, None, None]] = (
+        pretrain if isinstance(preset, Pretrain) else finetune
+    )
+    return train(
+        preset, mixture, run_dir,
+        validation=inputs.validation, name=Path(asked.preset).stem, resume=asked.resume,
+        micro_batch=asked.micro_batch, device=device, stop=stop,
+    )  # fmt: skip
+
+
+def _sizes(preset: "Run", asked: Asked) -> str:
+    """The sentence that tells the batches of a run and how they are shared."""
+    batches = [stage.batch for stage in preset.training.stages]
+    told = f"{preset.backbone}, {preset.training.iterations} iterations; batch " + ", then ".join(
+        str(batch) for batch in dict.fromkeys(batches)
+    )
+    told += f", shared by {PROCESSES} processes" if PROCESSES > 1 else ""
+    return told + (f", {asked.micro_batch} at once" if asked.micro_batch else "")
+
+
+def open_inputs(preset: "Run", asked: Asked) -> "Inputs":
+    """What to train on: own pairs, own photos, or the data sets of the preset."""
+    from maskdcpt_cli.presets import load_data, names
+    from maskdcpt_cli.training.inputs import from_pairs, from_photos, from_preset
+
+    if asked.pairs and asked.photos:
+        raise click.UsageError("Give either --pairs or --photos.")
+    if asked.types and not asked.pairs:
+        raise click.UsageError("--type says what --pairs are; there are none.")
+    if asked.setting and not (asked.pairs or asked.photos):
+        raise click.UsageError("--setting goes with --photos or --pairs; a preset has its own.")
+    data = load_data(asked.setting if asked.setting in names() else preset.data)
+    setting = asked.setting or data.setting
+    if asked.photos:
+        return from_photos(asked.photos, data, setting=setting)
+    if asked.pairs:
+        return from_pairs(asked.pairs, _degradations(asked, setting), setting=setting)
+    return from_preset(data, asked.data_root)
+
+
+def _degradations(asked: Asked, setting: str) -> list[str]:
+    """What each of the --pairs is."""
+    labels = SETTINGS[setting]
+    if not asked.types and len(labels) == 1:
+        return [*labels] * len(asked.pairs)
+    if len(asked.types) != len(asked.pairs):
+        slugs = ", ".join(DEGRADATIONS[label].slug for label in labels)
+        raise click.UsageError(
+            f"Which degradation do the --pairs have? Say --type once for each; '{setting}' has "
+            f"{slugs}."
+        )
+    try:
+        return [find(word) for word in asked.types]
+    except MaskDCPTError as error:
+        raise click.UsageError(str(error)) from error

@@ -1,0 +1,81 @@
+"""The degradation classification decoder (Sec. IV-A, Eq. 3).
+
+A ResNet-18 (He et al., 2016) with layer normalisation for its batch normalisation, which reads the
+features of the restoration network instead of an image.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise, zip_longest
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskdcpt_cli.models.layers import ChannelNorm, Stage
+from maskdcpt_cli.models.masking import OnGrid, apply
+
+STEM = 4  # as ResNet-18's stem shrinks an image before the first stage
+
+
+class BasicBlock(nn.Module):
+    """Two convolutions and a shortcut (He et al., Fig. 5, left)."""
+
+    def __init__(self, dim: int, dim_out: int, *, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(dim, dim_out, 3, stride=stride, padding=1, bias=False)
+        self.norm1 = ChannelNorm(dim_out)
+        self.conv2 = nn.Conv2d(dim_out, dim_out, 3, padding=1, bias=False)
+        self.norm2 = ChannelNorm(dim_out)
+        self.shortcut = nn.Conv2d(dim, dim_out, 1, stride=stride) if stride > 1 else None
+
+    def forward(self, x: Tensor, on_grid: OnGrid = apply) -> Tensor:
+        y = F.relu(self.norm1(on_grid(self.conv1, x)))
+        y = self.norm2(on_grid(self.conv2, y))
+        return F.relu(y + (x if self.shortcut is None else on_grid(self.shortcut, x)))
+
+
+class Classifier(nn.Module):
+    """Names the degradation of an image from the features of the restoration network.
+
+    The i-th of up to four features joins at the i-th stage: averaged down to its resolution,
+    projected to its width, times a learned scale. Each stage halves the resolution for the next.
+    `feature_dims` are the features' channels, finest resolution first.
+    """
+
+    def __init__(
+        self,
+        feature_dims: Sequence[int],
+        *,
+        classes: int,
+        dims: Sequence[int] = (64, 128, 256, 512),
+    ) -> None:
+        super().__init__()
+        if not 1 <= len(feature_dims) <= len(dims):
+            raise ValueError(
+                f"The classifier has {len(dims)} stages and takes 1 to {len(dims)} features, "
+                f"but this backbone has {len(feature_dims)}; give it fewer decoder stages."
+            )
+        self.scales = nn.Parameter(torch.zeros(len(feature_dims)))  # softmax, as released
+        self.projections = nn.ModuleList(
+            nn.Conv2d(feature_dim, dim, 1)
+            for feature_dim, dim in zip(feature_dims, dims, strict=False)
+        )
+        self.shrink = nn.AvgPool2d(STEM, ceil_mode=True)
+        strides = [2] * (len(dims) - 1) + [1]
+        self.stages = nn.ModuleList(
+            Stage([BasicBlock(d, d, stride=1), BasicBlock(d, d_out, stride=stride)])
+            for (d, d_out), stride in zip(pairwise([*dims, dims[-1]]), strides, strict=True)
+        )
+        self.linear = nn.Linear(dims[-1], classes)
+
+    def forward(self, features: Sequence[Tensor], on_grid: OnGrid = apply) -> Tensor:
+        """Features, finest first, each of half the resolution of the one before -> (B, classes)."""
+        scales = self.scales.softmax(dim=0).unbind()
+        x, *joining = (
+            scale * project(on_grid(self.shrink, feature))
+            for scale, project, feature in zip(scales, self.projections, features, strict=True)
+        )
+        x = self.stages[0](x, on_grid)
+        for stage, other in zip_longest(self.stages[1:], joining):
+            x = stage(x if other is None else x + other, on_grid)
+        return self.linear(x.mean(dim=(-2, -1)))  # of the visible positions

@@ -1,0 +1,78 @@
+"""The model of pre-training (Sec. IV-A): a restoration network without its head, two decoders."""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import chain
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskdcpt_cli.models.backbone import Backbone
+from maskdcpt_cli.models.classifier import Classifier
+from maskdcpt_cli.models.masking import OnGrid, apply
+from maskdcpt_cli.models.reconstruction import Reconstruction
+
+
+class Output(NamedTuple):
+    """What the two decoders make of a masked image; None where there is no such decoder."""
+
+    reconstructed: Tensor | None  # (B, 3, H, W)
+    logits: Tensor | None  # (B, classes)
+
+
+class MaskDCPT(nn.Module):
+    """Rebuilds the clean image and names its degradation, both from what is visible of it.
+
+    The parts of the backbone that follow its features have no part in pre-training and are frozen,
+    so that every parameter with `requires_grad` receives a gradient.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        classes: int,
+        reconstruction: bool = True,
+        classification: bool = True,
+    ) -> None:
+        super().__init__()
+        for name in backbone.beyond_features:
+            backbone.get_submodule(name).requires_grad_(False)
+        dims, scales = backbone.feature_dims[::-1], backbone.feature_scales[::-1]
+        self.backbone = backbone
+        self.shrinkage = [scales[0] * 2**i // scale for i, scale in enumerate(scales)]
+        self.reconstruction = Reconstruction(dims, scale=scales[0]) if reconstruction else None
+        self.classifier = Classifier(dims, classes=classes) if classification else None
+
+    def forward(self, lq: Tensor, on_grid: OnGrid = apply) -> Output:
+        """(B, 3, H, W) in [0, 1] -> Output; H and W are multiples of the backbone's size_multiple.
+
+        With a PatchMask as `on_grid`, hidden pixels of lq have no influence.
+        """
+        visible = on_grid(lambda grid: grid, lq)
+        features = self.pyramid(self.backbone.encode(visible, on_grid).features, on_grid)
+        return Output(
+            *(
+                None if decoder is None else decoder(features, on_grid)
+                for decoder in (self.reconstruction, self.classifier)
+            )
+        )
+
+    def pyramid(self, features: tuple[Tensor, ...], on_grid: OnGrid) -> list[Tensor]:
+        """The features, finest first, shrunk to half the resolution of the one before each.
+
+        Those of NAFNet are so by themselves; SwinIR's share one resolution, and so do the last two
+        of Restormer and PromptIR.
+        """
+        return [
+            feature if factor == 1 else on_grid(partial(F.avg_pool2d, kernel_size=factor), feature)
+            for feature, factor in zip(reversed(features), self.shrinkage, strict=True)
+        ]
+
+    def encoder_parameters(self) -> Iterator[nn.Parameter]:
+        return (p for p in self.backbone.parameters() if p.requires_grad)
+
+    def decoder_parameters(self) -> Iterator[nn.Parameter]:
+        decoders = (self.reconstruction, self.classifier)
+        return chain.from_iterable(d.parameters() for d in decoders if d is not None)

@@ -1,0 +1,76 @@
+"""The reconstruction decoder of pre-training (Sec. IV-A); its layers are ours.
+
+The paper does not print them. From the coarsest features to the finest it lays each map out on its
+grid, with a learned token at the hidden places, and lets neighbours talk. On the coarsest map, of
+an eighth of the resolution (SwinIR: a quarter), a hidden patch is few positions wide: most blocks
+work there, and see 64 (32) pixels in every direction.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskdcpt_cli.models.layers import ChannelNorm
+from maskdcpt_cli.models.masking import OnGrid, PatchMask, apply
+
+DIMS = (32, 64, 96, 128)  # of the levels, finest first
+COARSE_BLOCKS = 4  # at the coarsest level; one at each of the others
+
+
+class ConvBlock(nn.Module):
+    """Two convolutions on the whole grid, added to what they read."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(dim)
+        self.conv1 = nn.Conv2d(dim, dim, 3, padding=1)
+        self.conv2 = nn.Conv2d(dim, dim, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.gelu(self.conv1(self.norm(x))))
+
+
+class Reconstruction(nn.Module):
+    """Draws the clean image, hidden places too, from the features of the visible ones.
+
+    `feature_dims` are the features' channels, finest resolution first; `scale` is how many pixels
+    a position of the finest is wide.
+    """
+
+    def __init__(self, feature_dims: Sequence[int], *, scale: int = 1) -> None:
+        super().__init__()
+        dims = [DIMS[min(i, len(DIMS) - 1)] for i in range(len(feature_dims))]
+        blocks = [1] * (len(dims) - 1) + [COARSE_BLOCKS]
+        self.scale = scale
+        self.projections = nn.ModuleList(
+            nn.Conv2d(feature_dim, dim, 1)
+            for feature_dim, dim in zip(feature_dims, dims, strict=True)
+        )
+        self.tokens = nn.ParameterList(torch.zeros(dim) for dim in dims)
+        self.levels = nn.ModuleList(
+            nn.Sequential(*(ConvBlock(dim) for _ in range(n)))
+            for dim, n in zip(dims, blocks, strict=True)
+        )
+        self.rises = nn.ModuleList(nn.Conv2d(coarse, fine, 1) for fine, coarse in pairwise(dims))
+        self.rgb = nn.Conv2d(dims[0], 3 * scale**2, 3, padding=1)
+
+    def forward(self, features: Sequence[Tensor], on_grid: OnGrid = apply) -> Tensor:
+        """Features, finest first, each of half the resolution of the one before -> (B, 3, H, W)."""
+        maps = [
+            _fill(project(feature), token, on_grid)
+            for project, token, feature in zip(self.projections, self.tokens, features, strict=True)
+        ]
+        x = self.levels[-1](maps[-1])
+        for i in reversed(range(len(self.rises))):
+            x = self.levels[i](maps[i] + F.interpolate(self.rises[i](x), scale_factor=2.0))
+        # Where nothing is hidden a token is idle, but distributed training awaits its gradient.
+        idle = 0 * torch.cat(list(self.tokens)).sum()
+        return F.pixel_shuffle(self.rgb(x), self.scale) + idle
+
+
+def _fill(x: Tensor, token: Tensor, on_grid: OnGrid) -> Tensor:
+    """The map on its grid; the whole map has no hidden place for the token."""
+    return on_grid.fill(x, token) if isinstance(on_grid, PatchMask) else x

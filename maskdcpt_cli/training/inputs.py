@@ -1,0 +1,98 @@
+"""What a run learns from and is measured on: from a data preset, or one's own pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdcpt_cli.data.augment import Cut, whole
+from maskdcpt_cli.data.folders import paired, photos
+from maskdcpt_cli.data.mixture import Ingredient, Recipe
+from maskdcpt_cli.data.pairs import Pair, Pairs
+from maskdcpt_cli.data.sources import data_root, open_pairs
+from maskdcpt_cli.degradations import SETTINGS
+from maskdcpt_cli.presets import Data, Part, TrainPart
+
+HELD_OUT = 10  # one of so many pictures is kept for validation where there are no test sets
+
+
+class Inputs(NamedTuple):
+    """Ingredients to train on, and others to validate on."""
+
+    train: tuple[Ingredient, ...]
+    validation: tuple[Ingredient, ...]  # empty where there are too few pictures to hold some out
+    labels: tuple[str, ...]  # of the setting, in order
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Some of the pairs of a source."""
+
+    pairs: Pairs
+    places: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def read(self, index: int, cut: Cut = whole) -> Pair:
+        return self.pairs.read(int(self.places[index]), cut)
+
+    def degradations(self) -> frozenset[str]:
+        return self.pairs.degradations()
+
+
+def from_preset(data: Data, root: Path | None) -> Inputs:
+    """The data of a setting, below `root`, or where the environment says that data lie."""
+    folder = data_root(root)
+    train = [_ingredient(part, pairs) for part, _, pairs in open_pairs(data.train, folder)]
+    test = [_ingredient(part, pairs) for part, _, pairs in open_pairs(data.test, folder)]
+    labels = SETTINGS[data.setting]
+    return Inputs(tuple(train), tuple(test), labels) if test else _held_out(train, labels)
+
+
+def from_pairs(
+    folders: Sequence[tuple[Path, Path]], degradations: Sequence[str], *, setting: str
+) -> Inputs:
+    """Pairs of two folders each, and the degradation of each of them."""
+    ingredients = [
+        Ingredient(paired(lq, gt, degradation=degradation))
+        for (lq, gt), degradation in zip(folders, degradations, strict=True)
+    ]
+    return _held_out(ingredients, SETTINGS[setting])
+
+
+def from_photos(folder: Path, data: Data, *, setting: str) -> Inputs:
+    """Clean photos, degraded in all ways of a setting, as the data preset degrades clean ones."""
+    recipes = {part.degradation: _recipe(part) for part in data.train}
+    clean = photos(folder)
+    ingredients = [
+        Ingredient(replace(clean, degradation=label), recipe=recipes.get(label, Recipe()))
+        for label in SETTINGS[setting]
+    ]
+    return _held_out(ingredients, SETTINGS[setting])
+
+
+def _ingredient(part: Part, pairs: Pairs) -> Ingredient:
+    repeat = part.repeat if isinstance(part, TrainPart) else 1
+    return Ingredient(pairs, repeat, _recipe(part))
+
+
+def _recipe(part: Part) -> Recipe:
+    return Recipe(part.synthesis.kind, part.synthesis.levels)
+
+
+def _held_out(ingredients: Sequence[Ingredient], labels: tuple[str, ...]) -> Inputs:
+    """Keep every HELD_OUT-th pair of each ingredient for validation."""
+
+    train: list[Ingredient] = []
+    validation: list[Ingredient] = []
+    for one in ingredients:
+        kept = np.arange(len(one.pairs)) % HELD_OUT == HELD_OUT - 1
+        train.append(replace(one, pairs=Selected(one.pairs, np.flatnonzero(~kept))))
+        if kept.any():
+            held_out = Selected(one.pairs, np.flatnonzero(kept))
+            validation.append(replace(one, pairs=held_out, repeat=1))
+    return Inputs(tuple(train), tuple(validation), labels)

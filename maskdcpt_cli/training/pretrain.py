@@ -1,0 +1,174 @@
+"""Masked degradation classification pre-training (Sec. IV)."""
+
+from collections.abc import Generator, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskdcpt_cli.checkpoints import Checkpoint
+from maskdcpt_cli.data.mixture import Ingredient, Mixture, Sample
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.models.maskdcpt import MaskDCPT
+from maskdcpt_cli.models.masking import OnGrid, PatchMask, apply
+from maskdcpt_cli.training.distributed import join
+from maskdcpt_cli.training.events import Event
+from maskdcpt_cli.training.loop import Loop, Stop, never
+from maskdcpt_cli.training.losses import Losses, focal_loss
+from maskdcpt_cli.training.metrics import psnr
+from maskdcpt_cli.training.task import Examined, Example, drawn_backbone, options_of, seeded
+from maskdcpt_cli.training_presets import Pretrain
+
+
+def pretrain(
+    preset: Pretrain,
+    data: Mixture,
+    run_dir: Path,
+    *,
+    validation: Sequence[Ingredient] = (),
+    name: str | None = None,
+    resume: bool = False,
+    micro_batch: int | None = None,
+    device: str | None = None,
+    stop: Stop = never,
+) -> Generator[Event, None, None]:
+    """Pre-train a backbone, and yield what happens.
+
+    Under torchrun each process does its part of every batch. Closing the generator saves and
+    leaves, in this process; `stop` makes all of them do so, after the same iteration.
+
+    Args:
+        validation: pairs that are not trained on.
+        name: of the preset, for the checkpoints.
+        resume: go on with what lies in run_dir, if anything does; torchrun's restarts always do.
+        micro_batch: images that go through the network at once; None: a process's whole batch.
+        device: as "cuda" or "cpu"; None: a GPU where there is one.
+        stop: asked after each iteration.
+
+    Raises MaskDCPTError: before the first iteration for what cannot work, later for a full disk,
+    for data that cannot be read, and when the loss is NaN or infinite again and again.
+    """
+    task = Pretraining(preset, data.labels, name=name)
+    loop = Loop(
+        task, preset, data, run_dir,
+        world=join(device), validation=validation, micro_batch=micro_batch, stop=stop,
+    )  # fmt: skip
+    if notice := loop.resume(wanted=resume):
+        yield notice
+    yield from loop.train()
+
+
+class Pretraining:
+    """The task: rebuild the clean image and name the degradation from what is visible (Eq. 5)."""
+
+    name = "pre-training"
+
+    def __init__(self, preset: Pretrain, labels: Sequence[str], *, name: str | None = None) -> None:
+        """Raises MaskDCPTError for a network, and for crops, that cannot be."""
+        heads = preset.heads
+        self.preset = preset
+        self.labels = tuple(labels)
+        self.preset_name = name
+        self.best_by = "accuracy" if heads.classification else "psnr"
+        with seeded(preset.training.seed):
+            self.backbone = drawn_backbone(preset)
+            self.maskdcpt = MaskDCPT(
+                self.backbone,
+                classes=len(labels),
+                reconstruction=heads.reconstruction > 0,
+                classification=heads.classification > 0,
+            )
+        self._check_crops()
+
+    def _check_crops(self) -> None:
+        sides = {stage.crop_size for stage in self.preset.training.stages}
+        for side in sorted({*sides, self.preset.validation.crop_size}):
+            if beyond := side % self.backbone.size_multiple:
+                raise MaskDCPTError(
+                    f"{self.preset.backbone} is pre-trained on crops whose sides are multiples of "
+                    f"{self.backbone.size_multiple}, and {side} is none: take {side - beyond}, say."
+                )
+
+    @property
+    def model(self) -> nn.Module:
+        return self.maskdcpt
+
+    def decoders(self) -> Iterable[nn.Parameter]:
+        return self.maskdcpt.decoder_parameters()
+
+    def losses(self, model: nn.Module, batch: Sample) -> Losses:
+        """Of DCPT's two passes, over the degraded and over the clean images, one is made."""
+        heads, count = self.preset.heads, len(batch.lq)
+        seen, number = batch.lq, batch.number
+        if heads.clean_pass:
+            seen, number = torch.cat([seen, batch.gt]), number.repeat(2)
+        made, logits = model(seen, self.mask(number, seen))
+        total, parts, accuracy = seen.new_zeros(()), {}, None
+        if made is not None:
+            parts["reconstruction"] = F.l1_loss(made[-count:].float(), batch.gt)
+            total = total + heads.reconstruction * parts["reconstruction"]
+        if logits is not None:
+            logits = logits[:count].float()
+            gamma = heads.focal_gamma
+            parts["classification"] = focal_loss(logits, batch.label, gamma=gamma)
+            total = total + heads.classification * parts["classification"]
+            accuracy = (logits.argmax(dim=1) == batch.label).float().mean()
+        return Losses(total, parts, accuracy)
+
+    def mask(self, number: Tensor, images: Tensor) -> OnGrid:
+        """The mask of each sample, a function of the seed and its number (B,) in the run alone.
+
+        So it is the same however a batch is split among processes.
+        """
+        how = self.preset.mask
+        if not how.ratio:
+            return apply
+        size = (images.shape[-2], images.shape[-1])
+        drawn = [
+            PatchMask.draw(
+                how.method,
+                1,
+                size=size,
+                patch_size=how.patch_size,
+                mask_ratio=how.ratio,
+                generator=_generator(self.preset.training.seed, int(one)),
+            ).visible
+            for one in number
+        ]
+        mask = PatchMask(torch.cat(drawn), size=size, patch_size=how.patch_size)
+        return mask.to(images.device)
+
+    def examine(self, example: Example) -> Examined:
+        """The reconstruction of the masked image, and whether the whole one is classified right."""
+        scores = {}
+        mask = self.mask(example.number, example.lq)
+        seen = example.gt if self.preset.heads.clean_pass else example.lq
+        if isinstance(mask, PatchMask):
+            seen = mask.unpack(mask.pack(seen))
+        made = self.maskdcpt(seen, mask).reconstructed
+        if made is not None:
+            scores["psnr"] = psnr(made.float().clip(0, 1), example.gt)
+        if example.degradation in self.labels:
+            logits = self.maskdcpt(example.lq, apply).logits
+            if logits is not None:
+                right = int(logits.argmax()) == self.labels.index(example.degradation)
+                scores["accuracy"] = float(right)
+        return Examined(scores, seen[0], seen[0] if made is None else made[0])
+
+    def checkpoint(self) -> Checkpoint:
+        classifier = self.maskdcpt.classifier
+        return Checkpoint(
+            backbone=self.preset.backbone,
+            options=options_of(self.backbone),
+            state_dict=self.backbone.state_dict(),
+            degradations=self.labels,
+            preset=self.preset_name,
+            classifier={} if classifier is None else classifier.state_dict(),
+        )
+
+
+def _generator(*seed: int) -> torch.Generator:
+    state = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))

@@ -1,0 +1,281 @@
+"""`maskdcpt pretrain` and `maskdcpt finetune`, from arguments to what is seen."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+from rich.console import Console
+
+from maskdcpt_cli.cli import main, training
+from maskdcpt_cli.cli.stopping import stopping
+from maskdcpt_cli.cli.training_view import Lines, Live, View, facts, seconds_left, show, told
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.training.events import Event, Initialised, Notice, Saved, Step, Validated
+from maskdcpt_cli.training_presets import Run
+
+TINY = ("--preset", "tiny", "--photos", "photos", "--setting", "5d")
+SMALL = [
+    *("--set", "training.stages=[{iterations: 4, crop_size: 32, batch: 2}]"),
+    *("--set", "training.workers=0", "--set", "validation={images: 1, crop_size: 32}"),
+    *("--set", "sizes.nafnet={width: 8, enc_blk_nums: [1, 1, 1, 1]}", "--device", "cpu"),
+]
+
+
+@pytest.fixture(autouse=True)
+def photos(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    example = Path(__file__).parents[2] / "examples" / "bee-blur.jpg"
+    with Image.open(example) as image:
+        for number in range(10):
+            image.crop((number, 0, number + 64, 48)).save(f"photos/{number}.png")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks this small are slowed down by more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(main, args)
+
+
+def step(iteration: int, *, iterations: int = 3, skipped: int = 0) -> Step:
+    return Step(
+        iteration=iteration, iterations=iterations, losses={"total": 0.5, "reconstruction": 0.4},
+        accuracy=0.25, rate=3e-4, batch=8, images_per_second=4.0, waited=0.02, memory=2 * 10**9,
+        skipped=skipped,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[dict[str, Any]]:
+    """What the training was begun with; it is a false one of three steps."""
+    calls: list[dict[str, Any]] = []
+
+    def trained(preset: Run, run_dir: Path, **how: Any) -> Generator[Event, None, None]:
+        calls.append({"preset": preset, "run_dir": run_dir, **how})
+        run_dir.mkdir(parents=True, exist_ok=True)
+        yield from (step(iteration) for iteration in (1, 2, 3))
+        yield Saved(3, run_dir / "final.safetensors")
+
+    monkeypatch.setattr(training, "trained", trained)
+    return calls
+
+
+@pytest.mark.parametrize("command", ["pretrain", "finetune"])
+def test_a_run_is_shown_and_kept(asked, command):
+    result = run(command, *TINY, "--backbone", "swinir", "--set", "training.iterations=3")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == ""
+    assert "swinir, 3 iterations; batch 8\n[1/3]  total loss 0.5000" in result.stderr
+    assert result.stderr.splitlines()[-1].endswith("final.safetensors")
+    folder = Path(f"runs/{command}-tiny")
+    assert {"preset.yaml", "starts.jsonl", "log.jsonl"} <= {path.name for path in folder.iterdir()}
+    assert asked[0]["preset"].options == {"embed_dim": 36, "depths": [2] * 6}
+    assert sum(len(one.pairs) for one in asked[0]["inputs"].train) == 5 * 9
+
+
+def test_weights_to_begin_with_are_part_of_the_preset(asked):
+    Path("a [1].safetensors").touch()
+    assert run("finetune", *TINY, "--init-from", "a [1].safetensors").exit_code == 0
+    assert asked[0]["preset"].initialise_from == "a [1].safetensors"
+
+
+def test_own_pairs_need_a_type_only_where_there_are_several(asked):
+    pairs = ("--pairs", "photos", "photos")
+    assert run("finetune", "--preset", "derain", *pairs, "--run-dir", "a").exit_code == 0
+    assert asked[0]["inputs"].train[0].pairs.degradations() == {"RS"}
+    tiny = ("finetune", "--preset", "tiny", "--run-dir", "b", *pairs)
+    refused = run(*tiny)
+    assert refused.exit_code == 2
+    assert "Say --type once for each; '12d' has noise," in refused.stderr
+    assert run(*tiny, *pairs, "--type", "haze", "--type", "snow").exit_code == 0
+    assert [one.pairs.degradations() for one in asked[1]["inputs"].train] == [{"H"}, {"S"}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "Missing option '--preset'"),
+        (("--preset", "tinny"), "Did you mean 'tiny'?"),
+        (("--preset", "tiny"), "Where do the data lie? Say --data-root FOLDER"),
+        (("--preset", "tiny", "--photos", "none"), "'none' does not exist"),
+        ((*TINY, "--pairs", "photos", "photos"), "either --pairs or --photos"),
+        ((*TINY, "--type", "haze"), "--type says what --pairs are"),
+        (("--preset", "tiny", "--setting", "5d"), "--setting goes with --photos or --pairs"),
+        ((*TINY, "--set", "mask.patch_size=24"), "mask.patch_size is 24, which does not divide"),
+        ((*TINY, "--set", "training.stage=1"), "did you mean 'stages'?"),
+        ((*TINY, "--backbone", "nafnett", *SMALL), "Did you mean 'nafnet'?"),
+        ((*TINY, "--device", "tpu"), "'tpu' is none of"),
+        (
+            ("--preset", "tiny", "--pairs", "photos", "photos", "--type", "rain", "--setting",
+             "motion-deblur"),
+            "degradation RS, which is not in the setting: MB",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_with_a_sentence(arguments, told, monkeypatch):
+    monkeypatch.delenv("MASKDCPT_DATA", raising=False)
+    result = run("pretrain", *arguments)
+    assert result.exit_code in (1, 2)
+    assert told in " ".join(result.stderr.split())
+    assert not isinstance(result.exception, MaskDCPTError)
+
+
+def test_a_second_run_in_a_folder_must_resume(asked):
+    assert run("pretrain", *TINY).exit_code == 0
+    again = run("pretrain", *TINY)
+    assert "say --resume to go on with it" in again.stderr
+    assert run("pretrain", *TINY, "--resume").exit_code == 0
+    assert [call["asked"].resume for call in asked] == [False, True]
+
+
+def test_an_interrupted_run_says_how_to_go_on(monkeypatch):
+    def trained(_preset: Run, _run_dir: Path, **how: Any) -> Generator[Event, None, None]:
+        yield step(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert how["stop"]()
+        yield Notice("Stopped after iteration 1; --resume goes on.")
+
+    monkeypatch.setattr(training, "trained", trained)
+    result = run("pretrain", *TINY)
+    assert result.exit_code == 130
+    assert "1 of 3 iterations are done and saved in runs/pretrain-tiny" in result.stderr
+    assert "the same command with --resume goes on from there" in result.stderr
+
+
+def test_only_a_second_ctrl_c_interrupts_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    with stopping() as asked:
+        assert not asked()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+            assert asked()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_torchrun_may_pass_ctrl_c_on_twice(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with stopping() as asked:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert asked()
+
+
+def test_facts_of_a_step_are_all_told():
+    told_facts = dict(facts(step(1, iterations=101, skipped=2)))
+    assert told_facts == {
+        "total loss": "0.5000", "reconstruction loss": "0.4000", "accuracy": "25.0%",
+        "rate": "3.00e-04", "images/s": "4.0", "waiting for data": "2%", "memory": "2.0 GB",
+        "skipped": "2", "left": "3 min 20 s",
+    }  # fmt: skip
+    assert seconds_left(step(1, iterations=101)) == 200
+
+
+@pytest.mark.parametrize(
+    ("event", "sentences"),
+    [
+        (Notice("Mind this."), ["Mind this."]),
+        (Saved(3, Path("a.safetensors")), ["Saved a.safetensors"]),
+        (
+            Validated(3, {"H": {"psnr": 21.234, "ssim": 0.5}, "RS": {"accuracy": 0.5}}),
+            ["Validated at 3: H psnr 21.23, ssim 0.5; RS accuracy 50.0%"],
+        ),
+        (
+            Initialised(Path("a"), ("x", "y"), ("ending.weight", "ending.bias"), ()),
+            ["Initialised from a: 2 tensors loaded", "Missing: 2 of ending; by name in the log"],
+        ),
+    ],
+)
+def test_what_happens_is_told_in_sentences(event, sentences):
+    assert list(told(event)) == sentences
+
+
+def shown_on(view: Callable[[Console], View]) -> str:
+    page = io.StringIO()
+    console = Console(file=page, force_terminal=view is Live, width=80)
+
+    def events() -> Generator[Event, None, None]:
+        yield Notice("At the start.")
+        yield from (step(iteration) for iteration in (1, 2, 3))
+        yield Saved(3, Path("a.safetensors"))
+
+    assert show(events(), view(console)) == step(3)
+    return page.getvalue()
+
+
+def test_lines_are_few_but_begin_and_end():
+    lines = shown_on(Lines).splitlines()
+    assert [line.split()[0] for line in lines] == ["At", "[1/3]", "[3/3]", "Saved"]
+
+
+def test_a_terminal_shows_a_bar_with_the_facts():
+    page = shown_on(Live)
+    for text in ("At the start.", "3/3", "reconstruction loss", "25.0%", "Saved a.safetensors"):
+        assert text in page
+
+
+def test_a_dry_run_tells_duration_and_memory_and_keeps_nothing():
+    result = run("pretrain", *TINY, *SMALL, "--dry-run")
+    assert result.exit_code == 0, result.output
+    lines = result.stderr.splitlines()
+    assert lines[0] == "Training pairs: H 9, RS 9, GN 9, MB 9, LL 9"
+    assert lines[1] == "Validation pairs: H 1, RS 1, GN 1, MB 1, LL 1"
+    assert lines[2].startswith("4 iterations of 2 crops of 32: ")
+    assert "GB of memory for each process" in lines[-1]
+    assert not Path("runs").exists()
+
+
+def test_a_real_run_pretrains_then_finetunes_then_restores():
+    small = [*TINY, *SMALL]
+    first = run("pretrain", *small, "--set", "mask.patch_size=8")
+    assert first.exit_code == 0, first.output
+    encoder = "runs/pretrain-tiny/final.safetensors"
+    second = run("finetune", *small, "--init-from", encoder)
+    assert second.exit_code == 0, second.output
+    assert "Initialised from runs/pretrain-tiny/final.safetensors" in second.stderr
+    scores = [
+        json.loads(line)["scores"]
+        for line in Path("runs/finetune-tiny/log.jsonl").read_text().splitlines()
+        if "scores" in line
+    ]
+    assert scores[-1].keys() == {"H", "RS", "GN", "MB", "LL"}
+    assert "psnr" in scores[-1]["H"]
+    final = "runs/finetune-tiny/final.safetensors"
+    restored = run("restore", "photos/0.png", "-o", "out", "-m", final, "--backend", "torch")
+    assert restored.exit_code == 0, restored.output
+
+
+@pytest.mark.torchrun
+def test_a_signal_saves_and_leaves():
+    long = [*TINY, *SMALL, "--set", "training.iterations=100000", "--run-dir", "run"]
+    command = [sys.executable, "-m", "maskdcpt_cli", "pretrain", *long]
+    root = Path(__file__).parents[2]
+    env = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+    log = Path("run/log.jsonl")
+    while process.poll() is None and not (log.exists() and '"losses"' in log.read_text()):
+        time.sleep(0.1)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "the same command with --resume goes on from there" in errors
+    assert Path("run/last.state").exists()

@@ -1,0 +1,149 @@
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+from maskdcpt_cli.checkpoints import read_checkpoint
+from maskdcpt_cli.data.mixture import Ingredient
+from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
+from maskdcpt_cli.models import BACKBONES
+from maskdcpt_cli.training.distributed import World
+from maskdcpt_cli.training.events import Initialised, Notice, Saved, Validated
+from maskdcpt_cli.training.loop import PATIENCE, shares
+from maskdcpt_cli.training.validation import choose
+from tests.training.runs import (
+    INGREDIENTS,
+    Drawn,
+    Poisoned,
+    differing,
+    finetuning,
+    pretraining,
+    started,
+    state,
+    steps,
+)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_one_iteration_of_every_backbone(backbone, tmp_path):
+    preset = finetuning(backbone=backbone, iterations=1, batch=2)
+    (step,) = steps(started(preset, tmp_path))
+    assert step.losses.keys() == {"total"}
+    assert step.accuracy is None
+    assert read_checkpoint(tmp_path / "final.safetensors").backbone == backbone
+
+
+def test_restoring_is_learnt_and_the_best_weights_are_kept(tmp_path):
+    preset = finetuning(
+        iterations=60, training={"save_every": 60, "ema": 0.9}, validation={"every": 20}
+    )
+    events = list(started(preset, tmp_path, validation=INGREDIENTS[:1]))
+    curve = [step.losses["total"] for step in steps(events)]
+    assert np.mean(curve[-6:]) < 0.5 * np.mean(curve[:6])
+    validated = [event for event in events if isinstance(event, Validated)]
+    assert [event.iteration for event in validated] == [20, 40, 60]
+    psnrs = [event.scores["LL"]["psnr"] for event in validated]
+    assert psnrs[0] < psnrs[-1]
+    assert validated[-1].scores["LL"].keys() == {"psnr", "ssim"}
+    best = torch.load(tmp_path / "best.state", weights_only=True)
+    assert best["best"] == max(psnrs)
+    assert best["iteration"] == validated[psnrs.index(max(psnrs))].iteration
+
+
+def test_fine_tuning_begins_with_the_pre_trained_weights_and_says_which(tmp_path):
+    list(started(pretraining(iterations=2), tmp_path / "pre"))
+    file = tmp_path / "pre" / "final.safetensors"
+    preset = finetuning(iterations=1, initialise_from=str(file), optimiser={"freeze": [""]})
+    with pytest.raises(MaskDCPTError, match="nothing to train"):
+        next(started(preset, tmp_path / "frozen"))
+    preset = finetuning(
+        iterations=1, initialise_from=str(file), optimiser={"rate": {"initial": 1e-30}}
+    )
+    told, *_ = started(preset, tmp_path / "fine")
+    assert isinstance(told, Initialised)
+    given = read_checkpoint(file)
+    assert set(told.loaded) == set(given.state_dict)
+    assert told.missing == ()
+    assert "classifier.scales" in told.left_over
+    fine = read_checkpoint(tmp_path / "fine" / "final.safetensors")
+    assert not differing(dict(given.state_dict), dict(fine.state_dict))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"backbone": "swinir"}, "weights of nafnet, and swinir is to be trained"),
+        ({"sizes": {"nafnet": {"width": 6}}}, r"another size: 'decoder0.* is \(1, 8, .*'width': 4"),
+    ],
+)
+def test_the_weights_of_another_network_are_refused(changes, sentence, tmp_path):
+    list(started(finetuning(iterations=1), tmp_path / "one"))
+    file = tmp_path / "one" / "final.safetensors"
+    preset = finetuning(initialise_from=str(file), **changes)
+    with pytest.raises(CheckpointError, match=sentence):
+        next(started(preset, tmp_path / "other"))
+
+
+def test_a_loss_of_nan_changes_nothing_and_its_batch_is_kept(tmp_path):
+    preset = finetuning(training={"save_every": 1, "ema": 0.5})
+    events = started(preset, tmp_path, data=Poisoned(9))  # of the third iteration
+    before = None
+    for event in events:
+        if isinstance(event, Saved) and event.iteration == 2:
+            before = state(tmp_path)
+        if isinstance(event, Saved) and event.iteration == 3:
+            break
+    after = state(tmp_path)
+    changed = differing(before, after)
+    assert {place.split(".")[1] for place in changed} == {
+        "iteration", "skipped", "skipped_in_a_row",
+    }  # fmt: skip
+    assert not [place for place in changed if "optimiser.state" in place]
+    kept = torch.load(tmp_path / "skipped" / "3-0.pt", weights_only=True)
+    assert kept["number"].tolist() == [8, 9, 10, 11]
+    assert kept["gt"].isnan().any(dim=(1, 2, 3)).tolist() == [False, True, False, False]
+    rest = steps(events)
+    assert [step.skipped for step in rest] == [1, 1, 1]
+    assert all(np.isfinite(step.losses["total"]) for step in rest)
+
+
+def test_after_several_in_a_row_it_stops_and_says_what_may_help(tmp_path):
+    events = started(finetuning(iterations=20), tmp_path, data=Poisoned(*range(8, 60)))
+    with pytest.raises(MaskDCPTError, match=r"5 iterations in a row, up to 7; .*optimiser.rate"):
+        list(events)
+    assert len(list((tmp_path / "skipped").iterdir())) == PATIENCE
+    assert state(tmp_path)["iteration"] == 7
+
+
+def test_a_gradient_that_explodes_does_not_reach_the_weights(tmp_path, monkeypatch):
+    def exploding(self: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return (self - other).abs().mean() + (self - self.detach()).abs().sqrt().mean()
+
+    monkeypatch.setattr("torch.nn.functional.l1_loss", exploding)
+    told = list(started(finetuning(iterations=2), tmp_path))
+    assert [step.skipped for step in steps(told)] == [1, 2]
+    assert any(isinstance(event, Notice) and "kept" in event.text for event in told)
+    assert not state(tmp_path)["optimiser"]["state"]
+
+
+def test_a_batch_must_be_shared_evenly():
+    world = World(torch.device("cpu"), rank=1, size=3)
+    with pytest.raises(MaskDCPTError, match="A batch of 4 cannot be shared evenly by 3 processes"):
+        shares(finetuning(), world)
+    (share,) = shares(finetuning(batch=6), world)
+    assert share == (2, 32, 6)
+
+
+def test_validation_images_are_spread_over_all_there_is():
+    twice = [Ingredient(Drawn(100)), Ingredient(Drawn(3)), Ingredient(Drawn(50, "GN", clean=True))]
+    chosen = choose(twice, images=10)
+    places = [[one.place for one in chosen if one.ingredient is source] for source in twice]
+    assert places == [[0, 20, 40, 60, 80], [0, 1, 2], list(range(0, 50, 5))]
+
+
+def test_the_first_step_is_told_before_the_second_is_taken(tmp_path):
+    events = started(finetuning(), tmp_path)
+    (first,) = steps(islice(events, 1))
+    assert (first.iteration, first.iterations, first.rate) == (1, 6, 3e-3)
+    events.close()

@@ -1,0 +1,85 @@
+"""What a run learns from, and what is held out for validation."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskdcpt_cli.data.mixture import Ingredient, Recipe
+from maskdcpt_cli.degradations import SETTINGS
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.presets import Data, load_data
+from maskdcpt_cli.training.inputs import from_pairs, from_photos, from_preset
+
+
+def write(folder: Path, count: int, *, offset: int = 0) -> Path:
+    folder.mkdir(parents=True)
+    for number in range(count):
+        colour = np.full((8, 8, 3), number + offset, np.uint8)
+        Image.fromarray(colour).save(folder / f"{number:02}.png")
+    return folder
+
+
+def colours(ingredient: Ingredient) -> list[int]:
+    pairs = ingredient.pairs
+    return [int(pairs.read(index).gt[0, 0, 0]) for index in range(len(pairs))]
+
+
+def test_every_tenth_photo_is_held_out_for_validation(tmp_path):
+    inputs = from_photos(write(tmp_path / "photos", 23), load_data("5d"), setting="5d")
+    assert inputs.labels == SETTINGS["5d"]
+    for train, held_out, label in zip(inputs.train, inputs.validation, inputs.labels, strict=True):
+        assert colours(held_out) == [9, 19]
+        assert colours(train) == [n for n in range(23) if n not in (9, 19)]
+        assert train.pairs.degradations() == held_out.pairs.degradations() == {label}
+
+
+def test_photos_are_degraded_as_the_data_preset_degrades_clean_ones(tmp_path):
+    inputs = from_photos(write(tmp_path / "photos", 1), load_data("5d"), setting="5d")
+    recipes = dict(zip(inputs.labels, (one.recipe for one in inputs.train), strict=True))
+    assert recipes["GN"] == Recipe("gaussian", (15.0, 25.0, 50.0))
+    assert recipes["H"] == Recipe()
+
+
+def test_few_photos_are_all_trained_on(tmp_path):
+    inputs = from_photos(write(tmp_path / "photos", 9), load_data("derain"), setting="derain")
+    assert inputs.validation == ()
+    assert len(inputs.train[0].pairs) == 9
+
+
+def test_own_pairs_keep_their_degradations(tmp_path):
+    folders = [
+        (write(tmp_path / kind / "lq", 10, offset=100), write(tmp_path / kind / "gt", 10))
+        for kind in ("rain", "haze")
+    ]
+    inputs = from_pairs(folders, ["RS", "H"], setting="5d")
+    assert [one.pairs.degradations() for one in inputs.train] == [{"RS"}, {"H"}]
+    pair = inputs.validation[1].pairs.read(0)
+    assert pair.lq is not None
+    assert (pair.degradation, pair.gt[0, 0, 0], pair.lq[0, 0, 0]) == ("H", 9, 109)
+
+
+def test_a_picture_without_a_partner_is_told(tmp_path):
+    lq, gt = write(tmp_path / "lq", 3), write(tmp_path / "gt", 2)
+    with pytest.raises(MaskDCPTError, match=r"02.png.* has no partner"):
+        from_pairs([(lq, gt)], ["H"], setting="5d")
+
+
+def test_the_test_sets_of_a_preset_are_what_is_validated_on(tmp_path):
+    write(tmp_path / "train", 10)
+    write(tmp_path / "test", 2)
+    preset = {
+        "setting": "derain",
+        "train": [
+            {"degradation": "RS", "repeat": 3, "sources": [{"name": "a", "gt": "train/{n}"}]}
+        ],
+        "test": [{"degradation": "RS", "sources": [{"name": "b", "gt": "test/{n}"}]}],
+    }
+    inputs = from_preset(Data.model_validate(preset), tmp_path)
+    assert [(len(one.pairs), one.repeat) for one in inputs.train] == [(10, 3)]
+    assert [(len(one.pairs), one.repeat) for one in inputs.validation] == [(2, 1)]
+    untested = Data.model_validate({**preset, "test": []})
+    inputs = from_preset(untested, tmp_path)
+    assert [(len(one.pairs), one.repeat) for one in inputs.train] == [(9, 3)]
+    assert [(len(one.pairs), one.repeat) for one in inputs.validation] == [(1, 1)]

@@ -1,0 +1,169 @@
+"""The folder of a run: what is written into it, and what is refused."""
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.presets import load
+from maskdcpt_cli.training import log as logs
+from maskdcpt_cli.training.events import (
+    Event,
+    Initialised,
+    Notice,
+    Picture,
+    Saved,
+    Step,
+    Validated,
+)
+from maskdcpt_cli.training.log import Log, mean, read_log
+from maskdcpt_cli.training.plot import read_panels
+from maskdcpt_cli.training.rehearsal import ITERATIONS, rehearse
+from maskdcpt_cli.training.run import begin, record
+from maskdcpt_cli.training_presets import Pretrain, Run
+
+NAN = float("nan")
+
+
+def preset(*overrides: str) -> Pretrain:
+    return load("tiny", Pretrain, kind="pretrain", overrides=overrides)
+
+
+def step(iteration: int, *, iterations: int = 4, loss: float = 0.5, accuracy: float = 0.25) -> Step:
+    return Step(
+        iteration=iteration, iterations=iterations, losses={"total": loss}, accuracy=accuracy,
+        rate=3e-4, batch=8, images_per_second=16.0, waited=0.02, memory=10**9, skipped=0,
+    )  # fmt: skip
+
+
+def happening(first: int = 1, last: int = 4) -> Generator[Event, None, None]:
+    yield Initialised(Path("a.safetensors"), ("a",), ("b",), ())
+    for iteration in range(first, last + 1):
+        yield step(iteration, loss=1 / iteration)
+    picture = np.zeros((32, 32, 3), np.uint8)
+    scores = {"H": {"accuracy": 0.5}, "RS": {"accuracy": 1.0}}
+    yield Validated(last, scores, (Picture("H", picture, picture, picture),))
+    yield Saved(last, Path("last.safetensors"))
+
+
+def start(folder: Path, *overrides: str, resume: bool = False) -> None:
+    begin(
+        folder, preset(*overrides), name="tiny", kind="pretrain",
+        command=["pretrain", "--preset", "tiny"], resume=resume,
+    )  # fmt: skip
+
+
+def test_a_run_folder_holds_all_that_anyone_may_ask_for(tmp_path):
+    start(tmp_path / "run", "mask.ratio=0.75")
+    seen = list(record(happening(), tmp_path / "run", iterations=4))
+    assert len(seen) == 7
+    folder = tmp_path / "run"
+    assert yaml.safe_load((folder / "preset.yaml").read_text())["mask"]["ratio"] == 0.75
+    (started,) = (json.loads(line) for line in (folder / "starts.jsonl").open())
+    assert started["command"] == ["pretrain", "--preset", "tiny"]
+    assert {"time", "maskdcpt", "python", "torch", "git"} <= started.keys()
+    lines = list(read_log(folder / "log.jsonl"))
+    assert [line["iteration"] for line in lines if "losses" in line] == [1, 2, 3, 4]
+    assert lines[0]["initialised"]["missing"] == ["b"]
+    assert lines[-2]["scores"]["RS"] == {"accuracy": 1.0}
+    assert lines[-1]["saved"] == "last.safetensors"
+    for picture in ("plot.png", "samples/0000004.jpg"):
+        with Image.open(folder / picture) as image:
+            image.verify()
+    assert any((folder / "tensorboard").iterdir())
+
+
+def test_a_run_that_lies_there_is_not_overwritten(tmp_path):
+    start(tmp_path)
+    with pytest.raises(MaskDCPTError, match="say --resume to go on with it, or another --run-dir"):
+        start(tmp_path)
+
+
+def test_a_run_goes_on_with_its_own_settings_only(tmp_path):
+    start(tmp_path)
+    start(tmp_path, "training.workers=7", "validation.every=3", resume=True)
+    assert len((tmp_path / "starts.jsonl").read_text().splitlines()) == 2
+    with pytest.raises(MaskDCPTError, match=r"has mask.ratio 0.5, but this asks for 0.75"):
+        start(tmp_path, "mask.ratio=0.75", resume=True)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(MaskDCPTError, match=r"The run folder .*file"):
+        start(tmp_path / "file")
+
+
+def test_a_run_that_goes_on_repeats_no_line(tmp_path):
+    path = tmp_path / "log.jsonl"
+    list(record(happening(last=3), tmp_path, iterations=5))
+    with path.open("a") as file:
+        file.write('{"iteration": 4, "los')  # killed here
+    list(record(happening(first=3, last=5), tmp_path, iterations=5))
+    iterations = [line["iteration"] for line in read_log(path) if "losses" in line]
+    assert iterations == [1, 2, 3, 4, 5]
+
+
+def test_closing_the_record_closes_the_run(tmp_path):
+    closed = []
+
+    def events() -> Generator[Event, None, None]:
+        try:
+            yield from happening()
+        finally:
+            closed.append(True)
+
+    recorded = record(events(), tmp_path, iterations=4)
+    next(recorded)
+    recorded.close()
+    assert closed
+    assert not (tmp_path / "plot.png").exists()
+
+
+def test_a_long_run_has_a_log_of_bounded_length_that_averages(tmp_path, monkeypatch):
+    monkeypatch.setattr(logs, "LINES", 10)
+    log = Log(tmp_path / "log.jsonl", iterations=100)
+    for iteration in range(1, 96):
+        log.keep(step(iteration, iterations=100, loss=float(iteration)))
+    log.close()
+    lines = list(read_log(tmp_path / "log.jsonl"))
+    assert [line["iteration"] for line in lines] == [*range(10, 91, 10), 95]
+    assert lines[0]["losses"]["total"] == 5.5
+
+
+def test_what_is_no_number_is_left_out_of_a_mean(tmp_path):
+    assert mean([step(1, loss=1.0), step(2, loss=NAN), step(3, loss=3.0)]).losses["total"] == 2.0
+    log = Log(tmp_path / "log.jsonl", iterations=1)
+    log.keep(step(1, loss=NAN))
+    log.keep(Notice("Iteration 1 was skipped."))
+    (first, second) = (json.loads(line) for line in (tmp_path / "log.jsonl").open())
+    assert first["losses"] == {}
+    assert second["notice"] == "Iteration 1 was skipped."
+
+
+def test_curves_are_read_from_the_log(tmp_path):
+    list(record(happening(), tmp_path, iterations=4))
+    panels = read_panels(tmp_path / "log.jsonl")
+    assert panels["loss"]["total"] == [(1, 1.0), (2, 0.5), (3, 1 / 3), (4, 0.25)]
+    assert panels["accuracy"] == {"H": [(4, 0.5)], "RS": [(4, 1.0)]}
+
+
+def test_a_rehearsal_tells_what_each_stage_takes():
+    run = preset(
+        "training.stages=[{iterations: 100, crop_size: 64, batch: 8}, "
+        "{iterations: 50, crop_size: 128, batch: 8}]"
+    )
+
+    def train(short: Run, folder: Path) -> Generator[Event, None, None]:
+        assert short.training.iterations == ITERATIONS
+        (folder / "last.state").write_bytes(bytes(1000))
+        yield from (step(iteration) for iteration in range(1, ITERATIONS + 1))
+
+    stages = list(rehearse(run, train))
+    assert [one.seconds for one in stages] == [50, 25]
+    assert [one.stage.crop_size for one in stages] == [64, 128]
+    assert {(one.memory, one.disk) for one in stages} == {(10**9, 1000)}

@@ -1,0 +1,182 @@
+"""Nothing is lost, whatever ends a run."""
+
+import errno
+import shutil
+import subprocess
+import sys
+from collections import namedtuple
+from itertools import islice
+
+import pytest
+import torch
+
+from maskdcpt_cli.checkpoints import build, read_checkpoint
+from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
+from maskdcpt_cli.training.events import Notice, Saved, Step
+from maskdcpt_cli.training.finetune import finetune
+from tests.training.runs import (
+    INGREDIENTS,
+    SHARED,
+    SHARED_POISON,
+    Poisoned,
+    differing,
+    finetuning,
+    pretraining,
+    started,
+    state,
+    steps,
+    stopping_after,
+)
+
+COSINE = {"rate": {"initial": 3e-3, "final": 1e-5, "after": 2}}
+RUNS = {
+    "pre-training": pretraining(training={"ema": 0.9}),
+    "with micro-batches": pretraining(mask={"method": "block-wise"}),
+    "fine-tuning": finetuning(training={"ema": 0.9}, optimiser={**COSINE, "clip": 0.01}),
+    "by layers": finetuning(optimiser={**COSINE, "layer_decay": 0.7, "freeze": ["intro"]}),
+    "bf16": pretraining(training={"precision": "bf16", "channels_last": False}),
+    "fp16": finetuning(training={"precision": "fp16", "workers": 1}),
+    "progressive": finetuning(
+        training={
+            "stages": [
+                {"iterations": 3, "crop_size": 16, "batch": 4},
+                {"iterations": 3, "crop_size": 24, "batch": 2},
+            ]
+        }
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_that_was_left_goes_on_bit_for_bit(name, tmp_path):
+    preset, how = RUNS[name], {"validation": INGREDIENTS}
+    if name == "with micro-batches":
+        how["micro_batch"] = 3
+    told = steps(started(preset, tmp_path / "whole", **how))
+    assert [step.iteration for step in told] == [1, 2, 3, 4, 5, 6]
+
+    begun = started(preset, tmp_path / "parts", **how)
+    first = steps(islice(begun, 5))  # 3 steps, more or less, between two checkpoints
+    begun.close()
+    rest = steps(started(preset, tmp_path / "parts", resume=True, **how))
+    assert [step.losses for step in first + rest] == [step.losses for step in told]
+    assert not differing(state(tmp_path / "whole"), state(tmp_path / "parts"))
+    for which in ("last", "best", "final"):
+        one, other = (
+            read_checkpoint(tmp_path / d / f"{which}.safetensors") for d in ("whole", "parts")
+        )
+        assert not differing(dict(one.state_dict), dict(other.state_dict))
+
+
+def test_a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit(tmp_path):
+    command = [sys.executable, "-m", "tests.training.runs", str(tmp_path / "killed")]
+    for moment in (1, 2):  # iterations of this process
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout
+        for _ in islice(process.stdout, moment):
+            pass
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert state(tmp_path / "killed")["iteration"] < 6
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the process; the sums of convolutions depend on it
+    try:
+        for run_dir in (tmp_path / "killed", tmp_path / "whole"):
+            how = {"data": Poisoned(SHARED_POISON), "micro_batch": 1, "validation": INGREDIENTS}
+            list(started(pretraining(**SHARED), run_dir, resume=True, **how))
+    finally:
+        torch.set_num_threads(threads)
+    assert not differing(state(tmp_path / "killed"), state(tmp_path / "whole"))
+
+
+def test_closing_saves_the_last_iteration_and_asking_to_stop_says_so(tmp_path):
+    preset = pretraining(iterations=9, training={"save_every": 9})
+    closed = started(preset, tmp_path / "closed")
+    assert isinstance(next(closed), Step)
+    closed.close()
+    assert state(tmp_path / "closed")["iteration"] == 1
+
+    *_, last = started(preset, tmp_path / "stopped", stop=stopping_after(2))
+    assert last == Notice("Stopped after iteration 3; --resume goes on.")
+    assert state(tmp_path / "stopped")["iteration"] == 3
+    assert not (tmp_path / "stopped" / "final.safetensors").exists()
+
+
+def test_the_weights_at_the_end_are_ready_for_use(tmp_path):
+    *_, last = started(finetuning(training={"ema": 0.5}), tmp_path, name="5d")
+    assert last == Saved(6, tmp_path / "final.safetensors")
+    checkpoint = read_checkpoint(tmp_path / "final.safetensors")
+    assert checkpoint.degradations == ("H", "GN", "LL")
+    assert checkpoint.preset == "5d"
+    assert not checkpoint.classifier
+    averages = state(tmp_path)["averages"]
+    assert not differing(dict(build(checkpoint).state_dict()), averages)
+    assert differing(state(tmp_path)["model"], averages)
+
+
+def test_a_run_is_not_begun_in_the_place_of_another(tmp_path):
+    list(started(finetuning(iterations=1), tmp_path))
+    with pytest.raises(MaskDCPTError, match="holds a run already: --resume"):
+        next(started(finetuning(iterations=1), tmp_path))
+
+
+def test_resuming_where_nothing_is_begins(tmp_path):
+    assert len(steps(started(finetuning(iterations=1), tmp_path, resume=True))) == 1
+
+
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        (finetuning(sizes={"nafnet": {"width": 6}}), "whose backbone is nafnet with .*'width': 4"),
+        (pretraining(), "whose kind is fine-tuning, here it is pre-training"),
+        (finetuning(optimiser={"layer_decay": 0.5}), "layer_decay and freeze that the run was"),
+    ],
+)
+def test_another_kind_of_run_cannot_go_on_with_it(other, sentence, tmp_path):
+    list(started(finetuning(iterations=1), tmp_path))
+    with pytest.raises(CheckpointError, match=sentence):
+        next(started(other, tmp_path, resume=True))
+
+
+def test_other_classes_than_the_checkpoint_has_are_refused(tmp_path):
+    list(started(finetuning(iterations=1), tmp_path))
+    data = Poisoned()
+    data.labels = ("GN", "LL")
+    with pytest.raises(CheckpointError, match="order of labels is H GN LL, here it is GN LL"):
+        next(finetune(finetuning(), data, tmp_path, resume=True, device="cpu"))
+
+
+def test_torchruns_restarts_resume_by_themselves(tmp_path, monkeypatch):
+    list(started(finetuning(iterations=4), tmp_path, stop=stopping_after(1)))
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert [s.iteration for s in steps(started(finetuning(iterations=4), tmp_path))] == [3, 4]
+
+
+def test_a_damaged_state_is_told_of(tmp_path):
+    (tmp_path / "last.state").write_bytes(b"PK\x03\x04 no more of it")
+    with pytest.raises(CheckpointError, match=r"last.state is damaged.*--init-from"):
+        next(started(finetuning(), tmp_path, resume=True))
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    events = started(finetuning(training={"save_every": 2}), tmp_path)
+    assert isinstance(list(islice(events, 3))[-1], Saved)
+    before = (tmp_path / "last.state").read_bytes()
+
+    def full(_state: object, file: object) -> None:
+        file.write(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(CheckpointError, match=r"No space left on device\. The .* before it is who"):
+        list(events)
+    assert (tmp_path / "last.state").read_bytes() == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["last.safetensors", "last.state"]
+
+
+def test_a_disk_too_small_is_told_of_before_the_first_iteration(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")(0, 0, 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    with pytest.raises(CheckpointError, match="GB left, and the checkpoints of this run take"):
+        next(started(finetuning(), tmp_path))
