@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from maskdcpt_cli.data.synthesis.camera import grain
 from maskdcpt_cli.data.synthesis.contract import Degraded, Image
 from maskdcpt_cli.data.synthesis.jpeg import jpeg
-from maskdcpt_cli.data.synthesis.light import STEPS, TO_LINEAR, looked_up, to_srgb
+from maskdcpt_cli.data.synthesis.light import TO_LINEAR, looked_up, to_srgb
 
 GRID = 24  # positions a side at which the fall-off of light is worked out
 NEARLY_WHITE = 0.96
@@ -47,6 +47,8 @@ def low_light(image: Image, level: float, generator: Generator) -> Degraded:
     lost = 1 - 2.0**-level
     light = looked_up(_tone(night, level), image)
     light *= _exposure(image.shape[:2], night, level)
+    if night.lights:
+        light *= _glow(image, night, level)
     light += _noise(light, night, generator, strength=lost)
     light -= np.float32(lost * night.black)
     lq = to_srgb(light)
@@ -83,11 +85,17 @@ def _night(generator: Generator) -> Night:
 
 def _tone(night: Night, level: float) -> NDArray[np.float32]:
     """Linear light before it is lost, of all sRGB values."""
-    white = np.linspace(-NEARLY_WHITE, 1 - NEARLY_WHITE, STEPS + 1, dtype=np.float32)
-    kept = np.clip(white / (1 - NEARLY_WHITE), 0, 1) ** 2
-    curve = np.power(TO_LINEAR, np.float32(1 + night.contrast * level))
-    curve *= np.exp2(np.float32(night.lights * level) * kept)
-    return curve
+    return np.asarray(np.power(TO_LINEAR, np.float32(1 + night.contrast * level)))
+
+
+def _glow(image: Image, night: Night, level: float) -> Image:
+    """What is white, in all channels, keeps more of its light: (height, width, 3)."""
+    red, green, blue = cv2.split(image)
+    least = np.asarray(cv2.min(cv2.min(red, green), blue), np.float32)
+    whiteness = (least - np.float32(NEARLY_WHITE)) / np.float32(1 - NEARLY_WHITE)
+    kept = np.square(np.clip(whiteness, 0, 1))
+    glow = np.exp2(np.float32(night.lights * level) * kept)
+    return np.asarray(cv2.merge([glow] * 3), np.float32)
 
 
 def _exposure(size: tuple[int, int], night: Night, level: float) -> Image:
