@@ -38,6 +38,9 @@ class Heads(Schema):
     reconstruction: Share = paper(1.0, "Eq. 5, lambda; 0 for none")
     classification: Share = paper(1.0, "Eq. 5; 0 for none")
     focal_gamma: Annotated[float, Field(ge=0)] = paper(2.0, "Sec. IV-B")
+    classifier_dims: tuple[Whole, Whole, Whole, Whole] = paper(
+        (64, 128, 256, 512), "Sec. IV-A: ResNet-18's"
+    )
     clean_pass: bool = paper(False, "DCPT: a second pass that reconstructs clean images")
 
     @model_validator(mode="after")

@@ -78,6 +78,7 @@ def main() -> None:
     maskdcpt restore photos/ -o restored/        restore a folder
     maskdcpt models                              see which models there are
     maskdcpt degrade photos/ -o pairs/ -t haze   make pairs to train with
+    maskdcpt pretrain --preset tiny --photos photos/   train a network of your own
     maskdcpt COMMAND --help                      see what a command can do
     """
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from maskdcpt_cli.models.layers import ChannelNorm, Stage
 from maskdcpt_cli.models.masking import OnGrid, apply
 
-STEM = 4  # as ResNet-18's stem shrinks an image before the first stage
+DIMS = (64, 128, 256, 512)  # of the stages, as ResNet-18's
 
 
 class BasicBlock(nn.Module):
@@ -26,7 +26,13 @@ class BasicBlock(nn.Module):
         self.norm1 = ChannelNorm(dim_out)
         self.conv2 = nn.Conv2d(dim_out, dim_out, 3, padding=1, bias=False)
         self.norm2 = ChannelNorm(dim_out)
-        self.shortcut = nn.Conv2d(dim, dim_out, 1, stride=stride) if stride > 1 else None
+        # Thinned out first, for a strided 1x1 convolution of few channels corrupts memory in its
+        # backward pass on the CPU (oneDNN in PyTorch 2.14).
+        self.shortcut = (
+            nn.Sequential(nn.AvgPool2d(1, stride), nn.Conv2d(dim, dim_out, 1))
+            if stride > 1
+            else None
+        )
 
     def forward(self, x: Tensor, on_grid: OnGrid = apply) -> Tensor:
         y = F.relu(self.norm1(on_grid(self.conv1, x)))
@@ -47,7 +53,7 @@ class Classifier(nn.Module):
         feature_dims: Sequence[int],
         *,
         classes: int,
-        dims: Sequence[int] = (64, 128, 256, 512),
+        dims: Sequence[int] = DIMS,
     ) -> None:
         super().__init__()
         if not 1 <= len(feature_dims) <= len(dims):
@@ -60,7 +66,6 @@ class Classifier(nn.Module):
             nn.Conv2d(feature_dim, dim, 1)
             for feature_dim, dim in zip(feature_dims, dims, strict=False)
         )
-        self.shrink = nn.AvgPool2d(STEM, ceil_mode=True)
         strides = [2] * (len(dims) - 1) + [1]
         self.stages = nn.ModuleList(
             Stage([BasicBlock(d, d, stride=1), BasicBlock(d, d_out, stride=stride)])
@@ -72,7 +77,7 @@ class Classifier(nn.Module):
         """Features, finest first, each of half the resolution of the one before -> (B, classes)."""
         scales = self.scales.softmax(dim=0).unbind()
         x, *joining = (
-            scale * project(on_grid(self.shrink, feature))
+            scale * project(feature)
             for scale, project, feature in zip(scales, self.projections, features, strict=True)
         )
         x = self.stages[0](x, on_grid)

@@ -1,6 +1,6 @@
 """The model of pre-training (Sec. IV-A): a restoration network without its head, two decoders."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskdcpt_cli.models.backbone import Backbone
-from maskdcpt_cli.models.classifier import Classifier
+from maskdcpt_cli.models.classifier import DIMS, Classifier
 from maskdcpt_cli.models.masking import OnGrid, apply
 from maskdcpt_cli.models.reconstruction import Reconstruction
 
@@ -35,6 +35,7 @@ class MaskDCPT(nn.Module):
         classes: int,
         reconstruction: bool = True,
         classification: bool = True,
+        classifier_dims: Sequence[int] = DIMS,
     ) -> None:
         super().__init__()
         for name in backbone.beyond_features:
@@ -43,7 +44,9 @@ class MaskDCPT(nn.Module):
         self.backbone = backbone
         self.shrinkage = [scales[0] * 2**i // scale for i, scale in enumerate(scales)]
         self.reconstruction = Reconstruction(dims, scale=scales[0]) if reconstruction else None
-        self.classifier = Classifier(dims, classes=classes) if classification else None
+        self.classifier = (
+            Classifier(dims, classes=classes, dims=classifier_dims) if classification else None
+        )
 
     def forward(self, lq: Tensor, on_grid: OnGrid = apply) -> Output:
         """(B, 3, H, W) in [0, 1] -> Output; H and W are multiples of the backbone's size_multiple.

@@ -79,6 +79,7 @@ class Pretraining:
                 classes=len(labels),
                 reconstruction=heads.reconstruction > 0,
                 classification=heads.classification > 0,
+                classifier_dims=heads.classifier_dims,
             )
         self._check_crops()
 

@@ -210,12 +210,13 @@ def test_loss_falls_on_one_batch_at_hidden_places_too(name):
 
 
 @every_backbone
-def test_decoders_are_light(name):
-    """Less than 15 % of the released backbone's multiply-accumulates at the crop of the paper."""
+def test_reconstruction_is_light(name):
+    """Less than 10 % of the released backbone's multiply-accumulates at the crop of the paper."""
     with torch.device("meta"):
-        model, lq = MaskDCPT(build_backbone(name), classes=12), torch.empty(1, 3, 256, 256)
+        model = MaskDCPT(build_backbone(name), classes=12, classification=False)
+        lq = torch.empty(1, 3, 256, 256)
     with torch.no_grad(), FlopCounterMode(display=False) as whole:
         model(lq)
     with torch.no_grad(), FlopCounterMode(display=False) as backbone:
         model.backbone.encode(lq)
-    assert whole.get_total_flops() < 1.15 * backbone.get_total_flops()
+    assert whole.get_total_flops() < 1.1 * backbone.get_total_flops()
