@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS, Range
+from maskdcpt_cli.degradations import LABELS, SETTINGS, Range
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 
 PACKAGED = Path(__file__).parent / "_presets"  # in a wheel
@@ -101,7 +101,7 @@ Place = Annotated[str, AfterValidator(_below)]  # of a file or folder, below the
 Template = Annotated[str, AfterValidator(_template)]
 Levels = Annotated[tuple[float, ...] | Range, PlainValidator(_levels)]
 Count = Annotated[int, Field(ge=1)]
-Abbreviation = Annotated[str, _known_in("degradation", DEGRADATIONS)]
+Abbreviation = Annotated[str, _known_in("degradation", LABELS)]
 
 
 class Synthesis(Schema):

@@ -43,7 +43,7 @@ TRAIN = {
     "mixed": MIXED,
     "derain": {"RS": (13_712, 1)},
     "motion-deblur": {"MB": (2_103, 1)},
-    "tiny": dict.fromkeys(SETTINGS["12d"], (None, 1)),
+    "tiny": dict.fromkeys(SETTINGS["12d+clean"], (None, 1)),
 }
 CLEAN = ("CBSD68", "Kodak24", "McMaster", "Urban100")
 TEST = {  # degradation, level where there is one, test set

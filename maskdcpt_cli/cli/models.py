@@ -5,7 +5,7 @@ import json as jsonlib
 import click
 
 from maskdcpt_cli.cli.options import ModelName
-from maskdcpt_cli.degradations import DEGRADATIONS
+from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.zoo import DEFAULT, ZOO, Model, address, find, on_disk
 
 MEGA = 1_000_000
@@ -53,7 +53,7 @@ def show(name: str, json: bool) -> None:
         "summary": model.summary,
         "backbone": model.backbone,
         "parameters": f"{model.parameters:,}",
-        "degradations": "; ".join(f"{DEGRADATIONS[d].name} ({d})" for d in model.degradations),
+        "degradations": "; ".join(f"{LABELS[d].name} ({d})" for d in model.degradations),
         "size": _size(model),
         "licence": model.licence or NO_LICENCE,
         "source": address(model.name) or "part of maskdcpt",

@@ -14,7 +14,7 @@ import click
 
 from maskdcpt_cli.cli.options import any_of, known_device
 from maskdcpt_cli.cli.stopping import INTERRUPTED, stopping
-from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS, find
+from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _degradations(asked: Asked, setting: str) -> list[str]:
     if not asked.types and len(labels) == 1:
         return [*labels] * len(asked.pairs)
     if len(asked.types) != len(asked.pairs):
-        slugs = ", ".join(DEGRADATIONS[label].slug for label in labels)
+        slugs = ", ".join(LABELS[label].slug for label in labels)
         raise click.UsageError(
             f"Which degradation do the --pairs have? Say --type once for each; '{setting}' has "
             f"{slugs}."

@@ -13,14 +13,14 @@ from torch import Tensor
 from maskdcpt_cli.data.augment import Augmentation
 from maskdcpt_cli.data.mixture import Ingredient, compose
 from maskdcpt_cli.data.order import Draw
-from maskdcpt_cli.degradations import DEGRADATIONS
+from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.training.distributed import World
 from maskdcpt_cli.training.events import Picture, Pixels, Scores, Validated
 from maskdcpt_cli.training.task import Examined, Example
 
 CENTRE = Augmentation(down=0.5, right=0.5, mirrored=False, quarter_turns=0)
-ALL = tuple(DEGRADATIONS)
+ALL = tuple(LABELS)
 
 Examine = Callable[[Example], Examined]
 
