@@ -46,6 +46,8 @@ DEGRADATIONS: dict[str, Degradation] = {
     ),
 }
 
+CLEAN = "clean"  # a classifier's label for pictures that nothing ails
+
 # Label order of a setting's classifier; 5D's is the paper's. The paper names no 9D: ours are the
 # nine single types that meet an everyday photographer.
 SETTINGS: dict[str, tuple[str, ...]] = {

@@ -16,11 +16,9 @@ from torch import Tensor
 
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.checkpoints import (
-    RECOGNISED_BY,
     Checkpoint,
     build,
     read_checkpoint,
-    recognise,
     save_checkpoint,
 )
 from maskdcpt_cli.errors import CheckpointError

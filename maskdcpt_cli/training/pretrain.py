@@ -13,6 +13,7 @@ from maskdcpt_cli.data.mixture import Ingredient, Mixture, Sample
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.models.masking import OnGrid, PatchMask, apply
+from maskdcpt_cli.training.calibration import Answer
 from maskdcpt_cli.training.distributed import join
 from maskdcpt_cli.training.events import Event
 from maskdcpt_cli.training.loop import Loop, Stop, never
@@ -143,7 +144,7 @@ class Pretraining:
 
     def examine(self, example: Example) -> Examined:
         """The reconstruction of the masked image, and whether the whole one is classified right."""
-        scores = {}
+        scores, answer = {}, self._answer(example)
         mask = self.mask(example.number, example.lq)
         seen = example.gt if self.preset.heads.clean_pass else example.lq
         if isinstance(mask, PatchMask):
@@ -151,12 +152,16 @@ class Pretraining:
         made = self.maskdcpt(seen, mask).reconstructed
         if made is not None:
             scores["psnr"] = psnr(made.float().clip(0, 1), example.gt)
-        if example.degradation in self.labels:
-            logits = self.maskdcpt(example.lq, apply).logits
-            if logits is not None:
-                right = int(logits.argmax()) == self.labels.index(example.degradation)
-                scores["accuracy"] = float(right)
-        return Examined(scores, seen[0], seen[0] if made is None else made[0])
+        if answer is not None:
+            scores["accuracy"] = float(np.argmax(answer.logits) == answer.label)
+        return Examined(scores, seen[0], seen[0] if made is None else made[0], answer)
+
+    def _answer(self, example: Example) -> Answer | None:
+        """What the classifier says of the whole image; None without one, or without a label."""
+        if self.maskdcpt.classifier is None or example.degradation not in self.labels:
+            return None
+        logits = self.maskdcpt(example.lq, apply).logits[0].float().tolist()
+        return Answer(tuple(logits), self.labels.index(example.degradation))
 
     def checkpoint(self) -> Checkpoint:
         classifier = self.maskdcpt.classifier
@@ -167,6 +172,7 @@ class Pretraining:
             degradations=self.labels,
             preset=self.preset_name,
             classifier={} if classifier is None else classifier.state_dict(),
+            restores=False,
         )
 
 
