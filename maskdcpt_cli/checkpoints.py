@@ -48,6 +48,15 @@ class Checkpoint:
     restores: bool = True  # whether the head is trained; pre-training leaves it as it was drawn
 
 
+@dataclass(frozen=True, eq=False)
+class DegradationClassifier:
+    """A network that names degradations, and what it takes to read its answers."""
+
+    network: MaskDCPT
+    degradations: tuple[str, ...]  # abbreviations, or CLEAN, in the order of its logits
+    temperature: float | None = None  # by which they are divided; None: it was never calibrated
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
     """The weights in a file, known by its content: ours, bare safetensors or a PyTorch pickle.
 
@@ -217,17 +226,16 @@ def build(checkpoint: Checkpoint) -> Backbone:
     return model.eval()
 
 
-def build_classifier(checkpoint: Checkpoint) -> MaskDCPT:
-    """The network that names degradations, without what reconstructs, in evaluation mode.
+def build_classifier(checkpoint: Checkpoint) -> DegradationClassifier:
+    """What names degradations, without what reconstructs: float32 on the CPU, to evaluate.
 
-    Its logits are in the order of `checkpoint.degradations`. Raises CheckpointError for a
-    checkpoint that holds no classifier, or one that does not fit.
+    Raises CheckpointError for a checkpoint that holds no classifier, or one that does not fit.
     """
     name = _name(checkpoint)
     if not checkpoint.classifier:
         raise CheckpointError(
-            f"{name} holds no classifier of degradations: the model tiny-classifier does, and so "
-            "do the files that `maskdcpt pretrain` writes."
+            f"{name} holds no classifier of degradations: take the model tiny-classifier, or a "
+            "file that `maskdcpt pretrain` writes."
         )
     try:
         dims, classes = classifier_sizes(checkpoint.classifier)
@@ -244,7 +252,7 @@ def build_classifier(checkpoint: Checkpoint) -> MaskDCPT:
         )
     assert model.classifier is not None
     _fill(model.classifier, checkpoint.classifier, name=name, kind="the classifier")
-    return model.eval()
+    return DegradationClassifier(model.eval(), checkpoint.degradations, checkpoint.temperature)
 
 
 def _name(checkpoint: Checkpoint) -> str:

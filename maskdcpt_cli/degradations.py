@@ -74,3 +74,12 @@ def find(word: str) -> str:
             return abbreviation
     slugs = [degradation.slug for degradation in DEGRADATIONS.values()]
     raise MaskDCPTError(unknown("degradation", word, slugs))
+
+
+def slug(label: str) -> str:
+    """What a classifier's label is called; CLEAN, and labels of nobody's taxonomy, as they are.
+
+    >>> slug("H"), slug("clean")
+    ('haze', 'clean')
+    """
+    return DEGRADATIONS[label].slug if label in DEGRADATIONS else label

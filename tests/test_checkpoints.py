@@ -23,6 +23,7 @@ from maskdcpt_cli.checkpoints import (
 )
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models import BACKBONES, build_backbone
+from maskdcpt_cli.recognition import RECOGNISED_BY, recognise
 from tests.golden import fill_with_golden_weights
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/backbones.json").read_text())

@@ -5,12 +5,13 @@ import json as jsonlib
 import click
 
 from maskdcpt_cli.cli.options import ModelName
-from maskdcpt_cli.degradations import DEGRADATIONS
-from maskdcpt_cli.zoo import DEFAULT, ZOO, Model, address, find, on_disk
+from maskdcpt_cli.degradations import CLEAN, DEGRADATIONS
+from maskdcpt_cli.zoo import ZOO, Model, Use, address, find, on_disk
 
 MEGA = 1_000_000
 BYTES_PER_PARAMETER = 4  # published in single precision
 NO_LICENCE = "none stated"
+COMMANDS: dict[Use, str] = {"restores": "restore", "classifies": "classify"}
 
 
 @click.group(invoke_without_command=True, short_help="List the models that --model takes by name.")
@@ -19,7 +20,7 @@ NO_LICENCE = "none stated"
 def models(context: click.Context, json: bool) -> None:
     """List the models that --model takes by name.
 
-    One is part of the program; the others are fetched when they are first used.
+    Those called tiny are part of the program; the others are fetched when they are first used.
 
     \b
     Examples:
@@ -49,11 +50,12 @@ def show(name: str, json: bool) -> None:
         click.echo(jsonlib.dumps(_facts(model), indent=2))
         return
     lines = {
-        "name": model.name + (" (the default)" if model.name == DEFAULT else ""),
+        "name": model.name + (" (the default)" if model.is_default else ""),
         "summary": model.summary,
+        "use": f"{model.use}: maskdcpt {COMMANDS[model.use]} --model {model.name}",
         "backbone": model.backbone,
         "parameters": f"{model.parameters:,}",
-        "degradations": "; ".join(f"{DEGRADATIONS[d].name} ({d})" for d in model.degradations),
+        "degradations": "; ".join(map(_label, model.degradations)),
         "size": _size(model),
         "licence": model.licence or NO_LICENCE,
         "source": address(model.name) or "part of maskdcpt",
@@ -63,12 +65,17 @@ def show(name: str, json: bool) -> None:
         click.echo(f"{fact:<14}{value}")
 
 
+def _label(label: str) -> str:
+    return CLEAN if label == CLEAN else f"{DEGRADATIONS[label].name} ({label})"
+
+
 def _facts(model: Model) -> dict[str, object]:
     path = on_disk(model.name)
     return {
         "name": model.name,
-        "default": model.name == DEFAULT,
+        "default": model.is_default,
         "summary": model.summary,
+        "use": model.use,
         "backbone": model.backbone,
         "parameters": model.parameters,
         "degradations": model.degradations,
@@ -88,6 +95,7 @@ def _print_table() -> None:
         console.width = 200  # a line a model, for grep
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("Name", no_wrap=True)
+    table.add_column("Use", no_wrap=True)
     table.add_column("Backbone", no_wrap=True)
     table.add_column("Parameters", no_wrap=True, justify="right")
     table.add_column("Degradations")
@@ -97,6 +105,7 @@ def _print_table() -> None:
     for model in ZOO.values():
         table.add_row(
             model.name,
+            model.use,
             model.backbone,
             f"{model.parameters / MEGA:.1f} M",
             " ".join(model.degradations),

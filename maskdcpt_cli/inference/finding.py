@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from maskdcpt_cli.data.formats import IMAGE_SUFFIXES
-from maskdcpt_cli.data.sheets import SHEET_SUFFIX
+from maskdcpt_cli.data.sheets import MAP_SUFFIX, SHEET_SUFFIX
 
 WILDCARD = re.compile(r"[*?[]")
 
@@ -35,11 +35,16 @@ class Found:
         return self.root is None or self.source.suffix.lower() in IMAGE_SUFFIXES
 
     def is_output(self, out: Path) -> bool:
-        """Whether it was found within the (resolved) output folder, or is a before/after sheet."""
+        """Whether it was found within the (resolved) output folder, or is a sheet or a map."""
         if self.root is None:
             return False
         within = self.place.is_relative_to(out) and not self.root.is_relative_to(out)
-        return within or self.source.name.endswith(SHEET_SUFFIX)
+        return within or self.is_sheet
+
+    @property
+    def is_sheet(self) -> bool:
+        """Whether it shows what an earlier run made of a photo: a before/after sheet, or a map."""
+        return self.root is not None and self.source.name.endswith((SHEET_SUFFIX, MAP_SUFFIX))
 
 
 def find(inputs: Sequence[str], *, recursive: bool) -> tuple[list[Found], list[Missing]]:
