@@ -114,7 +114,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "degradations": json.dumps(checkpoint.degradations),
         "preset": checkpoint.preset,
         "licence": checkpoint.licence,
-        "temperature": temperature and f"{temperature:.6f}",
+        "temperature": None if temperature is None else str(temperature),
         "restores": None if checkpoint.restores else "false",
         "version": __version__,
     }

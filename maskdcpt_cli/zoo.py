@@ -61,7 +61,7 @@ ZOO: dict[str, Model] = {
         Model(
             name="tiny-classifier",
             backbone="nafnet",
-            parameters=1_989_228,
+            parameters=3_331_805,
             degradations=(*SETTINGS["12d"], CLEAN),
             filename="tiny-classifier.safetensors",
             summary="Names what ails a photo, or that nothing does; needs no download.",

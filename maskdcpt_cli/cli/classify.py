@@ -74,12 +74,11 @@ def classify(
     from maskdcpt_cli.cli.answers import open_answers
     from maskdcpt_cli.cli.progress import track
     from maskdcpt_cli.inference.classify import Classified, classify_files
-    from maskdcpt_cli.inference.finding import find
+    from maskdcpt_cli.inference.finding import find_photos
 
     if csv and csv.exists() and not overwrite:
         raise click.UsageError(f"'{csv}' exists; --overwrite replaces it.")
-    found, missing = find(with_listed(inputs), recursive=recursive)
-    photos = [one for one in found if one.is_image and not one.is_sheet]
+    photos, missing = find_photos(with_listed(inputs), recursive=recursive)
     if not photos and not missing:
         raise click.UsageError(f"No image found in {', '.join(repr(text) for text in inputs)}.")
     targets = _targets(photos, maps) if maps else {}

@@ -122,7 +122,7 @@ def tinted(
     grey = picture.mean(axis=2, keepdims=True)
     faded = PALE * 255 + (1 - PALE) * grey
     mixed = faded * (1 - strength) + colours[down][:, across] * strength
-    return np.rint(mixed).astype(np.uint8)
+    return np.asarray(np.rint(mixed), np.uint8)
 
 
 def _legend(entries: Sequence[tuple[tuple[int, int, int], str]], *, width: int) -> Pixels:

@@ -64,6 +64,20 @@ def find(inputs: Sequence[str], *, recursive: bool) -> tuple[list[Found], list[M
     return list(found.values()), problems
 
 
+def find_photos(inputs: Sequence[str], *, recursive: bool) -> tuple[list[Found], list[Missing]]:
+    """As find, of images alone: what else lies in folders is passed over, sheets and maps, too."""
+    found, missing = find(inputs, recursive=recursive)
+    photos: list[Found] = []
+    for one in found:
+        if not one.is_image or one.is_sheet:
+            continue
+        if reason := objection(one.source):
+            missing.append(Missing(one.source, reason))
+        else:
+            photos.append(one)
+    return photos, missing
+
+
 def _expand(path: Path, *, keep_name: bool, recursive: bool) -> Iterator[Found | Missing]:
     if is_folder(path):
         root = real(path)
