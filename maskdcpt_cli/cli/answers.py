@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
+from textwrap import fill
 
 import click
+from rich.bar import Bar
 from rich.console import Console
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -26,7 +27,10 @@ ANSWERS = {CLEAN: ("looks clean", "green"), UNCERTAIN: (UNCERTAIN, "yellow")}
 NAMED = 3  # types told of each photo
 WIDE = 200  # columns, where there is no terminal: a line a photo, for grep
 NARROW = 80
-UNCALIBRATED = "The probabilities are not calibrated: the model was trained without held-out pairs."
+UNCALIBRATED = (
+    "The probabilities are not calibrated: the file holds no temperature, as pre-training with "
+    "held-out pairs finds it."
+)
 
 
 class Answers(AbstractContextManager["Answers"]):
@@ -52,7 +56,8 @@ class Answers(AbstractContextManager["Answers"]):
                 self.say(f"Failed: {one.reason}", style="red")
 
     def say(self, text: str, *, style: str = "") -> None:
-        self.messages.print(Text(printable(text), style=style), soft_wrap=True)
+        lines = not self.messages.is_terminal  # a message each
+        self.messages.print(Text(printable(text), style=style), soft_wrap=lines)
 
     def __exit__(self, *_error: object) -> None:
         """However it was left, what is known by then is shown and written."""
@@ -83,7 +88,7 @@ class Bars(Answers):
             if one.probabilities:
                 console.print(_headline(one), soft_wrap=True)
                 console.print()
-                console.print(_bars(one))
+                console.print(_bars(one, blocks=console.encoding.startswith("utf")))
         super().show()
         _tell_notices(self)
 
@@ -94,7 +99,8 @@ class Rows(Answers):
     def show(self) -> None:
         known = [one for one in self.taken if one.probabilities]
         if known:
-            _console(narrow=False).print(_table(known))
+            console = _console(narrow=False)
+            console.print(_table(known, width=console.width))
         super().show()
         _tell_notices(self)
         counts = Counter(_word(one) for one in known)
@@ -182,34 +188,36 @@ def _headline(one: Classified) -> Text:
     return text if one.answer == UNCERTAIN else text + Text(f", {_percent(first)}")
 
 
-def _bars(one: Classified) -> Table:
+def _bars(one: Classified, *, blocks: bool) -> Table:
+    """A row a type; `blocks` where the terminal has such characters."""
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
     table.add_column(no_wrap=True, justify="right")
     for label, share in one.probabilities.items():
-        bar = ProgressBar(total=1, completed=share, complete_style="cyan", finished_style="cyan")
+        bar = Bar(1, 0, share, color="cyan") if blocks else Text("#" * round(share * NARROW // 2))
         table.add_row(slug(label), bar, _percent(share))
     return table
 
 
-def _table(answers: Sequence[Classified]) -> Table:
+def _table(answers: Sequence[Classified], *, width: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("File", overflow="fold")
     table.add_column("Answer", no_wrap=True)
     table.add_column("Prob.", no_wrap=True, justify="right")
-    table.add_column("Then")
+    table.add_column("Then", no_wrap=True)
     for one in answers:
         first, *others = islice(_shares(one), NAMED)
         uncertain = one.answer == UNCERTAIN
         probability = "" if uncertain else _percent(next(iter(one.probabilities.values())))
         then = [first, *others] if uncertain else others
-        table.add_row(printable(str(one.path)), _answer(one), probability, ", ".join(then))
+        told = fill(", ".join(then), width * 3 // 8, break_long_words=False, break_on_hyphens=False)
+        table.add_row(printable(str(one.path)), _answer(one), probability, told)
     return table
 
 
 def _shares(one: Classified) -> Iterator[str]:
-    # Not broken within a share, where the line is too short.
+    # The space in it is none to break a line at.
     return (
         f"{slug(label)} {_percent(share)}".replace(" ", "\u00a0")
         for label, share in one.probabilities.items()

@@ -102,13 +102,13 @@ def _look(
     turn = photo.metadata.orientation
     try:
         found = _probabilities(classifier, photo.pages[0], photo.colour, orientation=turn)
-    except RuntimeError as error:  # memory that runs out, on any device
+    except (MemoryError, RuntimeError) as error:  # the latter is what networks raise
         return Classified(photo.path, {}, f"{photo.path}: {str(error).strip()}", notices)
     reason = None
     if map_to:
         try:
             _draw(classifier, photo, map_to, overwrite=overwrite)
-        except (ImageError, RuntimeError) as error:
+        except (ImageError, MemoryError, RuntimeError) as error:
             reason = str(error).strip()
     return Classified(photo.path, _ordered(classifier, found), reason, notices)
 

@@ -41,7 +41,8 @@ def pretrain(
     leaves, in this process; `stop` makes all of them do so, after the same iteration.
 
     Args:
-        validation: pairs that are not trained on.
+        validation: pairs that are not trained on; each time they are looked at, the classifier is
+            calibrated by them (see calibration.py), and its temperature kept with the weights.
         name: of the preset, for the checkpoints.
         resume: go on with what lies in run_dir, if anything does; torchrun's restarts always do.
         micro_batch: images that go through the network at once; None: a process's whole batch.
