@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from maskdcpt_cli.degradations import CLEAN, SETTINGS
+from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.errors import CheckpointError, DownloadError, MaskDCPTError, unknown
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ ZOO: dict[str, Model] = {
             name="tiny-classifier",
             backbone="nafnet",
             parameters=3_331_805,
-            degradations=(*SETTINGS["12d"], CLEAN),
+            degradations=SETTINGS["12d+clean"],
             filename="tiny-classifier.safetensors",
             summary="Names what ails a photo, or that nothing does; needs no download.",
             licence="Apache-2.0",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import click
 
 from maskdcpt_cli.cli.options import ModelName
-from maskdcpt_cli.degradations import CLEAN, DEGRADATIONS
+from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.zoo import ZOO, Model, Use, address, find, on_disk
 
 MEGA = 1_000_000
@@ -58,7 +58,7 @@ def show(name: str, json: bool) -> None:
         "use": f"{model.use}: maskdcpt {COMMANDS[model.use]} --model {model.name}",
         "backbone": model.backbone,
         "parameters": f"{model.parameters:,}",
-        "degradations": "; ".join(map(_label, model.degradations)),
+        "degradations": "; ".join(f"{LABELS[d].name} ({d})" for d in model.degradations),
         "size": _size(model),
         "licence": model.licence or NO_LICENCE,
         "source": address(model.name) or "part of maskdcpt",
@@ -66,10 +66,6 @@ def show(name: str, json: bool) -> None:
     }
     for fact, value in lines.items():
         click.echo(f"{fact:<14}{value}")
-
-
-def _label(label: str) -> str:
-    return CLEAN if label == CLEAN else f"{DEGRADATIONS[label].name} ({label})"
 
 
 def _facts(model: Model) -> dict[str, object]:

@@ -25,11 +25,11 @@ from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.inference.ahead import ahead
 from maskdcpt_cli.models.backbone import pad_by_reflection
 
-# Measured on held-out photos of 512x512, each degraded in nine ways, with a network that learnt from
+# Measured on four held-out photos of 512x512, each in nine ways, by a network that learnt from
 # crops of 128: of 16 tiles the mean of the logits names 72 % right, the middle one alone 67 %, the
-# photo in one piece 67 %, tiles that begin 5 pixels off the blocks of a JPEG and the pattern of a
-# mosaic 56 %, the photo shrunk to 128 pixels 28 %. A temperature found with single crops serves the
-# mean as well: cross-entropy 0.72, and 0.95 of the middle tile.
+# photo in one piece 67 %, tiles 5 pixels off a JPEG's blocks and a mosaic's pattern 56 %,
+# the photo shrunk to 128 pixels 28 %. A temperature found with single crops serves the mean, too:
+# cross-entropy 0.72, and 0.95 of the middle tile.
 TILE = 128  # side, in pixels
 MOST_TILES = 64  # of a photo, spread evenly; below this many, they cover it
 MOST_MAPPED = 400  # of a photo, for its map
