@@ -211,17 +211,19 @@ def _table(answers: Sequence[Classified], *, width: int) -> Table:
         uncertain = one.answer == UNCERTAIN
         probability = "" if uncertain else _percent(next(iter(one.probabilities.values())))
         then = [first, *others] if uncertain else others
-        told = fill(", ".join(then), width * 3 // 8, break_long_words=False, break_on_hyphens=False)
-        table.add_row(printable(str(one.path)), _answer(one), probability, told)
+        table.add_row(printable(str(one.path)), _answer(one), probability, _lines(then, width))
     return table
 
 
+def _lines(shares: Sequence[str], width: int) -> str:
+    """The shares in lines that end between two of them, for a table of so many columns."""
+    whole = ", ".join(share.replace(" ", "\u00a0") for share in shares)
+    lines = fill(whole, width * 3 // 8, break_long_words=False, break_on_hyphens=False)
+    return lines.replace("\u00a0", " ")
+
+
 def _shares(one: Classified) -> Iterator[str]:
-    # The space in it is none to break a line at.
-    return (
-        f"{slug(label)} {_percent(share)}".replace(" ", "\u00a0")
-        for label, share in one.probabilities.items()
-    )
+    return (f"{slug(label)} {_percent(share)}" for label, share in one.probabilities.items())
 
 
 def _percent(share: float) -> str:

@@ -103,7 +103,7 @@ def test_several_photos_have_a_row_each_with_the_top_three(rooms, photos):
     rooms.found.update({"b.png": UNSURE, "c.png": SOUND})
     result = invoke("in")
     assert result.exit_code == 0
-    rows = [row.rstrip().replace("\u00a0", " ") for row in result.stdout.splitlines()]
+    rows = [row.rstrip() for row in result.stdout.splitlines()]
     assert rows == [
         "File          Answer       Prob.  Then",
         "in/a.png      noise         93 %  haze 5 %, blur+low-light+noise 2 %",
