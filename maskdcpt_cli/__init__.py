@@ -9,16 +9,21 @@ if TYPE_CHECKING:
     from maskdcpt_cli.data.synthesis.table import degrade
     from maskdcpt_cli.errors import MaskDCPTError
     from maskdcpt_cli.inference.backends import open_engine
+    from maskdcpt_cli.inference.classify import Classified, classify, classify_files
     from maskdcpt_cli.inference.outcomes import Outcome, Settings
     from maskdcpt_cli.inference.restore import restore, restore_folder
-    from maskdcpt_cli.zoo import load_model
+    from maskdcpt_cli.zoo import load_classifier, load_model
 
 __all__ = [
+    "Classified",
     "MaskDCPTError",
     "Outcome",
     "Settings",
     "__version__",
+    "classify",
+    "classify_files",
     "degrade",
+    "load_classifier",
     "load_model",
     "open_engine",
     "restore",
@@ -26,10 +31,14 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "Classified": "maskdcpt_cli.inference.classify",
     "MaskDCPTError": "maskdcpt_cli.errors",
     "Outcome": "maskdcpt_cli.inference.outcomes",
     "Settings": "maskdcpt_cli.inference.outcomes",
+    "classify": "maskdcpt_cli.inference.classify",
+    "classify_files": "maskdcpt_cli.inference.classify",
     "degrade": "maskdcpt_cli.data.synthesis.table",
+    "load_classifier": "maskdcpt_cli.zoo",
     "load_model": "maskdcpt_cli.zoo",
     "open_engine": "maskdcpt_cli.inference.backends",
     "restore": "maskdcpt_cli.inference.restore",

@@ -78,3 +78,12 @@ def find(word: str) -> str:
             return abbreviation
     slugs = [degradation.slug for degradation in LABELS.values()]
     raise MaskDCPTError(unknown("degradation", word, slugs))
+
+
+def slug(label: str) -> str:
+    """What a classifier's label is called; labels of nobody's taxonomy as they are.
+
+    >>> slug("H"), slug("clean")
+    ('haze', 'clean')
+    """
+    return LABELS[label].slug if label in LABELS else label

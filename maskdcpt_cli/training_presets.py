@@ -194,6 +194,9 @@ class Pretrain(Run):
 class Finetune(Run):
     """Fine-tuning for restoration (Sec. V)."""
 
+    loss: Literal["l1", "relative-l1"] = paper(
+        "l1", "Sec. V-A; relative to the input's it is ours, for short runs on many types"
+    )
     initialise_from: str | None = paper(None, "a file of weights, as pre-training writes it")
 
 

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from maskdcpt_cli._version import __version__
+from maskdcpt_cli.cli.classify import classify
 from maskdcpt_cli.cli.data import data
 from maskdcpt_cli.cli.degrade import degrade
 from maskdcpt_cli.cli.finetune import finetune
@@ -76,6 +77,7 @@ def main() -> None:
 
     \b
     maskdcpt restore photos/ -o restored/        restore a folder
+    maskdcpt classify photos/                    tell what ails photos
     maskdcpt models                              see which models there are
     maskdcpt degrade photos/ -o pairs/ -t haze   make pairs to train with
     maskdcpt pretrain --preset tiny --photos photos/   train a network of your own
@@ -84,6 +86,7 @@ def main() -> None:
 
 
 main.add_command(restore)
+main.add_command(classify)
 main.add_command(degrade)
 main.add_command(data)
 main.add_command(models)

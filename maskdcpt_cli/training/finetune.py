@@ -12,7 +12,7 @@ from maskdcpt_cli.training.distributed import join
 from maskdcpt_cli.training.events import Event
 from maskdcpt_cli.training.initialise import initialise
 from maskdcpt_cli.training.loop import Loop, Stop, never
-from maskdcpt_cli.training.losses import Losses
+from maskdcpt_cli.training.losses import Losses, relative_l1
 from maskdcpt_cli.training.metrics import psnr, ssim
 from maskdcpt_cli.training.task import Examined, Example, drawn_backbone, options_of, seeded
 from maskdcpt_cli.training_presets import Finetune
@@ -49,7 +49,7 @@ def finetune(
 
 
 class Finetuning:
-    """The task: restore the clean image, by L1."""
+    """The task: restore the clean image."""
 
     name = "fine-tuning"
     best_by = "psnr"
@@ -69,7 +69,10 @@ class Finetuning:
         return ()
 
     def losses(self, model: nn.Module, batch: Sample) -> Losses:
-        return Losses(F.l1_loss(model(batch.lq).float(), batch.gt))
+        restored = model(batch.lq).float()
+        if self.preset.loss == "relative-l1":
+            return Losses(relative_l1(restored, batch.lq, batch.gt))
+        return Losses(F.l1_loss(restored, batch.gt))
 
     def examine(self, example: Example) -> Examined:
         restored = self.backbone(example.lq).float().clip(0, 1)

@@ -11,7 +11,7 @@ from maskdcpt_cli.errors import BackendError, unknown
 from maskdcpt_cli.inference.backends.engine import Engine
 from maskdcpt_cli.models import Backbone
 
-__all__ = ["BACKENDS", "PRECISIONS", "Engine", "open_engine"]
+__all__ = ["BACKENDS", "PRECISIONS", "Engine", "find_device", "open_engine"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def open_engine(
     that the hardware is fast in and that stays within 50 dB of fp32. Raises BackendError for what
     does not exist or is not available here.
     """
-    device = _device(device)
+    device = find_device(device)
     if backend == "auto":
         backend = "openvino" if device == "cpu" and BACKENDS["openvino"].installed else "torch"
     if backend not in BACKENDS:
@@ -75,8 +75,8 @@ def open_engine(
     return engine(model, device=device, precision=precision)
 
 
-def _device(name: str) -> str:
-    """The first device there is for `auto`; otherwise the one named, when it is there."""
+def find_device(name: str) -> str:
+    """The first device there is for `auto`; otherwise the one named, or BackendError."""
     if name == "auto":
         return next(kind for kind, available in DEVICES.items() if available())
     kind, colon, index = name.partition(":")
