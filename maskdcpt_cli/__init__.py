@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from maskdcpt_cli.inference.classify import Classified, classify, classify_files
     from maskdcpt_cli.inference.outcomes import Outcome, Settings
     from maskdcpt_cli.inference.restore import restore, restore_folder
+    from maskdcpt_cli.scoring.pairing import pair_files
+    from maskdcpt_cli.scoring.score import score
     from maskdcpt_cli.zoo import load_classifier, load_model
 
 __all__ = [
@@ -26,8 +28,10 @@ __all__ = [
     "load_classifier",
     "load_model",
     "open_engine",
+    "pair_files",
     "restore",
     "restore_folder",
+    "score",
 ]
 
 _ROOMS = {
@@ -41,8 +45,10 @@ _ROOMS = {
     "load_classifier": "maskdcpt_cli.zoo",
     "load_model": "maskdcpt_cli.zoo",
     "open_engine": "maskdcpt_cli.inference.backends",
+    "pair_files": "maskdcpt_cli.scoring.pairing",
     "restore": "maskdcpt_cli.inference.restore",
     "restore_folder": "maskdcpt_cli.inference.restore",
+    "score": "maskdcpt_cli.scoring.score",
 }
 
 

@@ -43,7 +43,14 @@ def run(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedPr
 
 
 @pytest.mark.parametrize(
-    "args", [["--help"], ["restore", "--help"], ["classify", "--help"], ["models", "--help"]]
+    "args",
+    [
+        ["--help"],
+        ["restore", "--help"],
+        ["classify", "--help"],
+        ["models", "--help"],
+        ["score", "--help"],
+    ],
 )
 def test_help_imports_nothing_heavy(args):
     code = (
