@@ -247,6 +247,12 @@ def names(kind: str = "data") -> list[str]:
     return sorted(path.stem for path in (_folder() / kind).glob("*.yaml"))
 
 
+def paper_results() -> Any:
+    """The figures that the paper prints, table by table."""
+    path = _folder() / "reference" / "paper_results.yaml"
+    return yaml.safe_load(path.read_bytes())
+
+
 def load_data(name: str, *, overrides: Sequence[str] = ()) -> Data:
     """The data preset of a name, or in a file; see load."""
     return load(name, Data, kind="data", overrides=overrides)

@@ -1,0 +1,111 @@
+"""Where measured figures stand in a table of the paper."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import NamedTuple
+
+from maskdcpt_cli.errors import MaskDCPTError, unknown
+from maskdcpt_cli.studies.published import METHOD, ROWS, Column, Figures, Table
+from maskdcpt_cli.studies.testsets import About, title
+
+HIGHER_IS_BETTER = ("psnr", "ssim")  # of the metrics that the paper prints
+
+
+class Measured(NamedTuple):
+    """What was measured of a test set; without figures where nothing could be."""
+
+    about: About
+    figures: Figures  # the mean over its pictures, or a metric of all of them together
+    pictures: int = 0
+    expected: int | None = None  # pictures, where it is known
+    failed: int = 0
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.figures) and not self.failed and self.expected in (None, self.pictures)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A row of one's own in a table of the paper."""
+
+    table: Table
+    ours: Mapping[str, Figures]  # by key of a column, of those where anything was measured
+    remarks: tuple[str, ...]  # of columns whose figures are of fewer pictures than the paper's
+    partial: frozenset[str]  # the keys of these columns
+    beside: str  # the published row that ours is set beside
+
+    def difference(self, column: Column, metric: str) -> float | None:
+        """Ours less the published one."""
+        ours = self.ours.get(column.key, {}).get(metric)
+        theirs = self.table.rows[self.beside].get(column.key, {}).get(metric)
+        return None if ours is None or theirs is None else ours - theirs
+
+    def metrics(self) -> tuple[str, ...]:
+        """Those that were measured, in the order of the paper."""
+        found = (metric for column in self.table.columns for metric in column.metrics)
+        measured = {metric for figures in self.ours.values() for metric in figures}
+        return tuple(metric for metric in dict.fromkeys(found) if metric in measured)
+
+
+def stand(table: Table, sets: Sequence[Measured], *, model: str, beside: str = "") -> Standing:
+    """Set measured test sets into a table.
+
+    Args:
+        model: whose published row it is set beside; of a model that has none, the best of the
+            paper's own method, by the columns that were measured.
+        beside: the row of another method, instead.
+
+    Raises MaskDCPTError for a row that the table does not have.
+    """
+    if beside and beside not in table.rows:
+        raise MaskDCPTError(unknown(f"row of {table.title}", beside, table.rows))
+    ours: dict[str, Figures] = {}
+    remarks: list[str] = []
+    partial: set[str] = set()
+    for column in table.columns:
+        covered = [one for one in sets if column.covers(one.about)]
+        measured = [one for one in covered if one.figures]
+        if not measured:
+            continue
+        ours[column.key] = _means(column, measured)
+        if told := _told(covered):
+            partial.add(column.key)
+            remarks.append(f"{column.key}: {told}")
+    chosen = beside or ROWS.get(model, {}).get(table.title) or _best(table, ours)
+    return Standing(table, ours, tuple(remarks), frozenset(partial), chosen)
+
+
+def _means(column: Column, measured: Sequence[Measured]) -> Figures:
+    """The mean over test sets, each counting the same however many pictures it has."""
+    values = {m: [one.figures[m] for one in measured if m in one.figures] for m in column.metrics}
+    return {metric: fmean(some) for metric, some in values.items() if some}
+
+
+def _told(covered: Sequence[Measured]) -> str:
+    """Why the figures of a column are not of all that the paper's are of; empty where they are."""
+    lacking = [title(one.about) for one in covered if not one.figures]
+    fewer = [one for one in covered if one.figures and not one.complete]
+    parts = [f"without {', '.join(lacking)}"] if lacking else []
+    parts += [
+        f"{one.pictures} of {one.expected or one.pictures + one.failed} pictures of "
+        f"{title(one.about)}"
+        for one in fewer
+    ]
+    return "; ".join(parts)
+
+
+def _best(table: Table, ours: Mapping[str, Figures]) -> str:
+    columns = [column for column in table.columns if column.key in ours] or list(table.columns)
+
+    def merit(row: str) -> float:
+        figures = [
+            (c.metrics[0], table.rows[row].get(c.key, {}).get(c.metrics[0])) for c in columns
+        ]
+        return fmean(
+            (0.0 if figure is None else figure) * (1 if metric in HIGHER_IS_BETTER else -1)
+            for metric, figure in figures
+        )
+
+    return max((row for row in table.rows if METHOD in row), key=merit)
