@@ -6,10 +6,9 @@ from statistics import fmean
 from typing import NamedTuple
 
 from maskdcpt_cli.errors import MaskDCPTError, unknown
+from maskdcpt_cli.scoring.metrics import METRICS
 from maskdcpt_cli.studies.published import METHOD, ROWS, Column, Figures, Table
 from maskdcpt_cli.studies.testsets import About, title
-
-HIGHER_IS_BETTER = ("psnr", "ssim")  # of the metrics that the paper prints
 
 
 class Measured(NamedTuple):
@@ -49,18 +48,30 @@ class Standing:
         return tuple(metric for metric in dict.fromkeys(found) if metric in measured)
 
 
-def stand(table: Table, sets: Sequence[Measured], *, model: str, beside: str = "") -> Standing:
-    """Set measured test sets into a table.
+def standings(
+    tables: Sequence[Table], sets: Sequence[Measured], *, model: str, beside: str = ""
+) -> list[Standing]:
+    """Set measured test sets into tables.
 
     Args:
         model: whose published row it is set beside; of a model that has none, the best of the
             paper's own method, by the columns that were measured.
-        beside: the row of another method, instead.
+        beside: the row of another method, in the tables that have it.
 
-    Raises MaskDCPTError for a row that the table does not have.
+    Raises MaskDCPTError for a row that no table has.
     """
-    if beside and beside not in table.rows:
-        raise MaskDCPTError(unknown(f"row of {table.title}", beside, table.rows))
+    check_row(tables, beside)
+    return [_stand(table, sets, model=model, beside=beside) for table in tables]
+
+
+def check_row(tables: Sequence[Table], beside: str) -> None:
+    """Raise MaskDCPTError for a row that no table has."""
+    rows = {row for table in tables for row in table.rows}
+    if beside and beside not in rows:
+        raise MaskDCPTError(unknown("row", beside, rows))
+
+
+def _stand(table: Table, sets: Sequence[Measured], *, model: str, beside: str) -> Standing:
     ours: dict[str, Figures] = {}
     remarks: list[str] = []
     partial: set[str] = set()
@@ -73,8 +84,8 @@ def stand(table: Table, sets: Sequence[Measured], *, model: str, beside: str = "
         if told := _told(covered):
             partial.add(column.key)
             remarks.append(f"{column.key}: {told}")
-    chosen = beside or ROWS.get(model, {}).get(table.title) or _best(table, ours)
-    return Standing(table, ours, tuple(remarks), frozenset(partial), chosen)
+    chosen = beside if beside in table.rows else ROWS.get(model, {}).get(table.title)
+    return Standing(table, ours, tuple(remarks), frozenset(partial), chosen or _best(table, ours))
 
 
 def _means(column: Column, measured: Sequence[Measured]) -> Figures:
@@ -100,12 +111,7 @@ def _best(table: Table, ours: Mapping[str, Figures]) -> str:
     columns = [column for column in table.columns if column.key in ours] or list(table.columns)
 
     def merit(row: str) -> float:
-        figures = [
-            (c.metrics[0], table.rows[row].get(c.key, {}).get(c.metrics[0])) for c in columns
-        ]
-        return fmean(
-            (0.0 if figure is None else figure) * (1 if metric in HIGHER_IS_BETTER else -1)
-            for metric, figure in figures
-        )
+        figures = ((c.metrics[0], table.rows[row].get(c.key, {})) for c in columns)
+        return fmean(METRICS[metric].goodness(cell.get(metric, 0.0)) for metric, cell in figures)
 
     return max((row for row in table.rows if METHOD in row), key=merit)

@@ -69,7 +69,7 @@ class Found:
 
     def state(self, index: int) -> tuple[object, ...]:
         """Equal for equal pictures, told from their files without reading them."""
-        made = self.synthesis.model_dump_json()
+        made = repr(self.synthesis)
         if not isinstance(self.pairs, FilePairs):
             return (made, index)
         names = {names[index] for names in (self.pairs.gt, self.pairs.lq) if names is not None}
