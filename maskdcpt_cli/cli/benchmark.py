@@ -1,5 +1,6 @@
 """The command `maskdcpt benchmark`."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,15 +52,17 @@ class Asked:
 
     @property
     def name(self) -> str:
-        """What is measured."""
+        """What is measured, as the page says it."""
         if self.pairs:
-            return "pairs"
+            return "own pairs"
         preset = Path(self.preset or "").stem
-        return f"{preset}-{self.photos.resolve().name}" if self.photos else preset
+        return f"{self.photos.resolve().name} ({preset})" if self.photos else preset
 
     @property
     def folder(self) -> Path:
-        return self.output or Path("benchmarks", f"{self.name}-{self.label}")
+        """Where results are kept."""
+        words = re.findall(r"[\w.+-]+", self.name)
+        return self.output or Path("benchmarks", "-".join((*words, self.label)))
 
 
 @click.command(short_help="Measure a model on test sets, beside the published figures.")

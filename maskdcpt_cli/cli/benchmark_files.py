@@ -18,9 +18,9 @@ from maskdcpt_cli.cli.benchmark_tables import (
     Report,
     better,
     blocks,
-    exact,
     measured_lines,
     metric_name,
+    stated,
 )
 from maskdcpt_cli.cli.console import count, printable
 from maskdcpt_cli.errors import MaskDCPTError
@@ -61,7 +61,7 @@ def write_files(folder: Path, report: Report) -> list[Path]:
 
 
 def _markdown(report: Report) -> Iterator[str]:
-    yield f"# {report.name}: {report.model}"
+    yield f"# {report.title}"
     yield ""
     yield from (f"- {word}: {fact}" for word, fact in _facts(report).items())
     heads, rows = measured_lines([one.measured for one in report.closed])
@@ -141,7 +141,7 @@ def _facts(report: Report) -> dict[str, str]:
 
 def _page(report: Report) -> str:
     return Template(PAGE.read_text(encoding="utf-8")).substitute(
-        title=escape(printable(f"{report.name}: {report.model}")),
+        title=escape(printable(report.title)),
         facts="\n".join(
             f"<div><dt>{escape(word)}</dt><dd>{escape(printable(fact))}</dd></div>"
             for word, fact in _facts(report).items()
@@ -218,15 +218,17 @@ def _measured(report: Report) -> str:
 def _examples(report: Report) -> Iterator[str]:
     if any(report.examples.values()):
         yield "<h2>Examples, cut out where input and result differ most</h2>"
+    yield '<div class="examples">'
     for name, shown in report.examples.items():
         for example, values in shown:
             parts = zip(KINDS, example.files, strict=False)
-            told = ", ".join(f"{metric_name(m)} {exact(m, v)}" for m, v in values.items())
+            told = ", ".join(stated(metric, value) for metric, value in values.items())
             yield FIGURE.substitute(
                 parts="".join(PART.substitute(kind=k, image=_inlined(file)) for k, file in parts),
                 name=escape(printable(name)),
-                told=escape(printable(f"{example.name} {told}")),
+                told=escape(printable(", ".join(filter(None, (example.name, told))))),
             )
+    yield "</div>"
 
 
 def _inlined(path: Path) -> str:

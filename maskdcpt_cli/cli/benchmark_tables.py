@@ -23,12 +23,16 @@ PARTIAL = "*"  # beside figures of fewer pictures than the paper's
 class Report:
     """What there is to tell of a benchmark."""
 
-    name: str  # of the preset, or of what was measured instead
+    name: str  # what was measured
     model: str
     facts: Mapping[str, str]  # how it was measured, each by a word
     standings: tuple[Standing, ...]
     closed: tuple[Closed, ...]
     examples: Mapping[str, Sequence[tuple[Example, Mapping[str, float]]]]  # by title of a set
+
+    @property
+    def title(self) -> str:
+        return f"{self.model} on {self.name}"
 
     @property
     def placed(self) -> list[Standing]:
@@ -87,6 +91,12 @@ def metric_name(metric: str) -> str:
     unit = f", {known.unit}" if known and known.unit else ""
     arrow = " \N{DOWNWARDS ARROW}" if known and not known.higher_is_better else ""
     return f"{metric.upper()}{unit}{arrow}"
+
+
+def stated(metric: str, value: float) -> str:
+    """As "PSNR 31.41 dB"."""
+    known = METRICS.get(metric)
+    return f"{metric.upper()} {known.shown(value) if known else f'{value:.4f}'}"
 
 
 def figure(metric: str, value: float | None, *, sign: bool = False) -> str:

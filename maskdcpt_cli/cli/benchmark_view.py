@@ -23,9 +23,8 @@ from maskdcpt_cli.cli.benchmark_tables import (
     Kind,
     Report,
     blocks,
-    exact,
     measured_lines,
-    metric_name,
+    stated,
 )
 from maskdcpt_cli.cli.console import count, printable
 from maskdcpt_cli.scoring.outcomes import Unavailable
@@ -138,7 +137,7 @@ def print_tables(report: Report) -> None:
         table = _table(heads, left=2)
         for row in rows:
             table.add_row(*map(printable, row))
-        console.print(Text(f"Measured: {printable(report.model)}", style="bold"))
+        console.print(Text(printable(report.title), style="bold"))
         console.print(table)
         console.print(Text(f"{report.facts['Protocol']}", style="dim"))
     for one in report.closed:
@@ -213,9 +212,9 @@ def _told(closed: Closed) -> str:
     if closed.reason:
         return f"Not measured: {_not_measured(closed)}"
     measured = closed.measured
-    figures = (f"{metric_name(m)} {exact(m, value)}" for m, value in measured.figures.items())
+    figures = (stated(metric, value) for metric, value in measured.figures.items())
     pictures = count(measured.pictures, "picture")
-    return "; ".join((f"{title(measured.about)}: {pictures}", *figures))
+    return f"{title(measured.about)}: {', '.join((pictures, *figures))}"
 
 
 def _not_measured(closed: Closed) -> str:
