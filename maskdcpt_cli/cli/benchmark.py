@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from maskdcpt_cli.studies.examples import Example
     from maskdcpt_cli.studies.networks import Network
     from maskdcpt_cli.studies.published import Table
+    from maskdcpt_cli.studies.standing import Measured
     from maskdcpt_cli.studies.testsets import Absent, Found
 
 IDENTITY = "identity"  # in place of a model's name
@@ -253,6 +254,7 @@ def _run(asked: Asked, sets: "Sequence[Found | Absent]", tables: "Sequence[Table
         standings=tuple(standings(tables, measured, model=asked.label, beside=asked.beside)),
         closed=shown.closed,
         examples=_examples(sets, settings, shown),
+        notes=_notes(measured) if asked.model == IDENTITY else (),
     )
     print_tables(report)
     view.say(f"Written: {', '.join(str(path) for path in write_files(asked.folder, report))}")
@@ -294,6 +296,20 @@ def _network(asked: Asked) -> "Network":
         precision=asked.precision,
         backend=asked.backend,
         tile=asked.tile,
+    )
+
+
+def _notes(measured: "Sequence[Measured]") -> tuple[str, ...]:
+    """What the identity shows: whether noise is as strong as it should be."""
+    from maskdcpt_cli.studies.testsets import noise_psnr
+
+    levels = [one.about.level for one in measured if one.figures and one.about.degradation == "GN"]
+    told = [f"{noise_psnr(level):.2f} at {level:g}" for level in dict.fromkeys(levels) if level]
+    if not told:
+        return ()
+    return (
+        f"By theory noise has a PSNR of 20 log10(255 / sigma) dB: {', '.join(told)}. Clipping it "
+        "to [0, 1], as the release does, takes some of it away where a picture is bright or dark.",
     )
 
 

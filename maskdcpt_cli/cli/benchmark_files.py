@@ -67,6 +67,7 @@ def _markdown(report: Report) -> Iterator[str]:
     heads, rows = measured_lines([one.measured for one in report.closed])
     if rows:
         yield from ("", "## Measured", "", *_markdown_table(heads, rows, left=2))
+        yield from (line for note in report.notes for line in ("", note))
     for standing in report.placed:
         yield from ("", f"## {standing.table.title}: {standing.table.caption}")
         for block in blocks(standing, model=report.model):
@@ -211,7 +212,9 @@ def _measured(report: Report) -> str:
     )
     return (
         '<section>\n<h2>What was measured</h2>\n<div class="scroll"><table class="measured">\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n</section>"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n"
+        + "".join(f"<p class=remark>{escape(note)}</p>\n" for note in report.notes)
+        + "</section>"
     )
 
 

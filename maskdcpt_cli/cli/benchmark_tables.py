@@ -30,6 +30,8 @@ class Report:
     closed: tuple[Closed, ...]
     examples: Mapping[str, Sequence[tuple[Example, Mapping[str, float]]]]  # by title of a set
 
+    notes: tuple[str, ...] = ()  # a sentence each
+
     @property
     def title(self) -> str:
         return f"{self.model} on {self.name}"
@@ -126,7 +128,7 @@ def _lines(
         kind: Kind = "beside" if method == standing.beside else "published"
         yield Line(method, tuple(figure(metric, value) for value in figures), kind)
     ours = [
-        figure(metric, standing.ours.get(column.key, {}).get(metric)) + _star(standing, column)
+        _star(standing, column) + figure(metric, standing.ours.get(column.key, {}).get(metric))
         for column in columns
     ]
     yield Line(f"{model} (ours)", tuple(ours), "ours")

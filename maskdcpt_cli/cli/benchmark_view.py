@@ -29,13 +29,13 @@ from maskdcpt_cli.cli.benchmark_tables import (
 from maskdcpt_cli.cli.console import count, printable
 from maskdcpt_cli.scoring.outcomes import Unavailable
 from maskdcpt_cli.studies.benchmark import Closed, Event, Failed, Opened, Scored
-from maskdcpt_cli.studies.standing import Standing
+from maskdcpt_cli.studies.standing import Measured, Standing
 from maskdcpt_cli.studies.testsets import Absent, Found, title
 
 STYLES: dict[Kind, str] = {
     "published": "", "beside": "cyan", "ours": "bold", "difference": "italic",
 }  # fmt: skip
-GAP = 2  # between columns
+GAP = 2  # between columns, of which the box takes one
 LOGGED = 200  # columns of what goes to a file or pipe
 
 
@@ -76,8 +76,8 @@ class View:
                 self.say(f"{event.testset.title}: {event.name}: {event.reason}")
             case Unavailable():
                 self.say(event.reason)
-            case Closed():
-                self.say(_told(event))
+            case Closed() if not event.reason:  # what is not there is told at the end
+                self.say(_told(event.measured))
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -139,7 +139,8 @@ def print_tables(report: Report) -> None:
             table.add_row(*map(printable, row))
         console.print(Text(printable(report.title), style="bold"))
         console.print(table)
-        console.print(Text(f"{report.facts['Protocol']}", style="dim"))
+        for sentence in (*report.notes, report.facts["Protocol"]):
+            console.print(Text(printable(sentence), style="dim"))
     for one in report.closed:
         if one.reason:
             console.print(Text(printable(f"Not measured: {_not_measured(one)}")), soft_wrap=True)
@@ -159,8 +160,8 @@ def _print_standing(console: Console, standing: Standing, *, model: str) -> None
     lines = [f"{paper}: {standing.table.caption}. The difference is to {beside}."]
     lines += [standing.table.note] if standing.table.note else []
     lines += [f"{PARTIAL} {remark}" for remark in standing.remarks]
-    for line in lines:
-        console.print(Text(printable(line), style="dim"))
+    for sentence in lines:
+        console.print(Text(printable(sentence), style="dim"))
     console.print()
 
 
@@ -202,16 +203,13 @@ def _head(block: Block, place: int) -> str:
 
 def _table(heads: Sequence[str], *, left: int) -> Table:
     """A table whose first columns hold words, and the others figures."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
     for place, head in enumerate(heads):
         table.add_column(head, justify="left" if place < left else "right", no_wrap=True)
     return table
 
 
-def _told(closed: Closed) -> str:
-    if closed.reason:
-        return f"Not measured: {_not_measured(closed)}"
-    measured = closed.measured
+def _told(measured: Measured) -> str:
     figures = (stated(metric, value) for metric, value in measured.figures.items())
     pictures = count(measured.pictures, "picture")
     return f"{title(measured.about)}: {', '.join((pictures, *figures))}"

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from maskdcpt_cli.data.images import shown
 from maskdcpt_cli.data.sheets import Window, most_different
 from maskdcpt_cli.data.synthesis.contract import Image
+from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import replacing
 from maskdcpt_cli.studies.testsets import Case
 
@@ -52,15 +54,18 @@ def find(folder: Path, key: str, names: Sequence[str]) -> list[Example]:
 
 
 def save(path: Path, picture: Pixels) -> None:
-    """Write a PNG, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        Pillow.fromarray(picture).save(file, format="PNG")
+    """Write a PNG, whole or not at all; MaskDCPTError where it cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            Pillow.fromarray(picture).save(file, format="PNG")
+    except OSError as error:
+        raise MaskDCPTError(f"Cannot write '{shown(path)}': {error.strerror}.") from error
 
 
 def rounded(image: Image) -> Pixels:
     """Values in [0, 1] in 8 bits."""
-    return np.rint(image.clip(0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(image.clip(0, 1) * 255), np.uint8)
 
 
 def _files(folder: Path, key: str, place: int) -> list[Path]:

@@ -1,7 +1,6 @@
 """Results that are kept while a study goes on, so that it can be interrupted at any time."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -48,11 +47,11 @@ class Kept:
         entry = {"set": of, "name": name, **values, "state": list(state), "made_by": self.made_by}
         line = ("\n" if self._cut else "") + json.dumps(entry) + "\n"
         self._cut = False
-        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            os.write(file, line.encode("ascii"))
-        finally:
-            os.close(file)
+            with self.path.open("ab", buffering=0) as file:
+                file.write(line.encode("ascii"))
+        except OSError as error:
+            raise MaskDCPTError(f"Cannot write '{shown(self.path)}': {error.strerror}.") from error
 
     def _read(self, line: str, folder: Path) -> None:
         try:

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.scoring.metrics import METRICS
-from maskdcpt_cli.studies.published import METHOD, ROWS, Column, Figures, Table
-from maskdcpt_cli.studies.testsets import About, title
+from maskdcpt_cli.studies.published import METHOD, ROWS, About, Column, Figures, Table
 
 
 class Measured(NamedTuple):
@@ -96,12 +95,12 @@ def _means(column: Column, measured: Sequence[Measured]) -> Figures:
 
 def _told(covered: Sequence[Measured]) -> str:
     """Why the figures of a column are not of all that the paper's are of; empty where they are."""
-    lacking = [title(one.about) for one in covered if not one.figures]
+    lacking = [one.about.name for one in covered if not one.figures]
     fewer = [one for one in covered if one.figures and not one.complete]
     parts = [f"without {', '.join(lacking)}"] if lacking else []
     parts += [
         f"{one.pictures} of {one.expected or one.pictures + one.failed} pictures of "
-        f"{title(one.about)}"
+        f"{one.about.name}"
         for one in fewer
     ]
     return "; ".join(parts)

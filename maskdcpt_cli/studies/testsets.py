@@ -1,5 +1,6 @@
 """Test sets: pairs that lie on disk, and clean pictures that are degraded when they are read."""
 
+import math
 import re
 import zlib
 from collections.abc import Sequence
@@ -73,7 +74,10 @@ class Found:
         if not isinstance(self.pairs, FilePairs):
             return (made, index)
         names = {names[index] for names in (self.pairs.gt, self.pairs.lq) if names is not None}
-        states = ((self.pairs.root / name).stat() for name in sorted(names))
+        try:
+            states = [(self.pairs.root / name).stat() for name in sorted(names)]
+        except OSError:
+            return (made,)
         return (made, *(n for state in states for n in (state.st_size, state.st_mtime_ns)))
 
     def name(self, index: int) -> str:
@@ -169,6 +173,11 @@ def released_noise(gt: Image, sigma: float, *, seed: int) -> Image:
     """Gaussian noise from NumPy's old generator, drawn in RGB and clipped to [0, 1]."""
     noise = np.random.RandomState(seed).normal(0, sigma / 255, gt.shape)
     return np.clip((gt + noise).astype(np.float32), 0, 1)
+
+
+def noise_psnr(sigma: float) -> float:
+    """The PSNR of Gaussian noise in dB, before it is clipped to [0, 1], which takes some away."""
+    return 20 * math.log10(255 / sigma)
 
 
 def _found(part: Part, source: Source, root: Path) -> Found | Absent:
