@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdcpt_cli.data.colour import Colour
-from maskdcpt_cli.data.images import read_photo, shown, upright
+from maskdcpt_cli.data.images import read_photo, upright
 from maskdcpt_cli.data.photo import Photo
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.scoring.outcomes import Picture
@@ -35,7 +35,8 @@ def see(picture: Picture) -> Seen:
 def see_pair(restored: Picture, gt: Picture) -> tuple[Seen, Seen]:
     """Two pictures of one size and orientation; ImageError where they are not."""
     one, other = see(restored), see(gt)
-    notices = one.notices + other.notices
+    notices = tuple(f"The restored picture: {notice}" for notice in one.notices)
+    notices += tuple(f"The ground truth: {notice}" for notice in other.notices)
     if one.orientation != other.orientation:
         one, other = _turned(one), _turned(other)
         notices += ("Their EXIF orientations differ, and were applied.",)
@@ -58,7 +59,7 @@ def _read(path: Path) -> Seen:
     told = "; ".join(_conversions(photo))
     return Seen(
         _bytes(page.pixels),
-        (f"{shown(path)}: {told}.",) if told else (),
+        (f"{told}.",) if told else (),
         photo.metadata.orientation,
         None if plain else photo.metadata.icc,
     )
@@ -103,7 +104,7 @@ def _opaque(alpha: NDArray[Any]) -> bool:
 
 
 def _turned(seen: Seen) -> Seen:
-    return seen._replace(pixels=upright(seen.pixels, seen.orientation))
+    return seen._replace(pixels=upright(seen.pixels, seen.orientation), orientation=1)
 
 
 def _size(seen: Seen) -> str:

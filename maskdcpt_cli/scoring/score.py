@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -30,8 +30,6 @@ __all__ = ["Item", "Result", "Scored", "Scorer", "Unavailable", "score"]
 AHEAD = 2  # pictures that wait for each thread
 MOST_JOBS = 8  # unless told: SSIM takes 200 bytes a pixel in each
 LARGE = 4_000_000  # pixels; of larger pictures one is measured at a time
-
-Opener = Callable[..., "Measure | Unavailable"]
 
 
 def score(
@@ -79,13 +77,14 @@ class Scorer:
         with_gt: bool = True,
         jobs: int | None = None,
         device: str = "cpu",
-        opener: Opener = open_metric,
     ) -> None:
         self.metrics: Mapping[str, Metric] = find_metrics(metrics, with_gt=with_gt)
         self.protocol = protocol
         self.jobs = jobs or min(processors(), MOST_JOBS)
         self.over_set: dict[str, float] = {}
-        opened = {name: opener(name, protocol=protocol, device=device) for name in self.metrics}
+        opened = {
+            name: open_metric(name, protocol=protocol, device=device) for name in self.metrics
+        }
         self._lacking = tuple(one for one in opened.values() if isinstance(one, Unavailable))
         self.unavailable = self._lacking
         ready = {name: one for name, one in opened.items() if not isinstance(one, Unavailable)}

@@ -27,7 +27,7 @@ class Summary(NamedTuple):
     metric: str
     mean: float
     interval: Interval | None  # of the mean, at 95 %; None for one picture, and one number a set
-    count: int  # pictures that were measured
+    pictures: int  # that were measured
 
 
 def summarise(

@@ -30,10 +30,11 @@ class Separable(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         given = kwargs or {}
-        if func is torch.conv2d and len(args) == 2 and _is_plain(*args, given):
-            factors = factorised(args[1][0, 0].numpy())
+        if func is torch.conv2d and len(args) == 2:
+            x, windows = args
+            factors = factorised(windows[0, 0].numpy()) if _is_plain(x, windows, given) else None
             if factors is not None:
-                return _filtered(args[0], *factors)
+                return _filtered(x, *factors)
         return func(*args, **given)
 
 
@@ -71,4 +72,4 @@ def _filtered(x: Tensor, column: NDArray[np.float64], row: NDArray[np.float64]) 
     for plane, target in zip(planes, inside, strict=True):
         whole = cv2.sepFilter2D(plane, -1, row, column)
         target[:] = whole[above : above + height, left : left + width]
-    return torch.from_numpy(inside).unflatten(0, x.shape[:2])
+    return torch.from_numpy(inside.reshape(*x.shape[:2], *inside.shape[1:]))
