@@ -10,6 +10,8 @@ import click
 
 from maskdcpt_cli.cli.options import ModelName, any_of, known_device, preset_names, whole_number
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.scoring.protocols import DEFAULT as DEFAULT_PROTOCOL
+from maskdcpt_cli.scoring.protocols import PROTOCOLS
 from maskdcpt_cli.zoo import DEFAULT, ZOO
 
 if TYPE_CHECKING:
@@ -112,15 +114,15 @@ class Asked:
 @click.option(
     "--metrics",
     metavar="NAME,...",
-    help="As psnr,ssim,lpips,fid; without clean pictures as piqe,brisque.  [default: those of the "
-    "paper that need nothing fetched]",
+    help="As psnr,ssim,lpips,fid; without clean pictures as piqe,brisque.  [default: "
+    "psnr,ssim and piqe]",
 )
 @click.option(
     "--protocol",
-    default="maskdcpt",
+    default=DEFAULT_PROTOCOL.name,
     show_default=True,
-    metavar="NAME",
-    help="What exactly PSNR and SSIM are taken of, as for score.",
+    type=click.Choice(list(PROTOCOLS)),
+    help="What PSNR and SSIM are taken of; it is printed with the result.",
 )
 @click.option(
     "--beside",
@@ -262,12 +264,8 @@ def _run(asked: Asked, sets: "Sequence[Found | Absent]", tables: "Sequence[Table
 
 
 def _settings(asked: Asked) -> "Settings":
-    from maskdcpt_cli.errors import unknown
-    from maskdcpt_cli.scoring.protocols import PROTOCOLS
     from maskdcpt_cli.studies.benchmark import Settings, suiting
 
-    if asked.protocol not in PROTOCOLS:
-        raise click.UsageError(unknown("protocol", asked.protocol, PROTOCOLS))
     metrics = tuple(dict.fromkeys(filter(None, (asked.metrics or "").replace(" ", "").split(","))))
     try:
         suiting(metrics, blind=True)
