@@ -207,11 +207,10 @@ def _is_clean(source: Source) -> bool:
 
 
 def _names(folders: Sequence[tuple[Path, Path]]) -> list[str]:
-    """What to call pairs of folders: by the folder that both lie in, or else by that of the lq."""
+    """What to call pairs of folders: by that of the lq and the one it lies in, as `rain/lq`."""
     names: list[str] = []
-    for lq, gt in folders:
-        same = lq.resolve().parent == gt.resolve().parent
-        name = (lq.resolve().parent if same else lq.resolve()).name or "pairs"
+    for lq, _ in folders:
+        name = "/".join(lq.resolve().parts[-2:]).lstrip("/")
         number = sum(other.partition("#")[0] == name for other in names)
         names.append(f"{name}#{number + 1}" if number else name)
     return names

@@ -163,7 +163,7 @@ def test_the_figure_of_a_set_is_the_mean_over_its_pictures(pairs, tmp_path):
         mean = np.mean([one.values[metric] for one in scored])
         assert closed.measured.figures[metric] == pytest.approx(mean)
     assert (closed.measured.pictures, closed.measured.complete) == (4, True)
-    assert sets[0].title == "rain"
+    assert sets[0].title == "rain/lq"
 
 
 def test_a_network_restores_what_is_measured(pairs, tmp_path):
@@ -294,7 +294,7 @@ def test_restored_pictures_are_written_only_when_asked_for(pairs, tmp_path):
     run(from_pairs([pairs]), tmp_path / "a")
     run(from_pairs([pairs]), tmp_path / "b", save_images=True)
     assert not (tmp_path / "a" / "restored").exists()
-    written = sorted((tmp_path / "b" / "restored" / "rain" / "lq").iterdir())
+    written = sorted((tmp_path / "b" / "restored" / "rain-lq" / "lq").iterdir())
     assert [path.name for path in written] == [f"{number}.png" for number in range(4)]
     np.testing.assert_array_equal(Image.open(written[0]), Image.open(pairs[0] / "0.png"))
 
@@ -388,7 +388,7 @@ def test_pairs_of_the_same_folder_name_are_told_apart(pairs, tmp_path):
     (tmp_path / "more").mkdir()
     (tmp_path / "rain").rename(other)
     sets = from_pairs([(other / "lq", other / "gt"), (other / "lq", other / "gt")])
-    assert [one.key for one in sets] == ["rain", "rain-2"]
+    assert [one.key for one in sets] == ["rain-lq", "rain-lq-2"]
 
 
 def test_a_preset_without_test_sets_is_refused(tmp_path):
