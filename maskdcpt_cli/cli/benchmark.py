@@ -256,7 +256,7 @@ def _run(asked: Asked, sets: "Sequence[Found | Absent]", tables: "Sequence[Table
         standings=tuple(standings(tables, measured, model=asked.label, beside=asked.beside)),
         closed=shown.closed,
         examples=_examples(sets, settings, shown),
-        notes=_notes(measured) if asked.model == IDENTITY else (),
+        notes=(*shown.unavailable, *(_notes(measured) if asked.model == IDENTITY else ())),
     )
     print_tables(report)
     view.say(f"Written: {', '.join(str(path) for path in write_files(asked.folder, report))}")

@@ -13,6 +13,7 @@ from PIL import Image
 
 from maskdcpt_cli.cli.benchmark_tables import (
     PARTIAL,
+    WORDS,
     Block,
     Line,
     Report,
@@ -66,7 +67,12 @@ def _markdown(report: Report) -> Iterator[str]:
     yield from (f"- {word}: {fact}" for word, fact in _facts(report).items())
     heads, rows = measured_lines([one.measured for one in report.closed])
     if rows:
-        yield from ("", "## Measured", "", *_markdown_table(heads, rows, left=2))
+        yield from (
+            "",
+            "## Measured",
+            "",
+            *_markdown_table(heads, rows, left=sum(head in WORDS for head in heads)),
+        )
         yield from (line for note in report.notes for line in ("", note))
     for standing in report.placed:
         yield from ("", f"## {standing.table.title}: {standing.table.caption}")
@@ -175,7 +181,10 @@ def _standing(standing: Standing, model: str) -> str:
     tables = "\n".join(_block(standing, block) for block in blocks(standing, model=model))
     remarks = "".join(f"<p class=remark>{escape(printable(r))}</p>" for r in _remarks(standing))
     caption = f"{standing.table.title}: {standing.table.caption}"
-    return f"<section>\n<h2>{escape(caption)}</h2>\n{tables}\n{remarks}\n</section>"
+    return (
+        f'<section>\n<h2>{escape(caption)}</h2>\n<div class="tables">\n{tables}\n</div>\n'
+        f"{remarks}\n</section>"
+    )
 
 
 def _block(standing: Standing, block: Block) -> str:
@@ -203,15 +212,21 @@ def _measured(report: Report) -> str:
     heads, rows = measured_lines([one.measured for one in report.closed])
     if not rows:
         return ""
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    kinds = [" class=word" if head in WORDS else "" for head in heads]
+    head = "".join(
+        f"<th{kind}>{escape(text)}</th>" for kind, text in zip(kinds, heads, strict=True)
+    )
     body = "\n".join(
-        f"<tr><th>{escape(printable(cells[0]))}</th>"
-        + "".join(f"<td>{escape(cell)}</td>" for cell in cells[1:])
+        "<tr>"
+        + "".join(
+            f"<td{kind}>{escape(printable(cell))}</td>"
+            for kind, cell in zip(kinds, cells, strict=True)
+        )
         + "</tr>"
         for cells in rows
     )
     return (
-        '<section>\n<h2>What was measured</h2>\n<div class="scroll"><table class="measured">\n'
+        '<section>\n<h2>What was measured</h2>\n<div class="scroll"><table>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n"
         + "".join(f"<p class=remark>{escape(note)}</p>\n" for note in report.notes)
         + "</section>"

@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from maskdcpt_cli.degradations import DEGRADATIONS
 from maskdcpt_cli.scoring.metrics import METRICS
 from maskdcpt_cli.studies.benchmark import Closed
 from maskdcpt_cli.studies.examples import Example
 from maskdcpt_cli.studies.published import Column
 from maskdcpt_cli.studies.standing import Measured, Standing
-from maskdcpt_cli.studies.testsets import title
+from maskdcpt_cli.studies.testsets import slug, title
 
 Kind = Literal["published", "beside", "ours", "difference"]
 
@@ -70,21 +69,20 @@ def blocks(standing: Standing, *, model: str) -> Iterator[Block]:
         )
 
 
+WORDS = ("test set", "degradation")  # heads of the columns that hold no figures
+
+
 def measured_lines(sets: Sequence[Measured]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """The heads and rows of what was measured, a row for each test set."""
+    sets = [one for one in sets if one.figures]
     metrics = list(dict.fromkeys(metric for one in sets for metric in one.figures))
-    heads = ("test set", "degradation", "pictures", *(metric_name(metric) for metric in metrics))
-    rows = [
-        (
-            title(one.about),
-            DEGRADATIONS[one.about.degradation].slug if one.about.degradation else "",
-            f"{one.pictures}",
-            *(exact(metric, one.figures.get(metric)) for metric in metrics),
-        )
-        for one in sets
-        if one.figures
-    ]
-    return heads, rows
+    columns = {"test set": [title(one.about) for one in sets]}
+    if any(one.about.degradation for one in sets):
+        columns["degradation"] = [slug(one.about.degradation) for one in sets]
+    columns["pictures"] = [f"{one.pictures}" for one in sets]
+    for metric in metrics:
+        columns[metric_name(metric)] = [exact(metric, one.figures.get(metric)) for one in sets]
+    return tuple(columns), list(zip(*columns.values(), strict=True))
 
 
 def metric_name(metric: str) -> str:

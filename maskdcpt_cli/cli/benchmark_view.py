@@ -19,6 +19,7 @@ from rich.text import Text
 
 from maskdcpt_cli.cli.benchmark_tables import (
     PARTIAL,
+    WORDS,
     Block,
     Kind,
     Report,
@@ -89,12 +90,13 @@ class Shown(NamedTuple):
 
     closed: tuple[Closed, ...]
     values: Mapping[tuple[str, str], Mapping[str, float]]  # by key of a test set, and picture
-    problems: tuple[str, ...]  # why a metric, a picture or a test set was not measured
+    problems: tuple[str, ...]  # why a picture or a test set was not measured
+    unavailable: tuple[str, ...]  # why a metric was not
 
     @property
     def whole(self) -> bool:
         """Whether nothing was left out."""
-        return not self.problems
+        return not (self.problems or self.unavailable)
 
 
 def show(events: Generator[Event, None, None], view: View) -> Shown:
@@ -106,6 +108,7 @@ def show(events: Generator[Event, None, None], view: View) -> Shown:
     closed: list[Closed] = []
     values: dict[tuple[str, str], Mapping[str, float]] = {}
     problems: dict[str, None] = {}
+    unavailable: dict[str, None] = {}
     try:
         with closing(view), closing(events):
             for event in events:
@@ -113,16 +116,18 @@ def show(events: Generator[Event, None, None], view: View) -> Shown:
                 match event:
                     case Scored():
                         values[event.testset.key, event.name] = event.values
+                    case Unavailable():
+                        unavailable[event.reason] = None
                     case Closed():
                         closed.append(event)
-                if isinstance(event, (Failed, Unavailable, Closed)) and event.reason:
+                if isinstance(event, (Failed, Closed)) and event.reason:
                     problems[event.reason] = None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"Interrupted: {count(len(values), 'picture')} measured and kept; the same command "
             "goes on from here."
         ) from None
-    return Shown(tuple(closed), values, tuple(problems))
+    return Shown(tuple(closed), values, tuple(problems), tuple(unavailable))
 
 
 def print_tables(report: Report) -> None:
@@ -134,7 +139,7 @@ def print_tables(report: Report) -> None:
         _print_standing(console, standing, model=report.model)
     heads, rows = measured_lines([one.measured for one in report.closed])
     if rows:
-        table = _table(heads, left=2)
+        table = _table(heads, left=sum(head in WORDS for head in heads))
         for row in rows:
             table.add_row(*map(printable, row))
         console.print(Text(printable(report.title), style="bold"))

@@ -106,8 +106,13 @@ def title(about: About) -> str:
     word = WORDS.get(about.degradation or "", "")
     if about.level is None:
         return f"{about.name}, {word}" if word else about.name
-    word = word or DEGRADATIONS[about.degradation or ""].slug
-    return f"{about.name}, {word} {about.level:g}"
+    return f"{about.name}, {word or slug(about.degradation)} {about.level:g}"
+
+
+def slug(degradation: str | None) -> str:
+    """What a degradation is called on the command line."""
+    known = DEGRADATIONS.get(degradation or "")
+    return known.slug if known else degradation or ""
 
 
 def from_preset(data: Data, root: Path) -> list[Found | Absent]:
