@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from maskdcpt_cli.cli.options import known_device
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.scoring.metrics import METRICS
+from maskdcpt_cli.scoring.metrics import METRICS, usual
 from maskdcpt_cli.scoring.protocols import DEFAULT, PROTOCOLS
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def score(
     report = _report(
         pred,
         gt,
-        names=tuple(dict.fromkeys([*metrics, *(bound.metric for bound in bounds)])),
+        metrics=metrics,
         bounds=bounds,
         protocol=chosen if crop is None else chosen._replace(border=crop),
         pair_by=pair_by,
@@ -218,7 +218,7 @@ def _report(
     pred: Path,
     gt: Path | None,
     *,
-    names: Sequence[str],
+    metrics: Sequence[str],
     bounds: "Sequence[Bound]",
     protocol: "Protocol",
     pair_by: str,
@@ -232,13 +232,14 @@ def _report(
     from maskdcpt_cli.scoring.summary import summarise
 
     pairing = _paired(pred, gt, pair_by=pair_by)
+    asked = [*(metrics or usual(with_gt=gt is not None)), *(bound.metric for bound in bounds)]
+    names = list(dict.fromkeys(asked))
     scorer = _opened(names, protocol, with_gt=gt is not None, device=device, jobs=jobs, quiet=quiet)
     events = scorer.score(pairing.items)
     scored = tuple(track(events, total=len(pairing.items), noun="picture", quiet=quiet))
     return Report(
         pred,
         gt,
-        pair_by,
         pairing,
         protocol,
         scorer.metrics,

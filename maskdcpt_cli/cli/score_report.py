@@ -34,7 +34,6 @@ class Report(NamedTuple):
 
     pred: Path
     gt: Path | None
-    paired_by: str
     pairing: Pairing
     protocol: Protocol
     metrics: Mapping[str, Metric]
@@ -88,7 +87,7 @@ def as_json(report: Report) -> dict[str, object]:
         "pred": shown(report.pred),
         "gt": report.gt and shown(report.gt),
         "protocol": {"name": report.protocol.name, "text": report.protocol.describe()},
-        "paired_by": report.gt and report.paired_by,
+        "paired": report.pairing.told or None,
         "metrics": {one.metric: _summary(report, one) for one in report.summaries},
         "pictures": [
             _picture(item, one)

@@ -17,12 +17,6 @@ from maskdcpt_cli.scoring.metrics import Metric
 from maskdcpt_cli.scoring.summary import RESAMPLES, Summary, worst
 
 LISTED = 5  # of one kind of trouble
-PAIRED_BY = {
-    "auto": "path in the folder, then by name",
-    "path": "path in the folder",
-    "stem": "name",
-    "prefix": "the beginning of the name",
-}
 
 
 def show(report: Report, *, json: bool, quiet: bool) -> None:
@@ -57,7 +51,7 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
     yield f"Protocol {report.protocol.name}", report.protocol.describe()
     if report.gt:
         pairs = count(len(report.pairing.items), "pair")
-        yield "Pairs", f"{pairs}, by {PAIRED_BY[report.paired_by]}."
+        yield "Pairs", f"{pairs}, {report.pairing.told}."
     if any(one.interval for one in report.summaries):
         yield "Intervals", f"95 %, of the mean, by bootstrap ({RESAMPLES:,} resamples, seed 0)."
 
@@ -72,7 +66,8 @@ def _show_figures(report: Report) -> None:
     if len(report.scored) > 1 and some:
         console.print(_worst(report))
     for word, sentence in facts(report):
-        console.print(Text.assemble((f"{word}: ", "bold"), sentence))
+        line = Text.assemble((f"{word}: ", "bold"), sentence)
+        console.print(line, soft_wrap=not console.is_terminal)
 
 
 def _table(*titles: str) -> Table:

@@ -64,14 +64,18 @@ def find_metric(name: str) -> Metric:
     return Metric(reference, not facts.get("lower_better", False), 4, over_set=over_set)
 
 
+def usual(*, with_gt: bool) -> tuple[str, ...]:
+    """What is measured where nothing is asked for: nothing that pyiqa must fetch weights for."""
+    return WITH_GT if with_gt else WITHOUT_GT
+
+
 def find_metrics(names: Sequence[str] | None, *, with_gt: bool) -> dict[str, Metric]:
     """The facts about each, in the order asked for; None takes the usual ones.
 
     Raises MaskDCPTError for an unknown name, and for one that compares where nothing is given to
     compare with.
     """
-    asked = names or (WITH_GT if with_gt else WITHOUT_GT)
-    found = {name: find_metric(name) for name in asked}
+    found = {name: find_metric(name) for name in names or usual(with_gt=with_gt)}
     comparing = [name for name, metric in found.items() if metric.reference]
     if comparing and not with_gt:
         rest = [name for name in found if name not in comparing] or list(WITHOUT_GT)

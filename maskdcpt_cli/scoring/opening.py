@@ -90,8 +90,9 @@ def _why(name: str, error: BaseException) -> str:
 
 def reason(error: BaseException) -> str:
     """What went wrong, in a few words without a full stop."""
-    inner = getattr(error, "reason", None)  # of URLError
-    text = str(inner if isinstance(inner, Exception) else error).strip()
+    cause = getattr(error, "reason", None)  # of URLError
+    cause = cause if isinstance(cause, Exception) else error
+    text = str(getattr(cause, "strerror", None) or cause).strip()
     first = text.splitlines()[0] if text else type(error).__name__
     return first.rstrip(".")
 

@@ -34,6 +34,7 @@ class Pairing(NamedTuple):
     items: tuple[Item, ...]
     missing: tuple[Path, ...] = ()  # restored pictures without a ground truth
     extra: tuple[Path, ...] = ()  # ground truths that no restored picture belongs to
+    told: str = ""  # how they were paired, for "3 pairs, ..."
     hint: str = ""  # a sentence on a rule that would pair more
 
 
@@ -51,9 +52,9 @@ def _prefixes(path: PurePath) -> Iterator[str]:
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "path": Rule(lambda path: [_whole(path)], _whole, "the path within the folder"),
+        "path": Rule(lambda path: [_whole(path)], _whole, "the path in the folder"),
         "stem": Rule(lambda path: [path.stem], lambda path: path.stem, "the name"),
-        "prefix": Rule(_prefixes, lambda path: path.stem, "how the name begins"),
+        "prefix": Rule(_prefixes, lambda path: path.stem, "the beginning of the name"),
     }
 )
 AUTO = ("path", "stem")
@@ -77,9 +78,11 @@ def pair_files(pred: Path, gt: Path | None, *, by: str = "auto") -> Pairing:
     clean = _pictures(gt)
     if gt.is_file() and (pred.is_dir() or by == "auto"):
         only = next(iter(clean.values()))
-        return Pairing(tuple(Item(name.as_posix(), path, only) for name, path in restored.items()))
+        items = tuple(Item(name.as_posix(), path, only) for name, path in restored.items())
+        return Pairing(items, told="all with the one ground truth" if pred.is_dir() else "as given")
     found: dict[PurePath, PurePath] = {}
-    for rule in AUTO if by == "auto" else (by,):
+    rules = AUTO if by == "auto" else (by,)
+    for rule in rules:
         found |= _matched([name for name in restored if name not in found], clean, RULES[rule])
     used = set(found.values())
     lone = [name for name in restored if name not in found]
@@ -91,7 +94,8 @@ def pair_files(pred: Path, gt: Path | None, *, by: str = "auto") -> Pairing:
         ),
         missing=tuple(restored[name] for name in lone),
         extra=tuple(path for name, path in clean.items() if name not in used),
-        hint=_hint(lone, clean, tried=(*AUTO, by)),
+        told=", then ".join(f"by {RULES[rule].told}" for rule in rules),
+        hint=_hint(lone, clean, tried=(*AUTO, *rules)),
     )
 
 

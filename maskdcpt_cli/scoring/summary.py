@@ -54,17 +54,13 @@ def interval(values: NDArray[np.float64], *, seed: int = 0) -> Interval | None:
     if len(values) < 2:
         return None
     generator = default_rng(seed)
-    rows = max(1, TOGETHER // len(values))
-    means = np.concatenate(
-        [
-            values[
-                generator.integers(len(values), size=(min(rows, RESAMPLES - start), len(values)))
-            ].mean(axis=1)
-            for start in range(0, RESAMPLES, rows)
-        ]
-    )
+    count, rows = len(values), max(1, TOGETHER // len(values))
+    means = []
+    for start in range(0, RESAMPLES, rows):
+        size = (min(rows, RESAMPLES - start), count)
+        means.append(values[generator.integers(count, size=size, dtype=np.int32)].mean(axis=1))
     tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(means, [tail, 100 - tail])
+    low, high = np.percentile(np.concatenate(means), [tail, 100 - tail])
     return Interval(float(low), float(high))
 
 
