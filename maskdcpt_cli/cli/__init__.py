@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from maskdcpt_cli._version import __version__
+from maskdcpt_cli.cli.benchmark import benchmark
 from maskdcpt_cli.cli.classify import classify
 from maskdcpt_cli.cli.data import data
 from maskdcpt_cli.cli.degrade import degrade
@@ -96,3 +97,4 @@ main.add_command(models)
 main.add_command(pretrain)
 main.add_command(finetune)
 main.add_command(presets)
+main.add_command(benchmark)

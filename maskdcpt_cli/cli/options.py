@@ -39,6 +39,16 @@ class ModelName(StringParamType):
         return names or [CompletionItem(incomplete, type="file")]
 
 
+def preset_names(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """Complete to a data preset, or a file like one."""
+    from maskdcpt_cli.presets import names
+
+    found = [CompletionItem(name) for name in names("data") if name.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="file")]
+
+
 def known_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
     """Check the name of a device."""
     if re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value):
