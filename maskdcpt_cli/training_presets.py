@@ -113,6 +113,7 @@ class Run(Schema):
     training: Training
     optimiser: Optimiser
     validation: Validation = Validation()
+    initialise_from: str | None = paper(None, "a file of weights; None: drawn at random")
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -197,7 +198,6 @@ class Finetune(Run):
     loss: Literal["l1", "relative-l1"] = paper(
         "l1", "Sec. V-A; relative to the input's it is ours, for short runs on many types"
     )
-    initialise_from: str | None = paper(None, "a file of weights, as pre-training writes it")
 
 
 SCHEMAS: dict[str, type[Pretrain] | type[Finetune]] = {"pretrain": Pretrain, "finetune": Finetune}

@@ -30,13 +30,9 @@ def finetune(
     device: str | None = None,
     stop: Stop = never,
 ) -> Generator[Event, None, None]:
-    """Fine-tune a backbone, and yield what happens; see pretrain.
-
-    The weights of `preset.initialise_from` are where it begins.
-    """
+    """Fine-tune a backbone, and yield what happens; see pretrain."""
     task = Finetuning(preset, data.labels, name=name)
-    given = preset.initialise_from
-    initialised = given and initialise(task.backbone, Path(given), name=preset.backbone)
+    initialised = initialise(task.backbone, preset)
     loop = Loop(
         task, preset, data, run_dir,
         world=join(device), validation=validation, micro_batch=micro_batch, stop=stop,

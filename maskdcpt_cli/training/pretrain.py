@@ -16,6 +16,7 @@ from maskdcpt_cli.models.masking import OnGrid, PatchMask, apply
 from maskdcpt_cli.training.calibration import Answer
 from maskdcpt_cli.training.distributed import join
 from maskdcpt_cli.training.events import Event
+from maskdcpt_cli.training.initialise import initialise
 from maskdcpt_cli.training.loop import Loop, Stop, never
 from maskdcpt_cli.training.losses import Losses, focal_loss
 from maskdcpt_cli.training.metrics import psnr
@@ -37,6 +38,8 @@ def pretrain(
 ) -> Generator[Event, None, None]:
     """Pre-train a backbone, and yield what happens.
 
+    The weights of `preset.initialise_from` are where it begins.
+
     Under torchrun each process does its part of every batch. Closing the generator saves and
     leaves, in this process; `stop` makes all of them do so, after the same iteration.
 
@@ -53,12 +56,15 @@ def pretrain(
     for data that cannot be read, and when the loss is NaN or infinite again and again.
     """
     task = Pretraining(preset, data.labels, name=name)
+    initialised = initialise(task.backbone, preset)
     loop = Loop(
         task, preset, data, run_dir,
         world=join(device), validation=validation, micro_batch=micro_batch, stop=stop,
     )  # fmt: skip
     if notice := loop.resume(wanted=resume):
         yield notice
+    elif initialised:
+        yield initialised
     yield from loop.train()
 
 
