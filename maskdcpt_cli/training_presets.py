@@ -41,6 +41,9 @@ class Heads(Schema):
     classifier_dims: tuple[Whole, Whole, Whole, Whole] = paper(
         (64, 128, 256, 512), "Sec. IV-A: ResNet-18's"
     )
+    reconstruction_dims: tuple[Whole, Whole, Whole, Whole] = paper(
+        (32, 64, 96, 128), "ours, as all of that decoder"
+    )
     clean_pass: bool = paper(False, "DCPT: a second pass that reconstructs clean images")
 
     @model_validator(mode="after")

@@ -88,6 +88,7 @@ class Pretraining:
                 reconstruction=heads.reconstruction > 0,
                 classification=heads.classification > 0,
                 classifier_dims=heads.classifier_dims,
+                reconstruction_dims=heads.reconstruction_dims,
             )
         self._check_crops()
 
