@@ -41,15 +41,17 @@ class BasicBlock(nn.Module):
         return F.relu(y + (x if self.shortcut is None else on_grid(self.shortcut, x)))
 
 
-def standardised(feature: Tensor) -> Tensor:
+class Standardise(nn.Module):
     """(B, C, H, W) with each channel's mean taken away, divided by what is left of the image.
 
     Features are first of all bright or dark, which layer norms keep: without this, noise of sigma
     25 changes what a new decoder makes of an image by less than a hundredth.
     """
-    centred = feature - feature.mean(dim=(-2, -1), keepdim=True)
-    variance = centred.square().mean(dim=(1, 2, 3), keepdim=True)
-    return centred * (variance + FAINTEST**2).rsqrt()
+
+    def forward(self, x: Tensor) -> Tensor:
+        centred = x - x.mean(dim=(-2, -1), keepdim=True)
+        variance = centred.square().mean(dim=(1, 2, 3), keepdim=True)
+        return centred * (variance + FAINTEST**2).rsqrt()
 
 
 class Classifier(nn.Module):
@@ -74,6 +76,7 @@ class Classifier(nn.Module):
                 f"but this backbone has {len(feature_dims)}; give it fewer decoder stages."
             )
         self.scales = nn.Parameter(torch.zeros(len(feature_dims)))  # softmax, as released
+        self.standardise = Standardise()
         self.projections = nn.ModuleList(
             nn.Conv2d(feature_dim, dim, 1)
             for feature_dim, dim in zip(feature_dims, dims, strict=False)
@@ -88,9 +91,8 @@ class Classifier(nn.Module):
     def forward(self, features: Sequence[Tensor], on_grid: OnGrid = apply) -> Tensor:
         """Features, finest first, each of half the resolution of the one before -> (B, classes)."""
         scales = self.scales.softmax(dim=0).unbind()
-        features = [standardised(feature) for feature in features]
         x, *joining = (
-            scale * project(feature)
+            scale * project(self.standardise(feature))
             for scale, project, feature in zip(scales, self.projections, features, strict=True)
         )
         x = self.stages[0](x, on_grid)
