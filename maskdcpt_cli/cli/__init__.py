@@ -20,6 +20,7 @@ from maskdcpt_cli.cli.presets import presets
 from maskdcpt_cli.cli.pretrain import pretrain
 from maskdcpt_cli.cli.restore import restore
 from maskdcpt_cli.cli.stopping import INTERRUPTED
+from maskdcpt_cli.cli.study import study
 from maskdcpt_cli.errors import MaskDCPTError
 
 LIBGL = (
@@ -90,3 +91,4 @@ main.add_command(models)
 main.add_command(pretrain)
 main.add_command(finetune)
 main.add_command(presets)
+main.add_command(study)

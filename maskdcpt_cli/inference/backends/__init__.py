@@ -55,7 +55,7 @@ def open_engine(
     that the hardware is fast in and that stays within 50 dB of fp32. Raises BackendError for what
     does not exist or is not available here.
     """
-    device = _device(device)
+    device = find_device(device)
     if backend == "auto":
         backend = "openvino" if device == "cpu" and BACKENDS["openvino"].installed else "torch"
     if backend not in BACKENDS:
@@ -75,7 +75,7 @@ def open_engine(
     return engine(model, device=device, precision=precision)
 
 
-def _device(name: str) -> str:
+def find_device(name: str) -> str:
     """The first device there is for `auto`; otherwise the one named, when it is there."""
     if name == "auto":
         return next(kind for kind, available in DEVICES.items() if available())
