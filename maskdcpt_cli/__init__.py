@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from maskdcpt_cli.inference.backends import open_engine
     from maskdcpt_cli.inference.outcomes import Outcome, Settings
     from maskdcpt_cli.inference.restore import restore, restore_folder
+    from maskdcpt_cli.scoring.pairing import pair_files
+    from maskdcpt_cli.scoring.score import score
     from maskdcpt_cli.zoo import load_model
 
 __all__ = [
@@ -21,8 +23,10 @@ __all__ = [
     "degrade",
     "load_model",
     "open_engine",
+    "pair_files",
     "restore",
     "restore_folder",
+    "score",
 ]
 
 _ROOMS = {
@@ -32,8 +36,10 @@ _ROOMS = {
     "degrade": "maskdcpt_cli.data.synthesis.table",
     "load_model": "maskdcpt_cli.zoo",
     "open_engine": "maskdcpt_cli.inference.backends",
+    "pair_files": "maskdcpt_cli.scoring.pairing",
     "restore": "maskdcpt_cli.inference.restore",
     "restore_folder": "maskdcpt_cli.inference.restore",
+    "score": "maskdcpt_cli.scoring.score",
 }
 
 

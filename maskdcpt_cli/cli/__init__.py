@@ -19,6 +19,7 @@ from maskdcpt_cli.cli.models import models
 from maskdcpt_cli.cli.presets import presets
 from maskdcpt_cli.cli.pretrain import pretrain
 from maskdcpt_cli.cli.restore import restore
+from maskdcpt_cli.cli.score import score
 from maskdcpt_cli.cli.stopping import INTERRUPTED
 from maskdcpt_cli.cli.study import study
 from maskdcpt_cli.errors import MaskDCPTError
@@ -78,6 +79,7 @@ def main() -> None:
     \b
     maskdcpt restore photos/ -o restored/        restore a folder
     maskdcpt models                              see which models there are
+    maskdcpt score restored/ clean/              measure PSNR, SSIM and others
     maskdcpt degrade photos/ -o pairs/ -t haze   make pairs to train with
     maskdcpt pretrain --preset tiny --photos photos/   train a network of your own
     maskdcpt COMMAND --help                      see what a command can do
@@ -85,6 +87,7 @@ def main() -> None:
 
 
 main.add_command(restore)
+main.add_command(score)
 main.add_command(degrade)
 main.add_command(data)
 main.add_command(models)

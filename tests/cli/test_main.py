@@ -42,7 +42,9 @@ def run(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedPr
     )
 
 
-@pytest.mark.parametrize("args", [["--help"], ["restore", "--help"], ["models", "--help"]])
+@pytest.mark.parametrize(
+    "args", [["--help"], ["restore", "--help"], ["models", "--help"], ["score", "--help"]]
+)
 def test_help_imports_nothing_heavy(args):
     code = (
         "import sys\n"

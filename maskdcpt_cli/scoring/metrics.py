@@ -1,0 +1,95 @@
+"""What is known of each metric; the metrics themselves are pyiqa's, under its own names."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from maskdcpt_cli.errors import MaskDCPTError, unknown
+
+
+class Metric(NamedTuple):
+    """How a metric is fed and printed."""
+
+    reference: bool  # compares with a ground truth
+    higher_is_better: bool
+    digits: int  # after the point, as papers print it
+    unit: str = ""
+    over_set: bool = False  # one number for all pictures, none for each
+    weights: str = ""  # what pyiqa fetches when it is first used, "" for nothing
+
+    def shown(self, value: float) -> str:
+        """The value as it is printed, with its unit."""
+        return f"{value:.{self.digits}f}{f' {self.unit}' if self.unit else ''}"
+
+    def goodness(self, value: float) -> float:
+        """A number that is larger for what is better."""
+        return value if self.higher_is_better else -value
+
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {
+        "psnr": Metric(True, True, 2, "dB"),
+        "ssim": Metric(True, True, 4),
+        "ms_ssim": Metric(True, True, 4),
+        "lpips": Metric(True, False, 4, weights="AlexNet and LPIPS v0.1"),
+        "dists": Metric(True, False, 4, weights="VGG16 and DISTS"),
+        "fid": Metric(True, False, 2, over_set=True, weights="Inception v3 for FID"),
+        "piqe": Metric(False, False, 2),
+        "brisque": Metric(False, False, 2, weights="BRISQUE's support vectors"),
+        "niqe": Metric(False, False, 3, weights="NIQE's parameters"),
+        "musiq": Metric(False, True, 2, weights="MUSIQ trained on KonIQ-10k"),
+    }
+)
+WITH_GT = ("psnr", "ssim")
+WITHOUT_GT = ("piqe",)
+OVER_SET = ("fid", "sfid", "fid_dinov2")
+UNFIT = ("inception_score", "clipscore")  # no single number, or in need of a caption
+
+
+def find_metric(name: str) -> Metric:
+    """The facts about a metric: of the table, or of pyiqa's own registry.
+
+    Raises MaskDCPTError for a name that pyiqa does not know.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    from pyiqa.default_model_configs import DEFAULT_CONFIGS  # noqa: PLC0415  # takes seconds
+
+    facts = DEFAULT_CONFIGS.get(name)
+    if facts is None or name in UNFIT:
+        known = [other for other in DEFAULT_CONFIGS if other not in UNFIT]
+        raise MaskDCPTError(_shortened(unknown("metric", name, known)))
+    over_set = name in OVER_SET
+    reference = over_set or facts.get("metric_mode") == "FR"
+    return Metric(reference, not facts.get("lower_better", False), 4, over_set=over_set)
+
+
+def usual(*, with_gt: bool) -> tuple[str, ...]:
+    """What is measured where nothing is asked for: nothing that pyiqa must fetch weights for."""
+    return WITH_GT if with_gt else WITHOUT_GT
+
+
+def find_metrics(names: Sequence[str] | None, *, with_gt: bool) -> dict[str, Metric]:
+    """The facts about each, in the order asked for; None takes the usual ones.
+
+    Raises MaskDCPTError for an unknown name, and for one that compares where nothing is given to
+    compare with.
+    """
+    found = {name: find_metric(name) for name in names or usual(with_gt=with_gt)}
+    comparing = [name for name, metric in found.items() if metric.reference]
+    if comparing and not with_gt:
+        rest = [name for name in found if name not in comparing] or list(WITHOUT_GT)
+        raise MaskDCPTError(
+            f"{' and '.join(comparing)} compare{'s' if len(comparing) == 1 else ''} with a ground "
+            "truth: give its folder as second argument, as `maskdcpt score PRED GT`, or type "
+            f"--metrics {','.join(rest)}."
+        )
+    return found
+
+
+def _shortened(sentence: str) -> str:
+    """Without the hundred names that pyiqa knows, but with those of the table."""
+    head, _, _ = sentence.partition(" Choose from: ")
+    return (
+        f"{head} Usual are {', '.join(METRICS)}; `pyiqa --list_models` lists all that are accepted."
+    )

@@ -1,0 +1,164 @@
+"""Which ground truth belongs to which restored picture."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePath
+from types import MappingProxyType
+from typing import NamedTuple
+
+from maskdcpt_cli.data.formats import IMAGE_SUFFIXES
+from maskdcpt_cli.data.images import shown
+from maskdcpt_cli.errors import MaskDCPTError, unknown
+from maskdcpt_cli.scoring.outcomes import Item
+
+# A rule gives the names that a restored picture's ground truth may have, best first, and the name
+# under which a ground truth is found; both from a path relative to its folder.
+Names = Callable[[PurePath], Iterable[str]]
+SEPARATOR = re.compile(r"[-_. ][^-_. ]*$")
+
+
+class Rule(NamedTuple):
+    """A way to find the ground truth of a restored picture."""
+
+    wanted: Names
+    known: Callable[[PurePath], str]
+    told: str
+
+
+class Pairing(NamedTuple):
+    """What lies in two places, and what belongs together."""
+
+    items: tuple[Item, ...]
+    missing: tuple[Path, ...] = ()  # restored pictures without a ground truth
+    extra: tuple[Path, ...] = ()  # ground truths that no restored picture belongs to
+    told: str = ""  # how they were paired, for "3 pairs, ..."
+    hint: str = ""  # a sentence on a rule that would pair more
+
+
+def _whole(path: PurePath) -> str:
+    return path.with_suffix("").as_posix()
+
+
+def _prefixes(path: PurePath) -> Iterator[str]:
+    stem = path.stem
+    yield stem
+    while shorter := SEPARATOR.search(stem):
+        stem = stem[: shorter.start()]
+        yield stem
+
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "path": Rule(lambda path: [_whole(path)], _whole, "the path in the folder"),
+        "stem": Rule(lambda path: [path.stem], lambda path: path.stem, "the name"),
+        "prefix": Rule(_prefixes, lambda path: path.stem, "the beginning of the name"),
+    }
+)
+AUTO = ("path", "stem")
+
+
+def pair_files(pred: Path, gt: Path | None, *, by: str = "auto") -> Pairing:
+    """Pair the pictures in two folders and below them, or two files.
+
+    Suffixes do not matter, except where a folder holds several pictures of one name. `path` is the
+    path within the folder, `stem` the name in whatever folder, `prefix` the longest beginning of
+    the name, cut at one of `-_. `: many restored pictures may have one ground truth, as 1400_3.png
+    and 1400_7.png have 1400.png. `auto` is by path and, for what that leaves, by stem.
+
+    Raises MaskDCPTError for what is not there, holds no pictures, and names that are ambiguous.
+    """
+    if by != "auto" and by not in RULES:
+        raise MaskDCPTError(unknown("rule", by, ["auto", *RULES]))
+    restored = _pictures(pred)
+    if gt is None:
+        return Pairing(tuple(Item(name.as_posix(), path) for name, path in restored.items()))
+    clean = _pictures(gt)
+    if gt.is_file() and (pred.is_dir() or by == "auto"):
+        only = next(iter(clean.values()))
+        items = tuple(Item(name.as_posix(), path, only) for name, path in restored.items())
+        return Pairing(items, told="all with the one ground truth" if pred.is_dir() else "as given")
+    found: dict[PurePath, PurePath] = {}
+    rules = AUTO if by == "auto" else (by,)
+    for rule in rules:
+        found |= _matched([name for name in restored if name not in found], clean, RULES[rule])
+    used = set(found.values())
+    lone = [name for name in restored if name not in found]
+    return Pairing(
+        tuple(
+            Item(name.as_posix(), restored[name], clean[found[name]])
+            for name in restored
+            if name in found
+        ),
+        missing=tuple(restored[name] for name in lone),
+        extra=tuple(path for name, path in clean.items() if name not in used),
+        told=", then ".join(f"by {RULES[rule].told}" for rule in rules),
+        hint=_hint(lone, clean, tried=(*AUTO, *rules)),
+    )
+
+
+def _pictures(place: Path) -> dict[PurePath, Path]:
+    """The pictures in a folder and below it by their path in it, or the one file, in order."""
+    if place.is_file():
+        return {PurePath(place.name): place}
+    if not place.is_dir():
+        raise MaskDCPTError(f"'{shown(place)}' is neither a file nor a folder.")
+    found = sorted(_walked(place))
+    if not found:
+        raise MaskDCPTError(f"There are no pictures in '{shown(place)}'.")
+    return {PurePath(path.relative_to(place)): path for path in found}
+
+
+def _walked(place: Path) -> Iterator[Path]:
+    for folder, below, names in os.walk(place, followlinks=True):
+        below[:] = [name for name in below if not name.startswith(".")]
+        for name in names:
+            if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
+                yield Path(folder, name)
+
+
+def _matched(
+    restored: Sequence[PurePath], clean: Iterable[PurePath], rule: Rule
+) -> dict[PurePath, PurePath]:
+    by_name: dict[str, list[PurePath]] = defaultdict(list)
+    for path in clean:
+        by_name[rule.known(path)].append(path)
+    found = {}
+    for path in restored:
+        same = next((by_name[name] for name in rule.wanted(path) if name in by_name), [])
+        if same:
+            found[path] = _only(path, same, rule)
+    return found
+
+
+def _only(path: PurePath, same: Sequence[PurePath], rule: Rule) -> PurePath:
+    """The one of the same name, or the one of the same suffix too."""
+    alike = [other for other in same if other.suffix == path.suffix] if len(same) > 1 else same
+    if len(alike) != 1:
+        raise MaskDCPTError(
+            f"By {rule.told}, '{shown(Path(path))}' could belong to "
+            f"{_listed(same)}: take one away, or "
+            "choose another --pair-by."
+        )
+    return alike[0]
+
+
+def _listed(paths: Sequence[PurePath]) -> str:
+    named = [f"'{shown(Path(path))}'" for path in paths[:3]]
+    return " and ".join(named)
+
+
+def _hint(lone: Sequence[PurePath], clean: Iterable[PurePath], *, tried: Sequence[str]) -> str:
+    for name, rule in RULES.items():
+        more: dict[PurePath, PurePath] = {}
+        with suppress(MaskDCPTError):  # ambiguous names are for who asks for the rule
+            more = {} if name in tried else _matched(lone, clean, rule)
+        if more:
+            path, other = next(iter(more.items()))
+            return (
+                f"--pair-by {name} would pair {len(more)} of them, as "
+                f"'{shown(Path(path))}' with '{shown(Path(other))}'."
+            )
+    return ""

@@ -1,0 +1,111 @@
+"""Pictures as the metrics see them: 8-bit RGB, with a word on whatever was converted."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdcpt_cli.data.colour import Colour
+from maskdcpt_cli.data.images import read_photo, upright
+from maskdcpt_cli.data.photo import Photo
+from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.scoring.outcomes import Picture
+
+KINDS = {1: "grey", 3: "RGB", 4: "CMYK"}
+KEPT = 4  # pictures just read: the ground truth of many restored ones is read once
+
+
+class Seen(NamedTuple):
+    """A picture to measure."""
+
+    pixels: NDArray[np.uint8]  # (H, W, 3), as stored
+    notices: tuple[str, ...] = ()
+    orientation: int = 1  # of EXIF, not applied
+    profile: bytes | None = None  # of a colour space other than sRGB, not applied
+
+
+def see(picture: Picture) -> Seen:
+    """Read a picture; ImageError, naming it, where it cannot be."""
+    return _read(picture) if isinstance(picture, Path) else _converted(picture)
+
+
+def see_pair(restored: Picture, gt: Picture) -> tuple[Seen, Seen]:
+    """Two pictures of one size and orientation; ImageError where they are not."""
+    one, other = see(restored), see(gt)
+    notices = tuple(f"The restored picture: {notice}" for notice in one.notices)
+    notices += tuple(f"The ground truth: {notice}" for notice in other.notices)
+    if one.orientation != other.orientation:
+        one, other = _turned(one), _turned(other)
+        notices += ("Their EXIF orientations differ, and were applied.",)
+    if one.profile != other.profile:
+        notices += ("Their colour profiles differ, and were not applied.",)
+    if one.pixels.shape != other.pixels.shape:
+        raise ImageError(
+            f"The restored picture is {_size(one)} pixels, but its ground truth {_size(other)}: "
+            "only pictures of one size can be compared."
+        )
+    return one._replace(notices=notices), other
+
+
+@lru_cache(maxsize=KEPT)
+def _read(path: Path) -> Seen:
+    photo = read_photo(path, max_pixels=None)
+    page = photo.pages[0]
+    channels = page.pixels.shape[2]
+    plain = photo.colour.is_plain(channels)
+    told = "; ".join(_conversions(photo))
+    return Seen(
+        _bytes(page.pixels),
+        (f"{told}.",) if told else (),
+        photo.metadata.orientation,
+        None if plain else photo.metadata.icc,
+    )
+
+
+def _conversions(photo: Photo) -> Sequence[str]:
+    page = photo.pages[0]
+    told = []
+    if len(photo.pages) > 1:
+        told.append(f"the first of {len(photo.pages)} pages is measured")
+    if page.pixels.dtype != np.uint8:
+        bits = page.pixels.dtype.itemsize * 8
+        kind = "floating point" if page.pixels.dtype.kind == "f" else "bits a channel"
+        told.append(f"{bits} {kind}, rounded to 8 bits")
+    if page.pixels.shape[2] != 3:
+        told.append(f"{KINDS[page.pixels.shape[2]]}, converted to RGB")
+    if page.alpha is not None and not _opaque(page.alpha):
+        told.append("transparency left out, colours as stored")
+    return told
+
+
+def _converted(pixels: NDArray[Any]) -> Seen:
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not pixels.size:
+        raise ImageError(f"An array of shape {pixels.shape} is no picture of (H, W, 3) or (H, W).")
+    return Seen(_bytes(pixels))
+
+
+def _bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Any pixels as (H, W, 3), 8 bits, in the same encoding."""
+    if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
+        return pixels
+    if pixels.dtype == np.uint8 and pixels.shape[2] == 1:
+        return np.repeat(pixels, 3, axis=2)
+    return np.rint(Colour().to_srgb(pixels) * 255).astype(np.uint8)
+
+
+def _opaque(alpha: NDArray[Any]) -> bool:
+    peak = 1 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max
+    return bool((alpha == peak).all())
+
+
+def _turned(seen: Seen) -> Seen:
+    return seen._replace(pixels=upright(seen.pixels, seen.orientation), orientation=1)
+
+
+def _size(seen: Seen) -> str:
+    return f"{seen.pixels.shape[1]}x{seen.pixels.shape[0]}"

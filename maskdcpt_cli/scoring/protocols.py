@@ -1,0 +1,64 @@
+"""What exactly PSNR and SSIM are taken of; a figure without its protocol cannot be compared."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+Options = Mapping[str, bool | int | float | str]
+
+# That pyiqa adds to the squared error, of values in [0, 1].
+FLOOR = 1e-8
+NO_FLOOR = 1e-12  # identical pictures then have 120 dB, in place of infinity
+
+
+class Protocol(NamedTuple):
+    """How pictures are prepared for PSNR and SSIM. Other metrics see what pyiqa gives them."""
+
+    name: str
+    source: str  # where it comes from, as the end of "as ..."
+    colour: Literal["rgb", "y", "pyiqa"]  # y: luma of ITU-R BT.601 as MATLAB's rgb2ycbcr has it
+    border: int = 0  # pixels cut off every side
+    floor: float = FLOOR
+
+    def options(self, metric: str) -> Options:
+        """What pyiqa's create_metric is told."""
+        cut: Options = {"crop_border": self.border} if self.border else {}
+        if metric not in ("psnr", "ssim"):
+            return cut if metric in ("psnry", "ssimc") else {}
+        if self.colour == "pyiqa":
+            return cut
+        luma: Options = {"test_y_channel": self.colour == "y"}
+        if self.colour == "y":  # at a range of 255 pyiqa rounds luma, as MATLAB does
+            luma = {**luma, "color_space": "ycbcr"}
+            luma = {**luma, "data_range": 255} if metric == "psnr" else luma
+        elif metric == "psnr":
+            luma = {**luma, "eps": self.floor}
+        return {**luma, **cut}
+
+    def describe(self) -> str:
+        """What is measured, in a sentence for whoever compares the figures with others."""
+        colour = {
+            "rgb": "PSNR and SSIM in sRGB (SSIM the mean over channels)",
+            "y": "PSNR and SSIM of luma (Y of YCbCr, ITU-R BT.601, 16 to 235, rounded)",
+            "pyiqa": "PSNR in sRGB, SSIM of luma (Y of YIQ, rounded)",
+        }[self.colour]
+        border = f"{self.border} pixels cut off every side" if self.border else "no border cut off"
+        floor = ", nothing added to the squared error" if self.floor < FLOOR else ""
+        return (
+            f"{colour}, {border}, 8 bits a channel in [0, 1]{floor}; Gaussian window of 11x11, "
+            f"sigma 1.5, no downsampling; as {self.source}. Other metrics: pyiqa's own settings."
+        )
+
+
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
+    {
+        protocol.name: protocol
+        for protocol in (
+            Protocol("maskdcpt", "in the paper (Sec. V)", "rgb"),
+            Protocol("restormer-derain", "Restormer's MATLAB script for deraining", "y"),
+            Protocol("basicsr", "BasicSR's options for restoration", "rgb", floor=NO_FLOOR),
+            Protocol("pyiqa", "pyiqa's own command has it", "pyiqa"),
+        )
+    }
+)
+DEFAULT = PROTOCOLS["maskdcpt"]

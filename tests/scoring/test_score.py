@@ -1,0 +1,232 @@
+import math
+import threading
+from collections.abc import Generator
+from pathlib import Path
+
+import numpy as np
+import pyiqa
+import pytest
+import torch
+from PIL import Image
+
+import maskdcpt_cli
+from maskdcpt_cli.data.images import Photo, read_photo
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.scoring import pictures
+from maskdcpt_cli.scoring.metrics import METRICS, find_metric, find_metrics
+from maskdcpt_cli.scoring.pairing import pair_files
+from maskdcpt_cli.scoring.score import Item, Result, Scored, Scorer, Unavailable, score
+from tests.scoring.pairs import noisy, photograph, two_folders, write
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return two_folders(tmp_path_factory.mktemp("pairs"), pairs=5)
+
+
+@pytest.fixture
+def faked(monkeypatch):
+    """Replace pyiqa's metrics by functions of tensors."""
+
+    def fake(**functions) -> None:
+        monkeypatch.setattr(pyiqa, "create_metric", lambda name, **_: functions[name])
+
+    return fake
+
+
+def mean_of(x: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+    return x.mean()
+
+
+def test_pictures_come_in_order_whatever_the_number_of_threads(folders):
+    items = pair_files(*folders).items
+    runs = [list(score(items, jobs=jobs)) for jobs in (1, 3)]
+    assert runs[0] == runs[1]
+    assert [one.name for one in runs[0]] == [f"{number}.png" for number in range(5)]
+    psnr = [one.values["psnr"] for one in runs[0]]
+    assert psnr == sorted(psnr, reverse=True)  # noise grows with the number
+    assert all(one.values.keys() == {"psnr", "ssim"} for one in runs[0])
+
+
+def test_files_and_arrays_give_the_same_figures(folders):
+    items = pair_files(*folders).items
+    arrays = [
+        Item(item.name, *(np.asarray(Image.open(path)) for path in (item.restored, item.gt)))
+        for item in items
+    ]
+    assert list(score(items)) == list(score(arrays))
+
+
+def test_without_ground_truth_piqe_is_measured(folders):
+    ones = list(maskdcpt_cli.score(maskdcpt_cli.pair_files(folders[0], None).items))
+    assert {tuple(one.values) for one in ones} == {("piqe",)}
+
+
+def test_one_bad_file_stops_no_other(tmp_path):
+    restored, gt = two_folders(tmp_path)
+    (restored / "0.png").write_bytes(b"no picture")
+    write(restored / "1.png", photograph(1)[:20])
+    ones = list(score(pair_files(restored, gt).items))
+    assert "0.png cannot be read: it is not an image" in ones[0].problem
+    assert ones[1].problem.startswith("The restored picture is 48x20 pixels")
+    assert [one.values.keys() for one in ones] == [set(), set(), {"psnr", "ssim"}]
+
+
+def test_a_metric_that_fails_on_a_picture_stops_no_other(folders):
+    tiny = photograph(0)[:9, :9]
+    one, other = score([Item("tiny", tiny, tiny), Item("b", photograph(1), photograph(1))])
+    assert one.values.keys() == {"psnr"}
+    assert one.failed["ssim"].startswith("ssim could not be measured: ")
+    assert other.values.keys() == {"psnr", "ssim"}
+    assert other.failed == {}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_number_is_no_figure(faked, value):
+    faked(piqe=lambda _: torch.tensor(value))
+    (one,) = score([Item("a", photograph(0))])
+    assert one.values == {}
+    assert one.failed == {"piqe": f"piqe could not be measured: it gives {value} on this picture."}
+
+
+def test_a_ground_truth_of_many_is_read_once(folders, monkeypatch):
+    read = []
+
+    def reading(path: Path, **options: object) -> Photo:
+        read.append(path)
+        return read_photo(path, **options)
+
+    monkeypatch.setattr(pictures, "read_photo", reading)
+    pictures._read.cache_clear()
+    restored, gt = folders
+    list(score(pair_files(restored, gt / "1.png").items, ["psnr"], jobs=1))
+    assert read.count(gt / "1.png") == 1
+
+
+def test_every_thread_has_metrics_of_its_own(faked):
+    """pyiqa's PIQE keeps its last result in itself, and returns it from there."""
+
+    class Keeping:
+        def __init__(self) -> None:
+            self.entered = threading.Lock()
+
+        def __call__(self, x: torch.Tensor) -> torch.Tensor:
+            assert self.entered.acquire(blocking=False), "two threads are in one metric"
+            try:
+                return mean_of(x)
+            finally:
+                self.entered.release()
+
+        def __deepcopy__(self, memo: object) -> "Keeping":
+            return Keeping()
+
+    faked(piqe=Keeping())
+    items = [Item(str(number), photograph(number)) for number in range(24)]
+    assert all(one.values for one in score(items, jobs=4))
+
+
+def test_the_callers_threads_are_as_before(folders):
+    before = torch.get_num_threads()
+    list(score(pair_files(*folders).items, ["psnr"], jobs=3))
+    assert torch.get_num_threads() == before
+
+
+def test_closing_the_generator_stops_the_work(faked):
+    measured = []
+    faked(piqe=lambda x: (measured.append(1), mean_of(x))[1])
+    events = score([Item(str(number), photograph(number)) for number in range(50)], jobs=1)
+    next(events)
+    events.close()
+    assert len(measured) < 10
+
+
+def test_metrics_over_the_set_see_every_picture_once(faked):
+    seen = {}
+
+    def fid(restored: str, gt: str, **options: object) -> float:
+        assert options == {"num_workers": 0, "verbose": False}
+        for side, folder in (("restored", restored), ("gt", gt)):
+            paths = sorted(Path(folder).iterdir())
+            seen[side] = [np.asarray(Image.open(path)) for path in paths]
+        return 12.5
+
+    faked(fid=fid, psnr=mean_of)
+    clean = photograph(0)
+    restored = [noisy(clean, sigma) for sigma in (5, 10, 20)]
+    items = [Item(str(number), array, clean) for number, array in enumerate(restored)]
+    events = score([*items, Item("bad", clean[:9], clean)], ["fid", "psnr"], jobs=1)
+    ones, result = drained(events)
+    assert [tuple(one.values) for one in ones] == [("psnr",)] * 3 + [()]
+    assert result == Result({"fid": 12.5}, ())
+    np.testing.assert_array_equal(seen["restored"], restored)
+    assert len(seen["gt"]) == 3  # arrays are not known to be one picture
+
+
+def test_a_ground_truth_of_many_counts_once_in_the_set(faked, folders):
+    counted = []
+    faked(fid=lambda *places, **_: counted.extend(map(files, places)) or 1.0)
+    few = [folders[1] / f"{number}.png" for number in (0, 1, 1, 1, 0)]
+    items = pair_files(*folders).items
+    several = [item._replace(gt=gt) for item, gt in zip(items, few, strict=True)]
+    assert len(list(score(several, ["fid"]))) == 5
+    assert counted == [5, 2]
+
+
+def files(place: str) -> int:
+    return len(list(Path(place).iterdir()))
+
+
+def drained(events: Generator[Scored, None, Result]) -> tuple[list[Scored], Result]:
+    """All that a generator yields, and what it returns."""
+    ones = []
+    while True:
+        try:
+            ones.append(next(events))
+        except StopIteration as end:
+            return ones, end.value
+
+
+def test_a_set_of_one_is_too_small_and_that_is_said(faked):
+    faked(fid=lambda *_, **__: 1.0, psnr=mean_of)
+    scorer = Scorer(["fid", "psnr"])
+    assert len(list(scorer.score([Item("a", photograph(0), photograph(0))]))) == 1
+    assert scorer.over_set == {}
+    assert scorer.unavailable == (
+        Unavailable("fid", "fid could not be measured: it takes 2 or more pictures on each side."),
+    )
+
+
+def test_a_scorer_scores_one_set_after_another(folders):
+    scorer = Scorer(["psnr"])
+    items = pair_files(*folders).items
+    assert list(scorer.score(items)) == list(scorer.score(items))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_table_says_of_a_metric_what_pyiqa_says(name):
+    from pyiqa.default_model_configs import DEFAULT_CONFIGS
+
+    facts, metric = DEFAULT_CONFIGS[name], METRICS[name]
+    assert metric.higher_is_better == (not facts.get("lower_better", False))
+    assert metric.reference == (facts["metric_mode"] == "FR" or metric.over_set)
+
+
+def test_any_other_metric_of_pyiqa_is_known_from_its_registry():
+    assert find_metric("gmsd")[:2] == (True, False)
+    assert find_metric("sfid").over_set
+    assert find_metric("entropy")[:2] == (False, True)
+
+
+@pytest.mark.parametrize("name", ["pnsr", "inception_score"])
+def test_an_unknown_metric_is_an_error_that_helps(name):
+    with pytest.raises(MaskDCPTError, match=f"Unknown metric '{name}'.*`pyiqa --list_models`"):
+        find_metric(name)
+
+
+def test_a_comparison_without_ground_truth_says_what_to_type():
+    with pytest.raises(MaskDCPTError) as error:
+        find_metrics(["psnr", "niqe", "lpips"], with_gt=False)
+    assert str(error.value) == (
+        "psnr and lpips compare with a ground truth: give its folder as second argument, as "
+        "`maskdcpt score PRED GT`, or type --metrics niqe."
+    )
