@@ -14,6 +14,7 @@ import click
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.cli.benchmark import benchmark
 from maskdcpt_cli.cli.classify import classify
+from maskdcpt_cli.cli.compare import compare
 from maskdcpt_cli.cli.data import data
 from maskdcpt_cli.cli.degrade import degrade
 from maskdcpt_cli.cli.finetune import finetune
@@ -23,6 +24,7 @@ from maskdcpt_cli.cli.pretrain import pretrain
 from maskdcpt_cli.cli.restore import restore
 from maskdcpt_cli.cli.score import score
 from maskdcpt_cli.cli.stopping import INTERRUPTED
+from maskdcpt_cli.cli.study import study
 from maskdcpt_cli.errors import MaskDCPTError
 
 LIBGL = (
@@ -98,3 +100,5 @@ main.add_command(pretrain)
 main.add_command(finetune)
 main.add_command(presets)
 main.add_command(benchmark)
+main.add_command(study)
+main.add_command(compare)

@@ -124,11 +124,19 @@ def stacked(parts: Sequence[Pixels], *, title: str) -> Pixels:
 
 def most_different(lq: Pixels, restored: Pixels, *, side: int, count: int = 3) -> list[Window]:
     """The squares where two photos differ most, none overlapping another, strongest first."""
-    height, width = lq.shape[:2]
+    difference = np.abs(lq.astype(np.int16) - restored).sum(2, dtype=np.int64)
+    return strongest(difference, side=side, count=count)
+
+
+def strongest(difference: NDArray[np.int64], *, side: int, count: int) -> list[Window]:
+    """The squares of the largest sums of (H, W), none overlapping another, strongest first.
+
+    Where all that is left is 0 there are none.
+    """
+    height, width = difference.shape
     tops, lefts = (np.arange(0, length - side + 1, max(side // 4, 1)) for length in (height, width))
     if not (tops.size and lefts.size):
         return []
-    difference = np.abs(lq.astype(np.int16) - restored).sum(2, dtype=np.int64)
     sums = np.pad(difference.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     lower, right = tops[:, None] + side, lefts + side
     scores = (sums[lower, right] - sums[tops[:, None], right] - sums[lower, lefts]) + sums[

@@ -95,7 +95,9 @@ def test_faint_detail_counts_however_bright_the_feature(classifier):
 
 
 def test_flat_features_have_a_finite_gradient(classifier):
-    features = [torch.full_like(feature, 0.5).requires_grad_() for feature in features_of((4, 6, 8))]
+    features = [
+        torch.full_like(feature, 0.5).requires_grad_() for feature in features_of((4, 6, 8))
+    ]
     classifier(features).sum().backward()
     for tensor in (*features, *classifier.parameters()):
         assert tensor.grad is None or tensor.grad.isfinite().all()
