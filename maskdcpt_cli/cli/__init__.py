@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from maskdcpt_cli._version import __version__
+from maskdcpt_cli.cli.compare import compare
 from maskdcpt_cli.cli.data import data
 from maskdcpt_cli.cli.degrade import degrade
 from maskdcpt_cli.cli.finetune import finetune
@@ -95,3 +96,4 @@ main.add_command(pretrain)
 main.add_command(finetune)
 main.add_command(presets)
 main.add_command(study)
+main.add_command(compare)

@@ -77,7 +77,7 @@ def knn(**given: Any) -> None:
 def mask(ratios: tuple[float, ...], method: str, patch_size: int, **given: Any) -> None:
     """Classify as `knn` does, with more and more of each picture hidden from the network.
 
-    Every picture has a random mask of its own; its features at hidden places are zero.
+    Every picture has a mask of its own; the features of its visible places are compared.
 
     \b
     Example:

@@ -90,8 +90,8 @@ def encode(
 ) -> Generator[Picture, None, None]:
     """Keep what the restoration head would read of each picture, and yield the picture.
 
-    With a mask, of all the pictures, hidden patches of a picture can have no influence, and its
-    features there are zero.
+    With a mask, of all the pictures, it is the features of a picture's visible places, in their
+    order: every picture keeps equally many, so all vectors are of one length.
     """
     network = network.eval().to(device)
     for start in range(0, len(pictures), BATCH):
@@ -105,10 +105,10 @@ def encode(
 
 @torch.inference_mode()
 def _latent(network: Backbone, lq: Tensor, mask: PatchMask | None) -> Tensor:
-    """(B, 3, H, W) -> (B, C, h, w)."""
+    """(B, 3, H, W) -> (B, C, h, w), or (B, C, visible, 1)."""
     if mask is None:
         return network.encode(pad_by_reflection(lq, network.size_multiple)).latent
-    return mask.unpack(network.encode(mask.pack(lq), mask).latent)
+    return network.encode(mask.pack(lq), mask).latent
 
 
 def _rows(mask: PatchMask | None, start: int, count: int, device: str) -> PatchMask | None:

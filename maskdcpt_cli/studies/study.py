@@ -61,8 +61,9 @@ def measure(
 ) -> Generator[Event, None, None]:
     """Yield the distances for each network and mask ratio, one network in memory at a time.
 
-    Hidden places of a picture have features of zero (ours), so that all vectors are of one length
-    and in the same order. Masks of a higher ratio are drawn from the same seed.
+    Of a masked picture the visible places are compared, in their order (ours; the paper does not
+    say). Zeros at hidden places would be compared with features: whatever has small ones, as dark
+    pictures, would be everyone's neighbour, and accuracy fell to chance with half of it hidden.
 
     Raises MaskDCPTError where the features find no room on disk.
     """

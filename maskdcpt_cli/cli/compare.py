@@ -1,0 +1,156 @@
+"""The command `maskdcpt compare`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from maskdcpt_cli.errors import MaskDCPTError
+
+if TYPE_CHECKING:
+    from maskdcpt_cli.data.sheets import Pixels
+    from maskdcpt_cli.studies.compare import Whole
+    from maskdcpt_cli.studies.results import Files
+
+PLACE = click.Path(path_type=Path, exists=True)
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+
+def _picture(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
+    if path.suffix.lower() in FORMATS:
+        return path
+    raise click.BadParameter(f"'{path}' must end in {', '.join(FORMATS)}.", context, parameter)
+
+
+@click.command(short_help="Set results of several methods side by side, as papers print them.")
+@click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=PLACE)
+@click.option(
+    "--input", "lq", required=True, metavar="LQ", type=PLACE,
+    help="What was restored: a picture, or a folder of them.",
+)  # fmt: skip
+@click.option(
+    "--gt", metavar="GT", type=PLACE, help="The ground truth: a picture, or a folder of them.",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", required=True, metavar="FILE", callback=_picture,
+    type=click.Path(path_type=Path, dir_okay=False), help="The grid, .png or .jpg.",
+)  # fmt: skip
+@click.option(
+    "-l", "--label", "labels", multiple=True, metavar="TEXT",
+    help="Name of a method, one for each RESULT in their order.  [default: the file's or folder's]",
+)  # fmt: skip
+@click.option(
+    "--crops", default=2, show_default=True, metavar="1..3", type=click.IntRange(1, 3),
+    help="Places that are shown enlarged.",
+)  # fmt: skip
+@click.option(
+    "--crop-size", metavar="N", type=click.IntRange(min=8),
+    help="Side of a place in pixels.  [default: a fifth of the shorter side]",
+)  # fmt: skip
+@click.option(
+    "--rows", default=3, show_default=True, metavar="N", type=click.IntRange(min=1),
+    help="Of folders, how many pictures: those whose results differ most.",
+)  # fmt: skip
+@click.option(
+    "--metrics", default="psnr,ssim", show_default=True, metavar="NAME,NAME...",
+    help="What is measured against --gt, under pyiqa's names.",
+)  # fmt: skip
+@click.option(
+    "--pair-by", default="auto", show_default=True,
+    type=click.Choice(["auto", "path", "stem", "prefix"]),
+    help="How the ground truth of an input is found: prefix finds 1400.png for 1400_3.png.",
+)  # fmt: skip
+@click.option(
+    "--whole",
+    default="input",
+    show_default=True,
+    type=click.Choice(["input", "gt"]),
+    help="What is shown whole, at the left.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the grid that is there.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only what is wrong.")
+def compare(
+    *,
+    results: tuple[Path, ...],
+    lq: Path,
+    gt: Path | None,
+    output: Path,
+    labels: tuple[str, ...],
+    crops: int,
+    crop_size: int | None,
+    rows: int,
+    metrics: str,
+    pair_by: str,
+    whole: "Whole",
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Draw a grid of input, what each method made of it, and ground truth.
+
+    RESULT, LQ and GT are pictures, or folders of pictures that are paired by name. Enlarged are
+    the places where the methods differ most. Scores are of the whole picture, the best bold.
+
+    \b
+    Examples:
+      maskdcpt compare a.png b.png --input lq.png --gt gt.png -o grid.png
+      maskdcpt compare nafnet/ swinir/ -l NAFNet -l SwinIR --input lq/ --gt gt/ -o grid.png
+
+    \b
+    Exit code: 0 all compared, 1 some pictures could not be, 2 wrong usage.
+    """
+    from maskdcpt_cli.studies.compare import figure
+    from maskdcpt_cli.studies.results import find_scenes, open_scenes
+
+    if output.exists() and not overwrite:
+        raise click.UsageError(f"'{output}' exists: name another file, or type --overwrite.")
+    named = _labels(results, labels)
+    found = find_scenes(results, lq, gt, pair_by=pair_by)
+    chosen, problems = _choose(found.scenes, rows, quiet=quiet)
+    for problem in (*found.missing, *problems):
+        click.echo(problem, err=True)
+    if not chosen:
+        raise MaskDCPTError("There is nothing to compare.")
+    scenes = list(open_scenes(chosen, named, metrics=[m.strip() for m in metrics.split(",")]))
+    _write(figure(scenes, crops=crops, crop_size=crop_size, whole=whole), output)
+    if not quiet:
+        click.echo(f"{output}: {', '.join(scene.name for scene in scenes)}", err=True)
+    if found.missing or problems:
+        click.get_current_context().exit(1)
+
+
+def _labels(results: Sequence[Path], labels: Sequence[str]) -> list[str]:
+    if labels and len(labels) != len(results):
+        raise click.UsageError(
+            f"There are {len(results)} results, but {len(labels)} --label: give one for each."
+        )
+    stems = [path.resolve().stem for path in results]
+    if len(set(stems)) < len(stems):  # a.png of several folders
+        stems = [path.resolve().parent.name for path in results]
+    return list(labels) or stems
+
+
+def _choose(
+    scenes: "Sequence[Files]", rows: int, *, quiet: bool
+) -> "tuple[list[Files], list[str]]":
+    """The scenes whose results differ most, in their order, and why others could not be read."""
+    from maskdcpt_cli.cli.progress import track
+    from maskdcpt_cli.studies.results import look
+
+    looked = list(track(look(scenes), total=len(scenes), noun="picture", quiet=quiet))
+    sound = sorted((one for one in looked if not one.problem), key=lambda one: -one.difference)
+    taken = {one.files.lq for one in sound[:rows]}
+    problems = [one.problem for one in looked if one.problem]
+    return [files for files in scenes if files.lq in taken], problems
+
+
+def _write(sheet: "Pixels", path: Path) -> None:
+    from PIL import Image
+
+    from maskdcpt_cli.files import replacing
+
+    try:
+        with replacing(path) as file:
+            Image.fromarray(sheet).save(file, format=FORMATS[path.suffix.lower()], quality=95)
+    except OSError as error:
+        raise MaskDCPTError(f"Cannot write '{path}': {error.strerror or error}.") from error
