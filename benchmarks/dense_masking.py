@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from maskdcpt_cli.models.classifier import Classifier
+from maskdcpt_cli.models.classifier import Classifier, Standardise
 from maskdcpt_cli.models.layers import ChannelNorm
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.models.masking import PatchMask
@@ -59,7 +59,7 @@ def mask_densely(model: MaskDCPT, mask: DenseMask) -> None:
     """
     outside = set() if model.reconstruction is None else set(model.reconstruction.modules())
     for part in set(model.modules()) - outside:
-        if isinstance(part, ChannelNorm):
+        if isinstance(part, (ChannelNorm, Standardise)):
             part.forward = partial(mask.gathered, part.forward)  # type: ignore[method-assign]
         elif isinstance(part, MLP) or (isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1)):
             part.register_forward_hook(lambda _part, _inputs, y: mask.hide(y))

@@ -9,18 +9,23 @@ if TYPE_CHECKING:
     from maskdcpt_cli.data.synthesis.table import degrade
     from maskdcpt_cli.errors import MaskDCPTError
     from maskdcpt_cli.inference.backends import open_engine
+    from maskdcpt_cli.inference.classify import Classified, classify, classify_files
     from maskdcpt_cli.inference.outcomes import Outcome, Settings
     from maskdcpt_cli.inference.restore import restore, restore_folder
     from maskdcpt_cli.scoring.pairing import pair_files
     from maskdcpt_cli.scoring.score import score
-    from maskdcpt_cli.zoo import load_model
+    from maskdcpt_cli.zoo import load_classifier, load_model
 
 __all__ = [
+    "Classified",
     "MaskDCPTError",
     "Outcome",
     "Settings",
     "__version__",
+    "classify",
+    "classify_files",
     "degrade",
+    "load_classifier",
     "load_model",
     "open_engine",
     "pair_files",
@@ -30,10 +35,14 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "Classified": "maskdcpt_cli.inference.classify",
     "MaskDCPTError": "maskdcpt_cli.errors",
     "Outcome": "maskdcpt_cli.inference.outcomes",
     "Settings": "maskdcpt_cli.inference.outcomes",
+    "classify": "maskdcpt_cli.inference.classify",
+    "classify_files": "maskdcpt_cli.inference.classify",
     "degrade": "maskdcpt_cli.data.synthesis.table",
+    "load_classifier": "maskdcpt_cli.zoo",
     "load_model": "maskdcpt_cli.zoo",
     "open_engine": "maskdcpt_cli.inference.backends",
     "pair_files": "maskdcpt_cli.scoring.pairing",

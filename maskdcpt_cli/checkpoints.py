@@ -1,27 +1,24 @@
-"""The only door between weights on disk and models: read, recognise, build, save."""
+"""The only door between weights on disk and models: read, build, save."""
 
 import json
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
-from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.files import replacing
-from maskdcpt_cli.models import BACKBONES, Backbone, build_backbone
-
-Shapes = Mapping[str, tuple[int, ...]]
+from maskdcpt_cli.models import Backbone, build_backbone
+from maskdcpt_cli.models.maskdcpt import MaskDCPT
+from maskdcpt_cli.recognition import FREE, classifier_sizes, recognise
 
 ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickled number: torch.save before 1.6
@@ -47,6 +44,17 @@ class Checkpoint:
     version: str | None = None  # of the maskdcpt that wrote the file
     source: Path | None = None  # the file it was read from
     classifier: Mapping[str, Tensor] = field(default_factory=dict)  # of degradations, if trained
+    temperature: float | None = None  # by which its logits are divided; None: not calibrated
+    restores: bool = True  # whether the head is trained; pre-training leaves it as it was drawn
+
+
+@dataclass(frozen=True, eq=False)
+class DegradationClassifier:
+    """A network that names degradations, and what it takes to read its answers."""
+
+    network: MaskDCPT
+    degradations: tuple[str, ...]  # abbreviations, or CLEAN, in the order of its logits
+    temperature: float | None = None  # by which they are divided; None: it was never calibrated
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -74,6 +82,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     }
     try:
         options, degradations = _recorded(metadata)
+        temperature = _temperature(metadata.get("temperature"))
         backbone, seen = recognise(tensors)
         _compare({"backbone": backbone, **seen}, {**metadata, **options})
     except ValueError as error:
@@ -88,6 +97,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         version=metadata.get("version"),
         source=path,
         classifier=classifier,
+        temperature=temperature,
+        restores=not classifier and metadata.get("restores") != "false",
     )
 
 
@@ -96,12 +107,15 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
     The version recorded is this one. Raises CheckpointError when the file cannot be written.
     """
+    temperature = checkpoint.temperature
     facts = {
         "backbone": checkpoint.backbone,
         "options": json.dumps(dict(checkpoint.options)),
         "degradations": json.dumps(checkpoint.degradations),
         "preset": checkpoint.preset,
         "licence": checkpoint.licence,
+        "temperature": None if temperature is None else str(temperature),
+        "restores": None if checkpoint.restores else "false",
         "version": __version__,
     }
     metadata = {name: fact for name, fact in facts.items() if fact is not None}
@@ -167,103 +181,6 @@ def _single_precision(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
-def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, object]]:
-    """The backbone that tensors belong to and its options, from their names and shapes alone.
-
-    SwinIR's heads and window leave no trace in them: heads of 30 channels and the released window
-    are assumed. Raises ValueError for tensors of another network.
-    """
-    shapes = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
-    for telltale, (backbone, options) in RECOGNISED_BY.items():
-        if telltale in shapes:
-            return backbone, options(shapes)
-    names = ", ".join(f"'{name}'" for name in list(shapes)[:3]) or "nothing"
-    raise ValueError(
-        f"holds the weights of another network ({names}), not of {', '.join(sorted(BACKBONES))}"
-    )
-
-
-def _nafnet(shapes: Shapes) -> dict[str, object]:
-    stages = range(_children(shapes, "downs."))
-    return {
-        "width": _size(shapes, "intro.weight", 0),
-        "enc_blk_nums": tuple(_children(shapes, f"encoders.{i}.blocks.") for i in stages),
-        "middle_blk_num": _children(shapes, "middle_blks.blocks."),
-        "dec_blk_nums": tuple(_children(shapes, f"decoder{i}.blocks.") for i in stages),
-        "unshuffle": math.isqrt(_size(shapes, "intro.weight", 1) // 3),
-    }
-
-
-def _restormer(shapes: Shapes) -> dict[str, object]:
-    levels = ("encoder_level1", "encoder_level2", "encoder_level3", "latent")
-    return {
-        "dim": _size(shapes, "patch_embed.proj.weight", 0),
-        "num_blocks": tuple(_children(shapes, f"{level}.blocks.") for level in levels),
-        "num_refinement_blocks": _children(shapes, "refinement.blocks."),
-        "heads": tuple(_size(shapes, f"{level}.blocks.0.attn.temperature", 0) for level in levels),
-        "ffn_expansion_factor": _expansion(
-            (_size(shapes, name, 1), _size(shapes, name, 0) // 2)
-            for name in shapes
-            if name.endswith(".ffn.project_in.weight")
-        ),
-    }
-
-
-def _swinir(shapes: Shapes) -> dict[str, object]:
-    groups = [f"encode_layers.{i}" for i in range(_children(shapes, "encode_layers."))]
-    later = (f"decode_layers{i}" for i in count())
-    groups += takewhile(lambda group: f"{group}.conv.weight" in shapes, later)
-    embed_dim = _size(shapes, "conv_first.weight", 0)
-    depths = tuple(_children(shapes, f"{group}.residual_group.blocks.") for group in groups)
-    return {
-        "embed_dim": embed_dim,
-        "depths": depths,
-        "num_heads": (max(embed_dim // 30, 1),) * len(depths),
-        "mlp_ratio": _expansion(
-            (_size(shapes, name, 1), _size(shapes, name, 0))
-            for name in shapes
-            if name.endswith(".mlp.fc1.weight")
-        ),
-        "window_size": 8,
-    }
-
-
-# A key that only this backbone has; Restormer's stands in PromptIR too, so PromptIR comes first.
-RECOGNISED_BY: dict[str, tuple[str, Callable[[Shapes], dict[str, object]]]] = {
-    "intro.weight": ("nafnet", _nafnet),
-    "prompt1.prompt_param": ("promptir", _restormer),
-    "patch_embed.proj.weight": ("restormer", _restormer),
-    "conv_first.weight": ("swinir", _swinir),
-}
-# Options that shapes tell not at all, or only up to rounding.
-FREE = {"num_heads", "window_size", "mlp_ratio", "ffn_expansion_factor"}
-
-
-def _size(shapes: Shapes, name: str, dim: int) -> int:
-    if name not in shapes:
-        raise ValueError(f"is incomplete: it lacks '{name}'")
-    if dim >= len(shapes[name]):
-        raise ValueError(f"has a '{name}' of the wrong shape {shapes[name]}")
-    return shapes[name][dim]
-
-
-def _children(shapes: Shapes, prefix: str) -> int:
-    return len({name[len(prefix) :].split(".")[0] for name in shapes if name.startswith(prefix)})
-
-
-def _expansion(sizes: Iterable[tuple[int, int]]) -> float:
-    """The shortest decimal f with int(channels * f) == hidden for all (channels, hidden)."""
-    pairs = set(sizes)
-    ratios = [Fraction(hidden, channels) for channels, hidden in pairs if channels]
-    lowest = max(ratios, default=Fraction(0))
-    for digits in range(10):
-        for step in (0, 1):  # in floating point the lowest itself can fall short: 0.57 * 100 < 57
-            factor: float = (math.ceil(lowest * 10**digits) + step) / 10**digits
-            if all(int(channels * factor) == hidden for channels, hidden in pairs):
-                return factor
-    raise ValueError("has feed-forward layers that no single expansion factor gives")
-
-
 def _recorded(metadata: Mapping[str, str]) -> tuple[dict[str, object], tuple[str, ...]]:
     """Options and degradations; neither is recorded in files that are not ours."""
     try:
@@ -277,6 +194,12 @@ def _recorded(metadata: Mapping[str, str]) -> tuple[dict[str, object], tuple[str
         name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
     }
     return frozen, tuple(map(str, degradations))
+
+
+def _temperature(text: str | None) -> float | None:
+    if text is not None and not re.fullmatch(r"\d+\.\d+", text):
+        raise ValueError(f"has metadata that maskdcpt did not write: temperature {text}")
+    return None if text is None else float(text)
 
 
 def _compare(seen: Mapping[str, object], recorded: Mapping[str, object]) -> None:
@@ -293,19 +216,54 @@ def build(checkpoint: Checkpoint) -> Backbone:
 
     Raises CheckpointError when a key is missing, unexpected or of the wrong shape.
     """
-    name = checkpoint.source or "The checkpoint"
+    name = _name(checkpoint)
     try:
         with _WithoutDrawing():
             model = build_backbone(checkpoint.backbone, **checkpoint.options)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{name} has options that do not work: {error}") from error
-    misfits = _misfits(model.state_dict(), checkpoint.state_dict)
-    if misfits:
-        raise CheckpointError(
-            f"{name} does not fit {checkpoint.backbone}: {'; '.join(misfits)}. {ADVICE}"
-        )
-    model.load_state_dict(checkpoint.state_dict)
+    _fill(model, checkpoint.state_dict, name=name, kind=checkpoint.backbone)
     return model.eval()
+
+
+def build_classifier(checkpoint: Checkpoint) -> DegradationClassifier:
+    """What names degradations, without what reconstructs: float32 on the CPU, to evaluate.
+
+    Raises CheckpointError for a checkpoint that holds no classifier, or one that does not fit.
+    """
+    name = _name(checkpoint)
+    if not checkpoint.classifier:
+        raise CheckpointError(
+            f"{name} holds no classifier of degradations: take the model tiny-classifier, or a "
+            "file that `maskdcpt pretrain` writes."
+        )
+    try:
+        dims, classes = classifier_sizes(checkpoint.classifier)
+        with _WithoutDrawing():
+            model = MaskDCPT(
+                build(checkpoint), classes=classes, reconstruction=False, classifier_dims=dims
+            )
+    except ValueError as error:
+        raise CheckpointError(f"{name} has a classifier that does not work: it {error}") from error
+    if classes != len(checkpoint.degradations):
+        raise CheckpointError(
+            f"{name} has a classifier of {classes} classes, and names "
+            f"{len(checkpoint.degradations)} degradations. {ADVICE}"
+        )
+    assert model.classifier is not None
+    _fill(model.classifier, checkpoint.classifier, name=name, kind="the classifier")
+    return DegradationClassifier(model.eval(), checkpoint.degradations, checkpoint.temperature)
+
+
+def _name(checkpoint: Checkpoint) -> str:
+    return str(checkpoint.source or "The checkpoint")
+
+
+def _fill(model: nn.Module, tensors: Mapping[str, Tensor], *, name: str, kind: str) -> None:
+    misfits = _misfits(model.state_dict(), tensors)
+    if misfits:
+        raise CheckpointError(f"{name} does not fit {kind}: {'; '.join(misfits)}. {ADVICE}")
+    model.load_state_dict(tensors)
 
 
 class _WithoutDrawing(TorchFunctionMode):

@@ -46,12 +46,18 @@ DEGRADATIONS: dict[str, Degradation] = {
     ),
 }
 
+# What a picture that nothing ails is labelled with, so that a classifier can say so (ours).
+CLEAN = "clean"
+LABELS: dict[str, Degradation] = {**DEGRADATIONS, CLEAN: Degradation("nothing", CLEAN, "clean")}
+
 # Label order of a setting's classifier; 5D's is the paper's. The paper names no 9D: ours are the
 # nine single types that meet an everyday photographer.
+TWELVE = ("GN", "RN", "MB", "DB", "GB", "J", "H", "RS", "RD", "S", "MS", "LL", "MR")
 SETTINGS: dict[str, tuple[str, ...]] = {
     "5d": ("H", "RS", "GN", "MB", "LL"),
     "9d": ("GN", "MB", "DB", "J", "H", "RS", "RD", "S", "LL"),
-    "12d": ("GN", "RN", "MB", "DB", "GB", "J", "H", "RS", "RD", "S", "MS", "LL", "MR"),
+    "12d": TWELVE,
+    "12d+clean": (*TWELVE, CLEAN),
     "mixed": ("MB+J", "MB+RS", "MB+LL+GN", "LL+H+RS+S", "DS+GN+GB+J"),
     "derain": ("RS",),
     "motion-deblur": ("MB",),
@@ -60,15 +66,24 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 
 
 def find(word: str) -> str:
-    """The abbreviation of a degradation given by abbreviation or slug, in any case.
+    """The label of a degradation given by abbreviation or slug, in any case.
 
     Raises MaskDCPTError, naming all slugs.
 
     >>> find("haze"), find("MB+j")
     ('H', 'MB+J')
     """
-    for abbreviation, degradation in DEGRADATIONS.items():
+    for abbreviation, degradation in LABELS.items():
         if word.lower() in (abbreviation.lower(), degradation.slug):
             return abbreviation
-    slugs = [degradation.slug for degradation in DEGRADATIONS.values()]
+    slugs = [degradation.slug for degradation in LABELS.values()]
     raise MaskDCPTError(unknown("degradation", word, slugs))
+
+
+def slug(label: str) -> str:
+    """What a classifier's label is called; labels of nobody's taxonomy as they are.
+
+    >>> slug("H"), slug("clean")
+    ('haze', 'clean')
+    """
+    return LABELS[label].slug if label in LABELS else label

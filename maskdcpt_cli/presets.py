@@ -21,7 +21,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS, Range
+from maskdcpt_cli.degradations import LABELS, SETTINGS, Range
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 
 PACKAGED = Path(__file__).parent / "_presets"  # in a wheel
@@ -101,7 +101,7 @@ Place = Annotated[str, AfterValidator(_below)]  # of a file or folder, below the
 Template = Annotated[str, AfterValidator(_template)]
 Levels = Annotated[tuple[float, ...] | Range, PlainValidator(_levels)]
 Count = Annotated[int, Field(ge=1)]
-Abbreviation = Annotated[str, _known_in("degradation", DEGRADATIONS)]
+Abbreviation = Annotated[str, _known_in("degradation", LABELS)]
 
 
 class Synthesis(Schema):
@@ -139,6 +139,12 @@ class Folders(Named):
         return self
 
 
+class Unpaired(Named):
+    """Degraded pictures of which no clean ones exist, by the shape of their paths."""
+
+    lq: Template
+
+
 class TextList(Named):
     """A text file, a line `gt lq` each, or `gt` for clean pictures."""
 
@@ -159,7 +165,13 @@ class Shards(Named):
     clean: bool = False  # the clean crops, to be degraded; else the pairs
 
 
-LAYOUTS = {"gt": Folders, "list": TextList, "manifest": Manifest, "shards": Shards}
+LAYOUTS = {
+    "gt": Folders,
+    "list": TextList,
+    "manifest": Manifest,
+    "shards": Shards,
+    "lq": Unpaired,  # alone; beside gt it is of Folders
+}
 
 
 def _layout(given: object) -> str:
@@ -172,7 +184,8 @@ Source = Annotated[
     Annotated[Folders, Tag("<gt>")]
     | Annotated[TextList, Tag("<list>")]
     | Annotated[Manifest, Tag("<manifest>")]
-    | Annotated[Shards, Tag("<shards>")],
+    | Annotated[Shards, Tag("<shards>")]
+    | Annotated[Unpaired, Tag("<lq>")],
     Discriminator(_layout),
 ]
 
@@ -202,6 +215,13 @@ class TrainPart(Part):
             )
         return self
 
+    @model_validator(mode="after")
+    def _with_gt(self) -> "TrainPart":
+        for source in self.sources:
+            if isinstance(source, Unpaired):
+                raise ValueError(f"'{source.name}' has no gt; only test sets can do without")
+        return self
+
 
 class Data(Schema):
     """The data of one setting."""
@@ -225,6 +245,12 @@ class Data(Schema):
 def names(kind: str = "data") -> list[str]:
     """The presets of a kind, a folder below presets/."""
     return sorted(path.stem for path in (_folder() / kind).glob("*.yaml"))
+
+
+def paper_results() -> Any:
+    """The figures that the paper prints, table by table."""
+    path = _folder() / "reference" / "paper_results.yaml"
+    return yaml.safe_load(path.read_bytes())
 
 
 def load_data(name: str, *, overrides: Sequence[str] = ()) -> Data:

@@ -41,6 +41,9 @@ class Heads(Schema):
     classifier_dims: tuple[Whole, Whole, Whole, Whole] = paper(
         (64, 128, 256, 512), "Sec. IV-A: ResNet-18's"
     )
+    reconstruction_dims: tuple[Whole, Whole, Whole, Whole] = paper(
+        (32, 64, 96, 128), "ours, as all of that decoder"
+    )
     clean_pass: bool = paper(False, "DCPT: a second pass that reconstructs clean images")
 
     @model_validator(mode="after")
@@ -113,6 +116,7 @@ class Run(Schema):
     training: Training
     optimiser: Optimiser
     validation: Validation = Validation()
+    initialise_from: str | None = paper(None, "a file of weights; None: drawn at random")
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -194,7 +198,9 @@ class Pretrain(Run):
 class Finetune(Run):
     """Fine-tuning for restoration (Sec. V)."""
 
-    initialise_from: str | None = paper(None, "a file of weights, as pre-training writes it")
+    loss: Literal["l1", "relative-l1"] = paper(
+        "l1", "Sec. V-A; relative to the input's it is ours, for short runs on many types"
+    )
 
 
 SCHEMAS: dict[str, type[Pretrain] | type[Finetune]] = {"pretrain": Pretrain, "finetune": Finetune}

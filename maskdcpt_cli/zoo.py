@@ -8,18 +8,21 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from maskdcpt_cli.degradations import SETTINGS
-from maskdcpt_cli.errors import DownloadError, MaskDCPTError, unknown
+from maskdcpt_cli.errors import CheckpointError, DownloadError, MaskDCPTError, unknown
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.checkpoints import Checkpoint
+    from maskdcpt_cli.checkpoints import Checkpoint, DegradationClassifier
     from maskdcpt_cli.models import Backbone
 
 EMBEDDED = Path(__file__).parent / "_models"
 PUBLISHED = "Jiakui/MaskDCPT"
 DEFAULT = "tiny"
+DEFAULT_CLASSIFIER = "tiny-classifier"
+
+Use = Literal["restores", "classifies"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,12 @@ class Model:
     summary: str
     licence: str | None = None  # None: none is stated
     repo: str | None = PUBLISHED  # on the Hugging Face Hub; None: inside the package
+    use: Use = "restores"
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is what a command takes that is given no other."""
+        return self.name in (DEFAULT, DEFAULT_CLASSIFIER)
 
 
 ZOO: dict[str, Model] = {
@@ -48,6 +57,17 @@ ZOO: dict[str, Model] = {
             summary="A small NAFNet at half resolution; quick on any machine, needs no download.",
             licence="Apache-2.0",
             repo=None,
+        ),
+        Model(
+            name="tiny-classifier",
+            backbone="nafnet",
+            parameters=3_331_805,
+            degradations=SETTINGS["12d+clean"],
+            filename="tiny-classifier.safetensors",
+            summary="Names what ails a photo, or that nothing does; needs no download.",
+            licence="Apache-2.0",
+            repo=None,
+            use="classifies",
         ),
         Model(
             name="nafnet-5d",
@@ -106,12 +126,35 @@ def load_model(name_or_path: str | Path = DEFAULT) -> "Backbone":
 
     Takes a name of ZOO, fetched on first use, or the path of a file. Called with lq, (B, 3, H, W)
     float32 RGB in [0, 1] of any size, the network returns restored, as large and not clipped.
-    Raises MaskDCPTError for an unknown name, CheckpointError for a file that cannot be used and
-    DownloadError for one that cannot be fetched.
+    Raises MaskDCPTError for an unknown name, CheckpointError for a file that cannot be used, or was
+    pre-trained only, and DownloadError for one that cannot be fetched.
     """
     from maskdcpt_cli.checkpoints import build
 
-    return build(read_model(name_or_path))
+    checkpoint = read_model(name_or_path)
+    if not checkpoint.restores:
+        raise CheckpointError(
+            f"{name_or_path} was pre-trained and does not restore yet: its restoration head is as "
+            "it was drawn. Fine-tune from it (maskdcpt finetune --init-from "
+            f"{checkpoint.source}), and restore with what comes of that."
+        )
+    return build(checkpoint)
+
+
+def load_classifier(name_or_path: str | Path = DEFAULT_CLASSIFIER) -> "DegradationClassifier":
+    """A network that names degradations, of the same names and files as load_model takes.
+
+    Raises as load_model does, and CheckpointError for what holds no classifier.
+    """
+    from maskdcpt_cli.checkpoints import build_classifier
+
+    named = ZOO.get(name_or_path) if isinstance(name_or_path, str) else None
+    if named and named.use != "classifies":  # said before it is fetched
+        raise CheckpointError(
+            f"The model {named.name} restores, and holds no classifier of degradations: take "
+            f"{DEFAULT_CLASSIFIER}, or a file that `maskdcpt pretrain` writes."
+        )
+    return build_classifier(read_model(name_or_path))
 
 
 def read_model(name_or_path: str | Path) -> "Checkpoint":

@@ -16,15 +16,16 @@ from torch import Tensor
 
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.checkpoints import (
-    RECOGNISED_BY,
     Checkpoint,
     build,
+    build_classifier,
     read_checkpoint,
-    recognise,
     save_checkpoint,
 )
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models import BACKBONES, build_backbone
+from maskdcpt_cli.models.maskdcpt import MaskDCPT
+from maskdcpt_cli.recognition import RECOGNISED_BY, recognise
 from tests.golden import fill_with_golden_weights
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/backbones.json").read_text())
@@ -129,6 +130,18 @@ def test_a_saved_checkpoint_comes_back_whole(small: Checkpoint, tmp_path: Path) 
     }
 
 
+@pytest.mark.parametrize("classifier", [{}, {"linear.bias": torch.ones(3)}])
+def test_what_pre_training_knows_comes_back(
+    classifier: dict[str, Tensor], nafnet: Checkpoint, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    written = replace(nafnet, classifier=classifier, temperature=1.0625, restores=False)
+    save_checkpoint(written, path)
+    read = read_checkpoint(path)
+    assert (read.temperature, read.restores) == (1.0625, False)
+    assert same(read.classifier, classifier)
+
+
 def test_options_that_shapes_do_not_tell_come_from_the_metadata(tmp_path: Path) -> None:
     options = {**OPTIONS["swinir"], "num_heads": (4, 5, 6), "window_size": 4}
     path = tmp_path / "weights.safetensors"
@@ -225,6 +238,7 @@ UNUSABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "other backbone": (marked(NAFNET, backbone="swinir"), "says backbone swinir"),
     "no JSON": (marked(NAFNET, options="width=4"), "metadata"),
     "no options": (marked(NAFNET, options="[1, 2]"), "metadata"),
+    "no temperature": (marked(NAFNET, temperature="nan"), "temperature nan"),
     "no degradations": (marked(NAFNET, degradations="7"), "metadata"),
 }
 
@@ -356,6 +370,37 @@ def test_an_option_that_does_not_exist_is_named(tmp_path: Path) -> None:
     marked(NAFNET, options='{"widht": 4}')(path)
     with pytest.raises(CheckpointError, match=r"weights\.safetensors .*'widht'.*'width'"):
         build(read_checkpoint(path))
+
+
+def pre_trained(nafnet: Checkpoint) -> Checkpoint:
+    torch.manual_seed(0)
+    model = MaskDCPT(build(nafnet), classes=3, reconstruction=False, classifier_dims=(4, 6, 8, 8))
+    assert model.classifier is not None
+    return replace(
+        nafnet, degradations=("H", "RS", "clean"), classifier=model.classifier.state_dict()
+    )
+
+
+def test_a_classifier_that_lost_a_tensor_is_named_with_it(nafnet: Checkpoint) -> None:
+    whole = pre_trained(nafnet)
+    rest = {key: value for key, value in whole.classifier.items() if key != "linear.bias"}
+    with pytest.raises(CheckpointError, match=r"fit the classifier: 1 missing \(linear.bias\)"):
+        build_classifier(replace(whole, classifier=rest))
+
+
+def test_a_classifier_of_another_form_is_named(nafnet: Checkpoint) -> None:
+    whole = pre_trained(nafnet)
+    few = {"linear.weight": torch.zeros(3, 8)}
+    with pytest.raises(CheckpointError, match=r"has a classifier that does not work: .* 0 stages"):
+        build_classifier(replace(whole, classifier=few))
+    with pytest.raises(CheckpointError, match=r"has a classifier .* lacks 'linear.weight'"):
+        build_classifier(replace(whole, classifier={"scales": torch.zeros(2)}))
+
+
+def test_a_classifier_whose_classes_have_no_names_is_refused(nafnet: Checkpoint) -> None:
+    whole = replace(pre_trained(nafnet), degradations=("H", "RS"))
+    with pytest.raises(CheckpointError, match="of 3 classes, and names 2 degradations"):
+        build_classifier(whole)
 
 
 def test_a_failed_save_leaves_the_old_file_and_nothing_else(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS, find
+from maskdcpt_cli.degradations import CLEAN, DEGRADATIONS, LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
 
 
@@ -20,7 +20,7 @@ def test_the_settings_hold_what_the_paper_says():
     assert set(SETTINGS["mixed"]) == {a for a, d in DEGRADATIONS.items() if d.mixed}
     for setting in SETTINGS.values():
         assert len(set(setting)) == len(setting)
-        assert set(setting) <= set(DEGRADATIONS)
+        assert set(setting) <= set(LABELS)
 
 
 @pytest.mark.parametrize("abbreviation", DEGRADATIONS)
@@ -33,3 +33,9 @@ def test_a_type_is_found_by_slug_and_abbreviation_in_any_case(abbreviation):
 def test_an_unknown_type_is_named_with_the_nearest():
     with pytest.raises(MaskDCPTError, match=r"Unknown degradation 'hazy'\. Did you mean 'haze'\?"):
         find("hazy")
+
+
+def test_clean_is_a_label_but_no_degradation():
+    assert CLEAN in SETTINGS["12d+clean"]
+    assert CLEAN not in DEGRADATIONS
+    assert find(CLEAN) == CLEAN

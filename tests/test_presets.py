@@ -10,7 +10,7 @@ from maskdcpt_cli import presets
 from maskdcpt_cli.data.synthesis.table import check
 from maskdcpt_cli.degradations import SETTINGS, Range
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import Data, Folders, TextList, load_data
+from maskdcpt_cli.presets import Data, Folders, TextList, Unpaired, load_data
 
 # Pairs and repeats of METHOD section 4, in the order of the labels: the table of UIR-2.5M.
 FIVE = {"H": (72_135, 1), "RS": (200, 300), "GN": (5_144, 15), "MB": (2_103, 5), "LL": (485, 60)}
@@ -43,8 +43,9 @@ TRAIN = {
     "mixed": MIXED,
     "derain": {"RS": (13_712, 1)},
     "motion-deblur": {"MB": (2_103, 1)},
-    "tiny": dict.fromkeys(SETTINGS["12d"], (None, 1)),
+    "tiny": dict.fromkeys(SETTINGS["12d+clean"], (None, 1)),
 }
+TESTS_ALONE = {"denoise", "real-world"}  # presets without anything to train on
 CLEAN = ("CBSD68", "Kodak24", "McMaster", "Urban100")
 TEST = {  # degradation, level where there is one, test set
     "5d": {
@@ -74,7 +75,7 @@ def _folder(tmp_path, monkeypatch):
 
 
 def test_there_is_a_preset_for_each_setting():
-    assert set(presets.names()) == set(TRAIN)
+    assert set(presets.names()) == set(TRAIN) | TESTS_ALONE
 
 
 @pytest.mark.parametrize("name", TRAIN)
@@ -95,6 +96,12 @@ def test_pictures_are_degraded_as_often_as_the_paper_counts_them():
     assert {word: count for word, count in variants.items() if count > 1} == {"GN": 6, "GB": 6}
 
 
+@pytest.mark.parametrize("name", TESTS_ALONE)
+def test_test_sets_of_one_table_have_nothing_to_train_on(name):
+    assert not load_data(name).train
+    assert load_data(name).test
+
+
 @pytest.mark.parametrize("name", TEST)
 def test_test_sets_are_those_of_the_released_options(name):
     sets = {
@@ -113,21 +120,21 @@ def test_the_largest_settings_have_all_released_test_sets():
     assert counts == {"12d": 52, "mixed": 13}
 
 
-@pytest.mark.parametrize("name", TRAIN)
+@pytest.mark.parametrize("name", presets.names())
 def test_kinds_and_levels_exist(name):
     for part in (*load_data(name).train, *load_data(name).test):
         if part.degradation:
             check(part.degradation, kind=part.synthesis.kind, levels=part.synthesis.levels or ())
 
 
-@pytest.mark.parametrize("name", TRAIN)
+@pytest.mark.parametrize("name", presets.names())
 def test_clean_test_sets_are_degraded_with_seed_0(name):
     for part in load_data(name).test:
         clean = any(isinstance(source, Folders) and not source.lq for source in part.sources)
         assert part.synthesis.seed == (0 if clean and part.degradation != "MS" else None)
 
 
-@pytest.mark.parametrize("name", TRAIN)
+@pytest.mark.parametrize("name", presets.names())
 def test_sources_of_one_part_have_names_of_their_own(name):
     for part in (*load_data(name).train, *load_data(name).test):
         titles = [source.name for source in part.sources]
@@ -168,6 +175,7 @@ def with_key(text: str) -> str:
         (PART.replace("gt:", "gtt:"), "sources[0].gtt: unknown key; did you mean 'gt'?"),
         (PART.replace("'}]", "', lq: 'b/{p}'}]"), "'{path}' is in gt, but not in lq"),
         (PART.replace("'}]", "', list: a.txt}]"), "sources[0].list: unknown key"),
+        (PART.replace("gt:", "lq:"), "train[0]: 'a' has no gt; only test sets can do without."),
         (PART.replace("[{", "[] #"), "train[0].sources: give at least one."),
         (with_key("repeet: 3"), "my.yaml: train[0].repeet: unknown key; did you mean 'repeat'?"),
         (with_key("repeat: 0"), "train[0].repeat: input should be greater than or equal to 1."),
@@ -234,6 +242,7 @@ def test_presets_cannot_be_changed():
 def test_layouts_are_told_by_their_keys():
     part = load_data("mixed").train[0]
     assert [type(source) for source in part.sources] == [Folders, TextList]
+    assert {type(source) for source in load_data("real-world").test[-1].sources} == {Unpaired}
 
 
 def test_presets_are_light():

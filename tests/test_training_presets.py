@@ -23,7 +23,7 @@ def loaded(kind: str, name: str, *overrides: str) -> Run:
 
 
 def test_there_are_the_presets_of_the_paper():
-    assert names("pretrain") == ["12d", "5d", "dcpt", "ram", "tiny"]
+    assert names("pretrain") == ["12d", "5d", "classifier", "dcpt", "ram", "tiny"]
     assert names("finetune") == ["12d", "5d", "derain", "mixed", "motion-deblur", "tiny"]
 
 

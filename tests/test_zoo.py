@@ -16,10 +16,18 @@ import pytest
 import torch
 
 from maskdcpt_cli.checkpoints import read_checkpoint
-from maskdcpt_cli.degradations import DEGRADATIONS
+from maskdcpt_cli.degradations import CLEAN, DEGRADATIONS
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
 from maskdcpt_cli.models import BACKBONES, build_backbone
-from maskdcpt_cli.zoo import DEFAULT, ZOO, load_model, on_disk, read_model
+from maskdcpt_cli.zoo import (
+    DEFAULT,
+    DEFAULT_CLASSIFIER,
+    ZOO,
+    load_classifier,
+    load_model,
+    on_disk,
+    read_model,
+)
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/backbones.json").read_text())
 PUBLISHED = [name for name, model in ZOO.items() if model.repo is not None]
@@ -163,7 +171,7 @@ def test_the_table_holds_what_the_networks_are(name: str) -> None:
     model = ZOO[name]
     assert model.name == name
     assert model.backbone in BACKBONES
-    assert set(model.degradations) <= set(DEGRADATIONS)
+    assert set(model.degradations) <= {*DEGRADATIONS, CLEAN}
     if name in PUBLISHED:
         assert model.parameters == GOLDEN[model.backbone]["parameters"]
 
@@ -176,7 +184,9 @@ def test_an_embedded_model_is_what_the_table_says(name: str) -> None:
     assert checkpoint.backbone == model.backbone
     assert checkpoint.degradations == model.degradations
     assert checkpoint.licence == model.licence
-    assert sum(tensor.numel() for tensor in checkpoint.state_dict.values()) == model.parameters
+    tensors = [*checkpoint.state_dict.values(), *checkpoint.classifier.values()]
+    assert sum(tensor.numel() for tensor in tensors) == model.parameters
+    assert checkpoint.restores == (model.use == "restores")
 
 
 def test_the_default_restores_without_a_network() -> None:
@@ -188,9 +198,41 @@ def test_the_default_restores_without_a_network() -> None:
     assert (restored - ramp).square().mean() < 0.2 * (lq - ramp).square().mean()
 
 
+def test_the_default_classifier_names_degradations_without_a_network() -> None:
+    assert DEFAULT_CLASSIFIER in EMBEDDED
+    classifier = load_classifier()
+    assert classifier.degradations == ZOO[DEFAULT_CLASSIFIER].degradations
+    assert classifier.temperature is not None
+    with torch.inference_mode():
+        logits = classifier.network(torch.rand(1, 3, 64, 64)).logits
+    assert logits.shape == (1, len(classifier.degradations))
+
+
+def test_what_was_only_pre_trained_does_not_restore_and_says_what_to_do() -> None:
+    path = on_disk(DEFAULT_CLASSIFIER)
+    assert path is not None
+    for given in (DEFAULT_CLASSIFIER, path):
+        with pytest.raises(
+            CheckpointError, match=f"was pre-trained .* finetune --init-from {path}"
+        ):
+            load_model(given)
+
+
+@pytest.mark.parametrize("name", [name for name, model in ZOO.items() if model.use == "restores"])
+def test_what_restores_does_not_classify_and_is_not_fetched_to_say_so(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(_model: object) -> Path:
+        raise AssertionError
+
+    monkeypatch.setattr("maskdcpt_cli.zoo._fetch", fetch)
+    with pytest.raises(CheckpointError, match=f"{name} restores, .* take tiny-classifier, or"):
+        load_classifier(name)
+
+
 @pytest.mark.parametrize("name", ["tinny", "nafnet"])
 def test_an_unknown_name_is_answered_with_the_known_ones(name: str) -> None:
-    with pytest.raises(MaskDCPTError, match=rf"Unknown model '{name}'\..* tiny\."):
+    with pytest.raises(MaskDCPTError, match=rf"Unknown model '{name}'\..* tiny, tiny-classifier\."):
         load_model(name)
 
 

@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 import click
 
 from maskdcpt_cli._version import __version__
+from maskdcpt_cli.cli.benchmark import benchmark
+from maskdcpt_cli.cli.classify import classify
 from maskdcpt_cli.cli.compare import compare
 from maskdcpt_cli.cli.data import data
 from maskdcpt_cli.cli.degrade import degrade
@@ -79,6 +81,7 @@ def main() -> None:
 
     \b
     maskdcpt restore photos/ -o restored/        restore a folder
+    maskdcpt classify photos/                    tell what ails photos
     maskdcpt models                              see which models there are
     maskdcpt score restored/ clean/              measure PSNR, SSIM and others
     maskdcpt degrade photos/ -o pairs/ -t haze   make pairs to train with
@@ -88,6 +91,7 @@ def main() -> None:
 
 
 main.add_command(restore)
+main.add_command(classify)
 main.add_command(score)
 main.add_command(degrade)
 main.add_command(data)
@@ -95,5 +99,6 @@ main.add_command(models)
 main.add_command(pretrain)
 main.add_command(finetune)
 main.add_command(presets)
+main.add_command(benchmark)
 main.add_command(study)
 main.add_command(compare)

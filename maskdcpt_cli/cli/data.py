@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
+from maskdcpt_cli.cli.options import preset_names
 from maskdcpt_cli.cli.pack import pack
 from maskdcpt_cli.errors import MaskDCPTError
 
@@ -18,15 +18,6 @@ if TYPE_CHECKING:
     from maskdcpt_cli.data.survey import Problem, Survey
 
 SHOWN = 5  # problems of one kind and source
-
-
-def _preset_names(
-    _ctx: click.Context, _param: click.Parameter, incomplete: str
-) -> "list[CompletionItem[str]]":
-    from maskdcpt_cli.presets import names
-
-    found = [CompletionItem(name) for name in names("data") if name.startswith(incomplete)]
-    return found or [CompletionItem(incomplete, type="file")]
 
 
 @click.group(short_help="Check data sets, and pack them for training.")
@@ -42,7 +33,7 @@ data.add_command(pack)
     "--preset",
     required=True,
     metavar="NAME|FILE",
-    shell_complete=_preset_names,
+    shell_complete=preset_names,
     help="A data preset, as 5d, or a file like one.",
 )
 @click.option(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from maskdcpt_cli.cli.options import any_of
-from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS, Range, find
+from maskdcpt_cli.degradations import LABELS, SETTINGS, Range, find
 from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
     from maskdcpt_cli.data.degrading import Levels, Wanted
 
-SLUGS = [degradation.slug for degradation in DEGRADATIONS.values()]
+SLUGS = [degradation.slug for degradation in LABELS.values()]
 NUMBER = r"\d+(?:\.\d+)?"
 
 
@@ -32,7 +32,7 @@ def _list_types(context: click.Context, _parameter: click.Parameter, asked: bool
     for abbreviation, row in SYNTHESIS.items():
         low, high = sorted((row.least, row.most))
         table.add_row(
-            DEGRADATIONS[abbreviation].slug,
+            LABELS[abbreviation].slug,
             ", ".join(row.kinds) if len(row.kinds) > 1 else "",
             f"{row.usual.low:g}..{row.usual.high:g}",
             f"{low:g}..{high:g}",

@@ -1,6 +1,5 @@
 """The command `maskdcpt finetune`."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -10,13 +9,7 @@ from maskdcpt_cli.cli.training import Asked, load_run, options, run
 
 @click.command(short_help="Train a network to restore, from pre-trained weights.")
 @options
-@click.option(
-    "--init-from",
-    metavar="FILE",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Weights to begin with, as `maskdcpt pretrain` writes them.",
-)
-def finetune(*, init_from: Path | None, **given: Any) -> None:
+def finetune(**given: Any) -> None:
     """Train a network to restore images, from the weights of a pre-training or from nothing.
 
     Under torchrun all processes and machines train one network. The run folder holds the preset,
@@ -32,5 +25,4 @@ def finetune(*, init_from: Path | None, **given: Any) -> None:
     Exit code: 0 done, 1 something is wrong, 2 wrong usage, 130 interrupted and saved.
     """
     asked = Asked(**given)
-    places = {"initialise_from": str(init_from)} if init_from else {}
-    run(load_run("finetune", asked, places), asked, kind="finetune")
+    run(load_run("finetune", asked), asked, kind="finetune")

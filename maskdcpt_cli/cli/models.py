@@ -1,16 +1,20 @@
 """The command `maskdcpt models`."""
 
 import json as jsonlib
+from collections.abc import Callable
+from typing import NamedTuple
 
 import click
 
 from maskdcpt_cli.cli.options import ModelName
-from maskdcpt_cli.degradations import DEGRADATIONS
-from maskdcpt_cli.zoo import DEFAULT, ZOO, Model, address, find, on_disk
+from maskdcpt_cli.degradations import LABELS
+from maskdcpt_cli.zoo import ZOO, Model, Use, address, find, on_disk
 
 MEGA = 1_000_000
 BYTES_PER_PARAMETER = 4  # published in single precision
 NO_LICENCE = "none stated"
+NARROW = 100  # columns of a terminal, below which some are left out
+COMMANDS: dict[Use, str] = {"restores": "restore", "classifies": "classify"}
 
 
 @click.group(invoke_without_command=True, short_help="List the models that --model takes by name.")
@@ -19,7 +23,7 @@ NO_LICENCE = "none stated"
 def models(context: click.Context, json: bool) -> None:
     """List the models that --model takes by name.
 
-    One is part of the program; the others are fetched when they are first used.
+    Those called tiny are part of the program; the others are fetched when they are first used.
 
     \b
     Examples:
@@ -49,11 +53,12 @@ def show(name: str, json: bool) -> None:
         click.echo(jsonlib.dumps(_facts(model), indent=2))
         return
     lines = {
-        "name": model.name + (" (the default)" if model.name == DEFAULT else ""),
+        "name": model.name + (" (the default)" if model.is_default else ""),
         "summary": model.summary,
+        "use": f"{model.use}: maskdcpt {COMMANDS[model.use]} --model {model.name}",
         "backbone": model.backbone,
         "parameters": f"{model.parameters:,}",
-        "degradations": "; ".join(f"{DEGRADATIONS[d].name} ({d})" for d in model.degradations),
+        "degradations": "; ".join(f"{LABELS[d].name} ({d})" for d in model.degradations),
         "size": _size(model),
         "licence": model.licence or NO_LICENCE,
         "source": address(model.name) or "part of maskdcpt",
@@ -67,8 +72,9 @@ def _facts(model: Model) -> dict[str, object]:
     path = on_disk(model.name)
     return {
         "name": model.name,
-        "default": model.name == DEFAULT,
+        "default": model.is_default,
         "summary": model.summary,
+        "use": model.use,
         "backbone": model.backbone,
         "parameters": model.parameters,
         "degradations": model.degradations,
@@ -86,24 +92,12 @@ def _print_table() -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 200  # a line a model, for grep
+    columns = [one for one in COLUMNS if console.width >= NARROW or not one.spare]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("Name", no_wrap=True)
-    table.add_column("Backbone", no_wrap=True)
-    table.add_column("Parameters", no_wrap=True, justify="right")
-    table.add_column("Degradations")
-    table.add_column("Size", no_wrap=True, justify="right")
-    table.add_column("Licence")
-    table.add_column("On disk", no_wrap=True)
+    for one in columns:
+        table.add_column(one.title, no_wrap=not one.wraps, justify="right" if one.right else "left")
     for model in ZOO.values():
-        table.add_row(
-            model.name,
-            model.backbone,
-            f"{model.parameters / MEGA:.1f} M",
-            " ".join(model.degradations),
-            _size(model),
-            model.licence or NO_LICENCE,
-            "yes" if on_disk(model.name) else "no",
-        )
+        table.add_row(*(one.told(model) for one in columns))
     console.print(table)
 
 
@@ -112,3 +106,25 @@ def _size(model: Model) -> str:
     if path is None:
         return f"~{model.parameters * BYTES_PER_PARAMETER / MEGA:.0f} MB"
     return f"{path.stat().st_size / MEGA:.1f} MB"
+
+
+class Column(NamedTuple):
+    """What the list tells of a model."""
+
+    title: str
+    told: Callable[[Model], str]
+    right: bool = False  # aligned
+    wraps: bool = False
+    spare: bool = False  # left out where the terminal is narrow
+
+
+COLUMNS = (
+    Column("Name", lambda model: model.name),
+    Column("Use", lambda model: model.use),
+    Column("Backbone", lambda model: model.backbone, spare=True),
+    Column("Parameters", lambda model: f"{model.parameters / MEGA:.1f} M", right=True),
+    Column("Degradations", lambda model: " ".join(model.degradations), wraps=True),
+    Column("Size", _size, right=True),
+    Column("Licence", lambda model: model.licence or NO_LICENCE, spare=True),
+    Column("On disk", lambda model: "yes" if on_disk(model.name) else "no"),
+)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from maskdcpt_cli.cli.options import any_of
-from maskdcpt_cli.degradations import DEGRADATIONS, find
+from maskdcpt_cli.degradations import LABELS, find
 from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
     from maskdcpt_cli.data.origins import Origins
     from maskdcpt_cli.data.packing import Packed
 
-SLUGS = [degradation.slug for degradation in DEGRADATIONS.values()]
+SLUGS = [degradation.slug for degradation in LABELS.values()]
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 SHOWN = 20  # pictures that were left out
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)

@@ -1,7 +1,6 @@
 """The command `maskdcpt restore`."""
 
 import os
-import sys
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,7 +9,15 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from maskdcpt_cli.cli.options import ModelName, any_of, known_device, whole_number
+from maskdcpt_cli.cli.options import (
+    any_of,
+    device_option,
+    max_pixels_option,
+    model_option,
+    recursive_option,
+    whole_number,
+    with_listed,
+)
 from maskdcpt_cli.inference.outcomes import Event, Settings
 from maskdcpt_cli.zoo import DEFAULT, ZOO
 
@@ -25,7 +32,6 @@ DEFAULTS = Settings()
 # Under torchrun several processes share the photos, and the first one tells what all of them do.
 SHARED = int(os.environ.get("WORLD_SIZE", "1")) > 1
 SPEAKS = not SHARED or os.environ.get("RANK") == "0"
-MEGA = 1_000_000
 
 
 @click.command(short_help="Restore photos and folders of photos.")
@@ -38,24 +44,8 @@ MEGA = 1_000_000
     type=click.Path(path_type=Path),
     help="Folder for the results; for a single photo also a file.",
 )
-@click.option(
-    "-m",
-    "--model",
-    default=DEFAULT,
-    show_default=True,
-    metavar="NAME|FILE",
-    type=ModelName(),
-    help="A name that `maskdcpt models` lists, or a file of weights.",
-)
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda[:N]|mps",
-    callback=known_device,
-    shell_complete=any_of(["auto", "cpu", "cuda", "mps"]),
-    help="Where the network runs.",
-)
+@model_option("restores", DEFAULT)
+@device_option
 @click.option(
     "--precision",
     default="auto",
@@ -136,21 +126,8 @@ MEGA = 1_000_000
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write a page with a before/after slider for each photo.",
 )
-@click.option(
-    "--recursive/--no-recursive",
-    default=True,
-    show_default=True,
-    help="Restore what lies in folders inside a folder, too.",
-)
-@click.option(
-    "--max-pixels",
-    default="500",
-    show_default=True,
-    metavar="off|N",
-    callback=whole_number({"off": None}, unit=MEGA),
-    shell_complete=any_of(["off"]),
-    help="Refuse photos of more than N megapixels.",
-)
+@recursive_option
+@max_pixels_option
 @click.option("--json", is_flag=True, help="Print one JSON object per photo, and nothing else.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what failed.")
 def restore(
@@ -224,21 +201,15 @@ def _plan(
 ) -> "Plan":
     from maskdcpt_cli.inference.plan import PlanError, plan
 
-    given = [path for text in inputs for path in (_listed() if text == "-" else [text])]
+    if SHARED and "-" in inputs:
+        raise click.UsageError("Under torchrun no list can be read from standard input.")
     try:
-        todo = plan(given, output, model=model, recursive=recursive, name=name, format=format)
+        todo = plan(
+            with_listed(inputs), output, model=model, recursive=recursive, name=name, format=format
+        )
     except PlanError as error:
         raise click.UsageError(str(error)) from error
     return todo if SPEAKS else replace(todo, problems=())
-
-
-def _listed() -> list[str]:
-    """The names on standard input: one a line, or as `find -print0` separates them."""
-    if SHARED:
-        raise click.UsageError("Under torchrun no list can be read from standard input.")
-    text = sys.stdin.buffer.read()
-    names = text.split(b"\0") if b"\0" in text else text.splitlines()
-    return [os.fsdecode(name) for name in names if name]
 
 
 def _events(

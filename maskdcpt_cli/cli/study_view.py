@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS
+from maskdcpt_cli.degradations import SETTINGS, slug
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import replacing
 from maskdcpt_cli.studies.figures import Curve, Panel
@@ -66,7 +66,7 @@ def show_rows(rows: Sequence[Row], pictures: Sequence[Picture], *, size: int, js
             "neighbours": NEIGHBOURS,
             "seeds": SEEDS,
             "size": size,
-            "pictures": {DEGRADATIONS[kind].slug: number for kind, number in counts.items()},
+            "pictures": {slug(kind): number for kind, number in counts.items()},
             "networks": [_facts(row, _published(row, counts, size)) for row in rows],
         }
         click.echo(jsonlib.dumps(found, indent=2))
@@ -95,7 +95,7 @@ def write_places(panels: Iterable[Panel], pictures: Sequence[Picture], path: Pat
             {
                 "network": panel.title,
                 "picture": picture.scene,
-                "degradation": DEGRADATIONS[picture.degradation].slug,
+                "degradation": slug(picture.degradation),
                 "x": f"{x:.4f}",
                 "y": f"{y:.4f}",
             }
@@ -118,7 +118,7 @@ def _facts(row: Row, published: Published | None) -> dict[str, object]:
         "accuracy": result.accuracy,
         "spread": result.spread,
         "accuracies": result.accuracies,
-        "recall": {DEGRADATIONS[kind].slug: share for kind, share in result.recall.items()},
+        "recall": {slug(kind): share for kind, share in result.recall.items()},
         "confusion": result.confusion.tolist(),
         "paper": published._asdict() if published else None,
     }
@@ -158,7 +158,7 @@ def _table(rows: Sequence[Row], counts: Counter[str], *, size: int) -> Table:
 def _legend(rows: Sequence[Row], counts: Counter[str], *, size: int) -> str:
     numbers = sorted(set(counts.values()))
     each = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-    kinds = ", ".join(f"{kind} {DEGRADATIONS[kind].slug}" for kind in counts)
+    kinds = ", ".join(f"{kind} {slug(kind)}" for kind in counts)
     lines = [
         f"Mean and standard deviation over {len(SEEDS)} splits (2:1) of {each} pictures of each "
         f"degradation, {size}x{size} pixels; chance is {100 / len(counts):.0f} %.",

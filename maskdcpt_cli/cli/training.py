@@ -3,18 +3,17 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from maskdcpt_cli.cli.options import any_of, known_device
 from maskdcpt_cli.cli.stopping import INTERRUPTED, stopping
-from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS, find
+from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ class Asked:
 
     preset: str
     backbone: str | None
+    init_from: Path | None
     overrides: tuple[str, ...]
     data_root: Path | None
     pairs: tuple[tuple[Path, Path], ...]
@@ -57,6 +57,10 @@ OPTIONS = (
         "--backbone", metavar="NAME",
         shell_complete=any_of(["nafnet", "promptir", "restormer", "swinir"]),
         help="The network.  [default: the preset's]",
+    ),
+    click.option(
+        "--init-from", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="Weights to begin with, as `maskdcpt pretrain` writes them.",
     ),
     click.option(
         "--set", "overrides", multiple=True, metavar="PLACE=VALUE",
@@ -150,13 +154,13 @@ def run(preset: "Run", asked: Asked, *, kind: str) -> None:
         )
 
 
-def load_run(kind: str, asked: Asked, places: Mapping[str, str] = MappingProxyType({})) -> "Run":
+def load_run(kind: str, asked: Asked) -> "Run":
     """The preset with what was given in its place, by --set and by options of their own."""
     from maskdcpt_cli.presets import load
     from maskdcpt_cli.training_presets import SCHEMAS
 
-    given = {**places, "backbone": asked.backbone} if asked.backbone else places
-    overrides = [f"{place}={json.dumps(value)}" for place, value in given.items()]
+    given = {"backbone": asked.backbone, "initialise_from": asked.init_from}
+    overrides = [f"{place}={json.dumps(str(value))}" for place, value in given.items() if value]
     return load(asked.preset, SCHEMAS[kind], kind=kind, overrides=[*asked.overrides, *overrides])
 
 
@@ -222,7 +226,7 @@ def _degradations(asked: Asked, setting: str) -> list[str]:
     if not asked.types and len(labels) == 1:
         return [*labels] * len(asked.pairs)
     if len(asked.types) != len(asked.pairs):
-        slugs = ", ".join(DEGRADATIONS[label].slug for label in labels)
+        slugs = ", ".join(LABELS[label].slug for label in labels)
         raise click.UsageError(
             f"Which degradation do the --pairs have? Say --type once for each; '{setting}' has "
             f"{slugs}."

@@ -22,7 +22,7 @@ from maskdcpt_cli.data.parallel import in_processes
 from maskdcpt_cli.data.sheets import grid, stacked
 from maskdcpt_cli.data.synthesis.contract import Parameters
 from maskdcpt_cli.data.synthesis.table import check, degrade
-from maskdcpt_cli.degradations import DEGRADATIONS, Range, find
+from maskdcpt_cli.degradations import LABELS, Range, find
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.files import replacing
 
@@ -149,7 +149,7 @@ def degrade_photos(
             yield done
     _write_manifest(out / MANIFEST, lines)
     if sheet and shown:
-        titles = ["clean"] + [DEGRADATIONS[want.degradation].slug for want in wanted]
+        titles = ["clean"] + [LABELS[want.degradation].slug for want in wanted]
         with replacing(out / SHEET) as file:
             picture = Image.fromarray(_sheet(shown, titles))
             picture.save(file, format="JPEG", quality=90)
@@ -187,7 +187,7 @@ def _degrade_photo(
     lines: list[Line] = []
     cells = [_cell(pixels)]
     for want in wanted:
-        slug = DEGRADATIONS[want.degradation].slug
+        slug = LABELS[want.degradation].slug
         for number in range(per_photo):
             drawn_by = SeedSequence((seed, number, *map(_hash, (source.name, slug))))
             made = degrade(
@@ -237,7 +237,7 @@ def _cell(pixels: Pixels) -> Pixels:
 
 
 def _write_manifest(path: Path, lines: Sequence[Line]) -> None:
-    order = {degradation.slug: place for place, degradation in enumerate(DEGRADATIONS.values())}
+    order = {degradation.slug: place for place, degradation in enumerate(LABELS.values())}
     known = {(line.type, line.file): line for line in [*read_manifest(path), *lines]}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:

@@ -16,7 +16,7 @@ from maskdcpt_cli.data.arrays import Native
 from maskdcpt_cli.data.camera import HeifSource, RawSource
 from maskdcpt_cli.data.colour import Colour, colour_of
 from maskdcpt_cli.data.formats import IMAGE_SUFFIXES, RAW_SUFFIXES, WRITABLE, result_suffix
-from maskdcpt_cli.data.photo import Decoded, Header, Metadata, Page, Photo, opaque, upright
+from maskdcpt_cli.data.photo import Decoded, Header, Metadata, Page, Photo, opaque, page_of, upright
 from maskdcpt_cli.data.pillow import PillowSource
 from maskdcpt_cli.data.tiff import TiffSource
 from maskdcpt_cli.errors import ImageError
@@ -30,10 +30,12 @@ __all__ = [
     "Page",
     "Photo",
     "opaque",
+    "page_of",
     "preview",
     "probe",
     "read_photo",
     "result_suffix",
+    "seen",
     "shown",
     "upright",
 ]
@@ -97,17 +99,21 @@ def read_photo(path: Path, *, max_pixels: int | None) -> Photo:
 def preview(path: Path, *, max_side: int | None) -> NDArray[np.uint8]:
     """The first page for a person to look at: (h, w, 3) sRGB, upright, over white, h and w at
     most `max_side`, or as they are."""
-    photo = read_photo(path, max_pixels=None)
+    return seen(read_photo(path, max_pixels=None), max_side=max_side)
+
+
+def seen(photo: Photo, *, max_side: int | None) -> NDArray[np.uint8]:
+    """As preview, of a photo that was read."""
     page = photo.pages[0]
     height, width = page.pixels.shape[:2]
     scale = min(1.0, max_side / max(height, width)) if max_side else 1.0
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    seen = photo.colour.to_srgb(_shrunk(opaque(page), size))
+    picture = photo.colour.to_srgb(_shrunk(opaque(page), size))
     if page.alpha is not None:
         alpha = Colour().to_srgb(_shrunk(page.alpha[..., None], size))
-        seen = seen * alpha + (1 - alpha)
-    upright_ = upright(np.rint(seen * 255).astype(np.uint8), photo.metadata.orientation)
-    return np.ascontiguousarray(upright_)
+        picture = picture * alpha + (1 - alpha)
+    turned = upright(np.rint(picture * 255).astype(np.uint8), photo.metadata.orientation)
+    return np.ascontiguousarray(turned)
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:

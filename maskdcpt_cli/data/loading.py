@@ -1,5 +1,6 @@
 """Batches made by worker processes."""
 
+import signal
 from collections.abc import Generator, Iterable
 from typing import Any
 
@@ -46,7 +47,7 @@ def run(
         num_workers=workers,
         pin_memory=pin_memory,
         prefetch_factor=prefetch if workers else None,
-        worker_init_fn=prepare_worker,
+        worker_init_fn=_start,
         **how,
     )
     try:
@@ -60,3 +61,9 @@ def run(
             f"A process that loads data was killed, perhaps for want of memory: try fewer workers. "
             f"({str(error).strip()})"
         ) from error
+
+
+def _start(_number: int) -> None:
+    prepare_worker()
+    # Sent to all processes of a job it is for the parent, which saves and then stops this one.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

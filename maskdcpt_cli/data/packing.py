@@ -21,11 +21,10 @@ from maskdcpt_cli.data.images import probe, read_rgb, shown
 from maskdcpt_cli.data.origins import Origin, Origins
 from maskdcpt_cli.data.parallel import in_processes
 from maskdcpt_cli.data.shards import INDEX, RECORD, RECORDS, Shard, dump_index
-from maskdcpt_cli.degradations import DEGRADATIONS
+from maskdcpt_cli.degradations import CLEAN, LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.files import replacing
 
-CLEAN = "clean"  # what shards without a degradation are called
 TOGETHER = 64  # pictures that one call to another process measures
 MEMBER_HEADER = 512
 
@@ -100,7 +99,7 @@ def plan(
                 yield number, origins[number], size
 
     for degradation, some in groupby(readable(), key=lambda one: one[1].degradation):
-        word = DEGRADATIONS[degradation].slug if degradation else CLEAN
+        word = LABELS[degradation].slug if degradation else CLEAN
         for number, group in enumerate(_filled(some, cropping, shard_size)):
             plans.append(Plan(f"{word}-{number:06}.tar", np.array(group)))
     if not plans:

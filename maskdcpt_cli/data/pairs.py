@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from maskdcpt_cli.data.augment import Cut, Pixels, whole
 from maskdcpt_cli.data.images import read_rgb, shown
-from maskdcpt_cli.degradations import DEGRADATIONS
+from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 
-ABBREVIATIONS = tuple(DEGRADATIONS)  # a degradation is stored as its position here
+ABBREVIATIONS = tuple(LABELS)  # a degradation is stored as its position here
 PIECE = 2**24  # bytes of a list that are looked at together
 SEPARATORS, NEWLINE = b" \t", ord("\n")
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from maskdcpt_cli.data.arrays import Native
 from maskdcpt_cli.data.colour import Colour
+from maskdcpt_cli.errors import ImageError
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,29 @@ def opaque(page: Page) -> Native:
     filled = page.pixels.copy()
     filled[~visible] = page.pixels.reshape(-1, page.pixels.shape[2])[place[nearest[~visible]]]
     return filled
+
+
+def page_of(image: Native) -> Page:
+    """An image (H, W) or (H, W, C) as a page: grey, grey and alpha, RGB, or RGB and alpha.
+
+    Raises ImageError for other arrays.
+    """
+    if image.dtype not in (np.uint8, np.uint16, np.float32) or image.ndim not in (2, 3):
+        raise ImageError(
+            f"Cannot take an array of shape {image.shape} and type {image.dtype}: "
+            "give (H, W) or (H, W, C) of uint8, uint16 or float32."
+        )
+    layers = image[..., None] if image.ndim == 2 else image
+    if layers.shape[2] not in (1, 2, 3, 4) or not layers.size:
+        raise ImageError(
+            f"Cannot take an array of shape {image.shape}: the last axis holds "
+            "1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha) channels."
+        )
+    has_alpha = layers.shape[2] % 2 == 0
+    return Page(
+        np.ascontiguousarray(layers[..., : layers.shape[2] - has_alpha]),
+        np.ascontiguousarray(layers[..., -1]) if has_alpha else None,
+    )
 
 
 def upright(array: Native, orientation: int) -> Native:

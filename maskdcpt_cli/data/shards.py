@@ -15,7 +15,7 @@ from maskdcpt_cli.data import stored_png
 from maskdcpt_cli.data.augment import Cut, Pixels, Window, whole
 from maskdcpt_cli.data.images import decode_rgb, shown
 from maskdcpt_cli.data.pairs import Pair
-from maskdcpt_cli.degradations import DEGRADATIONS
+from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 
 INDEX = "index.json"  # which shards there are
@@ -74,7 +74,7 @@ def choose(
     shards: tuple[Shard, ...], *, degradation: str | None, clean: bool, name: str
 ) -> tuple[Shard, ...]:
     """The shards of clean crops, or of the pairs of a degradation (None: of any)."""
-    wanted = {None} if clean else {degradation} if degradation else set(DEGRADATIONS)
+    wanted = {None} if clean else {degradation} if degradation else set(LABELS)
     chosen = tuple(shard for shard in shards if shard.degradation in wanted and shard.samples)
     if chosen:
         return chosen

@@ -15,6 +15,7 @@ from maskdcpt_cli.files import replacing
 Pixels = NDArray[np.uint8]  # (H, W, 3), sRGB
 
 SHEET_SUFFIX = ".compare.jpg"
+MAP_SUFFIX = ".map.png"  # of a heat map
 PAPER, INK = (250, 250, 249), (38, 38, 36)
 FRAMES = ((235, 94, 40), (0, 140, 186), (120, 160, 0))  # one colour per enlarged place
 GAP = 12  # between photos and around the sheet, in pixels
@@ -75,7 +76,7 @@ def before_after(lq: Pixels, restored: Pixels, *, title: str = "") -> Pixels:
     windows = most_different(lq, restored, side=side)
     height, width = lq.shape[:2]
     scale = min((WIDTH - 3 * GAP) / 2 / width, HEIGHT / height, MOST_ENLARGED)
-    photos = [_framed(_resized(photo, scale), windows, scale) for photo in (lq, restored)]
+    photos = [_framed(resized(photo, scale), windows, scale) for photo in (lq, restored)]
     parts = [grid([photos], column_titles=("Before", "After"))]
     if windows:
         parts.append(grid([list(_enlarged(windows, lq, restored))]))
@@ -91,16 +92,16 @@ def grid(
     """Photos in rows and columns, each centred in its cell, with titles above and to the left."""
     widths = [max(photo.shape[1] for photo in column) for column in zip(*rows, strict=True)]
     heights = [max(photo.shape[0] for photo in row) for row in rows]
-    margin = max((_text_width(text) + GAP for text in row_titles), default=0)
+    margin = max((text_width(text) + GAP for text in row_titles), default=0)
     head = LINE if column_titles else 0
     lefts = [GAP + margin + sum(widths[:i]) + i * GAP for i in range(len(widths))]
     tops = [GAP + head + sum(heights[:i]) + i * GAP for i in range(len(heights))]
     sheet = Image.new("RGB", (lefts[-1] + widths[-1] + GAP, tops[-1] + heights[-1] + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
     for left, text in zip(lefts, column_titles, strict=bool(column_titles)):
-        draw.text((left, GAP // 2), _drawable(text), INK, _font())
+        draw.text((left, GAP // 2), drawable(text), INK, font())
     for top, text in zip(tops, row_titles, strict=bool(row_titles)):
-        draw.text((GAP, top), _drawable(text), INK, _font())
+        draw.text((GAP, top), drawable(text), INK, font())
     for row, top, height in zip(rows, tops, heights, strict=True):
         for photo, left, width in zip(row, lefts, widths, strict=True):
             centre = left + (width - photo.shape[1]) // 2, top + (height - photo.shape[0]) // 2
@@ -113,7 +114,7 @@ def stacked(parts: Sequence[Pixels], *, title: str) -> Pixels:
     head = LINE + GAP if title else 0
     width, height = max(part.shape[1] for part in parts), sum(part.shape[0] for part in parts)
     sheet = Image.new("RGB", (width, head + height), PAPER)
-    ImageDraw.Draw(sheet).text((GAP, GAP), _drawable(title), INK, _font())
+    ImageDraw.Draw(sheet).text((GAP, GAP), drawable(title), INK, font())
     top = head
     for part in parts:
         sheet.paste(Image.fromarray(part), ((width - part.shape[1]) // 2, top))
@@ -156,7 +157,7 @@ def _enlarged(windows: Sequence[Window], lq: Pixels, restored: Pixels) -> Iterat
     for window, colour in zip(windows, FRAMES, strict=False):
         for photo in (lq, restored):
             whole = Window(0, 0, window.side)
-            yield _framed(_resized(window.cut(photo), ZOOM), [whole], ZOOM, colours=[colour])
+            yield _framed(resized(window.cut(photo), ZOOM), [whole], ZOOM, colours=[colour])
 
 
 def _framed(
@@ -172,18 +173,18 @@ def _framed(
     return np.asarray(image)
 
 
-def _resized(photo: Pixels, scale: float) -> Pixels:
+def resized(photo: Pixels, scale: float) -> Pixels:
     height, width = (max(1, round(length * scale)) for length in photo.shape[:2])
     return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(15)
 
 
-def _text_width(text: str) -> int:
-    return round(_font().getlength(_drawable(text)))
+def text_width(text: str) -> int:
+    return round(font().getlength(drawable(text)))
 
 
-def _drawable(text: str) -> str:
+def drawable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()

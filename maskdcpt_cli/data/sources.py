@@ -19,7 +19,7 @@ from maskdcpt_cli.data.synthesis.table import check
 from maskdcpt_cli.data.templates import SPANNING, Template
 from maskdcpt_cli.degradations import find
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import Folders, Manifest, Part, Shards, Source, TextList
+from maskdcpt_cli.presets import Folders, Manifest, Part, Shards, Source, TextList, Unpaired
 
 ROOT_VARIABLE = "MASKDCPT_DATA"
 NONE = Names(())
@@ -113,6 +113,9 @@ def scan(source: Source, root: Path, degradation: str | None) -> Scan:
             return _scan_manifest(source, root, degradation)
         case Shards():
             return _scan_shards(source, root, degradation)
+        case Unpaired():
+            # What there is stands where clean pictures do, which are read alone, too.
+            return _scan_folders(Folders(name=source.name, gt=source.lq), root, degradation or "")
 
 
 def _scan_folders(source: Folders, root: Path, degradation: str) -> Scan:

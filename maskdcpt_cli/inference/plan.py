@@ -1,8 +1,6 @@
 """Which photos are restored and where their results go, decided from names before any is opened."""
 
-import os
 import re
-import stat
 import string
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -12,12 +10,11 @@ from pathlib import Path
 
 from maskdcpt_cli.data.formats import IMAGE_SUFFIXES, WRITABLE, format_of, result_suffix
 from maskdcpt_cli.data.images import probe
-from maskdcpt_cli.data.sheets import SHEET_SUFFIX
 from maskdcpt_cli.errors import ImageError, MaskDCPTError, unknown
+from maskdcpt_cli.inference.finding import Found, find, identity, is_folder, objection, real
 from maskdcpt_cli.inference.outcomes import Job, Outcome
 
 NAME = "{stem}{suffix}"
-WILDCARD = re.compile(r"[*?[]")
 FIELDS = ("stem", "suffix", "model")
 
 
@@ -33,25 +30,6 @@ class Plan:
     problems: tuple[Outcome, ...]  # all failed: what cannot be restored is known already
     strangers: int  # files found in folders that are no images
     results: int  # files left out because an earlier run wrote them
-
-
-@dataclass(frozen=True)
-class _Found:
-    source: Path
-    place: Path  # the folder it lies in, symbolic links resolved
-    below: Path = Path()  # the folder of its result, relative to OUT
-    root: Path | None = None  # the folder it was found under, resolved; None when named itself
-
-    @property
-    def is_image(self) -> bool:
-        return self.root is None or self.source.suffix.lower() in IMAGE_SUFFIXES
-
-    def is_output(self, out: Path) -> bool:
-        """Whether it was found within the (resolved) output folder, or is a before/after sheet."""
-        if self.root is None:
-            return False
-        within = self.place.is_relative_to(out) and not self.root.is_relative_to(out)
-        return within or self.source.name.endswith(SHEET_SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -109,12 +87,13 @@ def plan(
     """
     _check_name(name)
     naming = _Naming(name, format, model)
-    found, problems = _find(inputs, recursive=recursive)
-    if out.suffix.lower() in IMAGE_SUFFIXES and not _is_folder(out):
+    found, missing = find(inputs, recursive=recursive)
+    problems = [_failed(Job(one.path, one.path), one.reason) for one in missing]
+    if out.suffix.lower() in IMAGE_SUFFIXES and not is_folder(out):
         return _single(found, problems, out, naming)
-    if _objection(out) is None:
+    if objection(out) is None:
         raise PlanError(f"'{out}' is a file: -o takes a folder for the results.")
-    place = _real(out)
+    place = real(out)
     images = [item for item in found if item.is_image]
     outside = [item for item in images if not item.is_output(place)]
     placed, unreadable = _place(outside, out, naming)
@@ -157,73 +136,7 @@ def _check_name(name: str) -> None:
         raise PlanError(f"--name '{name}' must be a file name; choose the folder with -o.")
 
 
-def _find(inputs: Sequence[str], *, recursive: bool) -> tuple[list[_Found], list[Outcome]]:
-    found: dict[Path, _Found] = {}
-    problems: list[Outcome] = []
-    several = sum(_is_folder(Path(text)) for text in inputs) > 1
-    for text in inputs:
-        for item in _expand(Path(text), keep_name=several, recursive=recursive):
-            if isinstance(item, Outcome):
-                problems.append(item)
-            else:
-                found.setdefault(item.place / item.source.name, item)
-    return list(found.values()), problems
-
-
-def _expand(path: Path, *, keep_name: bool, recursive: bool) -> Iterator[_Found | Outcome]:
-    if _is_folder(path):
-        root = _real(path)
-        below = Path(root.name) if keep_name else Path()
-        yield from _walk(path, below, root=root, recursive=recursive, seen=set())
-    elif os.path.lexists(path) or not WILDCARD.search(str(path)):
-        yield _Found(path, _real(path.parent))
-    else:
-        yield from _glob(path, recursive=recursive)
-
-
-def _walk(
-    folder: Path, below: Path, *, root: Path, recursive: bool, seen: set[Path]
-) -> Iterator[_Found | Outcome]:
-    place = _real(folder)
-    if place in seen:  # a symbolic link back up
-        return
-    seen.add(place)
-    try:
-        entries = sorted(folder.iterdir())
-    except OSError as error:
-        job = Job(folder, folder)
-        yield _failed(job, f"Cannot list the folder '{folder}': {error.strerror}.")
-        return
-    for entry in entries:
-        if entry.name.startswith("."):  # hidden, as unfinished results are
-            continue
-        if _is_folder(entry):
-            if recursive:
-                inner = below / entry.name
-                yield from _walk(entry, inner, root=root, recursive=recursive, seen=seen)
-        else:
-            yield _Found(entry, place, below, root)
-
-
-def _glob(pattern: Path, *, recursive: bool) -> Iterator[_Found | Outcome]:
-    """What the pattern matches; its part without wildcards is the folder whose tree is kept."""
-    plain = next(i for i, part in enumerate(pattern.parts) if WILDCARD.search(part))
-    top = Path(*pattern.parts[:plain])
-    root, seen = _real(top), set[Path]()
-    matches = sorted(top.glob(str(Path(*pattern.parts[plain:]))))
-    if not matches:
-        yield _failed(Job(pattern, pattern), f"No file matches '{pattern}'.")
-    for match in matches:
-        below = match.relative_to(top)
-        if any(part.startswith(".") for part in below.parts):
-            continue
-        if _is_folder(match):
-            yield from _walk(match, below, root=root, recursive=recursive, seen=seen)
-        else:
-            yield _Found(match, _real(match.parent), below.parent, root)
-
-
-def _single(found: list[_Found], problems: list[Outcome], out: Path, naming: _Naming) -> Plan:
+def _single(found: list[Found], problems: list[Outcome], out: Path, naming: _Naming) -> Plan:
     if len(found) + len(problems) != 1 or found[0].root is not None:
         raise PlanError(f"'{out}' names one result, but there are several inputs: give a folder.")
     if not naming.keeps_names:
@@ -234,7 +147,7 @@ def _single(found: list[_Found], problems: list[Outcome], out: Path, naming: _Na
     return Plan(tuple(jobs), tuple(problems), strangers=0, results=0)
 
 
-def _place(items: list[_Found], out: Path, naming: _Naming) -> tuple[list[Job], list[Outcome]]:
+def _place(items: list[Found], out: Path, naming: _Naming) -> tuple[list[Job], list[Outcome]]:
     jobs, problems = [], []
     for item in items:
         folder = out / item.below
@@ -249,10 +162,10 @@ def _without_results(jobs: list[Job], naming: _Naming) -> list[Job]:
     """The jobs whose source is not the result that another one has, or had with another model."""
     makers: dict[tuple[Path, str, str], set[Path]] = defaultdict(set)
     for job in jobs:
-        makers[_real(job.target.parent), job.source.stem, job.target.suffix].add(job.source)
+        makers[real(job.target.parent), job.source.stem, job.target.suffix].add(job.source)
 
     def is_result(source: Path) -> bool:
-        folder = _real(source.parent)
+        folder = real(source.parent)
         return any(
             makers.get((folder, stem, suffix), set()) - {source}
             for stem, suffix in naming.origins(source.name)
@@ -263,12 +176,12 @@ def _without_results(jobs: list[Job], naming: _Naming) -> list[Job]:
 
 def _checked(jobs: list[Job]) -> tuple[list[Job], list[Outcome]]:
     """Those that can be done, and those that cannot, with the reason."""
-    sources = {_identity(job.source): job.source for job in jobs}
+    sources = {identity(job.source): job.source for job in jobs}
     makers: dict[object, Path] = {}
     sound, problems, overwriting = [], [], []
     for job in jobs:
-        target = _identity(job.target)
-        if reason := _objection(job.source):
+        target = identity(job.target)
+        if reason := objection(job.source):
             problems.append(_failed(job, reason))
         elif target in sources:
             reason = f"The result of '{job.source}' would overwrite the input '{sources[target]}'."
@@ -286,36 +199,5 @@ def _checked(jobs: list[Job]) -> tuple[list[Job], list[Outcome]]:
     return sound, problems + overwriting
 
 
-def _objection(source: Path) -> str | None:
-    """Why this is no file that can be read, as far as can be told from outside."""
-    try:
-        is_file = stat.S_ISREG(source.stat().st_mode)
-    except FileNotFoundError:
-        return f"'{source}' does not exist."
-    except OSError as error:
-        return f"Cannot read '{source}': {error.strerror}."
-    return None if is_file else f"'{source}' is not a file."
-
-
 def _failed(job: Job, reason: str) -> Outcome:
     return Outcome(job, "failed", reason)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # its parent may not be entered
-        return False
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))
-
-
-def _identity(path: Path) -> tuple[int, int] | Path:
-    """Equal for two names of one file, be it by links or by a file system blind to case."""
-    try:
-        status = path.stat()
-    except OSError:
-        return _real(path)
-    return status.st_dev, status.st_ino

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskdcpt_cli.data.colour import Colour
-from maskdcpt_cli.data.images import Page, Photo, opaque, read_photo
+from maskdcpt_cli.data.images import Page, Photo, opaque, page_of, read_photo
 from maskdcpt_cli.data.sheets import write_sheet
 from maskdcpt_cli.data.writing import write_photo
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.inference import guard
+from maskdcpt_cli.inference.ahead import ahead
 from maskdcpt_cli.inference.backends import Engine, open_engine
 from maskdcpt_cli.inference.journal import fingerprint, is_current, record
 from maskdcpt_cli.inference.outcomes import Advanced, Event, Job, Outcome, Settings, Started
@@ -48,7 +49,7 @@ def restore(model: Backbone | Engine, image: Pixels, *, settings: Settings | Non
     alpha is the input's. Raises ImageError for other arrays and where the network's output is
     unsound.
     """
-    page = _page_of(image)
+    page = page_of(image)
     with ThreadPoolExecutor(1) as worker:
         steps = _restore_page(_engine(model), page, Colour(), settings or Settings(), worker)
         *_, restored = steps
@@ -99,7 +100,7 @@ def restore_files(
 
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         writing: deque[Future[Outcome]] = deque()
-        for job, reading in _ahead(reader, read, jobs):
+        for job, reading in ahead(reader, read, jobs):
             photo = reading.result()
             if isinstance(photo, Outcome):
                 yield photo
@@ -290,40 +291,9 @@ def _compare(job: Job) -> tuple[str, ...]:
     return ()
 
 
-def _ahead(
-    executor: ThreadPoolExecutor, read: Callable[[Job], Photo | Outcome], jobs: Iterable[Job]
-) -> Iterator[tuple[Job, Future[Photo | Outcome]]]:
-    """The jobs in their order, each while the next one is being read."""
-    reading: deque[tuple[Job, Future[Photo | Outcome]]] = deque()
-    for job in jobs:
-        reading.append((job, executor.submit(read, job)))
-        if len(reading) > 1:
-            yield reading.popleft()
-    yield from reading
-
-
 def _area(photo: Photo) -> int:
     return sum(page.pixels.shape[0] * page.pixels.shape[1] for page in photo.pages)
 
 
 def _engine(model: Backbone | Engine) -> Engine:
     return open_engine(model) if isinstance(model, Backbone) else model
-
-
-def _page_of(image: Pixels) -> Page:
-    if image.dtype not in (np.uint8, np.uint16, np.float32) or image.ndim not in (2, 3):
-        raise ImageError(
-            f"Cannot restore an array of shape {image.shape} and type {image.dtype}: "
-            "give (H, W) or (H, W, C) of uint8, uint16 or float32."
-        )
-    layers = image[..., None] if image.ndim == 2 else image
-    if layers.shape[2] not in (1, 2, 3, 4) or not layers.size:
-        raise ImageError(
-            f"Cannot restore an array of shape {image.shape}: the last axis holds "
-            "1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha) channels."
-        )
-    has_alpha = layers.shape[2] % 2 == 0
-    return Page(
-        np.ascontiguousarray(layers[..., : layers.shape[2] - has_alpha]),
-        np.ascontiguousarray(layers[..., -1]) if has_alpha else None,
-    )

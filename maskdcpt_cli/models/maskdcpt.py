@@ -8,8 +8,10 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from maskdcpt_cli.models import classifier
+from maskdcpt_cli.models import reconstruction as rebuilding
 from maskdcpt_cli.models.backbone import Backbone
-from maskdcpt_cli.models.classifier import DIMS, Classifier
+from maskdcpt_cli.models.classifier import Classifier
 from maskdcpt_cli.models.masking import OnGrid, apply
 from maskdcpt_cli.models.reconstruction import Reconstruction
 
@@ -35,7 +37,8 @@ class MaskDCPT(nn.Module):
         classes: int,
         reconstruction: bool = True,
         classification: bool = True,
-        classifier_dims: Sequence[int] = DIMS,
+        classifier_dims: Sequence[int] = classifier.DIMS,
+        reconstruction_dims: Sequence[int] = rebuilding.DIMS,
     ) -> None:
         super().__init__()
         for name in backbone.beyond_features:
@@ -43,7 +46,11 @@ class MaskDCPT(nn.Module):
         dims, scales = backbone.feature_dims[::-1], backbone.feature_scales[::-1]
         self.backbone = backbone
         self.shrinkage = [scales[0] * 2**i // scale for i, scale in enumerate(scales)]
-        self.reconstruction = Reconstruction(dims, scale=scales[0]) if reconstruction else None
+        self.reconstruction = (
+            Reconstruction(dims, scale=scales[0], dims=reconstruction_dims)
+            if reconstruction
+            else None
+        )
         self.classifier = (
             Classifier(dims, classes=classes, dims=classifier_dims) if classification else None
         )

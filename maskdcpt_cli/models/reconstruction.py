@@ -37,12 +37,14 @@ class Reconstruction(nn.Module):
     """Draws the clean image, hidden places too, from the features of the visible ones.
 
     `feature_dims` are the features' channels, finest resolution first; `scale` is how many pixels
-    a position of the finest is wide.
+    a position of the finest is wide; `dims` are the widths of the levels, finest first.
     """
 
-    def __init__(self, feature_dims: Sequence[int], *, scale: int = 1) -> None:
+    def __init__(
+        self, feature_dims: Sequence[int], *, scale: int = 1, dims: Sequence[int] = DIMS
+    ) -> None:
         super().__init__()
-        dims = [DIMS[min(i, len(DIMS) - 1)] for i in range(len(feature_dims))]
+        dims = [dims[min(i, len(dims) - 1)] for i in range(len(feature_dims))]
         blocks = [1] * (len(dims) - 1) + [COARSE_BLOCKS]
         self.scale = scale
         self.projections = nn.ModuleList(

@@ -60,7 +60,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
 AUTO = ("path", "stem")
 
 
-def pair_files(pred: Path, gt: Path | None, *, by: str = "auto") -> Pairing:
+def pair_files(pred: Path | str, gt: Path | str | None = None, *, by: str = "auto") -> Pairing:
     """Pair the pictures in two folders and below them, or two files.
 
     Suffixes do not matter, except where a folder holds several pictures of one name. `path` is the
@@ -72,9 +72,11 @@ def pair_files(pred: Path, gt: Path | None, *, by: str = "auto") -> Pairing:
     """
     if by != "auto" and by not in RULES:
         raise MaskDCPTError(unknown("rule", by, ["auto", *RULES]))
+    pred = Path(pred)
     restored = _pictures(pred)
     if gt is None:
         return Pairing(tuple(Item(name.as_posix(), path) for name, path in restored.items()))
+    gt = Path(gt)
     clean = _pictures(gt)
     if gt.is_file() and (pred.is_dir() or by == "auto"):
         only = next(iter(clean.values()))

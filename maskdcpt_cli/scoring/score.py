@@ -28,7 +28,7 @@ from maskdcpt_cli.scoring.windows import Separable
 __all__ = ["Item", "Result", "Scored", "Scorer", "Unavailable", "score"]
 
 AHEAD = 2  # pictures that wait for each thread
-MOST_JOBS = 8  # unless told: SSIM takes 200 bytes a pixel in each
+MOST_JOBS = 8  # unless told: SSIM takes 400 bytes a pixel in each
 LARGE = 4_000_000  # pixels; of larger pictures one is measured at a time
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from maskdcpt_cli.data.sheets import FRAMES, GAP, INK, Pixels, Window, strongest
+from maskdcpt_cli.data.sheets import FRAMES, GAP, INK, Pixels, Window, drawable, strongest
 
 WHITE = (255, 255, 255)  # as the page that it is printed on
 CELL = 256  # side of an enlarged crop, in pixels
@@ -207,7 +207,7 @@ def _draw_text(
     sheet: Image.Image, text: str, size: int, centre: tuple[int, int], *, width: int
 ) -> None:
     """A line of text below a point, shrunk and then cut to the width."""
-    text = text.encode("utf-8", "backslashreplace").decode()
+    text = drawable(text)
     while size > LEAST_TEXT and ImageFont.load_default(size).getlength(text) > width:
         size -= 1
     font = ImageFont.load_default(size)

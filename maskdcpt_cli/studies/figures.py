@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from maskdcpt_cli.degradations import DEGRADATIONS
+from maskdcpt_cli.degradations import slug
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import replacing
 from maskdcpt_cli.studies.neighbours import Classified
@@ -80,7 +80,7 @@ def _scatter(axis: "Axes", panel: Panel) -> None:
     for number, kind in enumerate(dict.fromkeys(panel.degradations)):
         x, y = panel.places[kinds == kind].T
         colour, mark = COLOURS[number % len(COLOURS)], MARKS[number // len(COLOURS) % len(MARKS)]
-        label = DEGRADATIONS[kind].slug
+        label = slug(kind)
         axis.scatter(x, y, s=11, color=colour, marker=mark, alpha=0.8, lw=0, label=label)
     axis.set(title=panel.title, xticks=[], yticks=[], aspect="equal", adjustable="datalim")
     axis.spines[:].set_color("0.8")
@@ -92,7 +92,7 @@ def _confusion(axis: "Axes", title: str, classified: Classified) -> None:
     for (row, column), share in np.ndenumerate(shares):
         colour = "white" if share > 55 else "black"
         axis.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour, fontsize=8)
-    slugs = [DEGRADATIONS[kind].slug for kind in classified.degradations]
+    slugs = [slug(kind) for kind in classified.degradations]
     ticks = range(len(slugs))
     axis.set_xticks(ticks, slugs, rotation=40, ha="right", rotation_mode="anchor")
     axis.set_yticks(ticks, slugs)

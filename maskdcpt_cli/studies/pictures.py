@@ -20,7 +20,7 @@ from maskdcpt_cli.data.augment import Augmentation, Pixels
 from maskdcpt_cli.data.folders import photos
 from maskdcpt_cli.data.pairs import FilePairs
 from maskdcpt_cli.data.synthesis.table import degrade
-from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS
+from maskdcpt_cli.degradations import SETTINGS, slug
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.presets import Synthesis, load_data, names
 
@@ -119,7 +119,7 @@ def _read(source: FilePairs, place: int, *, size: int, at_least: int) -> Read:
 
 def _degraded(photo: Picture, kind: str, recipe: Synthesis, *, seed: int) -> Pixels:
     gt = np.divide(photo.pixels, 255, dtype=np.float32)
-    words = (photo.scene, DEGRADATIONS[kind].slug)
+    words = (photo.scene, slug(kind))
     drawn_by = SeedSequence(
         (seed, *(zlib.crc32(word.encode("utf-8", "replace")) for word in words))
     )

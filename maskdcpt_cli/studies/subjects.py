@@ -61,8 +61,7 @@ def subject(name: str) -> Subject:
     Raises MaskDCPTError where there is none.
     """
     checkpoint = read_model(name)
-    pre_trained = name not in ZOO and bool(checkpoint.classifier)
-    training: Training = "pre-training" if pre_trained else "restoration"
+    training: Training = "restoration" if checkpoint.restores else "pre-training"
     label = name if name in ZOO else Path(name).stem
     return Subject(label, checkpoint.backbone, training, lambda: build(read_model(name)))
 

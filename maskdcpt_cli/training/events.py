@@ -54,6 +54,7 @@ class Validated:
     iteration: int
     scores: Scores  # "accuracy", in pre-training; "psnr" and "ssim", in fine-tuning
     pictures: tuple[Picture, ...] = ()  # one of each degradation, on rank 0
+    temperature: float | None = None  # that calibrates the classifier, where there is one
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from maskdcpt_cli.training.distributed import join
 from maskdcpt_cli.training.events import Event
 from maskdcpt_cli.training.initialise import initialise
 from maskdcpt_cli.training.loop import Loop, Stop, never
-from maskdcpt_cli.training.losses import Losses
+from maskdcpt_cli.training.losses import Losses, relative_l1
 from maskdcpt_cli.training.metrics import psnr, ssim
 from maskdcpt_cli.training.task import Examined, Example, drawn_backbone, options_of, seeded
 from maskdcpt_cli.training_presets import Finetune
@@ -30,13 +30,9 @@ def finetune(
     device: str | None = None,
     stop: Stop = never,
 ) -> Generator[Event, None, None]:
-    """Fine-tune a backbone, and yield what happens; see pretrain.
-
-    The weights of `preset.initialise_from` are where it begins.
-    """
+    """Fine-tune a backbone, and yield what happens; see pretrain."""
     task = Finetuning(preset, data.labels, name=name)
-    given = preset.initialise_from
-    initialised = given and initialise(task.backbone, Path(given), name=preset.backbone)
+    initialised = initialise(task.backbone, preset)
     loop = Loop(
         task, preset, data, run_dir,
         world=join(device), validation=validation, micro_batch=micro_batch, stop=stop,
@@ -49,7 +45,7 @@ def finetune(
 
 
 class Finetuning:
-    """The task: restore the clean image, by L1."""
+    """The task: restore the clean image."""
 
     name = "fine-tuning"
     best_by = "psnr"
@@ -69,7 +65,10 @@ class Finetuning:
         return ()
 
     def losses(self, model: nn.Module, batch: Sample) -> Losses:
-        return Losses(F.l1_loss(model(batch.lq).float(), batch.gt))
+        restored = model(batch.lq).float()
+        if self.preset.loss == "relative-l1":
+            return Losses(relative_l1(restored, batch.lq, batch.gt))
+        return Losses(F.l1_loss(restored, batch.gt))
 
     def examine(self, example: Example) -> Examined:
         restored = self.backbone(example.lq).float().clip(0, 1)

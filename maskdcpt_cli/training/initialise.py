@@ -6,13 +6,17 @@ from maskdcpt_cli.checkpoints import read_checkpoint
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.training.events import Initialised
+from maskdcpt_cli.training_presets import Run
 
 
-def initialise(backbone: Backbone, path: Path, *, name: str) -> Initialised:
-    """Take over the weights in a file that the backbone, one of `name`, has under the same names.
+def initialise(backbone: Backbone, preset: Run) -> Initialised | None:
+    """Take over the weights in the preset's file that its backbone has under the same names.
 
     Raises CheckpointError for a file that cannot be read, and for weights of another network.
     """
+    if preset.initialise_from is None:
+        return None
+    path, name = Path(preset.initialise_from), preset.backbone
     given = read_checkpoint(path)
     if given.backbone != name:
         raise CheckpointError(

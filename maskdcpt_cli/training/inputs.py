@@ -14,7 +14,7 @@ from maskdcpt_cli.data.mixture import Ingredient, Recipe
 from maskdcpt_cli.data.pairs import Pair, Pairs
 from maskdcpt_cli.data.sources import data_root, open_pairs
 from maskdcpt_cli.degradations import SETTINGS
-from maskdcpt_cli.presets import Data, Part, TrainPart
+from maskdcpt_cli.presets import Data, Manifest, Part, Shards, TrainPart, Unpaired
 
 HELD_OUT = 10  # one of so many pictures is kept for validation where there are no test sets
 
@@ -48,7 +48,8 @@ def from_preset(data: Data, root: Path | None) -> Inputs:
     """The data of a setting, below `root`, or where the environment says that data lie."""
     folder = data_root(root)
     train = [_ingredient(part, pairs) for part, _, pairs in open_pairs(data.train, folder)]
-    test = [_ingredient(part, pairs) for part, _, pairs in open_pairs(data.test, folder)]
+    known = [part for part in data.test if not _unlabelled(part)]
+    test = [_ingredient(part, pairs) for part, _, pairs in open_pairs(known, folder)]
     labels = SETTINGS[data.setting]
     return Inputs(tuple(train), tuple(test), labels) if test else _held_out(train, labels)
 
@@ -73,6 +74,13 @@ def from_photos(folder: Path, data: Data, *, setting: str) -> Inputs:
         for label in SETTINGS[setting]
     ]
     return _held_out(ingredients, SETTINGS[setting])
+
+
+def _unlabelled(part: Part) -> bool:
+    """Whether a part is for benchmarks alone: of no degradation of ours, or without gt."""
+    own = all(isinstance(source, (Manifest, Shards)) for source in part.sources)
+    blind = any(isinstance(source, Unpaired) for source in part.sources)
+    return blind or (part.degradation is None and not own)
 
 
 def _ingredient(part: Part, pairs: Pairs) -> Ingredient:

@@ -38,7 +38,8 @@ class Log:
                 told = {**asdict(event), "source": str(event.source)}
                 self._write({"iteration": iteration, "initialised": told})
             case Validated():
-                self._write({"iteration": iteration, "scores": event.scores})
+                told = {"scores": event.scores, "temperature": event.temperature}
+                self._write({"iteration": iteration, **told})
             case Saved():
                 self._write({"iteration": iteration, "saved": event.path.name})
             case Notice():

@@ -199,6 +199,7 @@ class Loop:
                 iteration=trainer.iteration,
             )
         trainer.validated_at = trainer.iteration
+        trainer.temperature = validated.temperature
         score = mean_score(validated.scores, task.best_by)
         saved: list[Saved] = []
         if score is not None and (trainer.best is None or score > trainer.best):

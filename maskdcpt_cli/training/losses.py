@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
+FAINTEST = 0.02  # so that a clean image, whose L1 is nothing, weighs no more than faint noise
+
 
 class Losses(NamedTuple):
     """The losses of a batch, each a mean over its images."""
@@ -13,6 +15,18 @@ class Losses(NamedTuple):
     total: Tensor  # ()
     parts: Mapping[str, Tensor] = {}  # what it is the weighted sum of
     accuracy: Tensor | None = None  # share of the images whose degradation was named
+
+
+def relative_l1(restored: Tensor, lq: Tensor, gt: Tensor) -> Tensor:
+    """Each image's L1 over that of its input, the mean over a batch (ours).
+
+    By plain L1 haze and darkness, which are large errors, leave little weight to noise and JPEG.
+
+    Args:
+        restored, lq, gt: (B, 3, H, W) in [0, 1].
+    """
+    left, given = ((image - gt).abs().mean(dim=(1, 2, 3)) for image in (restored, lq))
+    return (left / (given + FAINTEST)).mean()
 
 
 def focal_loss(logits: Tensor, label: Tensor, *, gamma: float) -> Tensor:

@@ -13,8 +13,10 @@ from maskdcpt_cli.data.mixture import Ingredient, Mixture, Sample
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.models.masking import OnGrid, PatchMask, apply
+from maskdcpt_cli.training.calibration import Answer
 from maskdcpt_cli.training.distributed import join
 from maskdcpt_cli.training.events import Event
+from maskdcpt_cli.training.initialise import initialise
 from maskdcpt_cli.training.loop import Loop, Stop, never
 from maskdcpt_cli.training.losses import Losses, focal_loss
 from maskdcpt_cli.training.metrics import psnr
@@ -36,11 +38,14 @@ def pretrain(
 ) -> Generator[Event, None, None]:
     """Pre-train a backbone, and yield what happens.
 
+    The weights of `preset.initialise_from` are where it begins.
+
     Under torchrun each process does its part of every batch. Closing the generator saves and
     leaves, in this process; `stop` makes all of them do so, after the same iteration.
 
     Args:
-        validation: pairs that are not trained on.
+        validation: pairs that are not trained on; each time they are looked at, the classifier is
+            calibrated by them (see calibration.py), and its temperature kept with the weights.
         name: of the preset, for the checkpoints.
         resume: go on with what lies in run_dir, if anything does; torchrun's restarts always do.
         micro_batch: images that go through the network at once; None: a process's whole batch.
@@ -51,12 +56,15 @@ def pretrain(
     for data that cannot be read, and when the loss is NaN or infinite again and again.
     """
     task = Pretraining(preset, data.labels, name=name)
+    initialised = initialise(task.backbone, preset)
     loop = Loop(
         task, preset, data, run_dir,
         world=join(device), validation=validation, micro_batch=micro_batch, stop=stop,
     )  # fmt: skip
     if notice := loop.resume(wanted=resume):
         yield notice
+    elif initialised:
+        yield initialised
     yield from loop.train()
 
 
@@ -80,6 +88,7 @@ class Pretraining:
                 reconstruction=heads.reconstruction > 0,
                 classification=heads.classification > 0,
                 classifier_dims=heads.classifier_dims,
+                reconstruction_dims=heads.reconstruction_dims,
             )
         self._check_crops()
 
@@ -143,7 +152,7 @@ class Pretraining:
 
     def examine(self, example: Example) -> Examined:
         """The reconstruction of the masked image, and whether the whole one is classified right."""
-        scores = {}
+        scores, answer = {}, self._answer(example)
         mask = self.mask(example.number, example.lq)
         seen = example.gt if self.preset.heads.clean_pass else example.lq
         if isinstance(mask, PatchMask):
@@ -151,12 +160,16 @@ class Pretraining:
         made = self.maskdcpt(seen, mask).reconstructed
         if made is not None:
             scores["psnr"] = psnr(made.float().clip(0, 1), example.gt)
-        if example.degradation in self.labels:
-            logits = self.maskdcpt(example.lq, apply).logits
-            if logits is not None:
-                right = int(logits.argmax()) == self.labels.index(example.degradation)
-                scores["accuracy"] = float(right)
-        return Examined(scores, seen[0], seen[0] if made is None else made[0])
+        if answer is not None:
+            scores["accuracy"] = float(np.argmax(answer.logits) == answer.label)
+        return Examined(scores, seen[0], seen[0] if made is None else made[0], answer)
+
+    def _answer(self, example: Example) -> Answer | None:
+        """What the classifier says of the whole image; None without one, or without a label."""
+        if self.maskdcpt.classifier is None or example.degradation not in self.labels:
+            return None
+        logits = self.maskdcpt(example.lq, apply).logits[0].float().tolist()
+        return Answer(tuple(logits), self.labels.index(example.degradation))
 
     def checkpoint(self) -> Checkpoint:
         classifier = self.maskdcpt.classifier
@@ -167,6 +180,7 @@ class Pretraining:
             degradations=self.labels,
             preset=self.preset_name,
             classifier={} if classifier is None else classifier.state_dict(),
+            restores=False,
         )
 
 

@@ -11,6 +11,7 @@ from maskdcpt_cli.checkpoints import Checkpoint
 from maskdcpt_cli.data.mixture import Sample
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import Backbone, build_backbone
+from maskdcpt_cli.training.calibration import Answer
 from maskdcpt_cli.training.losses import Losses
 from maskdcpt_cli.training_presets import Run
 
@@ -30,6 +31,7 @@ class Examined(NamedTuple):
     scores: Mapping[str, float]
     lq: Tensor  # (3, H, W), as the network sees it
     made: Tensor  # (3, H, W)
+    answer: Answer | None = None  # of its classifier, to the whole image
 
 
 class Task(Protocol):

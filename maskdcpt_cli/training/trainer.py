@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from math import isfinite
 from typing import NamedTuple
@@ -71,6 +72,7 @@ class Trainer:
         self.skipped_in_a_row = 0
         self.best: float | None = None  # mean score of a validation
         self.validated_at = 0  # iteration
+        self.temperature: float | None = None  # of the classifier, by the last validation
         self.whole = True  # not in the midst of a change
         if run.training.checkpointing:
             recompute_activations(task.model)
@@ -175,7 +177,7 @@ class Trainer:
     def checkpoint(self) -> Checkpoint:
         """The weights that the model is used with."""
         with self.averaged():
-            return self.task.checkpoint()
+            return replace(self.task.checkpoint(), temperature=self.temperature)
 
     def state(self) -> State:
         return {
@@ -185,6 +187,7 @@ class Trainer:
             "skipped_in_a_row": self.skipped_in_a_row,
             "best": self.best,
             "validated_at": self.validated_at,
+            "temperature": self.temperature,
             "model": dict(self.task.model.state_dict()),
             "averages": dict(self.average.averages) if self.average else {},
             "optimiser": self.optimiser.state_dict(),
@@ -218,6 +221,7 @@ class Trainer:
         self.skipped_in_a_row = state["skipped_in_a_row"]
         self.best = state["best"]
         self.validated_at = state["validated_at"]
+        self.temperature = state.get("temperature")  # runs were begun before there was one
 
     def state_bytes(self) -> int:
         """How large a state is, nearly: the weights, their average, and AdamW's two moments."""

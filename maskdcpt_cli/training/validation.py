@@ -13,14 +13,15 @@ from torch import Tensor
 from maskdcpt_cli.data.augment import Augmentation
 from maskdcpt_cli.data.mixture import Ingredient, compose
 from maskdcpt_cli.data.order import Draw
-from maskdcpt_cli.degradations import DEGRADATIONS
+from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.training.calibration import Answer, fit_temperature
 from maskdcpt_cli.training.distributed import World
 from maskdcpt_cli.training.events import Picture, Pixels, Scores, Validated
 from maskdcpt_cli.training.task import Examined, Example
 
 CENTRE = Augmentation(down=0.5, right=0.5, mirrored=False, quarter_turns=0)
-ALL = tuple(DEGRADATIONS)
+ALL = tuple(LABELS)
 
 Examine = Callable[[Example], Examined]
 
@@ -37,6 +38,7 @@ class Seen(NamedTuple):
 
     degradation: str
     scores: dict[str, float]
+    answer: Answer | None
     picture: Picture | None = None  # on the first rank, of the first image of a degradation
 
 
@@ -70,10 +72,13 @@ def validate(
         known = {other.degradation for other in seen}
         wanted = world.first and example.degradation not in known
         picture = _picture(example, examined) if wanted else None
-        seen.append(Seen(example.degradation, dict(examined.scores), picture))
+        seen.append(Seen(example.degradation, dict(examined.scores), examined.answer, picture))
     pictures = tuple(one.picture for one in seen if one.picture)
     everywhere = world.gather([one._replace(picture=None) for one in seen])
-    return Validated(iteration, _means(everywhere), pictures), world.gather(broken)
+    answers = [one.answer for one in everywhere if one.answer]
+    temperature = fit_temperature(answers) if answers else None
+    validated = Validated(iteration, _means(everywhere), pictures, temperature)
+    return validated, world.gather(broken)
 
 
 def mean_score(scores: Scores, metric: str) -> float | None:

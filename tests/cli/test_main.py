@@ -43,7 +43,14 @@ def run(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedPr
 
 
 @pytest.mark.parametrize(
-    "args", [["--help"], ["restore", "--help"], ["models", "--help"], ["score", "--help"]]
+    "args",
+    [
+        ["--help"],
+        ["restore", "--help"],
+        ["classify", "--help"],
+        ["models", "--help"],
+        ["score", "--help"],
+    ],
 )
 def test_help_imports_nothing_heavy(args):
     code = (
@@ -84,6 +91,9 @@ def test_a_tab_imports_nothing_heavy_and_offers_models():
     [
         ("maskdcpt ", [f"plain,{name}" for name in sorted(main.commands)]),
         ("maskdcpt degrade --type rain", ["plain,rain", "plain,raindrop", "plain,rain+raindrop"]),
+        ("maskdcpt restore --model tiny", ["plain,tiny"]),
+        ("maskdcpt classify --model tiny", ["plain,tiny-classifier"]),
+        ("maskdcpt models show tiny", ["plain,tiny", "plain,tiny-classifier"]),
         ("maskdcpt restore --model weights/", ["file,weights/"]),
         ("maskdcpt restore --device c", ["plain,cpu", "plain,cuda"]),
         ("maskdcpt restore --tile ", ["plain,auto", "plain,off"]),

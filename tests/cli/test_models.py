@@ -41,7 +41,12 @@ def test_every_model_has_a_line_with_all_that_is_known(name: str, cache: Path) -
     assert result.exit_code == 0
     (line,) = (line for line in result.stdout.splitlines() if line.startswith(f"{name} "))
     model = ZOO[name]
-    for part in (model.backbone, " ".join(model.degradations), model.licence or "none stated"):
+    for part in (
+        model.use,
+        model.backbone,
+        " ".join(model.degradations),
+        model.licence or "none stated",
+    ):
         assert part in line
     assert f"{model.parameters / 1e6:.1f} M" in line
     assert line.rstrip().endswith("no" if model.repo else "yes")
@@ -58,7 +63,9 @@ def test_the_list_as_json(cache: Path) -> None:
     path = fetched("swinir-5d", cache)
     listed = {facts["name"]: facts for facts in json.loads(maskdcpt("models", "--json").stdout)}
     assert list(listed) == list(ZOO)
-    assert [name for name, facts in listed.items() if facts["default"]] == ["tiny"]
+    defaults = [name for name, facts in listed.items() if facts["default"]]
+    assert defaults == ["tiny", "tiny-classifier"]
+    assert listed["tiny-classifier"]["use"] == "classifies"
     assert (listed["swinir-5d"]["path"], listed["swinir-5d"]["bytes"]) == (str(path), 3_400_000)
     assert (listed["nafnet-5d"]["path"], listed["nafnet-5d"]["licence"]) == (None, None)
     assert listed["nafnet-5d"]["degradations"] == ["H", "RS", "GN", "MB", "LL"]
@@ -71,6 +78,13 @@ def test_a_model_is_shown_with_its_source_and_place(cache: Path) -> None:
     assert "on disk       no\n" in shown
     path = fetched("swinir-5d", cache)
     assert f"on disk       {path}\n" in maskdcpt("models", "show", "swinir-5d").stdout
+
+
+def test_a_model_is_shown_with_the_command_that_takes_it(cache: Path) -> None:
+    shown = maskdcpt("models", "show", "tiny-classifier").stdout
+    assert "tiny-classifier (the default)" in shown
+    assert "classifies: maskdcpt classify --model tiny-classifier" in shown
+    assert "; nothing (clean)\n" in shown
 
 
 def test_one_model_as_json(cache: Path) -> None:

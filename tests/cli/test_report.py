@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -167,15 +168,14 @@ class Page:
             )
 
 
-@pytest.fixture
-def page(tmp_path, outcomes) -> Iterator[Page]:
-    report = tmp_path / "report.html"
-    write(report, outcomes)
+@contextmanager
+def opened(path: Path, profile: Path) -> Iterator[Page]:
+    """A page on disk in Chromium, which keeps its things in `profile`."""
     asked, told = os.pipe(), os.pipe()
     fixed = "import os, sys; a, b, *c = sys.argv[1:]; os.dup2(int(a), 3); os.dup2(int(b), 4)"
     launcher = [sys.executable, "-c", f"{fixed}; os.execv(c[0], c)", str(asked[0]), str(told[1])]
     browser = subprocess.Popen(
-        [*launcher, str(CHROMIUM), *OFFLINE, f"--user-data-dir={tmp_path / 'profile'}"],
+        [*launcher, str(CHROMIUM), *OFFLINE, f"--user-data-dir={profile}"],
         pass_fds=(asked[0], told[1]),
         stderr=subprocess.DEVNULL,
     )
@@ -183,11 +183,19 @@ def page(tmp_path, outcomes) -> Iterator[Page]:
     os.close(told[1])
     driven = Page(asked[1], told[0])
     try:
-        driven.open(report.as_uri())
+        driven.open(path.resolve().as_uri())
         yield driven
     finally:
         driven.close()
         browser.wait()
+
+
+@pytest.fixture
+def page(tmp_path, outcomes) -> Iterator[Page]:
+    report = tmp_path / "report.html"
+    write(report, outcomes)
+    with opened(report, tmp_path / "profile") as driven:
+        yield driven
 
 
 in_a_browser = pytest.mark.skipif(CHROMIUM is None or os.name == "nt", reason="no Chromium here")

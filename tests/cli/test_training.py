@@ -83,7 +83,8 @@ def test_a_run_is_shown_and_kept(asked, command):
     result = run(command, *TINY, "--backbone", "swinir", "--set", "training.iterations=3")
     assert result.exit_code == 0, result.output
     assert result.stdout == ""
-    assert "swinir, 3 iterations; batch 8\n[1/3]  total loss 0.5000" in result.stderr
+    batch = {"pretrain": 16, "finetune": 8}[command]
+    assert f"swinir, 3 iterations; batch {batch}\n[1/3]  total loss 0.5000" in result.stderr
     assert result.stderr.splitlines()[-1].endswith("final.safetensors")
     folder = Path(f"runs/{command}-tiny")
     assert {"preset.yaml", "starts.jsonl", "log.jsonl"} <= {path.name for path in folder.iterdir()}
@@ -104,7 +105,7 @@ def test_own_pairs_need_a_type_only_where_there_are_several(asked):
     tiny = ("finetune", "--preset", "tiny", "--run-dir", "b", *pairs)
     refused = run(*tiny)
     assert refused.exit_code == 2
-    assert "Say --type once for each; '12d' has noise," in refused.stderr
+    assert "Say --type once for each; '12d+clean' has noise," in refused.stderr
     assert run(*tiny, *pairs, "--type", "haze", "--type", "snow").exit_code == 0
     assert [one.pairs.degradations() for one in asked[1]["inputs"].train] == [{"H"}, {"S"}]
 

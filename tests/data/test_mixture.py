@@ -194,6 +194,17 @@ def test_a_killed_worker_is_told_in_a_sentence():
         list(load(deadly, batches(last=2), workers=1))
 
 
+class Terminated(Made):
+    def read(self, index: int, cut: Cut = whole) -> Pair:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return super().read(index, cut)
+
+
+def test_workers_leave_it_to_their_parent_to_end_a_job():
+    terminated = Mixture([Ingredient(Terminated(4))], labels=LABELS)
+    assert len(list(load(terminated, batches(last=2), workers=1))) == 2
+
+
 @pytest.mark.parametrize(
     ("ingredient", "sentence"),
     [

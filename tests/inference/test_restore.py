@@ -131,7 +131,7 @@ def test_an_unsound_output_is_tried_again_in_full_precision():
     "image", [np.zeros((4, 4, 5), np.uint8), np.zeros((4, 4), int), np.zeros(4), np.zeros((0, 4))]
 )
 def test_other_arrays_are_refused(image):
-    with pytest.raises(ImageError, match="Cannot restore an array"):
+    with pytest.raises(ImageError, match="Cannot take an array"):
         restore(Brighten(), image)
 
 

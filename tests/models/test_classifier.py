@@ -48,7 +48,7 @@ def test_scales_weigh_the_features(classifier):
         classifier.scales.copy_(torch.tensor([0.0, 50.0, 0.0]))
         logits = classifier(features)
         for i, matters in enumerate([False, True, False]):
-            changed = [f + (j == i) for j, f in enumerate(features)]
+            changed = [f.flip(-1) if j == i else f for j, f in enumerate(features)]
             assert torch.allclose(logits, classifier(changed), atol=1e-6) is not matters
 
 
@@ -86,3 +86,18 @@ def test_learns_to_tell_two_kinds_of_features_apart(classifier):
         loss.backward()
         optimiser.step()
     assert classifier(features).argmax(dim=1).tolist() == labels.tolist()
+
+
+def test_faint_detail_counts_however_bright_the_feature(classifier):
+    features = features_of((4, 6, 8))
+    bright = [100 + feature / 10 for feature in features]
+    assert torch.allclose(classifier(features), classifier(bright), atol=1e-2)
+
+
+def test_flat_features_have_a_finite_gradient(classifier):
+    features = [
+        torch.full_like(feature, 0.5).requires_grad_() for feature in features_of((4, 6, 8))
+    ]
+    classifier(features).sum().backward()
+    for tensor in (*features, *classifier.parameters()):
+        assert tensor.grad is None or tensor.grad.isfinite().all()

@@ -58,7 +58,7 @@ def test_files_and_arrays_give_the_same_figures(folders):
 
 
 def test_without_ground_truth_piqe_is_measured(folders):
-    ones = list(maskdcpt_cli.score(maskdcpt_cli.pair_files(folders[0], None).items))
+    ones = list(maskdcpt_cli.score(maskdcpt_cli.pair_files(str(folders[0])).items))
     assert {tuple(one.values) for one in ones} == {("piqe",)}
 
 

@@ -147,3 +147,9 @@ def test_the_first_step_is_told_before_the_second_is_taken(tmp_path):
     (first,) = steps(islice(events, 1))
     assert (first.iteration, first.iterations, first.rate) == (1, 6, 3e-3)
     events.close()
+
+
+def test_the_loss_may_be_relative_to_that_of_the_input(tmp_path):
+    preset = finetuning(iterations=60, batch=4).model_copy(update={"loss": "relative-l1"})
+    losses = [step.losses["total"] for step in steps(started(preset, tmp_path))]
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])

@@ -83,3 +83,20 @@ def test_the_test_sets_of_a_preset_are_what_is_validated_on(tmp_path):
     inputs = from_preset(untested, tmp_path)
     assert [(len(one.pairs), one.repeat) for one in inputs.train] == [(9, 3)]
     assert [(len(one.pairs), one.repeat) for one in inputs.validation] == [(1, 1)]
+
+
+def test_test_sets_that_no_label_fits_are_left_to_benchmarks(tmp_path):
+    write(tmp_path / "a", 3)
+    write(tmp_path / "b", 2)
+    source = {"name": "a", "gt": "a/{name}"}
+    data = Data(
+        setting="5d",
+        train=[{"degradation": "GN", "sources": [source]}],
+        test=[
+            {"degradation": "GN", "sources": [source]},
+            {"sources": [{"name": "under a display", "lq": "b/{name}", "gt": "a/{name}"}]},
+            {"degradation": "LL", "sources": [{"name": "without gt", "lq": "b/{name}"}]},
+        ],
+    )
+    (validation,) = from_preset(data, tmp_path).validation
+    assert validation.pairs.degradations() == {"GN"}

@@ -13,7 +13,7 @@ from torch import nn
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.training.ema import MovingAverage
-from maskdcpt_cli.training.losses import focal_loss
+from maskdcpt_cli.training.losses import FAINTEST, focal_loss, relative_l1
 from maskdcpt_cli.training.metrics import psnr, ssim
 from maskdcpt_cli.training.optimisers import (
     build_optimiser,
@@ -45,6 +45,18 @@ def test_focal_loss_of_a_certain_answer_has_a_finite_gradient():
     assert loss.item() == pytest.approx(200)
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
+
+
+def test_relative_l1_weighs_images_alike_however_strong_their_degradation():
+    gt = torch.full((2, 3, 4, 4), 0.5)
+    damage = torch.tensor([0.4, 0.04]).view(2, 1, 1, 1)
+    halved = relative_l1(gt + damage / 2, gt + damage, gt)
+    expected = (0.2 / (0.4 + FAINTEST) + 0.02 / (0.04 + FAINTEST)) / 2
+    assert halved.item() == pytest.approx(expected)
+    clean = gt.clone().requires_grad_()
+    relative_l1(clean, gt, gt).backward()
+    assert clean.grad is not None
+    assert clean.grad.isfinite().all()
 
 
 def test_a_rate_is_constant_unless_it_has_an_end():

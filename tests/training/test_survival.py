@@ -66,6 +66,7 @@ def test_a_run_that_was_left_goes_on_bit_for_bit(name, tmp_path):
             read_checkpoint(tmp_path / d / f"{which}.safetensors") for d in ("whole", "parts")
         )
         assert not differing(dict(one.state_dict), dict(other.state_dict))
+        assert one.temperature == other.temperature
 
 
 def test_a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit(tmp_path):

@@ -22,9 +22,14 @@ from maskdcpt_cli.data.synthesis import (
     smoothing,
     snow,
 )
-from maskdcpt_cli.data.synthesis.contract import Image, Parameters, Synthesis
-from maskdcpt_cli.degradations import DEGRADATIONS, Range
+from maskdcpt_cli.data.synthesis.contract import Degraded, Image, Parameters, Synthesis
+from maskdcpt_cli.degradations import CLEAN, LABELS, Range
 from maskdcpt_cli.errors import MaskDCPTError, unknown
+
+
+def unchanged(image: Image, _level: float, _generator: Generator) -> Degraded:
+    return Degraded(image.copy(), {})
+
 
 SYNTHESIS: dict[str, Synthesis] = {
     "GN": Synthesis(
@@ -97,6 +102,7 @@ SYNTHESIS: dict[str, Synthesis] = {
         {"downsample-noise-blur-jpeg": mixed.downsample_noise_blur_jpeg},
         unit="strength", least=0, usual=Range(0.1, 1), most=1,
     ),
+    CLEAN: Synthesis({"unchanged": unchanged}, unit="none", least=0, usual=Range(0, 0), most=0),
 }  # fmt: skip
 
 
@@ -146,7 +152,7 @@ def degrade(
 def check(degradation: str, *, kind: str | None, levels: Sequence[float] | Range) -> None:
     """Raise MaskDCPTError for a kind or a level that the degradation does not have."""
     row = SYNTHESIS[degradation]
-    name = DEGRADATIONS[degradation].slug
+    name = LABELS[degradation].slug
     if kind is not None and kind not in row.kinds:
         raise MaskDCPTError(unknown(f"kind of {name}", kind, row.kinds))
     low, high = sorted((row.least, row.most))

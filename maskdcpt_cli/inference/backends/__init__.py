@@ -11,7 +11,7 @@ from maskdcpt_cli.errors import BackendError, unknown
 from maskdcpt_cli.inference.backends.engine import Engine
 from maskdcpt_cli.models import Backbone
 
-__all__ = ["BACKENDS", "PRECISIONS", "Engine", "open_engine"]
+__all__ = ["BACKENDS", "PRECISIONS", "Engine", "find_device", "open_engine"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def open_engine(
 
 
 def find_device(name: str) -> str:
-    """The first device there is for `auto`; otherwise the one named, when it is there."""
+    """The first device there is for `auto`; otherwise the one named, or BackendError."""
     if name == "auto":
         return next(kind for kind, available in DEVICES.items() if available())
     kind, colon, index = name.partition(":")

@@ -1,0 +1,238 @@
+"""What is shown of classified photos: answers on standard output, the rest on standard error."""
+
+import csv as csvlib
+import io
+import json as jsonlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import islice
+from pathlib import Path
+from textwrap import fill
+
+import click
+from rich.bar import Bar
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from maskdcpt_cli.checkpoints import DegradationClassifier
+from maskdcpt_cli.cli.console import count, printable
+from maskdcpt_cli.degradations import CLEAN, slug
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.files import replacing
+from maskdcpt_cli.inference.classify import UNCERTAIN, Classified
+
+ANSWERS = {CLEAN: ("looks clean", "green"), UNCERTAIN: (UNCERTAIN, "yellow")}
+NAMED = 3  # types told of each photo
+WIDE = 200  # columns, where there is no terminal: a line a photo, for grep
+NARROW = 80
+UNCALIBRATED = (
+    "The probabilities are not calibrated: the file holds no temperature, as pre-training with "
+    "held-out pairs finds it."
+)
+
+
+class Answers(AbstractContextManager["Answers"]):
+    """Takes the answers one by one, and shows those that there are when it is left."""
+
+    def __init__(self, classifier: DegradationClassifier | None, *, csv: Path | None) -> None:
+        self.classifier = classifier
+        self.csv = csv
+        self.taken: list[Classified] = []
+        self.messages = Console(stderr=True, highlight=False, emoji=False)
+
+    @property
+    def failed(self) -> bool:
+        return any(one.reason for one in self.taken)
+
+    def take(self, one: Classified) -> None:
+        self.taken.append(one)
+
+    def show(self) -> None:
+        """Tell what failed; nothing else."""
+        for one in self.taken:
+            if one.reason:
+                self.say(f"Failed: {one.reason}", style="red")
+
+    def say(self, text: str, *, style: str = "") -> None:
+        lines = not self.messages.is_terminal  # a message each
+        self.messages.print(Text(printable(text), style=style), soft_wrap=lines)
+
+    def __exit__(self, *_error: object) -> None:
+        """However it was left, what is known by then is shown and written."""
+        self.show()
+        if self.csv:
+            labels = self.classifier.degradations if self.classifier else ()
+            write_csv(self.csv, self.taken, labels)
+
+
+class Json(Answers):
+    """One JSON object per photo, as it is done."""
+
+    def take(self, one: Classified) -> None:
+        super().take(one)
+        calibrated = self.classifier is not None and self.classifier.temperature is not None
+        click.echo(jsonlib.dumps({**_facts(one), "calibrated": calibrated}))
+
+    def show(self) -> None:
+        """All was told."""
+
+
+class Bars(Answers):
+    """For one photo: a bar per type."""
+
+    def show(self) -> None:
+        console = _console(narrow=True)
+        for one in self.taken:
+            if one.probabilities:
+                console.print(_headline(one), soft_wrap=True)
+                console.print()
+                console.print(_bars(one, blocks=console.encoding.startswith("utf")))
+        super().show()
+        _tell_notices(self)
+
+
+class Rows(Answers):
+    """For several photos: a row each."""
+
+    def show(self) -> None:
+        known = [one for one in self.taken if one.probabilities]
+        if known:
+            console = _console(narrow=False)
+            console.print(_table(known, width=console.width))
+        super().show()
+        _tell_notices(self)
+        counts = Counter(_word(one) for one in known)
+        if failed := sum(1 for one in self.taken if one.reason):
+            counts["failed"] = failed
+        told = ", ".join(f"{number} {word}" for word, number in counts.most_common())
+        self.say(f"{count(len(self.taken), 'photo')}: {told}")
+
+
+def open_answers(
+    classifier: DegradationClassifier | None,
+    *,
+    total: int,
+    csv: Path | None,
+    json: bool,
+    quiet: bool,
+) -> Answers:
+    """The way to show answers that suits the options and the number of photos."""
+    if json:
+        return Json(classifier, csv=csv)
+    if quiet:
+        return Answers(classifier, csv=csv)
+    return (Bars if total == 1 else Rows)(classifier, csv=csv)
+
+
+def write_csv(path: Path, answers: Sequence[Classified], labels: Sequence[str]) -> None:
+    """A row a photo: the answer, the likeliest types, the probability of every label, in order.
+
+    Raises MaskDCPTError where it cannot be written.
+    """
+    ranks = ("first", "second", "third")
+    stream = io.StringIO()
+    writer = csvlib.writer(stream, lineterminator="\n")
+    writer.writerow(["file", "answer", "probability", *ranks, *map(slug, labels), "reason"])
+    for one in answers:
+        first = [slug(label) for label in islice(one.probabilities, len(ranks))]
+        first += [""] * (len(ranks) - len(first))
+        shares = [_rounded(one.probabilities.get(label)) for label in labels]
+        top = _rounded(max(one.probabilities.values(), default=None))
+        answer = slug(one.answer) if one.answer else ""
+        writer.writerow([one.path, answer, top, *first, *shares, one.reason or ""])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            file.write(stream.getvalue().encode(errors="surrogateescape"))
+    except OSError as error:
+        raise MaskDCPTError(f"Cannot write '{path}': {error.strerror}.") from error
+
+
+def _facts(one: Classified) -> dict[str, object]:
+    shares = {slug(label): _rounded(share) for label, share in one.probabilities.items()}
+    return {
+        "source": str(one.path),
+        "answer": slug(one.answer) if one.answer else None,
+        "probability": next(iter(shares.values()), None),
+        "top": [{"type": t, "probability": p} for t, p in islice(shares.items(), NAMED)],
+        "probabilities": shares,
+        "reason": one.reason,
+        "notices": one.notices,
+    }
+
+
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 4)
+
+
+def _console(*, narrow: bool) -> Console:
+    console = Console(highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = NARROW if narrow else WIDE
+    return console
+
+
+def _word(one: Classified) -> str:
+    return ANSWERS.get(one.answer or "", (slug(one.answer or ""), ""))[0]
+
+
+def _answer(one: Classified) -> Text:
+    return Text(_word(one), style=ANSWERS.get(one.answer or "", ("", "bold"))[1])
+
+
+def _headline(one: Classified) -> Text:
+    text = Text(f"{printable(str(one.path))}: ") + _answer(one)
+    first = next(iter(one.probabilities.values()))
+    return text if one.answer == UNCERTAIN else text + Text(f", {_percent(first)}")
+
+
+def _bars(one: Classified, *, blocks: bool) -> Table:
+    """A row a type; `blocks` where the terminal has such characters."""
+    table = Table.grid(padding=(0, 2, 0, 0), expand=True)
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1)
+    table.add_column(no_wrap=True, justify="right")
+    for label, share in one.probabilities.items():
+        bar = Bar(1, 0, share, color="cyan") if blocks else Text("#" * round(share * NARROW // 2))
+        table.add_row(slug(label), bar, _percent(share))
+    return table
+
+
+def _table(answers: Sequence[Classified], *, width: int) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("File", overflow="fold")
+    table.add_column("Answer", no_wrap=True)
+    table.add_column("Prob.", no_wrap=True, justify="right")
+    table.add_column("Then", no_wrap=True)
+    for one in answers:
+        first, *others = islice(_shares(one), NAMED)
+        uncertain = one.answer == UNCERTAIN
+        probability = "" if uncertain else _percent(next(iter(one.probabilities.values())))
+        then = [first, *others] if uncertain else others
+        table.add_row(printable(str(one.path)), _answer(one), probability, _lines(then, width))
+    return table
+
+
+def _lines(shares: Sequence[str], width: int) -> str:
+    """The shares in lines that end between two of them, for a table of so many columns."""
+    whole = ", ".join(share.replace(" ", "\u00a0") for share in shares)
+    lines = fill(whole, width * 3 // 8, break_long_words=False, break_on_hyphens=False)
+    return lines.replace("\u00a0", " ")
+
+
+def _shares(one: Classified) -> Iterator[str]:
+    return (f"{slug(label)} {_percent(share)}" for label, share in one.probabilities.items())
+
+
+def _percent(share: float) -> str:
+    return "<1 %" if share < 0.005 else f"{100 * share:.0f} %"
+
+
+def _tell_notices(answers: Answers) -> None:
+    if answers.classifier and answers.classifier.temperature is None:
+        answers.say(f"Note: {UNCALIBRATED}")
+    for one in answers.taken:
+        for notice in one.notices:
+            answers.say(f"Note: {one.path}: {notice}")

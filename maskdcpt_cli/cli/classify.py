@@ -1,0 +1,127 @@
+"""The command `maskdcpt classify`."""
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from maskdcpt_cli.cli.options import (
+    device_option,
+    max_pixels_option,
+    model_option,
+    recursive_option,
+    with_listed,
+)
+from maskdcpt_cli.zoo import DEFAULT_CLASSIFIER
+
+if TYPE_CHECKING:
+    from maskdcpt_cli.checkpoints import DegradationClassifier
+    from maskdcpt_cli.inference.finding import Found
+
+
+@click.command(short_help="Tell what ails photos: haze, rain, noise, or nothing.")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=click.Path())
+@model_option("classifies", DEFAULT_CLASSIFIER)
+@device_option
+@click.option(
+    "--csv",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a table with the probability of every type.",
+)
+@click.option(
+    "--map",
+    "maps",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write for each photo a picture of what was found where in it.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a table and maps that are there.")
+@recursive_option
+@max_pixels_option
+@click.option("--json", is_flag=True, help="Print one JSON object per photo, and nothing else.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only what failed.")
+def classify(
+    *,
+    inputs: tuple[str, ...],
+    model: str,
+    device: str,
+    csv: Path | None,
+    maps: Path | None,
+    overwrite: bool,
+    recursive: bool,
+    max_pixels: int | None,
+    json: bool,
+    quiet: bool,
+) -> None:
+    """Tell what ails photos: files, folders, quoted globs, or `-` for a list of names on
+    standard input.
+
+    The answer is a type of degradation; "looks clean" where nothing ails a photo, if the model
+    knows that; "uncertain" where no answer reaches 50 %. Photos are never resized: up to 64 squares
+    of each are looked at, spread evenly.
+
+    \b
+    Examples:
+      maskdcpt classify night.jpg
+      maskdcpt classify photos/ --csv answers.csv --map maps/
+      maskdcpt classify photos/ --json --model runs/pretrain-5d/final.safetensors
+
+    \b
+    Exit code: 0 all classified, 1 some failed, 2 wrong usage, 130 interrupted.
+    """
+    from maskdcpt_cli.cli.answers import open_answers
+    from maskdcpt_cli.cli.progress import track
+    from maskdcpt_cli.inference.classify import Classified, classify_files
+    from maskdcpt_cli.inference.finding import find_photos
+
+    if csv and csv.exists() and not overwrite:
+        raise click.UsageError(f"'{csv}' exists; --overwrite replaces it.")
+    photos, missing = find_photos(with_listed(inputs), recursive=recursive)
+    if not photos and not missing:
+        raise click.UsageError(f"No image found in {', '.join(repr(text) for text in inputs)}.")
+    targets = _targets(photos, maps) if maps else {}
+    classifier = _load(model, device) if photos else None
+
+    def events() -> Generator[Classified, None, None]:
+        yield from (Classified(path, {}, reason) for path, reason in missing)
+        if classifier:
+            paths = [photo.source for photo in photos]
+            yield from classify_files(
+                classifier, paths, max_pixels=max_pixels, maps=targets, overwrite=overwrite
+            )
+
+    total = len(photos) + len(missing)
+    answers = open_answers(classifier, total=total, csv=csv, json=json, quiet=quiet)
+    with answers:
+        for one in track(events(), total=total, noun="photo", quiet=quiet or json):
+            answers.take(one)
+    if answers.failed:
+        click.get_current_context().exit(1)
+
+
+def _load(model: str, device: str) -> "DegradationClassifier":
+    from maskdcpt_cli.inference.backends import find_device
+    from maskdcpt_cli.zoo import load_classifier
+
+    classifier = load_classifier(model)
+    classifier.network.to(find_device(device))
+    return classifier
+
+
+def _targets(photos: "Sequence[Found]", folder: Path) -> dict[Path, Path]:
+    """Where the maps go: the folder's tree is that of the inputs."""
+    from maskdcpt_cli.data.sheets import MAP_SUFFIX
+
+    targets: dict[Path, Path] = {}
+    owners: dict[Path, Path] = {}
+    for photo in photos:
+        target = folder / photo.below / (photo.source.name + MAP_SUFFIX)
+        if (first := owners.setdefault(target, photo.source)) != photo.source:
+            raise click.UsageError(
+                f"'{first}' and '{photo.source}' would both have their map in '{target}': give "
+                "the folders that they lie in, or a --map of its own to each."
+            )
+        targets[photo.source] = target
+    return targets

@@ -1,0 +1,119 @@
+"""`maskdcpt study` and `maskdcpt compare`, as they are typed."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from maskdcpt_cli.cli import main
+
+PAIR = ("--folder", "haze=hazy", "--folder", "low-light=dark")
+SMALL = ("-m", "tiny", "--size", "32", "--images", "6", "-q")
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(main, list(args))
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    for folder, brightness in (("hazy", 180), ("dark", 0)):
+        Path(folder).mkdir()
+        for i in range(6):
+            pixels = generator.integers(0, 60, (40, 48, 3), np.uint8) + np.uint8(brightness)
+            Image.fromarray(pixels).save(f"{folder}/{folder}{i}.png")
+
+
+def test_neighbours_in_a_table_as_json_and_as_csv():
+    shown = run("study", "knn", *PAIR, *SMALL, "--csv", "knn.csv", "-o", "knn.png")
+    assert shown.exit_code == 0, shown.output
+    assert "100" in shown.stdout
+    with Path("knn.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    assert Image.open("knn.png").size[0] > 200
+    told = run("study", "knn", *PAIR, *SMALL, "--json")
+    assert "tiny" in json.dumps(json.loads(told.stdout))
+
+
+def test_accuracy_over_mask_ratios():
+    done = run("study", "mask", *PAIR, *SMALL, "--ratios", "0,0.5", "-o", "mask.png", "--json")
+    assert done.exit_code == 0, done.output
+    json.loads(done.stdout)
+    assert Path("mask.png").is_file()
+
+
+def test_a_plane_needs_a_file_and_is_drawn():
+    assert run("study", "tsne", *PAIR, *SMALL).exit_code == 2
+    done = run("study", "tsne", *PAIR, *SMALL, "-o", "plane.png")
+    assert done.exit_code == 0, done.output
+    assert Path("plane.png").is_file()
+
+
+def test_nothing_is_overwritten_unasked():
+    Path("knn.csv").write_text("mine", encoding="utf-8")
+    refused = run("study", "knn", *PAIR, *SMALL, "--csv", "knn.csv")
+    assert refused.exit_code == 1
+    assert "--overwrite" in refused.stderr
+    assert Path("knn.csv").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (("knn", *PAIR), "Which network"),
+        (("knn", "-m", "tiny"), "--photos FOLDER"),
+        (("knn", "-m", "tiny", "--folder", "hazy"), "haze=hazy"),
+        (("mask", "-m", "tiny", *PAIR, "--ratios", "0,1"), "from 0 to below 1"),
+    ],
+)
+def test_wrong_usage_is_told(args, sentence):
+    result = run("study", *args)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+def results() -> None:
+    for folder, value in (("a", 0), ("b", 200)):
+        shutil.copytree("dark", folder)
+        for path in Path(folder).iterdir():
+            pixels = np.asarray(Image.open(path)).copy()
+            pixels[20:30, 10:20] = value
+            Image.fromarray(pixels).save(path)
+
+
+def test_results_side_by_side():
+    results()
+    done = run(
+        "compare", "a", "b", "--input", "dark", "--gt", "dark", "-o", "grid.png", "--rows", "2"
+    )
+    assert done.exit_code == 0, done.output
+    height, width = np.asarray(Image.open("grid.png")).shape[:2]
+    assert width > 4 * 256
+    assert height > 2 * 256
+    again = run("compare", "a", "b", "--input", "dark", "-o", "grid.png")
+    assert again.exit_code == 2
+    assert "--overwrite" in again.stderr
+
+
+def test_pictures_of_another_size_are_named_and_the_others_compared():
+    results()
+    Image.new("RGB", (9, 9)).save("a/dark0.png")
+    done = run("compare", "a", "b", "--input", "dark", "-o", "grid.png", "-q")
+    assert done.exit_code == 1
+    assert "9x9 pixels" in done.stderr
+    assert Path("grid.png").is_file()
+
+
+def test_as_many_labels_as_results():
+    results()
+    wrong = run("compare", "a", "b", "-l", "one", "--input", "dark", "-o", "grid.png")
+    assert wrong.exit_code == 2
+    assert "2 results, but 1 --label" in wrong.stderr

@@ -1,0 +1,56 @@
+"""The test sets of a preset laid out on disk, a few small pictures each."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from maskdcpt_cli.data.augment import Pixels
+from maskdcpt_cli.presets import Folders, Part, Source, TextList, Unpaired, load_data
+from tests.data.datasets import degraded, photos, save
+
+SIDE = 64
+COUNT = 2
+
+
+def crops(count: int = COUNT) -> list[Pixels]:
+    return [photo[:SIDE, :SIDE] for photo in photos()[:count]]
+
+
+def lay_out(root: Path, preset: str, *, count: int = COUNT) -> None:
+    """All test sets of a preset, as it says that they lie."""
+    for part in load_data(preset).test:
+        for source in part.sources:
+            _lay(root, part, source, count)
+
+
+def _lay(root: Path, part: Part, source: Source, count: int) -> None:
+    listed = []
+    for number, (gt_path, lq_path) in zip(range(count), _paths(source), strict=False):
+        gt = crops(count)[number]
+        if gt_path:
+            save(root / gt_path, gt)
+        if lq_path:
+            save(root / lq_path, degraded(gt, part.degradation or "RN", seed=number))
+        listed.append(f"{gt_path} {lq_path}")
+    if isinstance(source, TextList):
+        (root / source.list).parent.mkdir(parents=True, exist_ok=True)
+        names = (line.replace(f"{source.root}/", "") for line in listed)
+        (root / source.list).write_text("\n".join(names), encoding="utf-8")
+
+
+def _paths(source: Source) -> Iterator[tuple[str, str]]:
+    """Of each picture where its ground truth and its lq lie; "" for what there is not."""
+    for number in range(100):
+        match source:
+            case Folders():
+                yield _named(source.gt, number), _named(source.lq or "", number)
+            case Unpaired():
+                yield "", _named(source.lq, number)
+            case TextList():
+                yield tuple(f"{source.root}/{side}/{number}.png" for side in ("gt", "lq"))
+            case _:
+                raise NotImplementedError(source)
+
+
+def _named(template: str, number: int) -> str:
+    return re.sub(r"\{\w+\}", f"{number:03}", template) + ".png" if template else ""

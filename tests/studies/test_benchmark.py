@@ -1,0 +1,407 @@
+"""Test sets, restored and measured: what comes, what is kept, and what goes on after trouble."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.presets import Synthesis, load_data, names
+from maskdcpt_cli.scoring.outcomes import Unavailable
+from maskdcpt_cli.studies.benchmark import Closed, Failed, Opened, Scored, Settings, benchmark
+from maskdcpt_cli.studies.examples import find
+from maskdcpt_cli.studies.kept import FILE, Kept
+from maskdcpt_cli.studies.networks import identity, open_network
+from maskdcpt_cli.studies.testsets import (
+    Absent,
+    from_pairs,
+    from_photos,
+    from_preset,
+    low_quality,
+    noise_psnr,
+)
+from maskdcpt_cli.zoo import load_model
+from tests.data.datasets import degraded, photos, save
+from tests.small import small
+from tests.studies.layouts import COUNT, SIDE, crops, lay_out
+
+SIGMAS = (15, 25, 50, 60, 75)
+WITH_TESTS = [name for name in names() if load_data(name).test]
+
+
+@pytest.fixture
+def clean(tmp_path) -> Path:
+    folder = tmp_path / "clean"
+    for number, crop in enumerate(crops(4)):
+        save(folder / f"{number}.png", crop)
+    return folder
+
+
+@pytest.fixture
+def pairs(tmp_path) -> tuple[Path, Path]:
+    for number, crop in enumerate(crops(4)):
+        save(tmp_path / "rain" / "gt" / f"{number}.png", crop)
+        save(tmp_path / "rain" / "lq" / f"{number}.png", degraded(crop, "RS", seed=number))
+    return tmp_path / "rain" / "lq", tmp_path / "rain" / "gt"
+
+
+class Counting:
+    """A model that leaves pictures as they are, and counts them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, lq):
+        self.count += 1
+        return lq
+
+
+def run(sets, folder: Path, restore=None, *, made_by: str = "me", **settings) -> list:
+    asked = Settings(folder, metrics=settings.pop("metrics", ("psnr",)), jobs=1, **settings)
+    return list(
+        benchmark(sets, restore or identity().restore, asked, Kept(folder, made_by=made_by))
+    )
+
+
+def only(events: Sequence[object], kind: type) -> list:
+    return [event for event in events if isinstance(event, kind)]
+
+
+@pytest.mark.parametrize("preset", WITH_TESTS)
+def test_every_test_set_is_found_where_its_preset_says(preset, tmp_path):
+    lay_out(tmp_path, preset)
+    sets = from_preset(load_data(preset), tmp_path)
+    assert not only(sets, Absent)
+    assert len({one.key for one in sets}) == len(sets)
+    for one in sets:
+        assert len(one) == COUNT
+        case = one.read(1)
+        assert case.name == one.name(1)
+        assert case.lq.shape == (SIDE, SIDE, 3)
+        assert (case.gt is None) == one.blind
+        assert one.blind or np.abs(case.lq * 255 - case.gt).max() > 1
+
+
+def test_noise_is_that_of_the_release():
+    gt = np.divide(crops()[0], 255, dtype=np.float32)
+    for sigma in SIGMAS:
+        np.random.seed(0)  # noqa: NPY002  # as the release does
+        noisy = gt.copy()
+        noisy += np.random.normal(0, sigma / 255, gt.shape)  # noqa: NPY002
+        synthesis = Synthesis(kind="gaussian", levels=[sigma], seed=0)
+        made = low_quality(gt, "GN", synthesis, name="any.png")
+        np.testing.assert_array_equal(made, noisy.clip(0, 1))
+
+
+def test_jpeg_is_that_of_opencv():
+    gt = crops()[0]
+    made = low_quality(np.divide(gt, 255, dtype=np.float32), "J", Synthesis(levels=[50]), name="a")
+    _, data = cv2.imencode(".jpg", gt[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 50])
+    expected = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+    np.testing.assert_array_equal(np.rint(made * 255), expected)
+
+
+def test_blur_is_another_for_each_picture_and_the_same_every_time():
+    gt = np.divide(crops()[0], 255, dtype=np.float32)
+    made = [low_quality(gt, "GB", Synthesis(seed=0), name=name) for name in ("a", "b", "x/a.png")]
+    assert not np.array_equal(made[0], made[1])
+    np.testing.assert_array_equal(made[0], made[2])
+
+
+def test_the_identity_shows_the_noise_of_theory(tmp_path):
+    save(tmp_path / "grey" / "a.png", np.full((160, 160, 3), 128, np.uint8))
+    sets = from_photos(load_data("denoise"), tmp_path / "grey")
+    events = run(sets[:2], tmp_path / "out")
+    for closed, sigma in zip(only(events, Closed), (15, 25), strict=True):
+        assert closed.measured.figures["psnr"] == pytest.approx(noise_psnr(sigma), abs=0.05)
+    assert noise_psnr(25) == pytest.approx(20.17, abs=0.005)
+
+
+def test_the_identity_shows_what_clipping_takes_of_the_noise(tmp_path):
+    photo = photos()[0]
+    save(tmp_path / "photo" / "a.png", photo)
+    sets = from_photos(load_data("denoise"), tmp_path / "photo")
+    events = run(sets, tmp_path / "out")
+    measured = [closed.measured.figures["psnr"] for closed in only(events, Closed)]
+    expected = [clipped_psnr(photo, sigma) for sigma in SIGMAS]
+    assert measured == pytest.approx(expected, abs=0.05)
+    assert all(value > noise_psnr(sigma) for value, sigma in zip(measured, SIGMAS, strict=True))
+
+
+def clipped_psnr(photo: np.ndarray, sigma: float) -> float:
+    """The expected PSNR of Gaussian noise that is clipped to [0, 1], value by value."""
+    s = sigma / 255
+    values, counts = np.unique(photo, return_counts=True)
+    errors = []
+    for x in values / 255:
+        low, high = -x / s, (1 - x) / s
+        inside = (_below(high) - _below(low)) - (high * _density(high) - low * _density(low))
+        errors.append(x * x * _below(low) + (1 - x) ** 2 * (1 - _below(high)) + s * s * inside)
+    return -10 * math.log10(np.average(errors, weights=counts))
+
+
+def _below(z: float) -> float:
+    return (1 + math.erf(z / math.sqrt(2))) / 2
+
+
+def _density(z: float) -> float:
+    return math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+
+
+def test_the_figure_of_a_set_is_the_mean_over_its_pictures(pairs, tmp_path):
+    sets = from_pairs([pairs])
+    events = run(sets, tmp_path / "out", metrics=("psnr", "ssim"))
+    scored, (closed,) = only(events, Scored), only(events, Closed)
+    assert [one.name for one in scored] == [f"lq/{number}.png" for number in range(4)]
+    for metric in ("psnr", "ssim"):
+        mean = np.mean([one.values[metric] for one in scored])
+        assert closed.measured.figures[metric] == pytest.approx(mean)
+    assert (closed.measured.pictures, closed.measured.complete) == (4, True)
+    assert sets[0].title == "rain/lq"
+
+
+def test_a_network_restores_what_is_measured(pairs, tmp_path):
+    network = open_network(load_model(), device="cpu", backend="torch")
+    through_network = run(from_pairs([pairs]), tmp_path / "a", network.restore, limit=1)
+    as_they_are = run(from_pairs([pairs]), tmp_path / "b", limit=1)
+    assert only(through_network, Scored)[0].values != only(as_they_are, Scored)[0].values
+    assert "fp32" in network.told
+
+
+def test_sets_that_are_missing_do_not_stop_the_others(tmp_path):
+    lay_out(tmp_path, "derain")
+    (tmp_path / "Rain100H" / "input").rename(tmp_path / "elsewhere")
+    events = run(from_preset(load_data("derain"), tmp_path), tmp_path / "out")
+    closed = {one.measured.about.name: one for one in only(events, Closed)}
+    assert list(closed) == ["Rain100L", "Rain100H", "Test100", "Test1200", "Test2800"]
+    assert "there is no Rain100H/input in" in closed["Rain100H"].reason
+    assert str(tmp_path) in closed["Rain100H"].reason
+    assert [bool(one.measured.figures) for one in closed.values()] == [
+        True,
+        False,
+        True,
+        True,
+        True,
+    ]
+    assert not closed["Rain100L"].measured.complete  # it has 100 pictures
+
+
+def test_a_picture_that_cannot_be_read_does_not_stop_the_others(pairs, tmp_path):
+    (pairs[0] / "1.png").write_bytes(b"not a picture")
+    save(pairs[0] / "2.png", crops()[0][:32])
+    events = run(from_pairs([pairs]), tmp_path / "out")
+    failed, (closed,) = only(events, Failed), only(events, Closed)
+    assert [one.name for one in failed] == ["lq/1.png", "lq/2.png"]
+    assert "it is not an image" in failed[0].reason
+    assert "64x32 pixels" in failed[1].reason
+    assert (closed.measured.pictures, closed.measured.failed) == (2, 2)
+    assert not closed.measured.complete
+
+
+def test_a_network_that_fails_on_one_picture_does_not_stop(pairs, tmp_path):
+    calls = []
+
+    def restore(lq):
+        calls.append(lq)
+        if len(calls) == 2:
+            raise RuntimeError("out of memory")
+        return lq
+
+    events = run(from_pairs([pairs]), tmp_path / "out", restore)
+    assert [one.reason for one in only(events, Failed)] == ["out of memory"]
+    assert len(only(events, Scored)) == 3
+
+
+def test_a_set_of_which_nothing_can_be_measured_is_told(pairs, tmp_path):
+    for path in pairs[0].iterdir():
+        path.write_bytes(b"")
+    (closed,) = only(run(from_pairs([pairs]), tmp_path / "out"), Closed)
+    assert closed.reason == "none of its 4 pictures could be measured"
+
+
+def test_a_run_that_was_stopped_goes_on(pairs, tmp_path):
+    sets, restore = from_pairs([pairs]), Counting()
+    settings = Settings(tmp_path / "out", metrics=("psnr",), jobs=1)
+    events = benchmark(sets, restore, settings, Kept(settings.folder, made_by="me"))
+    while not isinstance(next(events), Scored):
+        pass
+    events.close()
+    kept = len((tmp_path / "out" / FILE).read_text().splitlines())
+    assert 1 <= kept < 4
+    rest = Counting()
+    events = run(sets, tmp_path / "out", rest)
+    assert only(events, Opened)[0].kept == kept
+    assert rest.count == 4 - kept
+    assert len(only(events, Scored)) == 4
+    assert only(events, Closed) == only(run(sets, tmp_path / "new"), Closed)
+
+
+def test_only_what_changed_is_done_again(pairs, tmp_path):
+    run(from_pairs([pairs]), tmp_path / "out")
+    with (tmp_path / "out" / FILE).open("a") as file:
+        file.write('{"set": "rain", "na')  # cut short by a crash
+    save(pairs[0] / "3.png", crops(4)[3])
+    restore = Counting()
+    (closed,) = only(run(from_pairs([pairs]), tmp_path / "out", restore), Closed)
+    assert restore.count == 1
+    assert closed == only(run(from_pairs([pairs]), tmp_path / "new"), Closed)[0]
+    again = Counting()
+    run(from_pairs([pairs]), tmp_path / "out", again)
+    assert again.count == 0
+
+
+def test_a_metric_more_is_measured_anew(pairs, tmp_path):
+    run(from_pairs([pairs]), tmp_path / "out")
+    restore = Counting()
+    (closed,) = only(
+        run(from_pairs([pairs]), tmp_path / "out", restore, metrics=("psnr", "ssim")), Closed
+    )
+    assert restore.count == 4
+    assert set(closed.measured.figures) == {"psnr", "ssim"}
+
+
+def test_results_of_other_weights_are_not_mixed_in(pairs, tmp_path):
+    run(from_pairs([pairs]), tmp_path / "out")
+    with pytest.raises(MaskDCPTError, match="holds results of other weights or settings"):
+        run(from_pairs([pairs]), tmp_path / "out", made_by="another")
+
+
+def test_weights_and_settings_have_fingerprints_of_their_own():
+    model = small("nafnet")
+    opened = partial(open_network, device="cpu", backend="torch")
+    first = opened(model).fingerprint
+    assert opened(model).fingerprint == first
+    assert opened(model, tile=64).fingerprint != first
+    assert opened(model, precision="bf16").fingerprint != first
+    with_other_weights = small("nafnet", width=16)
+    assert opened(with_other_weights).fingerprint != first
+
+
+def test_the_first_pictures_can_be_taken(clean, tmp_path):
+    sets = from_photos(load_data("denoise"), clean)[:1]
+    (closed,) = only(run(sets, tmp_path / "out", limit=3), Closed)
+    assert (closed.measured.pictures, closed.measured.expected) == (3, 4)
+    assert not closed.measured.complete
+
+
+def test_restored_pictures_are_written_only_when_asked_for(pairs, tmp_path):
+    run(from_pairs([pairs]), tmp_path / "a")
+    run(from_pairs([pairs]), tmp_path / "b", save_images=True)
+    assert not (tmp_path / "a" / "restored").exists()
+    written = sorted((tmp_path / "b" / "restored" / "rain-lq" / "lq").iterdir())
+    assert [path.name for path in written] == [f"{number}.png" for number in range(4)]
+    np.testing.assert_array_equal(Image.open(written[0]), Image.open(pairs[0] / "0.png"))
+
+
+def test_examples_show_where_the_restoration_differs_most(tmp_path):
+    wide = np.zeros((200, 800, 3), np.uint8)
+    save(tmp_path / "p" / "gt" / "a.png", wide + 9)
+    save(tmp_path / "p" / "lq" / "a.png", wide)
+
+    def restore(lq):
+        restored = lq.copy()
+        restored[:, 700:] = 1
+        return restored
+
+    (testset,) = from_pairs([(tmp_path / "p" / "lq", tmp_path / "p" / "gt")])
+    run([testset], tmp_path / "out", restore)
+    (example,) = find(tmp_path / "out", testset.key, [testset.name(0)])
+    parts = [np.asarray(Image.open(file)) for file in example.files]
+    assert [part.shape for part in parts] == [(192, 192, 3)] * 3
+    assert [int(part[0, -1, 0]) for part in parts] == [0, 255, 9]
+
+
+def test_pictures_without_clean_ones_are_measured_without(tmp_path):
+    lay_out(tmp_path, "real-world", count=1)
+    sets = [one for one in from_preset(load_data("real-world"), tmp_path) if one.blind][:2]
+    usual = only(run(sets, tmp_path / "a", metrics=()), Closed)
+    assert [set(one.measured.figures) for one in usual] == [{"piqe"}, {"piqe"}]
+    lacking = only(run(sets, tmp_path / "b", metrics=("psnr", "ssim")), Closed)
+    assert [one.reason for one in lacking] == ["it has no clean pictures to take psnr, ssim of"] * 2
+
+
+class Opener:
+    """In place of pyiqa: a metric over sets, and one whose weights are out of reach."""
+
+    def __init__(self) -> None:
+        self.measured = 0
+
+    def __call__(self, name: str, **_: object) -> Callable[..., float] | Unavailable:
+        if name == "lpips":
+            return Unavailable(name, "lpips needs weights that could not be fetched.")
+        return self.fid if name == "fid" else lambda *_pair: 30.0
+
+    def fid(self, restored: str, _gt: str, **_: object) -> float:
+        self.measured += 1
+        return float(sum(1 for _ in Path(restored).iterdir()))
+
+
+@pytest.fixture
+def opener(monkeypatch) -> Opener:
+    opener = Opener()
+    monkeypatch.setattr("maskdcpt_cli.scoring.score.open_metric", opener)
+    return opener
+
+
+def test_metrics_that_are_out_of_reach_do_not_stop_the_others(opener, pairs, tmp_path):
+    events = run(from_pairs([pairs]), tmp_path / "out", metrics=("psnr", "lpips"))
+    assert [one.metric for one in only(events, Unavailable)] == ["lpips"]
+    assert only(events, Closed)[0].measured.figures == {"psnr": 30.0}
+    restore = Counting()
+    run(from_pairs([pairs]), tmp_path / "out", restore, metrics=("psnr", "lpips"))
+    assert restore.count == 0
+
+
+def test_a_metric_of_all_pictures_is_kept_with_its_set(opener, pairs, tmp_path):
+    metrics = ("psnr", "fid")
+    for _ in range(2):
+        (closed,) = only(run(from_pairs([pairs]), tmp_path / "out", metrics=metrics), Closed)
+        assert closed.measured.figures == {"psnr": 30.0, "fid": 4.0}
+    assert opener.measured == 1
+    (closed,) = only(run(from_pairs([pairs]), tmp_path / "out", metrics=metrics, limit=2), Closed)
+    assert closed.measured.figures == {"psnr": 30.0, "fid": 2.0}
+
+
+def test_photos_are_degraded_in_each_way_of_the_preset(clean):
+    sets = from_photos(load_data("12d"), clean)
+    assert [one.key for one in sets] == [
+        "GN-50-clean", "GN-25-clean", "GN-15-clean", "J-50-clean", "MS-clean", "GB-clean",
+    ]  # fmt: skip
+    with pytest.raises(MaskDCPTError, match="no way to degrade photos"):
+        from_photos(load_data("derain"), clean)
+
+
+def test_pairs_without_partners_are_refused(pairs):
+    (pairs[1] / "2.png").unlink()
+    with pytest.raises(MaskDCPTError, match=r"'rain/lq/2\.png'|'lq/2\.png' has no partner"):
+        from_pairs([pairs])
+
+
+def test_pairs_of_the_same_folder_name_are_told_apart(pairs, tmp_path):
+    other = tmp_path / "more" / "rain"
+    (tmp_path / "more").mkdir()
+    (tmp_path / "rain").rename(other)
+    sets = from_pairs([(other / "lq", other / "gt"), (other / "lq", other / "gt")])
+    assert [one.key for one in sets] == ["rain-lq", "rain-lq-2"]
+
+
+def test_a_preset_without_test_sets_is_refused(tmp_path):
+    with pytest.raises(MaskDCPTError, match="no test sets"):
+        from_preset(replace_test(load_data("tiny")), tmp_path)
+
+
+def replace_test(data):
+    return data.model_copy(update={"test": ()})
+
+
+def test_results_can_be_read_by_other_programs(pairs, tmp_path):
+    run(from_pairs([pairs]), tmp_path / "out")
+    lines = (tmp_path / "out" / FILE).read_text().splitlines()
+    assert [json.loads(line)["name"] for line in lines] == [f"lq/{n}.png" for n in range(4)]
+    assert all(json.loads(line)["psnr"] > 0 for line in lines)

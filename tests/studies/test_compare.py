@@ -1,0 +1,57 @@
+"""Grids of results: where the crops lie, what stands below them."""
+
+import numpy as np
+import pytest
+
+from maskdcpt_cli.studies.compare import Panel, Scene, Score, figure, places
+
+SIDE = 96
+
+
+def scene(*results: np.ndarray, gt: bool = True) -> Scene:
+    plain = np.full((SIDE, SIDE, 3), 128, np.uint8)
+    panels = tuple(
+        Panel(f"method {i}", pixels, (Score("30.00"),)) for i, pixels in enumerate(results)
+    )
+    return Scene("house", Panel("Input", plain), panels, Panel("Truth", plain) if gt else None)
+
+
+def spotted(top: int, left: int) -> np.ndarray:
+    pixels = np.full((SIDE, SIDE, 3), 128, np.uint8)
+    pixels[top : top + 8, left : left + 8] = 255
+    return pixels
+
+
+def test_a_crop_lies_where_the_methods_differ():
+    (window,) = places(scene(spotted(60, 20), spotted(60, 20) // 2 + 64), crops=1, crop_size=32)
+    assert window.top <= 60 <= window.top + 32 - 8
+    assert window.left <= 20 <= window.left + 32 - 8
+
+
+def test_crops_do_not_overlap():
+    first, second = places(scene(spotted(4, 4), spotted(80, 80)), crops=2, crop_size=32)
+    assert abs(first.top - second.top) >= 32 or abs(first.left - second.left) >= 32
+
+
+def test_one_method_is_compared_with_the_ground_truth():
+    (window,) = places(scene(spotted(4, 70)), crops=1, crop_size=24)
+    assert (window.top, window.left + 24) >= (0, 78)
+    assert window.left <= 70
+
+
+def test_where_nothing_differs_the_centre_is_shown():
+    plain = np.full((SIDE, SIDE, 3), 128, np.uint8)
+    (window,) = places(scene(plain, plain), crops=1, crop_size=32)
+    assert (window.top, window.left) == (32, 32)
+
+
+@pytest.mark.parametrize("crops", [1, 2, 3])
+def test_a_figure_grows_with_its_scenes_and_methods(crops):
+    one = scene(spotted(4, 4), spotted(80, 80))
+    more = scene(spotted(4, 4), spotted(80, 80), spotted(40, 40), spotted(4, 80))
+    single, double = figure([one], crops=crops), figure([one, one], crops=crops)
+    assert single.dtype == np.uint8
+    assert double.shape[0] > 1.5 * single.shape[0]
+    assert double.shape[1] == single.shape[1]
+    wider = figure([more], crops=crops)
+    assert wider.shape[0] * wider.shape[1] > single.shape[0] * single.shape[1]

@@ -1,0 +1,149 @@
+"""The tables of the paper, and where measured figures stand in them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.presets import load_data, names, paper_results
+from maskdcpt_cli.studies.published import LAYOUTS, METHOD, ROWS, TABLES, About, Table, tables
+from maskdcpt_cli.studies.standing import Measured, standings
+from maskdcpt_cli.studies.testsets import from_preset
+from maskdcpt_cli.zoo import ZOO
+
+CELLS = [  # as printed in the paper
+    ("5d", "NAFNet+MaskDCPT", "deraining", [39.92, 0.986, 0.008, 4.21]),
+    ("5d", "AirNet", "low light", [18.18, 0.735, 0.122, 116.9]),
+    ("12d", "MaskDCPT", "low light", [24.35, 0.794, 0.168, 34.83]),
+    ("12d", "best single-task", "dehazing", [37.54, 0.993, 0.005, 2.545]),
+    ("denoise", "Restormer-5D", "Kodak24 σ 60", [26.91]),
+    ("denoise", "NAFNet-12D+MaskDCPT", "CBSD68 σ 75", [25.86]),
+    ("real-world", "MaskDCPT-NAFNet", "haze", [33.98, 33.21]),
+    ("real-world", "InstructIR", "rain", [35.80, 0.964, 0.096, 63.83]),
+    ("derain", "MaskDCPT-Restormer", "Test100", [37.70, 0.984]),
+    ("motion-deblur", "DegAE-Restormer", "GoPro", [33.03]),
+    ("mixed", "OneRestore", "low_blur_noise", [25.02, 0.788, 0.227, 34.32]),
+]  # fmt: skip
+
+
+def sets_of(preset: str, tmp_path) -> list[About]:
+    return [one.about for one in from_preset(load_data(preset), tmp_path)]
+
+
+def first_table(preset: str, tmp_path) -> Table:
+    return tables(preset, sets_of(preset, tmp_path))[0]
+
+
+def numbers(node: Any) -> Iterator[float]:
+    if isinstance(node, (int, float)):
+        yield float(node)
+    elif isinstance(node, dict):
+        for value in node.values():
+            yield from numbers(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from numbers(value)
+
+
+@pytest.mark.parametrize(("preset", "method", "column", "figures"), CELLS)
+def test_a_cell_is_as_it_is_printed(preset, method, column, figures, tmp_path):
+    cell = first_table(preset, tmp_path).rows[method][column]
+    assert list(cell.values()) == figures
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_no_figure_of_a_table_is_lost(name, tmp_path):
+    content = paper_results()[name]
+    preset = next(preset for preset, its_tables in TABLES.items() if name in its_tables)
+    (table,) = [
+        one for one in tables(preset, sets_of(preset, tmp_path)) if one.title == LAYOUTS[name].title
+    ]
+    read = [v for cells in table.rows.values() for cell in cells.values() for v in cell.values()]
+    assert sorted(read) == sorted(numbers(content))
+
+
+@pytest.mark.parametrize("preset", TABLES)
+def test_every_column_is_the_mean_of_some_test_set(preset, tmp_path):
+    assert preset in names()
+    for table in tables(preset, sets_of(preset, tmp_path)):
+        assert table.columns
+        for column in table.columns:
+            assert all(column.key in cells for cells in table.rows.values())
+
+
+def test_columns_that_a_preset_has_no_set_for_are_left_out(tmp_path):
+    of_12d = tables("12d", sets_of("12d", tmp_path))
+    assert [column.key for column in first_table("derain", tmp_path).columns] == ["Test100"]
+    assert {column.level for column in of_12d[1].columns} == {15, 25, 50}
+
+
+def test_published_weights_have_rows_of_their_own(tmp_path):
+    assert set(ROWS) == set(ZOO) - {"tiny"}
+    presets = ("5d", "12d", "denoise", "real-world", "mixed")
+    every = {one.title: one for p in presets for one in tables(p, sets_of(p, tmp_path))}
+    for rows in ROWS.values():
+        for title, row in rows.items():
+            assert row in every[title].rows
+            assert METHOD in row
+
+
+FIVE = [
+    Measured(About("SOTS", "H"), {"psnr": 31.0, "ssim": 0.978}, 500, 500),
+    Measured(About("CBSD68", "GN", 25), {"psnr": 31.5}, 60, 68, failed=8),
+    Measured(About("GoPro", "MB"), {}),
+]
+
+
+def test_a_row_is_set_beside_that_of_the_same_weights(tmp_path):
+    (standing,) = standings([first_table("5d", tmp_path)], FIVE, model="nafnet-5d")
+    dehazing, _, denoising, deblurring, _ = standing.table.columns
+    assert standing.beside == "NAFNet+MaskDCPT"
+    assert standing.difference(dehazing, "psnr") == pytest.approx(-0.40)
+    assert standing.difference(denoising, "psnr") == pytest.approx(0.09)
+    assert standing.difference(deblurring, "psnr") is None
+    assert standing.metrics() == ("psnr", "ssim")
+
+
+def test_a_model_of_ones_own_is_set_beside_the_best_of_the_columns_measured(tmp_path):
+    table = first_table("5d", tmp_path)
+    rows = {"H": "PromptIR+MaskDCPT", "RS": "NAFNet+MaskDCPT"}
+    for degradation, row in rows.items():
+        name = {"H": "SOTS", "RS": "Rain100L"}[degradation]
+        one = Measured(About(name, degradation), {"psnr": 20.0}, 1, 1)
+        assert standings([table], [one], model="mine")[0].beside == row
+    # Of PIQE less is better.
+    (standing,) = standings(
+        [first_table("real-world", tmp_path)],
+        [Measured(About("RTTS", "H"), {"piqe": 40.0})],
+        model="x",
+    )
+    assert standing.beside == "MaskDCPT-NAFNet"
+
+
+def test_the_row_to_compare_with_can_be_chosen(tmp_path):
+    table = first_table("5d", tmp_path)
+    assert standings([table], FIVE, model="nafnet-5d", beside="AirNet")[0].beside == "AirNet"
+    with pytest.raises(MaskDCPTError, match=r"Unknown row 'Airnet'\. Did you mean 'AirNet'"):
+        standings([table], FIVE, model="nafnet-5d", beside="Airnet")
+
+
+def test_what_is_of_fewer_pictures_than_the_papers_is_said(tmp_path):
+    (standing,) = standings([first_table("5d", tmp_path)], FIVE, model="mine")
+    assert standing.partial == {"denoising"}
+    assert standing.remarks == ("denoising: 60 of 68 pictures of CBSD68",)
+
+
+def test_each_test_set_of_a_column_counts_the_same(tmp_path):
+    rain = [
+        Measured(About("Rain100L", "RS"), {"psnr": 30.0}, 100, 100),
+        Measured(About("Test2800", "RS"), {"psnr": 20.0}, 2800, 2800),
+        Measured(About("Rain100H", "RS"), {}),
+    ]
+    standing, _ = standings(tables("12d", sets_of("12d", tmp_path)), rain, model="mine")
+    assert standing.ours == {"deraining": {"psnr": 25.0}}
+    assert standing.remarks == ("deraining: without Rain100H",)
+
+
+def test_other_presets_have_no_table():
+    assert tables("9d", []) == tables("my.yaml", []) == []

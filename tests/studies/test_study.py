@@ -1,0 +1,94 @@
+"""The preliminary study: distances, neighbours, masks, places in a plane."""
+
+import numpy as np
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.studies.features import features_on_disk
+from maskdcpt_cli.studies.neighbours import classify, split
+from maskdcpt_cli.studies.pictures import Picture
+from maskdcpt_cli.studies.study import Masking, Measured, measure
+from maskdcpt_cli.studies.subjects import Subject
+from maskdcpt_cli.studies.tsne import lay_out
+from tests.small import small
+
+KINDS = ("H", "LL")
+
+
+def pictures(count: int = 12, *, side: int = 32) -> list[Picture]:
+    """Bright ones and dark ones, each a scene of its own."""
+    drawn = np.random.default_rng(0).integers(0, 60, (count, side, side, 3), np.uint8)
+    return [
+        Picture(f"scene{i}", KINDS[i % 2], pixels + 180 * (i % 2 == 0))
+        for i, pixels in enumerate(drawn)
+    ]
+
+
+def distances_of(vectors: np.ndarray, *, block: int) -> np.ndarray:
+    with features_on_disk() as kept:
+        for vector in vectors:
+            kept.append(vector[None])
+        return kept.distances(block=block)
+
+
+@pytest.mark.parametrize("block", [1, 1000, 2**25])
+def test_distances_are_the_euclidean_ones_in_blocks_of_any_size(block):
+    vectors = np.random.default_rng(1).normal(size=(9, 50)).astype(np.float32)
+    expected = np.linalg.norm(vectors[:, None].astype(np.float64) - vectors[None], axis=-1)
+    assert np.allclose(distances_of(vectors, block=block), expected, atol=1e-6)
+
+
+def test_neighbours_say_what_those_of_the_raw_features_say():
+    some = pictures(30)
+    vectors = np.random.default_rng(2).normal(size=(30, 40)).astype(np.float32)
+    vectors[::2] += 0.5
+    found = classify(distances_of(vectors, block=500), some, seeds=[3])
+    train, test = split(some, seed=3)
+    labels = np.array([KINDS.index(picture.degradation) for picture in some])
+    raw = KNeighborsClassifier(5).fit(vectors[train], labels[train])
+    assert found.accuracy == pytest.approx((raw.predict(vectors[test]) == labels[test]).mean())
+    assert found.confusion.sum() == len(test)
+
+
+def test_a_split_keeps_scenes_apart_and_knows_every_degradation():
+    some = [picture._replace(scene=f"scene{i // 2}") for i, picture in enumerate(pictures(24))]
+    halves = split(some, seed=0)
+    scenes = [{some[place].scene for place in side} for side in halves]
+    assert not scenes[0] & scenes[1]
+    assert len(halves.test) == 8
+    assert all({some[place].degradation for place in side} == set(KINDS) for side in halves)
+
+
+def test_too_few_pictures_are_refused():
+    with pytest.raises(MaskDCPTError, match="3 pictures of 2 degradations are too few"):
+        split(pictures(3), seed=0)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5])
+@pytest.mark.parametrize("backbone", ["nafnet", "swinir"])
+def test_features_of_any_network_tell_bright_from_dark_masked_or_not(backbone, ratio):
+    some = pictures()
+    network = Subject("small", backbone, "random", lambda: small(backbone))
+    events = list(measure([network], some, mask_ratios=[ratio], masking=Masking(patch_size=16)))
+    measured = [event for event in events if isinstance(event, Measured)]
+    assert len(events) == len(some) + 1
+    assert measured[0].distances.shape == (12, 12)
+    assert classify(measured[0].distances, some, seeds=[0]).accuracy > 0.9
+
+
+def test_masked_vectors_are_as_long_as_what_is_visible():
+    network = Subject("small", "nafnet", "random", lambda: small("nafnet"))
+    events = measure([network], pictures(), mask_ratios=[0.0, 0.75])
+    whole, masked = (event for event in events if isinstance(event, Measured))
+    assert masked.length == whole.length // 4
+
+
+def test_similar_pictures_lie_together_in_the_plane():
+    places = np.repeat([[0.0, 0.0], [50.0, 50.0]], 10, axis=0)
+    places += np.random.default_rng(0).normal(size=places.shape)
+    laid = lay_out(np.linalg.norm(places[:, None] - places[None], axis=-1))
+    assert laid.shape == (20, 2)
+    centres = laid[:10].mean(axis=0), laid[10:].mean(axis=0)
+    spread = np.linalg.norm(laid[:10] - centres[0], axis=1).mean()
+    assert np.linalg.norm(centres[0] - centres[1]) > 2 * spread
