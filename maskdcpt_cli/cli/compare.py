@@ -10,6 +10,7 @@ from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
     from maskdcpt_cli.data.sheets import Pixels
+    from maskdcpt_cli.studies.compare import Whole
     from maskdcpt_cli.studies.results import Files
 
 PLACE = click.Path(path_type=Path, exists=True)
@@ -60,6 +61,13 @@ def _picture(context: click.Context, parameter: click.Parameter, path: Path) -> 
     type=click.Choice(["auto", "path", "stem", "prefix"]),
     help="How the ground truth of an input is found: prefix finds 1400.png for 1400_3.png.",
 )  # fmt: skip
+@click.option(
+    "--whole",
+    default="input",
+    show_default=True,
+    type=click.Choice(["input", "gt"]),
+    help="What is shown whole, at the left.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the grid that is there.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what is wrong.")
 def compare(
@@ -74,6 +82,7 @@ def compare(
     rows: int,
     metrics: str,
     pair_by: str,
+    whole: "Whole",
     overwrite: bool,
     quiet: bool,
 ) -> None:
@@ -103,7 +112,7 @@ def compare(
     if not chosen:
         raise MaskDCPTError("There is nothing to compare.")
     scenes = list(open_scenes(chosen, named, metrics=[m.strip() for m in metrics.split(",")]))
-    _write(figure(scenes, crops=crops, crop_size=crop_size), output)
+    _write(figure(scenes, crops=crops, crop_size=crop_size, whole=whole), output)
     if not quiet:
         click.echo(f"{output}: {', '.join(scene.name for scene in scenes)}", err=True)
     if found.missing or problems:
@@ -115,7 +124,10 @@ def _labels(results: Sequence[Path], labels: Sequence[str]) -> list[str]:
         raise click.UsageError(
             f"There are {len(results)} results, but {len(labels)} --label: give one for each."
         )
-    return list(labels) or [path.resolve().stem for path in results]
+    stems = [path.resolve().stem for path in results]
+    if len(set(stems)) < len(stems):  # a.png of several folders
+        stems = [path.resolve().parent.name for path in results]
+    return list(labels) or stems
 
 
 def _choose(

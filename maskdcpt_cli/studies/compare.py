@@ -1,14 +1,16 @@
 """What several methods make of pictures, set side by side as papers print it."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from maskdcpt_cli.data.sheets import FRAMES, GAP, INK, PAPER, Pixels, Window, strongest
+from maskdcpt_cli.data.sheets import FRAMES, GAP, INK, Pixels, Window, drawable, strongest
 
+WHITE = (255, 255, 255)  # as the page that it is printed on
 CELL = 256  # side of an enlarged crop, in pixels
 INNER = 6  # between crops, in pixels
 FRAME = 4  # width of a rectangle's line, in pixels
@@ -22,6 +24,8 @@ SHARE = 5  # a crop's side is this part of the shorter side of the picture, unle
 LEAST_CROP = 32
 WIDEST = 1.8  # of a whole picture, in its heights
 BOLD = 0.6  # pixels that the strokes of the best score are thicker: the font has no bold face
+
+Whole = Literal["input", "gt"]
 
 
 class Score(NamedTuple):
@@ -48,6 +52,9 @@ class Scene(NamedTuple):
     @property
     def panels(self) -> tuple[Panel, ...]:
         return (self.lq, *self.results, *([self.gt] if self.gt else []))
+
+    def named(self, whole: Whole) -> Panel:
+        return self.gt if whole == "gt" and self.gt else self.lq
 
 
 class Layout(NamedTuple):
@@ -89,7 +96,13 @@ class Layout(NamedTuple):
         )
 
 
-def figure(scenes: Sequence[Scene], *, crops: int = 2, crop_size: int | None = None) -> Pixels:
+def figure(
+    scenes: Sequence[Scene],
+    *,
+    crops: int = 2,
+    crop_size: int | None = None,
+    whole: Whole = "input",
+) -> Pixels:
     """The scenes below one another: each whole, with crops of what all methods make of it.
 
     The crops lie where the methods differ most from one another, and do not overlap.
@@ -97,17 +110,18 @@ def figure(scenes: Sequence[Scene], *, crops: int = 2, crop_size: int | None = N
     Args:
         scenes: of one number of panels; the panels of one are of one size.
         crop_size: side of a crop in pixels of the picture; None: a fifth of the shorter side.
+        whole: what is shown whole; the ground truth, where there is one, says more of the dark.
     """
     layout = Layout.of(len(scenes[0].panels), crops=crops)
-    wholes = [_fitted(scene.lq.pixels, layout.height) for scene in scenes]
-    room = max(whole.shape[1] for whole in wholes)
+    wholes = [_fitted(scene.named(whole).pixels, layout.height) for scene in scenes]
+    room = max(fitted.shape[1] for fitted in wholes)
     step = layout.height + CAPTION + BETWEEN
     size = 3 * GAP + room + layout.width, 2 * GAP + len(scenes) * step - BETWEEN
-    sheet = Image.new("RGB", size, PAPER)
-    for number, (scene, whole) in enumerate(zip(scenes, wholes, strict=True)):
+    sheet = Image.new("RGB", size, WHITE)
+    for number, (scene, fitted) in enumerate(zip(scenes, wholes, strict=True)):
         top = GAP + number * step
         windows = places(scene, crops=crops, crop_size=crop_size)
-        shown = _framed(whole, windows, whole.shape[0] / scene.lq.pixels.shape[0])
+        shown = _framed(fitted, windows, fitted.shape[0] / scene.lq.pixels.shape[0])
         spare = (layout.height - shown.height) // 2
         sheet.paste(shown, (GAP + (room - shown.width) // 2, top + spare))
         below = top + spare + shown.height + TEXT_GAP
@@ -119,8 +133,8 @@ def figure(scenes: Sequence[Scene], *, crops: int = 2, crop_size: int | None = N
 def places(scene: Scene, *, crops: int, crop_size: int | None = None) -> list[Window]:
     """Where the results differ most from one another: squares that do not overlap.
 
-    Where they do not differ, and with one result, it is where they differ from the ground truth,
-    then from the input; the centre, where nothing differs.
+    What differs must be finer than a crop. Where they do not differ, and with one result, it is
+    where they differ from the ground truth, then from the input; the centre, where nothing does.
     """
     height, width = scene.lq.pixels.shape[:2]
     shorter = min(height, width)
@@ -128,15 +142,25 @@ def places(scene: Scene, *, crops: int, crop_size: int | None = None) -> list[Wi
     results = [panel.pixels for panel in scene.results]
     others = [panel.pixels for panel in (scene.gt, scene.lq) if panel]
     for compared in (results, *([results[0], other] for other in others)):
-        if found := strongest(apart(compared), side=side, count=crops):
+        if found := strongest(apart(compared, side=side), side=side, count=crops):
             return found
     return [Window((height - side) // 2, (width - side) // 2, side)]
 
 
-def apart(pictures: Sequence[Pixels]) -> NDArray[np.int64]:
-    """(H, W): how far the pictures lie apart at each pixel, the sum over its colours."""
-    most, least = np.maximum.reduce(pictures), np.minimum.reduce(pictures)
-    return (most - least).sum(2, dtype=np.int64)
+def apart(pictures: Sequence[Pixels], *, side: int | None = None) -> NDArray[np.int64]:
+    """(H, W): how far the pictures lie apart at each pixel, the sum over its colours.
+
+    With a side, only what is finer than that many pixels counts: pictures of unlike brightness
+    would differ most where there is nothing to see.
+    """
+    seen = [_fine(picture, side) if side else picture for picture in pictures]
+    distance = np.maximum.reduce(seen) - np.minimum.reduce(seen)
+    return distance.sum(2, dtype=np.int64)
+
+
+def _fine(picture: Pixels, side: int) -> NDArray[np.int16]:
+    values = picture.astype(np.float32)
+    return np.rint(values - cv2.blur(values, (side, side))).astype(np.int16)
 
 
 def _framed(whole: Pixels, windows: Sequence[Window], scale: float) -> Image.Image:
@@ -183,7 +207,7 @@ def _draw_text(
     sheet: Image.Image, text: str, size: int, centre: tuple[int, int], *, width: int
 ) -> None:
     """A line of text below a point, shrunk and then cut to the width."""
-    text = text.encode("utf-8", "backslashreplace").decode()
+    text = drawable(text)
     while size > LEAST_TEXT and ImageFont.load_default(size).getlength(text) > width:
         size -= 1
     font = ImageFont.load_default(size)

@@ -140,20 +140,18 @@ def _scores(scorer: Scorer, files: Files, metrics: Mapping[str, Metric]) -> list
         name: max(metric.goodness(one.values[name]) for one in scored[1:])
         for name, metric in metrics.items()
     }
-    return [
-        *(
-            tuple(
-                Score(
-                    f"{one.values[name]:.{metric.digits}f}",
-                    len(scored) > 2 and metric.goodness(one.values[name]) >= best[name],
-                )
-                for name, metric in metrics.items()
+    scores = [
+        tuple(
+            Score(
+                f"{one.values[name]:.{metric.digits}f}",
+                best=place > 0 and metric.goodness(one.values[name]) == best[name],
             )
-            for one in scored
-        ),
-        tuple(Score(_title(name, metric)) for name, metric in metrics.items()),
+            for name, metric in metrics.items()
+        )
+        for place, one in enumerate(scored)
     ]
+    return [*scores, tuple(Score(_title(name, metric)) for name, metric in metrics.items())]
 
 
 def _title(name: str, metric: Metric) -> str:
-    return f"{name.upper()}, {metric.unit}" if metric.unit else name.upper()
+    return f"{name.upper()} ({metric.unit})" if metric.unit else name.upper()
