@@ -155,12 +155,14 @@ def apart(pictures: Sequence[Pixels], *, side: int | None = None) -> NDArray[np.
     """
     seen = [_fine(picture, side) if side else picture for picture in pictures]
     distance = np.maximum.reduce(seen) - np.minimum.reduce(seen)
-    return distance.sum(2, dtype=np.int64)
+    summed: NDArray[np.int64] = distance.sum(2, dtype=np.int64)
+    return summed
 
 
 def _fine(picture: Pixels, side: int) -> NDArray[np.int16]:
     values = picture.astype(np.float32)
-    return np.rint(values - cv2.blur(values, (side, side))).astype(np.int16)
+    fine: NDArray[np.int16] = np.rint(values - cv2.blur(values, (side, side))).astype(np.int16)
+    return fine
 
 
 def _framed(whole: Pixels, windows: Sequence[Window], scale: float) -> Image.Image:

@@ -9,7 +9,6 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from io import BufferedRandom
 from tempfile import TemporaryFile, gettempdir
-from typing import cast
 
 import numpy as np
 import torch
@@ -77,7 +76,7 @@ class Features:
 def features_on_disk() -> Generator[Features, None, None]:
     """A place for features, in the folder for temporary files (TMPDIR)."""
     with TemporaryFile(prefix="maskdcpt-") as file:
-        yield Features(cast(BufferedRandom, file))
+        yield Features(file)
 
 
 def encode(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,12 @@ COLUMNS = 3  # panels beside one another
 # Colours that the colour-blind tell apart (Okabe and Ito, 2008); marks tell those that come again.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 MARKS = ("o", "^")
-STYLE = {"font.size": 9, "axes.titlesize": 10, "svg.fonttype": "none", "pdf.fonttype": 42}
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
 
 
 class Panel(NamedTuple):
