@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
+from multiprocessing.connection import wait
 from types import FrameType
 from typing import NoReturn, TypeVar
 
@@ -21,6 +22,7 @@ Result = TypeVar("Result")
 
 # Of mallopt(3): M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD, in bytes.
 _MALLOC = {-3: 2**30, -1: 2**30, -2: 2**26}
+PATIENCE = 10  # seconds that a process has to leave
 AHEAD = 4  # items that wait for each process; bounds the memory that results take
 
 
@@ -92,3 +94,5 @@ def _stop(pool: ProcessPoolExecutor) -> None:
     pool.shutdown(wait=False, cancel_futures=True)
     for process in processes:
         process.terminate()
+    for process in processes:  # until they have removed what they had half written
+        wait([process.sentinel], timeout=PATIENCE)
