@@ -11,6 +11,8 @@ from maskdcpt_cli.data.order import Draw
 from maskdcpt_cli.data.parallel import prepare_worker
 from maskdcpt_cli.errors import MaskDCPTError
 
+PATIENCE = 30  # seconds that a process outlives SIGTERM, if its parent does not stop it
+
 
 def load(
     mixture: Mixture,
@@ -50,8 +52,9 @@ def run(
         worker_init_fn=_start,
         **how,
     )
+    iterator = iter(loader)
     try:
-        yield from loader
+        yield from iterator
     except MaskDCPTError as error:  # a worker's comes with its traceback as text before it
         raise MaskDCPTError(str(error).rpartition("MaskDCPTError: ")[2].strip()) from error
     except RuntimeError as error:
@@ -61,9 +64,12 @@ def run(
             f"A process that loads data was killed, perhaps for want of memory: try fewer workers. "
             f"({str(error).strip()})"
         ) from error
+    finally:  # an error's traceback would keep the iterator, and with it the processes
+        getattr(iterator, "_shutdown_workers", lambda: None)()
 
 
 def _start(_number: int) -> None:
     prepare_worker()
-    # Sent to all processes of a job it is for the parent, which saves and then stops this one.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Sent to all processes of a job it is for the parent, which saves and then stops this one; one
+    # that is left behind goes by itself.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.alarm(PATIENCE))

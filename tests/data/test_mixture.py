@@ -1,5 +1,6 @@
 """The mixture: which sample comes when, however a run is split, and what breaks it."""
 
+import multiprocessing
 import os
 import signal
 from collections import Counter
@@ -203,6 +204,19 @@ class Terminated(Made):
 def test_workers_leave_it_to_their_parent_to_end_a_job():
     terminated = Mixture([Ingredient(Terminated(4))], labels=LABELS)
     assert len(list(load(terminated, batches(last=2), workers=1))) == 2
+
+
+@pytest.mark.parametrize("ingredient", [Made(4), Made(40, broken=frozenset(range(40)))])
+def test_no_worker_is_left_behind(ingredient):
+    loading = load(Mixture([Ingredient(ingredient)], labels=LABELS), batches(last=9), workers=1)
+    try:
+        next(loading)
+    except MaskDCPTError as error:
+        kept = error  # and its traceback
+    else:
+        kept = None
+    loading.close()
+    assert multiprocessing.active_children() == [], kept
 
 
 @pytest.mark.parametrize(
