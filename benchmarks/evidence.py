@@ -19,9 +19,11 @@ from functools import cached_property
 from itertools import product
 from pathlib import Path
 from statistics import fmean, median, stdev
+from typing import Any
 
 import click
 import yaml
+from matplotlib.figure import Figure
 
 from benchmarks.measure import machine, table
 from maskdcpt_cli.data.formats import IMAGE_SUFFIXES
@@ -79,19 +81,21 @@ class Run:
             )
 
     @cached_property
-    def lines(self) -> list[dict[str, object]]:
+    def lines(self) -> list[dict[str, Any]]:
         return list(read_log(self.folder / "log.jsonl"))
 
     def seconds(self) -> float:
         """Of an iteration, the median: others may have used the processor, too."""
-        rates = [line["images_per_second"] for line in self.lines if "images_per_second" in line]
-        batches = [line["batch"] for line in self.lines if "batch" in line]
-        return float(batches[0]) / median(map(float, rates))  # type: ignore[arg-type]
+        steps = [line for line in self.lines if "images_per_second" in line]
+        return steps[0]["batch"] / median(step["images_per_second"] for step in steps)
 
     def curve(self, metric: str) -> list[tuple[int, float]]:
         """The mean over degradations at each validation."""
-        scored = [(line["iteration"], line["scores"]) for line in self.lines if "scores" in line]
-        means = [(int(at), mean_score(scores, metric)) for at, scores in scored]  # type: ignore
+        means = [
+            (line["iteration"], mean_score(line["scores"], metric))
+            for line in self.lines
+            if "scores" in line
+        ]
         return [(at, mean) for at, mean in means if mean is not None]
 
 
@@ -230,8 +234,6 @@ def _spread(values: Sequence[float], form: str) -> str:
 
 def draw(study: Study, target: Path) -> None:
     """Accuracy over pre-training, and PSNR over fine-tuning."""
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     colours = {MASKED: "C0", DCPT: "C1", NONE: "C2", LONGER: "C3"}

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from maskdcpt_cli.errors import MaskDCPTError
+
 
 @contextmanager
 def replacing(target: Path) -> Iterator[BinaryIO]:
@@ -27,3 +29,23 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+@contextmanager
+def written(target: Path) -> Iterator[BinaryIO]:
+    """As `replacing`, for a file that somebody asked for: its folder is made where it is missing.
+
+    Raises MaskDCPTError with the reason.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as file:
+            yield file
+    except OSError as error:
+        reason = error.strerror or error
+        raise MaskDCPTError(f"Cannot write '{shown(target)}': {reason}.") from error
+
+
+def shown(path: Path) -> str:
+    """A path as text that can be printed whatever bytes are in it."""
+    return os.fsencode(path).decode(errors="replace")

@@ -19,8 +19,7 @@ from rich.text import Text
 from maskdcpt_cli.checkpoints import DegradationClassifier
 from maskdcpt_cli.cli.console import count, printable
 from maskdcpt_cli.degradations import CLEAN, slug
-from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.files import written
 from maskdcpt_cli.inference.classify import UNCERTAIN, Classified
 
 ANSWERS = {CLEAN: ("looks clean", "green"), UNCERTAIN: (UNCERTAIN, "yellow")}
@@ -142,12 +141,8 @@ def write_csv(path: Path, answers: Sequence[Classified], labels: Sequence[str]) 
         top = _rounded(max(one.probabilities.values(), default=None))
         answer = slug(one.answer) if one.answer else ""
         writer.writerow([one.path, answer, top, *first, *shares, one.reason or ""])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            file.write(stream.getvalue().encode(errors="surrogateescape"))
-    except OSError as error:
-        raise MaskDCPTError(f"Cannot write '{path}': {error.strerror}.") from error
+    with written(path) as file:
+        file.write(stream.getvalue().encode(errors="surrogateescape"))
 
 
 def _facts(one: Classified) -> dict[str, object]:

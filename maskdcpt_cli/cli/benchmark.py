@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskdcpt_cli.cli.options import ModelName, any_of, known_device, preset_names, whole_number
+from maskdcpt_cli.cli.options import (
+    ModelName,
+    backend_option,
+    device_option,
+    precision_option,
+    preset_names,
+    tile_option,
+)
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.scoring.protocols import DEFAULT as DEFAULT_PROTOCOL
 from maskdcpt_cli.scoring.protocols import PROTOCOLS
@@ -137,38 +144,10 @@ class Asked:
     help="Take the first N pictures of each test set.",
 )
 @click.option("--save-images", is_flag=True, help="Write the restored pictures into OUT, too.")
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda[:N]|mps",
-    callback=known_device,
-    shell_complete=any_of(["auto", "cpu", "cuda", "mps"]),
-    help="Where the network runs.",
-)
-@click.option(
-    "--precision",
-    default="fp32",
-    show_default=True,
-    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-    help="Numbers the network computes with; less than fp32 moves the figures.",
-)
-@click.option(
-    "--backend",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "torch", "openvino", "onnx"]),
-    help="Library that runs the network.",
-)
-@click.option(
-    "--tile",
-    default="auto",
-    show_default=True,
-    metavar="auto|off|N",
-    callback=whole_number({"auto": None, "off": 0}),
-    shell_complete=any_of(["auto", "off"]),
-    help="Side of the squares that a picture is restored in where memory is short.",
-)
+@device_option
+@precision_option(default="fp32", remark="; less than fp32 moves the figures")
+@backend_option
+@tile_option
 @click.option(
     "--jobs",
     metavar="N",

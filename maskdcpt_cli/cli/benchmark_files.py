@@ -1,6 +1,5 @@
 """The files of a benchmark: its tables as Markdown and CSV, and a page with examples."""
 
-import base64
 import csv
 import io
 from collections.abc import Iterator, Sequence
@@ -24,13 +23,12 @@ from maskdcpt_cli.cli.benchmark_tables import (
     stated,
 )
 from maskdcpt_cli.cli.console import count, printable
-from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.cli.page import facts, inlined, template
+from maskdcpt_cli.files import written
 from maskdcpt_cli.studies.examples import KINDS
 from maskdcpt_cli.studies.standing import Standing
 from maskdcpt_cli.studies.testsets import title
 
-PAGE = Path(__file__).with_name("benchmark.html")
 FIGURE = Template("""\
 <figure><div class="parts">$parts</div>
 <figcaption><b>$name</b> $told</figcaption></figure>
@@ -53,11 +51,8 @@ def write_files(folder: Path, report: Report) -> list[Path]:
     }
     paths = [folder / name for name in texts]
     for path, text in zip(paths, texts.values(), strict=True):
-        try:
-            with replacing(path) as file:
-                file.write(text.encode())
-        except OSError as error:
-            raise MaskDCPTError(f"Cannot write '{path}': {error.strerror}.") from error
+        with written(path) as file:
+            file.write(text.encode())
     return paths
 
 
@@ -147,12 +142,9 @@ def _facts(report: Report) -> dict[str, str]:
 
 
 def _page(report: Report) -> str:
-    return Template(PAGE.read_text(encoding="utf-8")).substitute(
+    return template("benchmark").substitute(
         title=escape(printable(report.title)),
-        facts="\n".join(
-            f"<div><dt>{escape(word)}</dt><dd>{escape(printable(fact))}</dd></div>"
-            for word, fact in _facts(report).items()
-        ),
+        facts=facts(_facts(report)),
         missing=_missing(report),
         tables="\n".join(_standing(standing, report.model) for standing in report.placed),
         measured=_measured(report),
@@ -251,6 +243,4 @@ def _examples(report: Report) -> Iterator[str]:
 
 def _inlined(path: Path) -> str:
     """A part of a picture; without loss it would be three times as large."""
-    file = io.BytesIO()
-    Image.open(path).save(file, format="WEBP", quality=92)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return inlined(Image.open(path), format="webp", quality=92)

@@ -147,10 +147,7 @@ def _choose(
 def _write(sheet: "Pixels", path: Path) -> None:
     from PIL import Image
 
-    from maskdcpt_cli.files import replacing
+    from maskdcpt_cli.files import written
 
-    try:
-        with replacing(path) as file:
-            Image.fromarray(sheet).save(file, format=FORMATS[path.suffix.lower()], quality=95)
-    except OSError as error:
-        raise MaskDCPTError(f"Cannot write '{path}': {error.strerror or error}.") from error
+    with written(path) as file:
+        Image.fromarray(sheet).save(file, format=FORMATS[path.suffix.lower()], quality=95)

@@ -84,6 +84,41 @@ def device_option(command: Command) -> Command:
     )(command)
 
 
+def precision_option(*, default: str, remark: str = "") -> Callable[[Command], Command]:
+    """--precision."""
+    return click.option(
+        "--precision",
+        default=default,
+        show_default=True,
+        type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+        help=f"Numbers the network computes with{remark}.",
+    )
+
+
+def backend_option(command: Command) -> Command:
+    """--backend."""
+    return click.option(
+        "--backend",
+        default="auto",
+        show_default=True,
+        type=click.Choice(["auto", "torch", "openvino", "onnx"]),
+        help="Library that runs the network.",
+    )(command)
+
+
+def tile_option(command: Command) -> Command:
+    """--tile: None leaves it to the memory there is, 0 is off."""
+    return click.option(
+        "--tile",
+        default="auto",
+        show_default=True,
+        metavar="auto|off|N",
+        callback=whole_number({"auto": None, "off": 0}),
+        shell_complete=any_of(["auto", "off"]),
+        help="Side of the squares that a large picture is restored in, in pixels.",
+    )(command)
+
+
 def recursive_option(command: Command) -> Command:
     """--recursive."""
     return click.option(

@@ -1,7 +1,5 @@
 """The page that `--report` writes: one file, nothing from elsewhere, a slider for every photo."""
 
-import base64
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from html import escape
@@ -13,12 +11,11 @@ from time import strftime
 from PIL import Image
 
 from maskdcpt_cli.cli.console import BAD, ENDINGS, count, printable, why
+from maskdcpt_cli.cli.page import FIGURES, facts, inlined, template, trouble, write_page
 from maskdcpt_cli.data.images import preview
-from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.inference.outcomes import Outcome, Settings
 
-PAGE = Path(__file__).with_name("report.html")
 FIGURE = Template("""\
 <figure style="--ratio: $ratio; --widest: ${widest}px">
 <div class="frame">
@@ -45,22 +42,14 @@ def write_report(
     Raises:
         MaskDCPTError: the file cannot be written.
     """
-    page = Template(PAGE.read_text(encoding="utf-8")).substitute(
+    page = template("report").substitute(
         title="Restored photos",
         lead=escape(_lead(outcomes)),
         facts=_facts(model, settings),
         trouble=_trouble(outcomes),
-        figures="\0",
+        figures=FIGURES,
     )
-    head, tail = page.split("\0")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            file.write(head.encode())
-            file.writelines(figure.encode() for figure in _figures(outcomes))
-            file.write(tail.encode())
-    except OSError as error:
-        raise MaskDCPTError(f"Cannot write '{path}': {error.strerror}.") from error
+    write_page(path, page, _figures(outcomes))
 
 
 def _lead(outcomes: Sequence[Outcome]) -> str:
@@ -80,23 +69,12 @@ def _facts(model: str, settings: Settings) -> str:
         if value != defaults[name] and name not in ("compare", "max_pixels")
     }
     told = ", ".join(name if value is True else f"{name} {value}" for name, value in chosen.items())
-    facts = {"Model": model, "Settings": told or "as by default", "Date": strftime("%Y-%m-%d")}
-    return "\n".join(
-        f"<div><dt>{term}</dt><dd>{escape(printable(fact))}</dd></div>"
-        for term, fact in facts.items()
-    )
+    told = told or "as by default"
+    return facts({"Model": model, "Settings": told, "Date": strftime("%Y-%m-%d")})
 
 
 def _trouble(outcomes: Sequence[Outcome]) -> str:
-    items = [
-        f"<li>{escape(printable(why(outcome)))}</li>"
-        for outcome in outcomes
-        if outcome.status in BAD
-    ]
-    if not items:
-        return ""
-    joined = "\n".join(items)
-    return f'<section class="trouble">\n<h2>Not restored</h2>\n<ul>\n{joined}\n</ul>\n</section>'
+    return trouble("Not restored", [why(one) for one in outcomes if one.status in BAD])
 
 
 def _figures(outcomes: Sequence[Outcome]) -> Iterator[str]:
@@ -117,14 +95,8 @@ def _figure(outcome: Outcome, *, max_side: int) -> str:
     return FIGURE.substitute(
         name=name,
         told=told,
-        before=_inlined(lq),
-        after=_inlined(restored),
+        before=inlined(lq),
+        after=inlined(restored),
         ratio=f"{lq.width / lq.height:.4f}",
         widest=max(round(MOST_ENLARGED * lq.width), SMALLEST),
     )
-
-
-def _inlined(image: Image.Image) -> str:
-    file = io.BytesIO()
-    image.save(file, format="JPEG", quality=85, progressive=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"

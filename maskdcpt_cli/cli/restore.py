@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from maskdcpt_cli.cli.options import (
-    any_of,
+    backend_option,
     device_option,
     max_pixels_option,
     model_option,
+    precision_option,
     recursive_option,
-    whole_number,
+    tile_option,
     with_listed,
 )
 from maskdcpt_cli.inference.outcomes import Event, Settings
@@ -46,29 +47,9 @@ SPEAKS = not SHARED or os.environ.get("RANK") == "0"
 )
 @model_option("restores", DEFAULT)
 @device_option
-@click.option(
-    "--precision",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-    help="Numbers the network computes with.",
-)
-@click.option(
-    "--backend",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "torch", "openvino", "onnx"]),
-    help="Library that runs the network.",
-)
-@click.option(
-    "--tile",
-    default="auto",
-    show_default=True,
-    metavar="auto|off|N",
-    callback=whole_number({"auto": None, "off": 0}),
-    shell_complete=any_of(["auto", "off"]),
-    help="Side of the squares that a large photo is restored in, in pixels.",
-)
+@precision_option(default="auto")
+@backend_option
+@tile_option
 @click.option(
     "--overlap",
     default=DEFAULTS.overlap,

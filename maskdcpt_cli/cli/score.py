@@ -153,7 +153,7 @@ def score(
     Exit code: 0 all measured, 1 something failed or is out of bounds, 2 wrong usage,
     130 interrupted.
     """
-    from maskdcpt_cli.cli.score_page import write_page
+    from maskdcpt_cli.cli.score_page import write_scores
     from maskdcpt_cli.cli.score_report import write_csv
     from maskdcpt_cli.cli.score_view import show
 
@@ -174,7 +174,7 @@ def score(
     if csv:
         write_csv(csv, report)
     if html:
-        write_page(html, report)
+        write_scores(html, report)
     show(report, json=json, quiet=quiet)
     if report.failed:
         click.get_current_context().exit(1)

@@ -1,7 +1,5 @@
 """The page that `score --html` writes: the pictures, what they should be, and where they err."""
 
-import base64
-import io
 from collections.abc import Iterator
 from html import escape
 from math import sqrt
@@ -15,7 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskdcpt_cli.cli.console import count, printable
-from maskdcpt_cli.cli.score_report import Report, write_text
+from maskdcpt_cli.cli.page import FIGURES, inlined, template, trouble, write_page
+from maskdcpt_cli.cli.page import facts as page_facts
+from maskdcpt_cli.cli.score_report import Report
 from maskdcpt_cli.cli.score_view import direction, facts, within
 from maskdcpt_cli.data.images import shown, upright
 from maskdcpt_cli.errors import ImageError
@@ -23,7 +23,6 @@ from maskdcpt_cli.scoring.outcomes import Item, Scored
 from maskdcpt_cli.scoring.pictures import Seen, see, see_pair
 from maskdcpt_cli.scoring.summary import Summary, worst
 
-PAGE = Path(__file__).with_name("score.html")
 FIGURE = Template("""\
 <figure>
 <figcaption><b>$name</b><span>$figures</span></figcaption>
@@ -42,42 +41,32 @@ MOST = 200  # pictures on a page
 LARGEST, SMALLEST, UNSHRUNK = 480, 240, 40  # longest side; so many pictures have the largest
 
 
-def write_page(path: Path, report: Report) -> None:
+def write_scores(path: Path, report: Report) -> None:
     """Write the page, whole or not at all; MaskDCPTError where it cannot be."""
-    page = Template(PAGE.read_text(encoding="utf-8")).substitute(
+    page = template("score").substitute(
         title="Scores",
         lead=escape(printable(_lead(report))),
         metrics="".join(_metric(report, one) for one in report.summaries),
-        facts=_facts(report),
+        facts=page_facts({**dict(facts(report)), "Date": strftime("%Y-%m-%d")}),
         trouble=_trouble(report),
         legend=_legend(report),
-        figures="\0",
+        figures=FIGURES,
     )
-    head, tail = page.split("\0")
-    write_text(path, _parts(head, report, tail))
+    write_page(path, page, _figures(report))
 
 
-def _parts(head: str, report: Report, tail: str) -> Iterator[str]:
-    yield head
+def _figures(report: Report) -> Iterator[str]:
     ordered = worst(report.metrics, report.scored, count=MOST)
     shrink = sqrt(UNSHRUNK / max(len(ordered), UNSHRUNK))
     items = {item.name: item for item in report.pairing.items}
     for one in ordered:
         side = max(SMALLEST, round(LARGEST * shrink))
         yield _figure(report, items[one.name], one, max_side=side)
-    yield tail
 
 
 def _lead(report: Report) -> str:
     against = f" against {shown(report.gt)}" if report.gt else ""
     return f"{count(len(report.scored), 'picture')} of {shown(report.pred)}{against}"
-
-
-def _facts(report: Report) -> str:
-    told = [*facts(report), ("Date", strftime("%Y-%m-%d"))]
-    return "\n".join(
-        f"<div><dt>{escape(word)}</dt><dd>{escape(sentence)}</dd></div>" for word, sentence in told
-    )
 
 
 def _metric(report: Report, one: Summary) -> str:
@@ -110,17 +99,14 @@ def _spread(report: Report, one: Summary) -> str:
 
 
 def _trouble(report: Report) -> str:
-    told = [
-        *report.broken(),
-        *(one.reason for one in report.unavailable),
-        *(f"{name}: {sentence}" for name, sentence in report.problems()),
-        *(f"{shown(path)} has no ground truth." for path in report.pairing.missing),
-    ]
-    if not told:
-        return ""
-    items = "\n".join(f"<li>{escape(printable(line))}</li>" for line in told)
-    return (
-        f'<section class="trouble">\n<h2>Not as it should be</h2>\n<ul>\n{items}\n</ul>\n</section>'
+    return trouble(
+        "Not as it should be",
+        [
+            *report.broken(),
+            *(one.reason for one in report.unavailable),
+            *(f"{name}: {sentence}" for name, sentence in report.problems()),
+            *(f"{shown(path)} has no ground truth." for path in report.pairing.missing),
+        ],
     )
 
 
@@ -193,6 +179,4 @@ def _turned(seen: Seen) -> NDArray[np.uint8]:
 def _inlined(pixels: NDArray[np.uint8], max_side: int) -> str:
     image = Image.fromarray(pixels)
     image.thumbnail((max_side, max_side), Image.Resampling.BOX)
-    file = io.BytesIO()
-    image.save(file, format="JPEG", quality=85, progressive=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return inlined(image)

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from maskdcpt_cli.data.images import shown
-from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.files import written
 from maskdcpt_cli.scoring.metrics import Metric
 from maskdcpt_cli.scoring.outcomes import Item, Scored, Unavailable
 from maskdcpt_cli.scoring.pairing import Pairing
@@ -139,17 +138,8 @@ def write_csv(path: Path, report: Report) -> None:
         remarks = " ".join(filter(None, [one.problem, *one.failed.values(), *one.notices]))
         paths = [_path(item.restored), _path(item.gt)]
         writer.writerow([shown(Path(one.name)), *paths, *values, remarks])
-    write_text(path, [text.getvalue()])
-
-
-def write_text(path: Path, parts: "list[str] | Iterator[str]") -> None:
-    """Write a file part by part, whole or not at all; MaskDCPTError where it cannot be."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            file.writelines(part.encode() for part in parts)
-    except OSError as error:
-        raise MaskDCPTError(f"Cannot write '{shown(path)}': {error.strerror}.") from error
+    with written(path) as file:
+        file.write(text.getvalue().encode())
 
 
 def _path(picture: object) -> str | None:

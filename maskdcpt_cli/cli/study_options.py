@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from maskdcpt_cli.cli.options import ModelName, any_of, known_device
+from maskdcpt_cli.cli.options import ModelName, device_option
 from maskdcpt_cli.degradations import SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
 
@@ -90,11 +90,7 @@ OPTIONS = (
         "--size", default=128, show_default=True, metavar="N", type=click.IntRange(min=16),
         help="Side of what is cut from the centre of a picture, in pixels.",
     ),
-    click.option(
-        "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:N]|mps",
-        callback=known_device, shell_complete=any_of(["auto", "cpu", "cuda", "mps"]),
-        help="Where the network runs.",
-    ),
+    device_option,
     click.option(
         "-o", "--output", metavar="FILE", type=FILE, callback=_suffix,
         help="Write the picture: .png, .pdf or .svg.",

@@ -14,8 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from maskdcpt_cli.degradations import SETTINGS, slug
-from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.files import written
 from maskdcpt_cli.studies.figures import Curve, Panel
 from maskdcpt_cli.studies.neighbours import NEIGHBOURS, SEEDS, Classified
 from maskdcpt_cli.studies.pictures import Picture
@@ -175,8 +174,5 @@ def _write(lines: Sequence[dict[str, object]], path: Path) -> None:
     writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
-    try:
-        with replacing(path) as file:
-            file.write(text.getvalue().encode())
-    except OSError as error:
-        raise MaskDCPTError(f"Cannot write '{path}': {error.strerror}.") from error
+    with written(path) as file:
+        file.write(text.getvalue().encode(errors="surrogateescape"))

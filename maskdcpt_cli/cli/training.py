@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from maskdcpt_cli.cli.options import any_of, known_device
+from maskdcpt_cli.cli.options import any_of, device_option
 from maskdcpt_cli.cli.stopping import INTERRUPTED, stopping
 from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
@@ -100,11 +100,7 @@ OPTIONS = (
         help="Images that go through the network at once, to save memory; the batch stays the "
         "preset's.  [default: all of a process]",
     ),
-    click.option(
-        "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|mps",
-        callback=known_device, shell_complete=any_of(["auto", "cpu", "cuda", "mps"]),
-        help="Where the network runs.",
-    ),
+    device_option,
 )  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """Reading of image files: the one place that knows what lies on disk."""
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from maskdcpt_cli.data.photo import Decoded, Header, Metadata, Page, Photo, opaq
 from maskdcpt_cli.data.pillow import PillowSource
 from maskdcpt_cli.data.tiff import TiffSource
 from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.files import shown
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -136,11 +136,6 @@ def decode_rgb(data: bytes, *, name: str) -> NDArray[np.uint8]:
     if pixels is None:
         raise ImageError(f"{name} cannot be read: it is not an image, or damaged.")
     return np.asarray(pixels, np.uint8)
-
-
-def shown(path: Path) -> str:
-    """A path as text that can be printed whatever bytes are in it."""
-    return os.fsencode(path).decode(errors="replace")
 
 
 @contextmanager

@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from maskdcpt_cli.data.images import shown
 from maskdcpt_cli.data.sheets import Window, most_different
 from maskdcpt_cli.data.synthesis.contract import Image
-from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.files import written
 from maskdcpt_cli.studies.testsets import Case
 
 FOLDER = "examples"
@@ -55,12 +53,8 @@ def find(folder: Path, key: str, names: Sequence[str]) -> list[Example]:
 
 def save(path: Path, picture: Pixels) -> None:
     """Write a PNG, whole or not at all; MaskDCPTError where it cannot be."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            Pillow.fromarray(picture).save(file, format="PNG")
-    except OSError as error:
-        raise MaskDCPTError(f"Cannot write '{shown(path)}': {error.strerror}.") from error
+    with written(path) as file:
+        Pillow.fromarray(picture).save(file, format="PNG")
 
 
 def rounded(image: Image) -> Pixels:

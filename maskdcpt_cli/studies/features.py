@@ -104,7 +104,7 @@ def encode(
 
 @torch.inference_mode()
 def _latent(network: Backbone, lq: Tensor, mask: PatchMask | None) -> Tensor:
-    """(B, 3, H, W) -> (B, C, h, w), or (B, C, visible, 1)."""
+    """(B, 3, H, W) -> (B, C, h, w), or (B, C, 1, visible)."""
     if mask is None:
         return network.encode(pad_by_reflection(lq, network.size_multiple)).latent
     return network.encode(mask.pack(lq), mask).latent

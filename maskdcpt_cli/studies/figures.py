@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from maskdcpt_cli.degradations import slug
-from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.files import written
 from maskdcpt_cli.studies.neighbours import Classified
 from maskdcpt_cli.studies.tsne import Places
 
@@ -119,8 +118,5 @@ def _figure(path: Path, *, panels: int, side: float) -> "Iterator[tuple[Figure, 
         for spare in axes[panels:]:
             spare.remove()
         yield figure, axes[:panels]
-        try:
-            with replacing(path) as file:
-                figure.savefig(file, format=path.suffix[1:].lower(), dpi=200)
-        except OSError as error:
-            raise MaskDCPTError(f"Cannot write '{path}': {error.strerror}.") from error
+        with written(path) as file:
+            figure.savefig(file, format=path.suffix[1:].lower(), dpi=200)

@@ -69,7 +69,7 @@ def test_exactly_the_visible_positions_come_back(name, mask_ratio):
         packed = encode(backbone, golden_image(*SIZE, 2), mask)
     for grid, ours in zip([dense.latent, *dense.features], packed, strict=True):
         scale = SIZE[0] // grid.shape[-2]
-        assert ours.shape == (2, grid.shape[1], kept * (16 // scale) ** 2, 1)
+        assert ours.shape == (2, grid.shape[1], 1, kept * (16 // scale) ** 2)
         assert torch.isfinite(ours).all()
 
 

@@ -118,7 +118,7 @@ def test_packing_at_every_resolution_forgets_only_the_hidden(scale):
     mask = PatchMask.random(2, size=(64, 96), generator=seeded())
     grid = torch.rand(2, 3, 64 // scale, 96 // scale)
     packed = mask.pack(grid)
-    assert packed.shape == (2, 3, 12 * (16 // scale) ** 2, 1)
+    assert packed.shape == (2, 3, 1, 12 * (16 // scale) ** 2)
     laid_out = mask.unpack(packed)
     hidden = laid_out == 0
     assert torch.equal(laid_out[~hidden], grid[~hidden])
@@ -129,7 +129,25 @@ def test_positions_coarser_than_a_patch_are_all_visible():
     mask = PatchMask.random(1, size=(32, 32), patch_size=4, mask_ratio=0.75, generator=seeded())
     coarse = torch.rand(1, 2, 4, 4)
     assert torch.equal(mask.pack(coarse), coarse)
-    assert mask.pack(torch.rand(1, 2, 8, 8)).shape == (1, 2, 16, 1)
+    assert mask.pack(torch.rand(1, 2, 8, 8)).shape == (1, 2, 1, 16)
+
+
+@pytest.mark.parametrize("patch_size", [1, 2, 4, 6, 16])
+@pytest.mark.parametrize(
+    "form", [{}, {"groups": 4}, {"stride": 2}, {"bias": False}, {"dilation": 2}]
+)
+def test_a_convolution_is_the_same_as_on_the_grid(patch_size, form):
+    mask = PatchMask.random(2, size=(48, 96), patch_size=patch_size, generator=seeded())
+    conv = nn.Conv2d(4, 8, 3, padding=1 + (form.get("dilation") == 2), **form).double()
+    grid = torch.rand(2, 4, 48, 96, dtype=torch.double)
+    answers = []
+    for on_grid in (lambda x: mask.pack(conv(mask.unpack(x))), lambda x: mask(conv, x)):
+        packed = mask.pack(grid).requires_grad_()
+        answer = on_grid(packed)
+        gradients = torch.autograd.grad(answer.square().sum(), [packed, conv.weight])
+        answers.append([answer, *gradients])
+    for ours, expected in zip(*answers, strict=True):
+        torch.testing.assert_close(ours, expected)
 
 
 def test_patches_must_divide_the_crop():
