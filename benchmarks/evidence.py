@@ -260,7 +260,7 @@ def draw(study: Study, target: Path) -> None:
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path))
 @click.option("--seeds", default=2, show_default=True)
-@click.option("--iterations", nargs=2, default=(800, 1500), show_default=True, help="Of each.")
+@click.option("--iterations", nargs=2, default=(800, 3000), show_default=True, help="Of each.")
 @click.option("--jobs", default=2, show_default=True, help="Runs at a time.")
 def main(
     photos: tuple[Path, ...], out: Path, seeds: int, iterations: tuple[int, int], jobs: int

@@ -130,7 +130,7 @@ def test_processes_share_the_photos_and_one_tells_of_all(folder):
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert result.returncode == 1, result.stderr
     told = [json.loads(line) for line in result.stdout.splitlines()]

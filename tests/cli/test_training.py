@@ -7,12 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 from rich.console import Console
@@ -40,15 +39,6 @@ def photos(tmp_path, monkeypatch) -> None:
     with Image.open(example) as image:
         for number in range(10):
             image.crop((number, 0, number + 64, 48)).save(f"photos/{number}.png")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small are slowed down by more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def run(*args: str) -> Result:
@@ -270,7 +260,7 @@ def test_a_signal_saves_and_leaves():
     long = [*TINY, *SMALL, "--set", "training.iterations=100000", "--run-dir", "run"]
     command = [sys.executable, "-m", "maskdcpt_cli", "pretrain", *long]
     root = Path(__file__).parents[2]
-    env = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "PYTHONPATH": str(root)}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
     log = Path("run/log.jsonl")
     while process.poll() is None and not (log.exists() and '"losses"' in log.read_text()):

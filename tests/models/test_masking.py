@@ -159,16 +159,6 @@ def test_apply_runs_the_layer():
     assert apply(torch.neg, torch.ones(1)).item() == -1
 
 
-@pytest.fixture
-def one_thread():
-    """spconv 2.3.8 pairs positions on the CPU in threads that disturb one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.skipif(
     sys.platform != "linux" or sys.version_info >= (3, 14), reason="spconv has no wheel here"
 )

@@ -18,15 +18,6 @@ FREE = [name for name, metric in METRICS.items() if not metric.weights]
 SIZE = {"width": 192, "height": 176}  # the smallest that ms_ssim takes
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Several sum in another order, which moves the sixth digit of single precision."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     place = tmp_path_factory.mktemp("pairs")

@@ -150,7 +150,6 @@ SHARED_POISON = 10
 
 def main(run_dir: Path) -> None:
     """Resume or begin a run, and say each iteration aloud."""
-    torch.set_num_threads(1)
     preset = pretraining(**SHARED)
     for part in ("begun", "resumed"):
         second = os.environ.get("RANK") == "1"
