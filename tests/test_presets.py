@@ -96,7 +96,7 @@ def test_pictures_are_degraded_as_often_as_the_paper_counts_them():
     assert {word: count for word, count in variants.items() if count > 1} == {"GN": 6, "GB": 6}
 
 
-@pytest.mark.parametrize("name", TESTS_ALONE)
+@pytest.mark.parametrize("name", sorted(TESTS_ALONE))
 def test_test_sets_of_one_table_have_nothing_to_train_on(name):
     assert not load_data(name).train
     assert load_data(name).test
