@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,8 @@ def test_ctrl_c_stops_all_processes_without_a_traceback():
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Programs in the background of a script ignore Ctrl-C; these tests may be one.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     ) as process:
         pipe = _opened_by_a_reader(Path("data/test/010.png"))
