@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.presets import names
 from tests.data.datasets import degraded, photos, save
+from tests.programs import unmeasured
 
 PRESET = """
 setting: 5d
@@ -177,7 +178,7 @@ def test_ctrl_c_stops_all_processes_without_a_traceback():
         start_new_session=True,
         # Programs in the background of a script ignore Ctrl-C; these tests may be one.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**unmeasured(), "PYTHONPATH": str(Path(__file__).parents[2])},
     ) as process:
         pipe = _opened_by_a_reader(Path("data/test/010.png"))
         os.killpg(process.pid, signal.SIGINT)

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from maskdcpt_cli.cli import main
+from tests.programs import unmeasured
 
 
 @pytest.fixture
@@ -98,7 +99,7 @@ def test_an_interrupted_run_leaves_whole_results_only(folder, number):
         [*command, "--backend=torch"],
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**unmeasured(), "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert running.stderr is not None
     for line in running.stderr:

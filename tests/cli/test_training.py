@@ -22,6 +22,7 @@ from maskdcpt_cli.cli.training_view import Lines, Live, View, facts, seconds_lef
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.training.events import Event, Initialised, Notice, Saved, Step, Validated
 from maskdcpt_cli.training_presets import Run
+from tests.programs import unmeasured
 
 TINY = ("--preset", "tiny", "--photos", "photos", "--setting", "5d")
 SMALL = [
@@ -260,7 +261,7 @@ def test_a_signal_saves_and_leaves():
     long = [*TINY, *SMALL, "--set", "training.iterations=100000", "--run-dir", "run"]
     command = [sys.executable, "-m", "maskdcpt_cli", "pretrain", *long]
     root = Path(__file__).parents[2]
-    env = {**os.environ, "PYTHONPATH": str(root)}
+    env = {**unmeasured(), "PYTHONPATH": str(root)}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
     log = Path("run/log.jsonl")
     while process.poll() is None and not (log.exists() and '"losses"' in log.read_text()):
