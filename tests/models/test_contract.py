@@ -91,6 +91,16 @@ def test_gradients_under_activation_checkpointing_are_equal(name):
 
 
 @every_backbone
+def test_compiles_as_one_graph(name):
+    backbone, lq, mask = small(name), golden_image(*SIZE, 2), draw()
+    compiled = torch.compile(backbone.encode, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        ours = compiled(mask.pack(lq), mask).latent
+        eager = backbone.encode(mask.pack(lq), mask).latent
+    assert torch.allclose(ours, eager, atol=1e-5 * eager.std())
+
+
+@every_backbone
 @pytest.mark.parametrize("size", [(1, 1), (3, 70), (17, 5), (64, 64)])
 def test_any_size_goes_in_and_comes_out(name, size):
     with torch.inference_mode():
