@@ -9,7 +9,6 @@ looked at; what is finished is not done again, what was interrupted goes on.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,14 +25,13 @@ import yaml
 from matplotlib.figure import Figure
 
 from benchmarks.measure import machine, table
-from maskdcpt_cli.data.formats import IMAGE_SUFFIXES
+from benchmarks.photographs import split_and_pack
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.presets import load_data
 from maskdcpt_cli.training.log import read_log
 from maskdcpt_cli.training.validation import mean_score
 
 SETTING = "5d"  # the paper's own for Table X
-HELD_OUT = 10  # of so many photos one is for validation
 MASKED, DCPT, NONE = "MaskDCPT", "DCPT", "no pre-training"
 LONGER = f"{NONE}, same compute"
 PRETRAINED: Mapping[str, tuple[str, ...]] = {
@@ -102,12 +100,22 @@ class Run:
 class Study:
     """All runs of all seeds."""
 
-    def __init__(self, out: Path, *, iterations: tuple[int, int], seeds: int, jobs: int) -> None:
+    def __init__(
+        self,
+        out: Path,
+        *,
+        iterations: tuple[int, int],
+        seeds: int,
+        jobs: int,
+        settings: tuple[str, ...] = (),
+    ) -> None:
+        """`settings` are those of every fine-tuning, as --set takes them."""
         self.out = out
         self.data = out / "data.yaml"
         self.pretraining, self.finetuning = iterations
         self.seeds = range(seeds)
         self.jobs = jobs
+        self.settings = settings
         self.threads = max(1, (os.cpu_count() or 1) // jobs)
 
     def pretrained(self, how: str, seed: int) -> Run:
@@ -120,7 +128,7 @@ class Study:
             options = ("--init-from", str(self.pretrained(how, seed).final))
         folder = self.out / f"finetune-{_word(how)}-{seed}"
         length = iterations or self.finetuning
-        return Run(folder, "finetune", length, seed, self.data, (), options)
+        return Run(folder, "finetune", length, seed, self.data, self.settings, options)
 
     def longer(self, seed: int) -> Run:
         """From random weights, for the time of MaskDCPT's pre-training besides."""
@@ -178,23 +186,9 @@ def prepare(photos: Sequence[Path], out: Path) -> Path:
     data = out / "data.yaml"
     if data.exists():
         return data
-    found = sorted(
-        path
-        for folder in photos
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-    )
-    for place, path in enumerate(found):
-        part = out / ("val" if place % HELD_OUT == HELD_OUT - 1 else "train")
-        part.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, part / f"{place:05d}{path.suffix}")
-    pack = [
-        *(sys.executable, "-m", "maskdcpt_cli", "data", "pack", "--photos", str(out / "train")),
-        *("-o", str(out / "shards")),
-    ]
-    subprocess.run(pack, check=True)
+    split_and_pack(photos, out)
     packed = {"name": "photos", "shards": "shards/index.json", "clean": True}
-    unseen = {"name": "photos", "gt": "val/{path}"}
+    unseen = {"name": "photos", "gt": "unseen/{path}"}
     made = {part.degradation: part.synthesis.model_dump() for part in load_data(SETTING).train}
     content = {
         "setting": SETTING,
@@ -262,12 +256,19 @@ def draw(study: Study, target: Path) -> None:
 @click.option("--seeds", default=2, show_default=True)
 @click.option("--iterations", nargs=2, default=(800, 3000), show_default=True, help="Of each.")
 @click.option("--jobs", default=2, show_default=True, help="Runs at a time.")
+@click.option("--set", "settings", multiple=True, help="PLACE=VALUE, of every fine-tuning.")
 def main(
-    photos: tuple[Path, ...], out: Path, seeds: int, iterations: tuple[int, int], jobs: int
+    photos: tuple[Path, ...],
+    out: Path,
+    *,
+    seeds: int,
+    iterations: tuple[int, int],
+    jobs: int,
+    settings: tuple[str, ...],
 ) -> None:
     """Pre-train and fine-tune the tiny network in four ways; a table and OUT/evidence.png."""
     prepare(photos, out)
-    study = Study(out, iterations=iterations, seeds=seeds, jobs=jobs)
+    study = Study(out, iterations=iterations, seeds=seeds, jobs=jobs, settings=settings)
     study.do()
     at = [str(at) for at, _ in study.pretrained(MASKED, 0).curve("accuracy")]
     print(f"\n{seeds} seeds, {machine()}. Degradation accuracy after iterations of pre-training:\n")

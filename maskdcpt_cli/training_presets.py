@@ -198,7 +198,7 @@ class Pretrain(Run):
 class Finetune(Run):
     """Fine-tuning for restoration (Sec. V)."""
 
-    loss: Literal["l1", "relative-l1"] = paper(
+    loss: Literal["l1", "relative-l1", "relative-rmse"] = paper(
         "l1", "Sec. V-A; relative to the input's it is ours, for short runs on many types"
     )
 

