@@ -14,10 +14,12 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from maskdcpt_cli.data.synthesis.contract import Degraded, Image
+from maskdcpt_cli.data.synthesis.jpeg import jpeg
 from maskdcpt_cli.data.synthesis.light import to_linear, to_srgb
 from maskdcpt_cli.data.synthesis.noise import normals
 
 MID_GREY = 128
+FAINT = 5  # level below which JPEG is gentler, too
 # From luma, red and blue difference to RGB (ITU-R BT.601).
 TO_RGB = np.array([[1, 1.402, 0], [1, -0.714, -0.344], [1, 0, 1.772]], np.float32)
 Plane = NDArray[np.float32]  # (H, W)
@@ -50,6 +52,16 @@ def noise(image: Image, level: float, generator: Generator) -> Degraded:
     lq *= cv2.LUT(cv2.convertScaleAbs(image, alpha=255), table[None])
     lq += to_linear(image)
     return Degraded(to_srgb(lq), sensor._asdict() | {"denoised": denoised})
+
+
+def saved(image: Image, level: float, generator: Generator) -> Degraded:
+    """As `noise`, in a photo that the camera saves as JPEG of quality 80 to 98."""
+    lq, parameters = noise(image, level, generator)
+    loss = generator.uniform(2, 20)
+    quality = round(100 - min(level / FAINT, 1) * loss)
+    if quality < 100:
+        lq = jpeg(lq, quality, generator).lq
+    return Degraded(lq, parameters | {"quality": quality})
 
 
 def noise_levels(sensor: Sensor) -> NDArray[np.float32]:

@@ -41,7 +41,7 @@ SYNTHESIS: dict[str, Synthesis] = {
         unit="sigma, of 255", least=0, usual=Range(5, 50), most=150,
     ),
     "RN": Synthesis(
-        {"camera": camera.noise},
+        {"camera": camera.noise, "camera-jpeg": camera.saved},
         unit="sigma at mid-grey, of 255", least=0, usual=Range(2, 30), most=60,
     ),
     "MB": Synthesis(

@@ -1,0 +1,135 @@
+"""The table of the embedded model's card: PSNR against the input, and against a classical tool.
+
+Measured by `maskdcpt benchmark`'s own code on the test sets of presets/data/embedded.yaml below a
+folder of `python -m benchmarks.photographs`, and on pairs that exist already. What is done is not
+done again, until the weights change.
+
+    python -m benchmarks.card data/ -o card/ --pairs LL dark/ bright/ --pairs H hazy/ clear/
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+import click
+import numpy as np
+
+from benchmarks.classical import TOOLS, Tool
+from benchmarks.measure import table
+from maskdcpt_cli import load_model
+from maskdcpt_cli.presets import load_data
+from maskdcpt_cli.studies.benchmark import Scored, Settings, benchmark
+from maskdcpt_cli.studies.kept import Kept
+from maskdcpt_cli.studies.networks import Network, identity, open_network
+from maskdcpt_cli.studies.testsets import Found, from_pairs, from_preset
+
+HARM = 0.3  # dB below the input, of a picture
+MOST_DB = 60.0  # of a picture that is as good as equal; infinity has no mean
+
+Values = dict[str, float]  # PSNR in dB, by the name of the picture
+
+
+class Row(NamedTuple):
+    """A test set, and what became of it."""
+
+    degradation: str
+    title: str
+    lq: Values
+    restored: Values
+    tool: Tool | None
+    by_tool: float | None  # mean PSNR, at the best of its strengths
+
+    @property
+    def gain(self) -> float:
+        return _mean(self.restored) - _mean(self.lq)
+
+    @property
+    def harmed(self) -> float:
+        """The share of the pictures that came out worse than they went in."""
+        return fmean(self.restored[name] < psnr - HARM for name, psnr in self.lq.items())
+
+    def cells(self) -> list[str]:
+        tool = f"{self.by_tool:.2f} ({self.tool.name})" if self.tool and self.by_tool else ""
+        return [
+            self.title,
+            f"{len(self.lq)}",
+            f"{_mean(self.lq):.2f}",
+            f"{_mean(self.restored):.2f}",
+            f"{self.gain:+.2f}",
+            f"{min(self.restored[name] - psnr for name, psnr in self.lq.items()):+.2f}",
+            f"{self.harmed:.0%}",
+            tool,
+        ]
+
+
+def _mean(values: Values) -> float:
+    return fmean(values.values())
+
+
+def measured(testset: Found, network: Network, out: Path) -> Values:
+    """The PSNR of each picture of a set, in the order of their names."""
+    settings = Settings(folder=out, metrics=("psnr",))
+    kept = Kept(out, made_by=network.fingerprint)
+    events = benchmark([testset], network.restore, settings, kept)
+    values = {one.name: one.values["psnr"] for one in events if isinstance(one, Scored)}
+    return {name: min(values[name], MOST_DB) for name in sorted(values)}
+
+
+def with_tool(testset: Found, tool: Tool, out: Path) -> float:
+    """The mean PSNR of a set after a classical tool, at the strength that serves it best."""
+    means: deque[float] = deque()
+    for strength in tool.strengths:
+        name = f"{tool.run.__name__}-{strength:g}"
+        network = Network(lambda lq, s=strength: np.float32(tool.run(lq, s)), name, name)
+        means.append(_mean(measured(testset, network, out / name)))
+    return max(means)
+
+
+def row(testset: Found, degradation: str, network: Network, out: Path) -> Row:
+    tool = TOOLS.get(degradation)
+    return Row(
+        degradation,
+        testset.title,
+        measured(testset, identity(), out / "input"),
+        measured(testset, network, out / network.fingerprint),
+        tool,
+        with_tool(testset, tool, out / "classical") if tool else None,
+    )
+
+
+def printed(rows: Sequence[Row]) -> str:
+    header = ["PSNR, dB", "pictures", "input", "restored", "gain", "least gain", "harmed", "tool"]
+    return table(header, [one.cells() for one in rows])
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path))
+@click.option("-m", "--model", default="tiny", show_default=True)
+@click.option(
+    "--pairs",
+    multiple=True,
+    type=(str, click.Path(path_type=Path, exists=True), click.Path(path_type=Path, exists=True)),
+    help="Abbreviation of the degradation, LQ, GT; may be given again.",
+)
+def main(data: Path, out: Path, model: str, pairs: tuple[tuple[str, Path, Path], ...]) -> None:
+    """Measure the model on the test sets of the preset `embedded` below DATA, and on pairs."""
+    network = open_network(load_model(model), backend="torch")
+    made = [
+        (one, one.about.degradation or "")
+        for one in from_preset(load_data("embedded"), data)
+        if isinstance(one, Found)
+    ]
+    own = from_pairs([(lq, gt) for _, lq, gt in pairs])
+    given = [(one, label) for one, (label, _, _) in zip(own, pairs, strict=True)]
+    rows = []
+    for testset, label in [*made, *given]:
+        rows.append(row(testset, label, network, out))
+        print(" | ".join(rows[-1].cells()), flush=True)
+    print(f"\nHarmed: more than {HARM} dB below the input.\n\n{printed(rows)}")
+
+
+if __name__ == "__main__":
+    main()
