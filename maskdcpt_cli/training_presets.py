@@ -79,6 +79,7 @@ class Stage(Schema):
     iterations: Whole
     crop_size: Whole
     batch: Whole  # samples of an iteration, over all processes
+    data: str | None = paper(None, "ours: of this stage, in place of the run's")
 
 
 class Validation(Schema):

@@ -17,6 +17,7 @@ from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
+    from maskdcpt_cli.data.mixture import Samples
     from maskdcpt_cli.training.events import Event
     from maskdcpt_cli.training.inputs import Inputs
     from maskdcpt_cli.training_presets import Run
@@ -122,7 +123,7 @@ def run(preset: "Run", asked: Asked, *, kind: str) -> None:
     from maskdcpt_cli.training.events import Notice
     from maskdcpt_cli.training.run import begin, record
 
-    inputs = open_inputs(preset, asked)
+    inputs = open_inputs(preset.data, asked)
     run_dir = asked.run_dir or Path("runs", f"{kind}-{Path(asked.preset).stem}")
     if asked.dry_run:
         from maskdcpt_cli.cli.rehearsal import tell
@@ -169,21 +170,35 @@ def trained(
     stop: Callable[[], bool] = lambda: False,
 ) -> "Generator[Event, None, None]":
     """The events of a run."""
-    from maskdcpt_cli.data.mixture import Mixture
     from maskdcpt_cli.training.finetune import finetune
     from maskdcpt_cli.training.pretrain import pretrain
     from maskdcpt_cli.training_presets import Pretrain
 
-    mixture = Mixture(inputs.train, labels=inputs.labels, seed=preset.training.seed)
     device = None if asked.device == "auto" else asked.device
     train: Callable[..., Generator[Event, None, None]] = (
         pretrain if isinstance(preset, Pretrain) else finetune
     )
     return train(
-        preset, mixture, run_dir,
+        preset, samples_of(preset, inputs, asked), run_dir,
         validation=inputs.validation, name=Path(asked.preset).stem, resume=asked.resume,
         micro_batch=asked.micro_batch, device=device, stop=stop,
     )  # fmt: skip
+
+
+def samples_of(preset: "Run", inputs: "Inputs", asked: Asked) -> "Samples":
+    """What a run learns from, where a stage has data of its own those in their turn."""
+    from maskdcpt_cli.data.mixture import Curriculum, Mixture
+
+    stages, seed = preset.training.stages, preset.training.seed
+    mixtures = [
+        Mixture(
+            (open_inputs(stage.data, asked) if stage.data else inputs).train,
+            labels=inputs.labels,
+            seed=seed,
+        )
+        for stage in stages
+    ]
+    return Curriculum(mixtures, [stage.iterations * stage.batch for stage in stages])
 
 
 def _sizes(preset: "Run", asked: Asked) -> str:
@@ -196,8 +211,8 @@ def _sizes(preset: "Run", asked: Asked) -> str:
     return told + (f", {asked.micro_batch} at once" if asked.micro_batch else "")
 
 
-def open_inputs(preset: "Run", asked: Asked) -> "Inputs":
-    """What to train on: own pairs, own photos, or the data sets of the preset."""
+def open_inputs(name: str, asked: Asked) -> "Inputs":
+    """What to train on: own pairs, own photos, or the data sets of the data preset of that name."""
     from maskdcpt_cli.presets import load_data, names
     from maskdcpt_cli.training.inputs import from_pairs, from_photos, from_preset
 
@@ -207,7 +222,7 @@ def open_inputs(preset: "Run", asked: Asked) -> "Inputs":
         raise click.UsageError("--type says what --pairs are; there are none.")
     if asked.setting and not (asked.pairs or asked.photos):
         raise click.UsageError("--setting goes with --photos or --pairs; a preset has its own.")
-    data = load_data(asked.setting if asked.setting in names() else preset.data)
+    data = load_data(asked.setting if asked.setting in names() else name)
     setting = asked.setting or data.setting
     if asked.photos:
         return from_photos(asked.photos, data, setting=setting)

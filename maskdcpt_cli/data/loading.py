@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from maskdcpt_cli.data.mixture import Mixture, Sample, stack
+from maskdcpt_cli.data.mixture import Sample, Samples, stack
 from maskdcpt_cli.data.order import Draw
 from maskdcpt_cli.data.parallel import prepare_worker
 from maskdcpt_cli.errors import MaskDCPTError
@@ -15,7 +15,7 @@ PATIENCE = 30  # seconds that a process outlives SIGTERM, if its parent does not
 
 
 def load(
-    mixture: Mixture,
+    samples: Samples,
     batches: Iterable[list[Draw]],
     *,
     workers: int,
@@ -30,7 +30,7 @@ def load(
     Raises MaskDCPTError when most pairs are broken, or a worker was killed.
     """
     yield from run(
-        mixture, workers=workers, pin_memory=pin_memory, prefetch=prefetch,
+        samples, workers=workers, pin_memory=pin_memory, prefetch=prefetch,
         batch_sampler=batches, collate_fn=stack,
     )  # fmt: skip
 

@@ -110,6 +110,29 @@ class Mixture(Dataset[Sample]):
         return ingredient, (position - before) % len(ingredient.pairs)
 
 
+class Curriculum(Dataset[Sample]):
+    """Mixtures one after another, each for so many of the run's samples, the last without end."""
+
+    def __init__(self, mixtures: Sequence[Mixture], lengths: Sequence[int]) -> None:
+        """Raises MaskDCPTError where they differ in their labels."""
+        first, *others = mixtures
+        for other in others:
+            if other.labels != first.labels:
+                raise MaskDCPTError(
+                    "The stages of a run learn the same labels in the same order, but one has "
+                    f"{' '.join(first.labels)} and another {' '.join(other.labels)}."
+                )
+        self.mixtures = tuple(mixtures)
+        self.labels = first.labels
+        self._ends = tuple(accumulate(lengths))[: len(others)]
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        return self.mixtures[bisect_right(self._ends, draw.number)][draw]
+
+
+Samples = Mixture | Curriculum
+
+
 def check_ingredient(
     degradations: frozenset[str], recipe: Recipe, *, labels: Sequence[str]
 ) -> None:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from maskdcpt_cli.checkpoints import Checkpoint
-from maskdcpt_cli.data.mixture import Ingredient, Mixture, Sample
+from maskdcpt_cli.data.mixture import Ingredient, Sample, Samples
 from maskdcpt_cli.training.distributed import join
 from maskdcpt_cli.training.events import Event
 from maskdcpt_cli.training.initialise import initialise
@@ -22,7 +22,7 @@ RELATIVE = {"relative-l1": relative_l1, "relative-rmse": relative_rmse}
 
 def finetune(
     preset: Finetune,
-    data: Mixture,
+    data: Samples,
     run_dir: Path,
     *,
     validation: Sequence[Ingredient] = (),

@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 
 from maskdcpt_cli.data.loading import load
-from maskdcpt_cli.data.mixture import Ingredient, Mixture, Sample
+from maskdcpt_cli.data.mixture import Ingredient, Sample, Samples
 from maskdcpt_cli.data.order import Batches
 from maskdcpt_cli.data.order import Stage as Share
 from maskdcpt_cli.errors import MaskDCPTError
@@ -41,7 +41,7 @@ class Loop:
         self,
         task: Task,
         run: Run,
-        data: Mixture,
+        data: Samples,
         run_dir: Path,
         *,
         world: World,

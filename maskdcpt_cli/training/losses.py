@@ -6,8 +6,9 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
-FAINTEST = 0.02  # so that a clean image, whose error is nothing, weighs no more than faint noise
-TINY = 1e-8  # so that the root has a slope where nothing is wrong
+FAINTEST = 0.02  # so that a clean image, whose L1 is nothing, weighs no more than faint noise
+FAINT = 0.1  # likewise for the RMSE: a clean image weighs four times as much as a dark one
+NOTICED = 0.005  # RMSE below which less and less is to be gained, 46 dB
 
 
 class Losses(NamedTuple):
@@ -33,13 +34,14 @@ def relative_l1(restored: Tensor, lq: Tensor, gt: Tensor) -> Tensor:
 def relative_rmse(restored: Tensor, lq: Tensor, gt: Tensor) -> Tensor:
     """Each image's root mean square error over that of its input, the mean over a batch (ours).
 
-    As relative_l1, but in keeping with PSNR.
+    As relative_l1, but in keeping with PSNR, and gentler with what is clean or nearly so: else a
+    network learns first, and for long, to leave everything as it is.
 
     Args:
         restored, lq, gt: (B, 3, H, W) in [0, 1].
     """
     left, given = ((image - gt).square().mean(dim=(1, 2, 3)) for image in (restored, lq))
-    return ((left + TINY).sqrt() / (given.sqrt() + FAINTEST)).mean()
+    return ((left + NOTICED**2).sqrt() / (given.sqrt() + FAINT)).mean()
 
 
 def focal_loss(logits: Tensor, label: Tensor, *, gamma: float) -> Tensor:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskdcpt_cli.checkpoints import Checkpoint
-from maskdcpt_cli.data.mixture import Ingredient, Mixture, Sample
+from maskdcpt_cli.data.mixture import Ingredient, Sample, Samples
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.models.masking import OnGrid, PatchMask, apply
@@ -26,7 +26,7 @@ from maskdcpt_cli.training_presets import Pretrain
 
 def pretrain(
     preset: Pretrain,
-    data: Mixture,
+    data: Samples,
     run_dir: Path,
     *,
     validation: Sequence[Ingredient] = (),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from PIL import Image
 from rich.console import Console
@@ -81,6 +82,21 @@ def test_a_run_is_shown_and_kept(asked, command):
     assert {"preset.yaml", "starts.jsonl", "log.jsonl"} <= {path.name for path in folder.iterdir()}
     assert asked[0]["preset"].options == {"embed_dim": 36, "depths": [2] * 6}
     assert sum(len(one.pairs) for one in asked[0]["inputs"].train) == 5 * 9
+
+
+def test_a_stage_may_have_data_of_its_own():
+    first = "{iterations: 2, crop_size: 32, batch: 2, data: embedded-strong}"
+    chosen = [
+        *("pretrain", "--preset", "tiny", "--photos", "photos", *SMALL),
+        *("--set", f"training.stages=[{first}, {{iterations: 2, crop_size: 32, batch: 2}}]"),
+    ]
+    assert run(*chosen).exit_code == 0
+    shown = yaml.safe_load(Path("runs/pretrain-tiny/preset.yaml").read_text())
+    assert [stage["data"] for stage in shown["training"]["stages"]] == ["embedded-strong", None]
+    refused = run(*chosen, "--run-dir", "other", "--set", "training.stages.0.data=weak")
+    assert "Unknown data preset 'weak'" in refused.output
+    refused = run(*chosen, "--run-dir", "other", "--set", "training.stages.0.data=5d")
+    assert "learn the same labels" in refused.output
 
 
 def test_weights_to_begin_with_are_part_of_the_preset(asked):

@@ -13,7 +13,7 @@ import torch
 
 from maskdcpt_cli.data.augment import Cut, whole
 from maskdcpt_cli.data.loading import load
-from maskdcpt_cli.data.mixture import Ingredient, Mixture, Recipe, Sample
+from maskdcpt_cli.data.mixture import Curriculum, Ingredient, Mixture, Recipe, Sample
 from maskdcpt_cli.data.order import Batches, Draw, Stage, permuted
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
@@ -231,3 +231,17 @@ def test_no_worker_is_left_behind(ingredient):
 def test_what_cannot_be_mixed_is_refused_at_once(ingredient, sentence):
     with pytest.raises(MaskDCPTError, match=sentence):
         Mixture([ingredient], labels=LABELS)
+
+
+def test_mixtures_of_a_curriculum_take_turns_by_the_number_of_the_sample():
+    first, second = (Mixture([Ingredient(Made(5, label))], labels=LABELS) for label in ("H", "LL"))
+    curriculum = Curriculum([first, second], [6, 2])
+    for number in range(12):
+        drawn = Draw(number, SIDE)
+        assert same(curriculum[drawn], (first if number < 6 else second)[drawn])
+
+
+def test_mixtures_of_a_curriculum_have_the_same_labels():
+    mixtures = [Mixture([Ingredient(Made(5))], labels=labels) for labels in (LABELS, LABELS[::-1])]
+    with pytest.raises(MaskDCPTError, match="H GN LL and another LL GN H"):
+        Curriculum(mixtures, [6, 6])

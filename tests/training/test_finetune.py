@@ -10,6 +10,7 @@ from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.training.distributed import World
 from maskdcpt_cli.training.events import Initialised, Notice, Saved, Validated
+from maskdcpt_cli.training.finetune import RELATIVE
 from maskdcpt_cli.training.loop import PATIENCE, shares
 from maskdcpt_cli.training.validation import choose
 from tests.training.runs import (
@@ -149,7 +150,8 @@ def test_the_first_step_is_told_before_the_second_is_taken(tmp_path):
     events.close()
 
 
-def test_the_loss_may_be_relative_to_that_of_the_input(tmp_path):
-    preset = finetuning(iterations=60, batch=4).model_copy(update={"loss": "relative-l1"})
+@pytest.mark.parametrize("loss", RELATIVE)
+def test_the_loss_may_be_relative_to_that_of_the_input(loss, tmp_path):
+    preset = finetuning(iterations=60, batch=4).model_copy(update={"loss": loss})
     losses = [step.losses["total"] for step in steps(started(preset, tmp_path))]
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])

@@ -13,7 +13,7 @@ from torch import nn
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.training.ema import MovingAverage
-from maskdcpt_cli.training.losses import FAINTEST, focal_loss, relative_l1
+from maskdcpt_cli.training.losses import FAINT, FAINTEST, focal_loss, relative_l1, relative_rmse
 from maskdcpt_cli.training.metrics import psnr, ssim
 from maskdcpt_cli.training.optimisers import (
     build_optimiser,
@@ -57,6 +57,18 @@ def test_relative_l1_weighs_images_alike_however_strong_their_degradation():
     relative_l1(clean, gt, gt).backward()
     assert clean.grad is not None
     assert clean.grad.isfinite().all()
+
+
+def test_relative_rmse_is_that_of_the_input_at_most_and_smooth_where_nothing_is_wrong():
+    gt = torch.full((2, 3, 4, 4), 0.5)
+    damage = torch.tensor([0.4, 0.04]).view(2, 1, 1, 1)
+    halved = relative_rmse(gt + damage / 2, gt + damage, gt)
+    expected = (0.2 / (0.4 + FAINT) + 0.02 / (0.04 + FAINT)) / 2
+    assert halved.item() == pytest.approx(expected, rel=0.03)
+    clean = gt.clone().requires_grad_()
+    relative_rmse(clean, gt, gt).backward()
+    assert clean.grad is not None
+    assert not clean.grad.any()
 
 
 def test_a_rate_is_constant_unless_it_has_an_end():
