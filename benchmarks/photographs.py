@@ -73,9 +73,7 @@ def gather(out: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         fetched = Path(name)
         _run("apt-get", "-q", "download", *DEBIAN, QUIZZES, folder=fetched)
-        _run(
-            sys.executable, "-m", "pip", "download", "-q", "--no-deps", *PYPI, folder=fetched
-        )  # fmt: skip
+        _run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", *PYPI, folder=fetched)
         for package in sorted(fetched.glob("*.deb")):
             _run("dpkg", "-x", str(package), package.stem, folder=fetched)
             unpacked, debian = fetched / package.stem, package.stem.partition("_")[0]
@@ -135,12 +133,12 @@ def _write(photo: Image.Image, target: Path) -> None:
 
 def split_and_pack(folders: Sequence[Path], out: Path) -> None:
     """Photos for training in OUT/shards, one of HELD_OUT for validation in OUT/unseen."""
-    found = sorted(
+    found = [
         path
         for folder in folders
-        for path in folder.rglob("*")
+        for path in sorted(folder.rglob("*"))
         if path.suffix.lower() in IMAGE_SUFFIXES
-    )
+    ]
     for place, path in enumerate(found):
         part = out / ("unseen" if place % HELD_OUT == HELD_OUT - 1 else "train")
         part.mkdir(parents=True, exist_ok=True)

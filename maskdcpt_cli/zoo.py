@@ -180,6 +180,12 @@ def find(name: str) -> Model:
     return ZOO[name]
 
 
+def card(name: str) -> str | None:
+    """How a model was made and what it can do, as Markdown; None for those of others."""
+    path = EMBEDDED / f"{find(name).name}.md"
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
 def on_disk(name: str) -> Path | None:
     """Where a model's file lies, None when it is yet to be fetched; never uses the network."""
     model = find(name)

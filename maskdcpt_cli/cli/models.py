@@ -8,7 +8,7 @@ import click
 
 from maskdcpt_cli.cli.options import ModelName
 from maskdcpt_cli.degradations import LABELS
-from maskdcpt_cli.zoo import ZOO, Model, Use, address, find, on_disk
+from maskdcpt_cli.zoo import ZOO, Model, Use, address, card, find, on_disk
 
 MEGA = 1_000_000
 BYTES_PER_PARAMETER = 4  # published in single precision
@@ -42,7 +42,7 @@ def models(context: click.Context, json: bool) -> None:
 @click.argument("name", metavar="NAME", type=ModelName())
 @click.option("--json", is_flag=True, help="Print a JSON object on standard output.")
 def show(name: str, json: bool) -> None:
-    """Tell everything about one model, where it comes from and where it lies.
+    """Tell everything about one model: where it comes from, where it lies, and its card.
 
     \b
     Example:
@@ -66,6 +66,20 @@ def show(name: str, json: bool) -> None:
     }
     for fact, value in lines.items():
         click.echo(f"{fact:<14}{value}")
+    if text := card(name):
+        _print_card(text)
+
+
+def _print_card(text: str) -> None:
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console()
+    click.echo()
+    if console.is_terminal:
+        console.print(Markdown(text))
+    else:
+        click.echo(text.rstrip())
 
 
 def _facts(model: Model) -> dict[str, object]:
@@ -82,6 +96,7 @@ def _facts(model: Model) -> dict[str, object]:
         "licence": model.licence,
         "url": address(model.name),
         "path": str(path) if path else None,
+        "card": card(model.name),
     }
 
 

@@ -105,3 +105,21 @@ def test_listing_does_not_import_torch() -> None:
     )
     out = run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "False"
+
+
+def test_embedded_models_come_with_a_card_and_others_without() -> None:
+    for name, model in ZOO.items():
+        facts = json.loads(maskdcpt("models", "show", name, "--json").stdout)
+        shown = maskdcpt("models", "show", name).stdout
+        if model.repo is None:
+            assert "## Training" in facts["card"]
+            assert facts["card"].rstrip() in shown
+        else:
+            assert facts["card"] is None
+
+
+def test_a_card_is_laid_out_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    shown = maskdcpt("models", "show", "tiny").stdout
+    assert "Training" in shown
+    assert "## Training" not in shown
