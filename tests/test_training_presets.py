@@ -24,7 +24,7 @@ def loaded(kind: str, name: str, *overrides: str) -> Run:
 
 def test_there_are_the_presets_of_the_paper():
     assert names("pretrain") == ["12d", "5d", "classifier", "dcpt", "embedded", "ram", "tiny"]
-    tasks = ["12d", "5d", "derain", "embedded", "mixed", "motion-deblur", "tiny"]
+    tasks = ["12d", "5d", "derain", "embedded", "embedded-start", "mixed", "motion-deblur", "tiny"]
     assert names("finetune") == tasks
 
 
