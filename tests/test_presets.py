@@ -45,6 +45,7 @@ TRAIN = {
     "motion-deblur": {"MB": (2_103, 1)},
     "tiny": dict.fromkeys(SETTINGS["12d+clean"], (None, 1)),
 }
+OWN = {"embedded", "embedded-strong"}  # of no setting of the paper
 TESTS_ALONE = {"denoise", "real-world"}  # presets without anything to train on
 CLEAN = ("CBSD68", "Kodak24", "McMaster", "Urban100")
 TEST = {  # degradation, level where there is one, test set
@@ -75,7 +76,7 @@ def _folder(tmp_path, monkeypatch):
 
 
 def test_there_is_a_preset_for_each_setting():
-    assert set(presets.names()) == set(TRAIN) | TESTS_ALONE
+    assert set(presets.names()) == set(TRAIN) | TESTS_ALONE | OWN
 
 
 @pytest.mark.parametrize("name", TRAIN)
@@ -94,6 +95,13 @@ def test_single_and_mixed_types_come_to_the_total_of_the_paper():
 def test_pictures_are_degraded_as_often_as_the_paper_counts_them():
     variants = {part.degradation: part.variants for part in load_data("12d").train}
     assert {word: count for word, count in variants.items() if count > 1} == {"GN": 6, "GB": 6}
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_what_the_embedded_model_learns_from_has_every_type_and_clean_photos(name):
+    data = load_data(name)
+    for parts in (data.train, data.test):
+        assert {part.degradation for part in parts} == set(SETTINGS["12d+clean"])
 
 
 @pytest.mark.parametrize("name", sorted(TESTS_ALONE))
