@@ -68,34 +68,36 @@ def _mean(values: Values) -> float:
     return fmean(values.values())
 
 
-def measured(testset: Found, network: Network, out: Path) -> Values:
+def measured(testset: Found, network: Network, out: Path, *, limit: int | None) -> Values:
     """The PSNR of each picture of a set, in the order of their names."""
-    settings = Settings(folder=out, metrics=("psnr",))
+    settings = Settings(folder=out, metrics=("psnr",), limit=limit)
     kept = Kept(out, made_by=network.fingerprint)
     events = benchmark([testset], network.restore, settings, kept)
     values = {one.name: one.values["psnr"] for one in events if isinstance(one, Scored)}
     return {name: min(values[name], MOST_DB) for name in sorted(values)}
 
 
-def with_tool(testset: Found, tool: Tool, out: Path) -> float:
+def with_tool(testset: Found, tool: Tool, out: Path, *, limit: int | None) -> float:
     """The mean PSNR of a set after a classical tool, at the strength that serves it best."""
     means: deque[float] = deque()
     for strength in tool.strengths:
         name = f"{tool.run.__name__}-{strength:g}"
         network = Network(lambda lq, s=strength: np.float32(tool.run(lq, s)), name, name)
-        means.append(_mean(measured(testset, network, out / name)))
+        means.append(_mean(measured(testset, network, out / name, limit=limit)))
     return max(means)
 
 
-def row(testset: Found, degradation: str, network: Network, out: Path) -> Row:
-    tool = TOOLS.get(degradation)
+def row(
+    testset: Found, degradation: str, network: Network, out: Path, *, limit: int | None, tools: bool
+) -> Row:
+    tool = TOOLS.get(degradation) if tools else None
     return Row(
         degradation,
         testset.title,
-        measured(testset, identity(), out / "input"),
-        measured(testset, network, out / network.fingerprint),
+        measured(testset, identity(), out / "input", limit=limit),
+        measured(testset, network, out / network.fingerprint, limit=limit),
         tool,
-        with_tool(testset, tool, out / "classical") if tool else None,
+        with_tool(testset, tool, out / "classical", limit=limit) if tool else None,
     )
 
 
@@ -114,7 +116,17 @@ def printed(rows: Sequence[Row]) -> str:
     type=(str, click.Path(path_type=Path, exists=True), click.Path(path_type=Path, exists=True)),
     help="Abbreviation of the degradation, LQ, GT; may be given again.",
 )
-def main(data: Path, out: Path, model: str, pairs: tuple[tuple[str, Path, Path], ...]) -> None:
+@click.option("--limit", type=int, help="Take the first N pictures of each set.")
+@click.option("--no-tools", is_flag=True, help="Leave out the classical tools, which take minutes.")
+def main(
+    data: Path,
+    out: Path,
+    *,
+    model: str,
+    pairs: tuple[tuple[str, Path, Path], ...],
+    limit: int | None,
+    no_tools: bool,
+) -> None:
     """Measure the model on the test sets of the preset `embedded` below DATA, and on pairs."""
     network = open_network(load_model(model), backend="torch")
     made = [
@@ -126,7 +138,7 @@ def main(data: Path, out: Path, model: str, pairs: tuple[tuple[str, Path, Path],
     given = [(one, label) for one, (label, _, _) in zip(own, pairs, strict=True)]
     rows = []
     for testset, label in [*made, *given]:
-        rows.append(row(testset, label, network, out))
+        rows.append(row(testset, label, network, out, limit=limit, tools=not no_tools))
         print(" | ".join(rows[-1].cells()), flush=True)
     print(f"\nHarmed: more than {HARM} dB below the input.\n\n{printed(rows)}")
 
