@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks.classical import TOOLS, Tool
 from benchmarks.measure import table
 from maskdcpt_cli import load_model
+from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.presets import load_data
 from maskdcpt_cli.studies.benchmark import Scored, Settings, benchmark
 from maskdcpt_cli.studies.kept import Kept
@@ -26,7 +27,7 @@ from maskdcpt_cli.studies.networks import Network, identity, open_network
 from maskdcpt_cli.studies.testsets import Found, from_pairs, from_preset
 
 HARM = 0.3  # dB below the input, of a picture
-MOST_DB = 60.0  # of a picture that is as good as equal; infinity has no mean
+GOOD = 42.0  # dB to itself that a clean picture is asked for, in place of its input's
 
 Values = dict[str, float]  # PSNR in dB, by the name of the picture
 
@@ -74,7 +75,7 @@ def measured(testset: Found, network: Network, out: Path, *, limit: int | None) 
     kept = Kept(out, made_by=network.fingerprint)
     events = benchmark([testset], network.restore, settings, kept)
     values = {one.name: one.values["psnr"] for one in events if isinstance(one, Scored)}
-    return {name: min(values[name], MOST_DB) for name in sorted(values)}
+    return {name: values[name] for name in sorted(values)}
 
 
 def with_tool(testset: Found, tool: Tool, out: Path, *, limit: int | None) -> float:
@@ -91,10 +92,11 @@ def row(
     testset: Found, degradation: str, network: Network, out: Path, *, limit: int | None, tools: bool
 ) -> Row:
     tool = TOOLS.get(degradation) if tools else None
+    lq = measured(testset, identity(), out / "input", limit=limit)
     return Row(
         degradation,
         testset.title,
-        measured(testset, identity(), out / "input", limit=limit),
+        dict.fromkeys(lq, GOOD) if degradation == CLEAN else lq,
         measured(testset, network, out / network.fingerprint, limit=limit),
         tool,
         with_tool(testset, tool, out / "classical", limit=limit) if tool else None,
