@@ -130,13 +130,16 @@ def run(preset: "Run", asked: Asked, *, kind: str) -> None:
 
         tell(preset, inputs, run_dir, partial(trained, inputs=inputs, asked=asked), speaks=SPEAKS)
         return
+    samples = samples_of(preset, inputs, asked)  # which may refuse, before anything is written
     if SPEAKS:
         begin(
             run_dir, preset, name=asked.preset, kind=kind, command=sys.argv[1:],
             resume=asked.resume or restarted(),
         )  # fmt: skip
     with stopping() as stop:
-        events = trained(preset, run_dir, inputs=inputs, asked=asked, stop=stop)
+        events = trained(
+            preset, run_dir, inputs=inputs, asked=asked, samples=samples, stop=stop
+        )  # fmt: skip
         if SPEAKS:
             events = record(events, run_dir, iterations=preset.training.iterations)
         view = open_view() if SPEAKS else View()
@@ -167,9 +170,10 @@ def trained(
     *,
     inputs: "Inputs",
     asked: Asked,
+    samples: "Samples | None" = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> "Generator[Event, None, None]":
-    """The events of a run."""
+    """The events of a run; `samples` are those of the inputs, where they are not given."""
     from maskdcpt_cli.training.finetune import finetune
     from maskdcpt_cli.training.pretrain import pretrain
     from maskdcpt_cli.training_presets import Pretrain
@@ -179,7 +183,7 @@ def trained(
         pretrain if isinstance(preset, Pretrain) else finetune
     )
     return train(
-        preset, samples_of(preset, inputs, asked), run_dir,
+        preset, samples or samples_of(preset, inputs, asked), run_dir,
         validation=inputs.validation, name=Path(asked.preset).stem, resume=asked.resume,
         micro_batch=asked.micro_batch, device=device, stop=stop,
     )  # fmt: skip

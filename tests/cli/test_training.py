@@ -95,8 +95,9 @@ def test_a_stage_may_have_data_of_its_own():
     assert [stage["data"] for stage in shown["training"]["stages"]] == ["embedded-strong", None]
     refused = run(*chosen, "--run-dir", "other", "--set", "training.stages.0.data=weak")
     assert "Unknown data preset 'weak'" in refused.output
-    refused = run(*chosen, "--run-dir", "other", "--set", "training.stages.0.data=5d")
-    assert "learn the same labels" in refused.output
+    refused = run(*chosen, "--run-dir", "other", "--set", "training.stages.0.data=mixed")
+    assert "not in the setting" in refused.output
+    assert not Path("other").exists()
 
 
 def test_weights_to_begin_with_are_part_of_the_preset(asked):
