@@ -7,7 +7,6 @@ done again, until the weights change.
     python -m benchmarks.card data/ -o card/ --pairs LL dark/ bright/ --pairs H hazy/ clear/
 """
 
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
@@ -35,7 +34,6 @@ Values = dict[str, float]  # PSNR in dB, by the name of the picture
 class Row(NamedTuple):
     """A test set, and what became of it."""
 
-    degradation: str
     title: str
     lq: Values
     restored: Values
@@ -75,12 +73,12 @@ def measured(testset: Found, network: Network, out: Path, *, limit: int | None) 
     kept = Kept(out, made_by=network.fingerprint)
     events = benchmark([testset], network.restore, settings, kept)
     values = {one.name: one.values["psnr"] for one in events if isinstance(one, Scored)}
-    return {name: values[name] for name in sorted(values)}
+    return dict(sorted(values.items()))
 
 
 def with_tool(testset: Found, tool: Tool, out: Path, *, limit: int | None) -> float:
     """The mean PSNR of a set after a classical tool, at the strength that serves it best."""
-    means: deque[float] = deque()
+    means: list[float] = []
     for strength in tool.strengths:
         name = f"{tool.run.__name__}-{strength:g}"
         network = Network(lambda lq, s=strength: np.float32(tool.run(lq, s)), name, name)
@@ -94,7 +92,6 @@ def row(
     tool = TOOLS.get(degradation) if tools else None
     lq = measured(testset, identity(), out / "input", limit=limit)
     return Row(
-        degradation,
         testset.title,
         dict.fromkeys(lq, GOOD) if degradation == CLEAN else lq,
         measured(testset, network, out / network.fingerprint, limit=limit),
@@ -138,11 +135,12 @@ def main(
     ]
     own = from_pairs([(lq, gt) for _, lq, gt in pairs])
     given = [(one, label) for one, (label, _, _) in zip(own, pairs, strict=True)]
-    rows = []
+    rows: list[Row] = []
     for testset, label in [*made, *given]:
         rows.append(row(testset, label, network, out, limit=limit, tools=not no_tools))
         print(" | ".join(rows[-1].cells()), flush=True)
-    print(f"\nHarmed: more than {HARM} dB below the input.\n\n{printed(rows)}")
+    print(f"\nHarmed: more than {HARM} dB below the input, clean pictures below {GOOD} dB.\n")
+    print(printed(rows))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.float32]  # (H, W, 3), sRGB in [0, 1]
+from maskdcpt_cli.data.synthesis.contract import Image
 
 
 class Tool(NamedTuple):

@@ -137,9 +137,7 @@ def run(preset: "Run", asked: Asked, *, kind: str) -> None:
             resume=asked.resume or restarted(),
         )  # fmt: skip
     with stopping() as stop:
-        events = trained(
-            preset, run_dir, inputs=inputs, asked=asked, samples=samples, stop=stop
-        )  # fmt: skip
+        events = trained(preset, run_dir, inputs=inputs, asked=asked, samples=samples, stop=stop)
         if SPEAKS:
             events = record(events, run_dir, iterations=preset.training.iterations)
         view = open_view() if SPEAKS else View()

@@ -1,7 +1,7 @@
 """The test sets of a preset laid out on disk, a few small pictures each."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from maskdcpt_cli.data.augment import Pixels
@@ -14,6 +14,10 @@ COUNT = 2
 
 def crops(count: int = COUNT) -> list[Pixels]:
     return [photo[:SIDE, :SIDE] for photo in photos()[:count]]
+
+
+def only(events: Sequence[object], kind: type) -> list:
+    return [event for event in events if isinstance(event, kind)]
 
 
 def lay_out(root: Path, preset: str, *, count: int = COUNT) -> None:

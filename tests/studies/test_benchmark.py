@@ -1,55 +1,34 @@
-"""Test sets, restored and measured: what comes, what is kept, and what goes on after trouble."""
+"""Test sets restored and measured: what comes, what is kept, and what goes on after trouble."""
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import Synthesis, load_data, names
+from maskdcpt_cli.presets import load_data
 from maskdcpt_cli.scoring.outcomes import Unavailable
 from maskdcpt_cli.studies.benchmark import Closed, Failed, Opened, Scored, Settings, benchmark
 from maskdcpt_cli.studies.examples import find
 from maskdcpt_cli.studies.kept import FILE, Kept
 from maskdcpt_cli.studies.networks import identity, open_network
 from maskdcpt_cli.studies.testsets import (
-    Absent,
     from_pairs,
     from_photos,
     from_preset,
-    low_quality,
     noise_psnr,
 )
 from maskdcpt_cli.zoo import load_model
-from tests.data.datasets import degraded, photos, save
+from tests.data.datasets import photos, save
 from tests.small import small
-from tests.studies.layouts import COUNT, SIDE, crops, lay_out
+from tests.studies.layouts import crops, lay_out, only
 
 SIGMAS = (15, 25, 50, 60, 75)
-WITH_TESTS = [name for name in names() if load_data(name).test]
-
-
-@pytest.fixture
-def clean(tmp_path) -> Path:
-    folder = tmp_path / "clean"
-    for number, crop in enumerate(crops(4)):
-        save(folder / f"{number}.png", crop)
-    return folder
-
-
-@pytest.fixture
-def pairs(tmp_path) -> tuple[Path, Path]:
-    for number, crop in enumerate(crops(4)):
-        save(tmp_path / "rain" / "gt" / f"{number}.png", crop)
-        save(tmp_path / "rain" / "lq" / f"{number}.png", degraded(crop, "RS", seed=number))
-    return tmp_path / "rain" / "lq", tmp_path / "rain" / "gt"
 
 
 class Counting:
@@ -68,52 +47,6 @@ def run(sets, folder: Path, restore=None, *, made_by: str = "me", **settings) ->
     return list(
         benchmark(sets, restore or identity().restore, asked, Kept(folder, made_by=made_by))
     )
-
-
-def only(events: Sequence[object], kind: type) -> list:
-    return [event for event in events if isinstance(event, kind)]
-
-
-@pytest.mark.parametrize("preset", WITH_TESTS)
-def test_every_test_set_is_found_where_its_preset_says(preset, tmp_path):
-    lay_out(tmp_path, preset)
-    sets = from_preset(load_data(preset), tmp_path)
-    assert not only(sets, Absent)
-    assert len({one.key for one in sets}) == len(sets)
-    for one in sets:
-        assert len(one) == COUNT
-        case = one.read(1)
-        assert case.name == one.name(1)
-        assert case.lq.shape == (SIDE, SIDE, 3)
-        assert (case.gt is None) == one.blind
-        same = one.blind or one.about.degradation == CLEAN
-        assert same or np.abs(case.lq * 255 - case.gt).max() > 1
-
-
-def test_noise_is_that_of_the_release():
-    gt = np.divide(crops()[0], 255, dtype=np.float32)
-    for sigma in SIGMAS:
-        np.random.seed(0)  # noqa: NPY002  # as the release does
-        noisy = gt.copy()
-        noisy += np.random.normal(0, sigma / 255, gt.shape)  # noqa: NPY002
-        synthesis = Synthesis(kind="gaussian", levels=[sigma], seed=0)
-        made = low_quality(gt, "GN", synthesis, name="any.png")
-        np.testing.assert_array_equal(made, noisy.clip(0, 1))
-
-
-def test_jpeg_is_that_of_opencv():
-    gt = crops()[0]
-    made = low_quality(np.divide(gt, 255, dtype=np.float32), "J", Synthesis(levels=[50]), name="a")
-    _, data = cv2.imencode(".jpg", gt[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 50])
-    expected = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
-    np.testing.assert_array_equal(np.rint(made * 255), expected)
-
-
-def test_blur_is_another_for_each_picture_and_the_same_every_time():
-    gt = np.divide(crops()[0], 255, dtype=np.float32)
-    made = [low_quality(gt, "GB", Synthesis(seed=0), name=name) for name in ("a", "b", "x/a.png")]
-    assert not np.array_equal(made[0], made[1])
-    np.testing.assert_array_equal(made[0], made[2])
 
 
 def test_the_identity_shows_the_noise_of_theory(tmp_path):
@@ -368,38 +301,6 @@ def test_a_metric_of_all_pictures_is_kept_with_its_set(opener, pairs, tmp_path):
     assert opener.measured == 1
     (closed,) = only(run(from_pairs([pairs]), tmp_path / "out", metrics=metrics, limit=2), Closed)
     assert closed.measured.figures == {"psnr": 30.0, "fid": 2.0}
-
-
-def test_photos_are_degraded_in_each_way_of_the_preset(clean):
-    sets = from_photos(load_data("12d"), clean)
-    assert [one.key for one in sets] == [
-        "GN-50-clean", "GN-25-clean", "GN-15-clean", "J-50-clean", "MS-clean", "GB-clean",
-    ]  # fmt: skip
-    with pytest.raises(MaskDCPTError, match="no way to degrade photos"):
-        from_photos(load_data("derain"), clean)
-
-
-def test_pairs_without_partners_are_refused(pairs):
-    (pairs[1] / "2.png").unlink()
-    with pytest.raises(MaskDCPTError, match=r"'rain/lq/2\.png'|'lq/2\.png' has no partner"):
-        from_pairs([pairs])
-
-
-def test_pairs_of_the_same_folder_name_are_told_apart(pairs, tmp_path):
-    other = tmp_path / "more" / "rain"
-    (tmp_path / "more").mkdir()
-    (tmp_path / "rain").rename(other)
-    sets = from_pairs([(other / "lq", other / "gt"), (other / "lq", other / "gt")])
-    assert [one.key for one in sets] == ["rain-lq", "rain-lq-2"]
-
-
-def test_a_preset_without_test_sets_is_refused(tmp_path):
-    with pytest.raises(MaskDCPTError, match="no test sets"):
-        from_preset(replace_test(load_data("tiny")), tmp_path)
-
-
-def replace_test(data):
-    return data.model_copy(update={"test": ()})
 
 
 def test_results_can_be_read_by_other_programs(pairs, tmp_path):
