@@ -6,7 +6,7 @@ place is kept with the field, so that `maskdcpt presets show` prints it beside t
 
 from collections.abc import Mapping
 from itertools import accumulate
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
@@ -54,7 +54,9 @@ class Heads(Schema):
 
 
 class Rate(Schema):
-    """A learning rate over the run: constant, then from `after` on a cosine down to `final`."""
+    """A learning rate over a run or some stages of it: constant, then from `after` on a cosine
+    down to `final`.
+    """
 
     initial: Positive
     final: Positive | None = paper(None, "constant to the end")
@@ -80,6 +82,15 @@ class Stage(Schema):
     crop_size: Whole
     batch: Whole  # samples of an iteration, over all processes
     data: str | None = paper(None, "ours: of this stage, in place of the run's")
+    rate: Rate | None = paper(None, "ours: from this stage on, in place of the optimiser's")
+
+
+class Phase(NamedTuple):
+    """Iterations over which one rate takes its course."""
+
+    begin: int
+    end: int
+    rate: Rate
 
 
 class Validation(Schema):
@@ -124,26 +135,47 @@ class Run(Schema):
         """Of the backbone; those left out are as released."""
         return self.sizes.get(self.backbone, {})
 
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The backbone's rates, one after another: each holds until a stage brings another."""
+        begins, rates, begin = [0], [self.optimiser.rate], 0
+        for stage in self.training.stages:
+            if stage.rate:
+                begins.append(begin)
+                rates.append(stage.rate)
+            begin += stage.iterations
+        ends = [*begins[1:], begin]
+        return tuple(
+            Phase(*one) for one in zip(begins, ends, rates, strict=True) if one[0] < one[1]
+        )
+
+    @property
+    def decoder_phases(self) -> tuple[Phase, ...]:
+        """The rates of the decoders of pre-training, likewise."""
+        rate = self.optimiser.decoder_rate
+        return (Phase(0, self.training.iterations, rate),) if rate else self.phases
+
     def lasting(self: AnyRun, iterations: int) -> AnyRun:
         """The run in so many iterations: each stage and the cosine begin at their share of it."""
         stages, total = self.training.stages, self.training.iterations
         ends = [round(end * iterations / total) for end in accumulate(s.iterations for s in stages)]
-        lengths = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
-        kept = tuple(
-            stage.model_copy(update={"iterations": length})
-            for stage, length in zip(stages, lengths, strict=True)
-            if length
-        )
-        rates = {
-            name: rate.model_copy(
-                update={"after": min(round(rate.after * iterations / total), iterations - 1)}
-            )
-            for name in RATES
-            if (rate := getattr(self.optimiser, name))
-        }
+
+        def shortened(rate: Rate | None) -> Rate | None:
+            after = round(rate.after * iterations / total) if rate else 0
+            return rate and rate.model_copy(update={"after": after})
+
+        kept: list[Stage] = []
+        brought: Rate | None = None
+        for stage, begin, end in zip(stages, [0, *ends], ends, strict=False):
+            brought = stage.rate or brought
+            if end > begin:
+                lasts = {"iterations": end - begin, "rate": shortened(brought)}
+                kept.append(stage.model_copy(update=lasts))
+                brought = None
+        rates = {name: shortened(getattr(self.optimiser, name)) for name in RATES}
         return self.model_copy(
             update={
-                "training": self.training.model_copy(update={"stages": kept}),
+                "training": self.training.model_copy(update={"stages": tuple(kept)}),
                 "optimiser": self.optimiser.model_copy(update=rates),
             }
         )
@@ -168,12 +200,11 @@ class Run(Schema):
 
     @model_validator(mode="after")
     def _timely(self) -> "Run":
-        for name in RATES:
-            rate: Rate | None = getattr(self.optimiser, name)
-            if rate and rate.final and rate.after >= self.training.iterations:
+        for begin, end, rate in (*self.phases, *self.decoder_phases):
+            if rate.final and rate.after >= end - begin:
                 raise ValueError(
-                    f"optimiser.{name}.after is {rate.after}, but the run has only "
-                    f"{self.training.iterations} iterations"
+                    f"a rate's cosine begins after {rate.after} iterations, but from its beginning "
+                    f"on the run has only {end - begin}"
                 )
         return self
 

@@ -25,8 +25,7 @@ def loaded(kind: str, name: str, *overrides: str) -> Run:
 def test_there_are_the_presets_of_the_paper():
     assert names("pretrain") == ["12d", "5d", "classifier", "dcpt", "embedded", "ram", "tiny"]
     tasks = ["12d", "5d", "derain", "mixed", "motion-deblur", "tiny"]
-    embedded = ["embedded", "embedded-large", "embedded-start"]
-    assert names("finetune") == sorted([*tasks, *embedded])
+    assert names("finetune") == sorted([*tasks, "embedded"])
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -98,6 +97,25 @@ def test_a_number_of_iterations_stretches_all_stages(iterations, lengths, after)
     assert preset.training.iterations == iterations
     assert [stage.iterations for stage in preset.training.stages] == lengths
     assert preset.optimiser.rate.after == after
+
+
+def test_a_stage_may_bring_a_rate_which_holds_until_another_does():
+    stage = "{iterations: 10, crop_size: 32, batch: 2}"
+    brings = (
+        "{iterations: 10, crop_size: 32, batch: 2, rate: {initial: 1e-4, final: 1e-6, after: 5}}"
+    )
+    preset = loaded("finetune", "5d", f"training.stages=[{stage}, {brings}, {stage}, {brings}]")
+    assert [(begin, end) for begin, end, _ in preset.phases] == [(0, 10), (10, 30), (30, 40)]
+    assert preset.phases[0].rate == preset.optimiser.rate
+    halved = preset.lasting(20)
+    assert [(begin, end) for begin, end, _ in halved.phases] == [(0, 5), (5, 15), (15, 20)]
+    assert halved.phases[1].rate.after == 2
+    (only,) = preset.lasting(1).phases
+    assert only.rate.initial == 1e-4, "the rate of the stage that is left"
+    assert preset.training.stages[1].rate
+    late = f"training.stages=[{brings.replace('after: 5', 'after: 10')}]"
+    with pytest.raises(MaskDCPTError, match=r"begins after 10 iterations, but .* has only 10"):
+        loaded("finetune", "5d", late)
 
 
 @pytest.mark.parametrize(

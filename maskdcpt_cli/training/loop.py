@@ -17,6 +17,7 @@ from maskdcpt_cli.files import replacing
 from maskdcpt_cli.training.distributed import World, restarted
 from maskdcpt_cli.training.events import Event, Notice, Saved, Step
 from maskdcpt_cli.training.memory import most_bytes
+from maskdcpt_cli.training.schedule import phase_at
 from maskdcpt_cli.training.state import Folder
 from maskdcpt_cli.training.task import Task
 from maskdcpt_cli.training.trainer import Stepped, Trainer
@@ -171,12 +172,13 @@ class Loop:
         if stepped.at_fault and trainer.skipped <= DUMPS:
             yield Notice(f"The batch that gave no step is kept: {self._dump(batch)}")
         if trainer.skipped_in_a_row >= PATIENCE:
-            rate = self.run.optimiser.rate.initial
+            rate = phase_at(self.run.phases, trainer.iteration - 1).rate.initial
             raise MaskDCPTError(
                 f"The loss or its gradient was NaN or infinite in {PATIENCE} iterations in a row, "
                 f"up to {trainer.iteration}; the batches are in '{self.folder.path / SKIPPED}'. "
-                f"A rate lower than {rate:g} (--set optimiser.rate.initial=...), clipping "
-                "(--set optimiser.clip=1), or bf16 or fp32 in place of fp16 may help."
+                f"A rate lower than {rate:g} (--set optimiser.rate.initial=..., or that of the "
+                "stage), clipping (--set optimiser.clip=1), or bf16 or fp32 in place of fp16 may "
+                "help."
             )
         yield Notice(f"Iteration {trainer.iteration} was skipped: its loss was NaN or infinite.")
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 FAINTEST = 0.02  # so that a clean image, whose L1 is nothing, weighs no more than faint noise
-FAINT = 0.1  # likewise for the RMSE: a clean image weighs four times as much as a dark one
+FAINT = 0.03  # likewise for the RMSE: a clean image weighs ten times as much as a dark one
 NOTICED = 0.005  # RMSE below which less and less is to be gained, 46 dB
 
 

@@ -11,15 +11,15 @@ from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.models.layers import Stage
 from maskdcpt_cli.training.schedule import rate_at
-from maskdcpt_cli.training_presets import Optimiser, Rate
+from maskdcpt_cli.training_presets import Optimiser, Phase, Run
 
 
 class Group(NamedTuple):
     """Parameters that learn at one rate."""
 
     parameters: list[nn.Parameter]
-    rate: Rate
-    scale: float = 1.0  # of the rate
+    phases: tuple[Phase, ...]
+    scale: float = 1.0  # of the rates
 
 
 def freeze(backbone: Backbone, beginnings: Sequence[str]) -> None:
@@ -39,27 +39,25 @@ def freeze(backbone: Backbone, beginnings: Sequence[str]) -> None:
             parameter.requires_grad_(False)
 
 
-def parameter_groups(
-    backbone: Backbone, decoders: Iterable[nn.Parameter], how: Optimiser
-) -> list[Group]:
+def parameter_groups(backbone: Backbone, decoders: Iterable[nn.Parameter], run: Run) -> list[Group]:
     """What learns, in groups: the backbone's stages, the last one first, and the decoders.
 
     A stage's rate is `layer_decay` times that of the stage after it (as BEiT fine-tunes, Bao et
     al., 2022); the last one that learns has the full rate.
     """
-    depths = stage_depths(backbone)
+    depths, layer_decay = stage_depths(backbone), run.optimiser.layer_decay
     stages: dict[int, list[nn.Parameter]] = {}
     for name, parameter in backbone.named_parameters():
         if parameter.requires_grad:
             depth = next(depths[unit] for unit in depths if name.startswith(f"{unit}."))
-            stages.setdefault(depth if how.layer_decay < 1 else 0, []).append(parameter)
+            stages.setdefault(depth if layer_decay < 1 else 0, []).append(parameter)
     last = max(stages, default=0)
     groups = [
-        Group(stages[depth], how.rate, how.layer_decay ** (last - depth))
+        Group(stages[depth], run.phases, layer_decay ** (last - depth))
         for depth in sorted(stages, reverse=True)
     ]
     if parameters := list(decoders):
-        groups.append(Group(parameters, how.decoder_rate or how.rate))
+        groups.append(Group(parameters, run.decoder_phases))
     if not groups:
         raise MaskDCPTError("Everything is frozen: there is nothing to train.")
     return groups
@@ -108,9 +106,7 @@ def build_optimiser(groups: Sequence[Group], how: Optimiser) -> AdamW:
     )
 
 
-def set_rates(
-    optimiser: AdamW, groups: Sequence[Group], iteration: int, *, iterations: int
-) -> None:
+def set_rates(optimiser: AdamW, groups: Sequence[Group], iteration: int) -> None:
     """Give every group its rate for an iteration."""
     for held, group in zip(optimiser.param_groups, groups, strict=True):
-        held["lr"] = group.scale * rate_at(group.rate, iteration, iterations=iterations)
+        held["lr"] = group.scale * rate_at(group.phases, iteration)

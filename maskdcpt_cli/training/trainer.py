@@ -59,7 +59,7 @@ class Trainer:
                 part, nn.Conv2d
             ):  # other parameters' gradients have a layout of their own
                 part.to(memory_format=self.layout)
-        self.groups = parameter_groups(task.backbone, task.decoders(), run.optimiser)
+        self.groups = parameter_groups(task.backbone, task.decoders(), run)
         self.parameters = [p for group in self.groups for p in group.parameters]
         self.optimiser = build_optimiser(self.groups, run.optimiser)
         self.scaler = torch.amp.GradScaler(
@@ -92,9 +92,7 @@ class Trainer:
         When the loss of any rank, or the gradient, is NaN or infinite, no rank changes anything
         but its count of iterations. fp16's gradients may overflow, which its scale then adapts to.
         """
-        set_rates(
-            self.optimiser, self.groups, self.iteration, iterations=self.run.training.iterations
-        )
+        set_rates(self.optimiser, self.groups, self.iteration)
         mine = self._accumulate(batch)
         values = torch.stack([*mine.values(), mine["total"].new_tensor(float(stop))])
         *means, wanted_stop = self.world.mean(values).tolist()

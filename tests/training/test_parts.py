@@ -23,7 +23,7 @@ from maskdcpt_cli.training.optimisers import (
     stage_depths,
 )
 from maskdcpt_cli.training.schedule import rate_at
-from maskdcpt_cli.training_presets import Optimiser, Rate
+from maskdcpt_cli.training_presets import Finetune, Phase, Rate
 from tests.small import small
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.2, -3.0]])
@@ -71,27 +71,46 @@ def test_relative_rmse_is_that_of_the_input_at_most_and_smooth_where_nothing_is_
     assert not clean.grad.any()
 
 
+def learning_by(**optimiser: object) -> Finetune:
+    stage = {"iterations": 10, "crop_size": 32, "batch": 2}
+    content = {"data": "5d", "training": {"stages": [stage]}, "optimiser": optimiser}
+    return Finetune.model_validate(content)
+
+
 def test_a_rate_is_constant_unless_it_has_an_end():
-    assert {rate_at(Rate(initial=3e-4), i, iterations=10) for i in range(10)} == {3e-4}
+    phases = [Phase(0, 10, Rate(initial=3e-4))]
+    assert {rate_at(phases, i) for i in range(10)} == {3e-4}
 
 
 def test_the_cosine_begins_after_the_constant_part_and_comes_down_to_the_end():
     rate = Rate(initial=3e-4, final=1e-6, after=92_000)  # Restormer's
-    rates = [rate_at(rate, i, iterations=300_000) for i in range(0, 300_001, 1000)]
+    phases = [Phase(0, 300_000, rate)]
+    rates = [rate_at(phases, i) for i in range(0, 300_001, 1000)]
     assert set(rates[:93]) == {3e-4}
     assert all(later < sooner for sooner, later in pairwise(rates[92:]))
     assert rates[196] == pytest.approx((3e-4 + 1e-6) / 2)
     assert rates[-1] == pytest.approx(1e-6)
 
 
+def test_a_phase_takes_its_rate_from_its_own_beginning():
+    late = Rate(initial=1e-3, final=1e-5, after=2)
+    phases = [Phase(0, 10, Rate(initial=2e-3, final=1e-4)), Phase(10, 20, late)]
+    rates = [rate_at(phases, i) for i in range(21)]
+    assert rates[0] == 2e-3
+    assert rates[9] < 2e-4
+    assert rates[10:13] == [1e-3] * 3
+    assert rates[16] == pytest.approx((1e-3 + 1e-5) / 2)
+    assert rates[20] == pytest.approx(1e-5)
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("layer_decay", [1.0, 0.5])
 def test_every_parameter_learns_in_one_group(name, layer_decay):
     backbone, decoder = small(name), nn.Linear(2, 2)
-    how = Optimiser(
-        rate=Rate(initial=1e-3), decoder_rate=Rate(initial=1e-4), layer_decay=layer_decay
+    run = learning_by(
+        rate={"initial": 1e-3}, decoder_rate={"initial": 1e-4}, layer_decay=layer_decay
     )
-    groups = parameter_groups(backbone, decoder.parameters(), how)
+    groups = parameter_groups(backbone, decoder.parameters(), run)
     parameters = [p for group in groups for p in group.parameters]
     expected = [*backbone.parameters(), *decoder.parameters()]
     assert len(parameters) == len(expected)
@@ -99,8 +118,8 @@ def test_every_parameter_learns_in_one_group(name, layer_decay):
     scales = [group.scale for group in groups[:-1]]
     assert scales == [layer_decay**below for below in range(len(scales))]
     assert len(scales) == 1 if layer_decay == 1 else len(scales) >= 5
-    optimiser = build_optimiser(groups, how)
-    set_rates(optimiser, groups, 0, iterations=10)
+    optimiser = build_optimiser(groups, run.optimiser)
+    set_rates(optimiser, groups, 0)
     assert optimiser.param_groups[0]["lr"] == 1e-3
     assert optimiser.param_groups[-1]["lr"] == 1e-4
 
@@ -116,8 +135,8 @@ def test_stages_are_in_the_order_of_a_restoration():
 def test_what_is_frozen_does_not_learn():
     backbone = small("nafnet")
     freeze(backbone, ["encoders.0", "intro"])
-    how = Optimiser(rate=Rate(initial=1e-3))
-    learning = {id(p) for g in parameter_groups(backbone, (), how) for p in g.parameters}
+    run = learning_by(rate={"initial": 1e-3})
+    learning = {id(p) for g in parameter_groups(backbone, (), run) for p in g.parameters}
     for name, parameter in backbone.named_parameters():
         assert (id(parameter) in learning) != name.startswith(("encoders.0", "intro")), name
 
@@ -128,7 +147,7 @@ def test_freezing_what_is_not_there_or_everything_is_refused():
         freeze(backbone, ["encoder_"])
     freeze(backbone, [""])
     with pytest.raises(MaskDCPTError, match="nothing to train"):
-        parameter_groups(backbone, (), Optimiser(rate=Rate(initial=1e-3)))
+        parameter_groups(backbone, (), learning_by(rate={"initial": 1e-3}))
 
 
 def test_a_moving_average_moves_and_takes_the_place_of_the_weights():
