@@ -100,6 +100,7 @@ def _known_in(kind: str, table: Mapping[str, object]) -> AfterValidator:
 Place = Annotated[str, AfterValidator(_below)]  # of a file or folder, below the data root
 Template = Annotated[str, AfterValidator(_template)]
 Levels = Annotated[tuple[float, ...] | Range, PlainValidator(_levels)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Abbreviation = Annotated[str, _known_in("degradation", LABELS)]
 
@@ -117,6 +118,7 @@ class Named(Schema):
 
     name: str
     pairs: Count | None = None  # that there should be, where it is known
+    toned: Share = 0  # how many clean pictures are given other tones before they are degraded
 
 
 class Folders(Named):

@@ -18,6 +18,7 @@ from maskdcpt_cli.data.order import Draw, permuted
 from maskdcpt_cli.data.pairs import Pair, Pairs
 from maskdcpt_cli.data.synthesis.contract import Image
 from maskdcpt_cli.data.synthesis.table import check, degrade
+from maskdcpt_cli.data.tones import other_tones
 from maskdcpt_cli.degradations import Range
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 
@@ -30,6 +31,7 @@ class Recipe:
 
     kind: str | None = None  # None: any of the degradation's kinds
     levels: tuple[float, ...] | Range | None = None  # None: its usual ones
+    toned: float = 0  # how many are first given other tones, as a share
 
 
 USUAL = Recipe()
@@ -165,7 +167,9 @@ def compose(
 
     A clean picture is degraded last: rain falls down, and the blocks of JPEG begin at the corner.
     """
-    gt = _scaled(augmentation.lay(pair.gt, side=draw.crop_size))
+    laid = augmentation.lay(pair.gt, side=draw.crop_size)
+    toned = recipe.toned and pair.lq is None and generator.random() < recipe.toned
+    gt = other_tones(laid, generator) if toned else _scaled(laid)
     if pair.lq is None:
         lq = degrade(gt, pair.degradation, generator, kind=recipe.kind, levels=recipe.levels).lq
     else:

@@ -166,13 +166,13 @@ def open_stream(data: Data, root: str, batches: Batches, *, workers: int, seed: 
     pattern = root if "{}" in root else f"{root.rstrip('/')}/{{}}"
     sources: list[Streamed] = []
     for part in data.train:
-        recipe = Recipe(part.synthesis.kind, part.synthesis.levels)
         for source in part.sources:
             if not isinstance(source, Shards) or part.degradation is None:
                 raise MaskDCPTError(
                     f"'{source.name}' cannot be streamed: only shards of a degradation that the "
                     "preset names can; `maskdcpt data pack` makes them."
                 )
+            recipe = Recipe(part.synthesis.kind, part.synthesis.levels, source.toned)
             index = pattern.replace("{}", source.shards)
             sources.append(Streamed(index, part.degradation, source.clean, part.repeat, recipe))
     return Stream(sources, batches, labels=SETTINGS[data.setting], workers=workers, seed=seed)

@@ -12,9 +12,9 @@ from maskdcpt_cli.data.augment import Cut, whole
 from maskdcpt_cli.data.folders import paired, photos
 from maskdcpt_cli.data.mixture import Ingredient, Recipe
 from maskdcpt_cli.data.pairs import Pair, Pairs
-from maskdcpt_cli.data.sources import data_root, open_pairs
+from maskdcpt_cli.data.sources import Opened, data_root, open_pairs
 from maskdcpt_cli.degradations import SETTINGS
-from maskdcpt_cli.presets import Data, Manifest, Part, Shards, TrainPart, Unpaired
+from maskdcpt_cli.presets import Data, Manifest, Part, Shards, Source, TrainPart, Unpaired
 
 HELD_OUT = 10  # one of so many pictures is kept for validation where there are no test sets
 
@@ -47,9 +47,9 @@ class Selected:
 def from_preset(data: Data, root: Path | None) -> Inputs:
     """The data of a setting, below `root`, or where the environment says that data lie."""
     folder = data_root(root)
-    train = [_ingredient(part, pairs) for part, _, pairs in open_pairs(data.train, folder)]
+    train = [_ingredient(opened) for opened in open_pairs(data.train, folder)]
     known = [part for part in data.test if not _unlabelled(part)]
-    test = [_ingredient(part, pairs) for part, _, pairs in open_pairs(known, folder)]
+    test = [_ingredient(opened) for opened in open_pairs(known, folder)]
     labels = SETTINGS[data.setting]
     return Inputs(tuple(train), tuple(test), labels) if test else _held_out(train, labels)
 
@@ -67,7 +67,7 @@ def from_pairs(
 
 def from_photos(folder: Path, data: Data, *, setting: str) -> Inputs:
     """Clean photos, degraded in all ways of a setting, as the data preset degrades clean ones."""
-    recipes = {part.degradation: _recipe(part) for part in data.train}
+    recipes = {part.degradation: _recipe(part, part.sources[0]) for part in data.train}
     clean = photos(folder)
     ingredients = [
         Ingredient(replace(clean, degradation=label), recipe=recipes.get(label, Recipe()))
@@ -83,13 +83,14 @@ def _unlabelled(part: Part) -> bool:
     return blind or (part.degradation is None and not own)
 
 
-def _ingredient(part: Part, pairs: Pairs) -> Ingredient:
+def _ingredient(opened: Opened) -> Ingredient:
+    part, source, pairs = opened
     repeat = part.repeat if isinstance(part, TrainPart) else 1
-    return Ingredient(pairs, repeat, _recipe(part))
+    return Ingredient(pairs, repeat, _recipe(part, source))
 
 
-def _recipe(part: Part) -> Recipe:
-    return Recipe(part.synthesis.kind, part.synthesis.levels)
+def _recipe(part: Part, source: Source) -> Recipe:
+    return Recipe(part.synthesis.kind, part.synthesis.levels, source.toned)
 
 
 def _held_out(ingredients: Sequence[Ingredient], labels: tuple[str, ...]) -> Inputs:

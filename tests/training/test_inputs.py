@@ -42,6 +42,15 @@ def test_photos_are_degraded_as_the_data_preset_degrades_clean_ones(tmp_path):
     assert recipes["H"] == Recipe()
 
 
+def test_a_source_says_how_many_of_its_pictures_get_other_tones(tmp_path):
+    write(tmp_path / "photos", 10)
+    source = "{name: photos, gt: 'photos/{path}', toned: 0.3}"
+    data = load_data("tiny", overrides=[f"train.0.sources.0={source}"])
+    toned, *others = from_preset(data, tmp_path).train
+    assert toned.recipe.toned == 0.3
+    assert {one.recipe.toned for one in others} == {0}
+
+
 def test_few_photos_are_all_trained_on(tmp_path):
     inputs = from_photos(write(tmp_path / "photos", 9), load_data("derain"), setting="derain")
     assert inputs.validation == ()

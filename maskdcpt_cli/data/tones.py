@@ -1,0 +1,36 @@
+"""Other tones for clean photos: dim, pale and tinted scenes, so that few photos stand for many.
+
+A network that learns from some hundred photos knows each by heart, and takes an unknown one that is
+pale or dim for hazy or dark. Ours.
+"""
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from maskdcpt_cli.data.augment import Pixels
+from maskdcpt_cli.data.synthesis.contract import Image
+
+DIMMEST = 0.3  # of the brightness in sRGB, at most so little is left
+PALEST = 0.4  # of the contrast, likewise
+LEVELS = np.linspace(0, 1, 256)
+
+
+def other_tones(pixels: Pixels, generator: Generator) -> Image:
+    """A clean photo with a tone curve of its own: (H, W, 3), float32 in [0, 1]."""
+    curve = tone_curve(generator)
+    return np.stack([np.take(curve[:, c], pixels[..., c]) for c in range(3)], axis=-1)
+
+
+def tone_curve(generator: Generator) -> NDArray[np.float32]:
+    """What each of 256 levels becomes, by channel: (256, 3), none of them falling."""
+    dim, pale = generator.random(2) < 0.5
+    exponent = 2 ** generator.uniform(-0.6, 0.6)
+    tint = generator.normal(1, 0.06, 3)
+    curve = np.clip(LEVELS[:, None] ** exponent * tint, 0, 1)
+    if pale:
+        grey = generator.random()
+        curve = grey + generator.uniform(PALEST, 1) * (curve - grey)
+    if dim:
+        curve *= generator.uniform(DIMMEST, 1)
+    return curve.astype(np.float32)

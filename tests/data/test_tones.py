@@ -1,0 +1,57 @@
+"""Other tones: scenes that look different, of which nothing is lost but light and contrast."""
+
+import numpy as np
+import pytest
+from numpy.random import default_rng
+
+from maskdcpt_cli.data.mixture import Ingredient, Mixture, Recipe
+from maskdcpt_cli.data.order import Draw
+from maskdcpt_cli.data.tones import DIMMEST, PALEST, other_tones, tone_curve
+from tests.data.test_mixture import SIDE, Made
+
+DRAWN = 300
+
+
+def test_a_tone_curve_lies_between_black_and_white_and_never_falls():
+    for seed in range(DRAWN):
+        curve = tone_curve(default_rng(seed))
+        assert curve.shape == (256, 3)
+        assert curve.min() >= 0
+        assert curve.max() <= 1
+        assert (np.diff(curve, axis=0) >= -1e-6).all()
+
+
+def test_half_of_the_scenes_are_dim_and_half_are_pale_at_most_so_much():
+    spans = np.array([np.ptp(tone_curve(default_rng(seed)), axis=0).max() for seed in range(DRAWN)])
+    assert spans.min() >= 0.8 * DIMMEST * PALEST
+    assert 0.15 < (spans > 0.85).mean() < 0.5
+
+
+def test_tones_are_those_of_the_generator_and_the_photo_is_left_alone():
+    photo = default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    before = photo.copy()
+    once, again, other = (other_tones(photo, default_rng(seed)) for seed in (1, 1, 2))
+    assert (once.shape, once.dtype) == (photo.shape, np.float32)
+    np.testing.assert_array_equal(once, again)
+    assert not np.array_equal(once, other)
+    np.testing.assert_array_equal(photo, before)
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0, 0, 0), (0.5, 0.3, 0.7), (1, 1, 1)])
+def test_a_share_of_the_clean_pictures_gets_other_tones_before_it_is_degraded(share, least, most):
+    def samples(toned):
+        of = Ingredient(Made(7, "clean", clean=True), recipe=Recipe(toned=toned))
+        mixture = Mixture([of], labels=["clean"])
+        return [mixture[Draw(number, SIDE)] for number in range(100)]
+
+    changed = []
+    for plain, sample in zip(samples(0), samples(share), strict=True):
+        assert sample.lq.equal(sample.gt), "of clean photos"
+        changed.append(not sample.gt.equal(plain.gt))
+    assert least <= np.mean(changed) <= most
+
+
+def test_pairs_keep_their_tones():
+    of = Ingredient(Made(7), recipe=Recipe(toned=1))
+    sample = Mixture([of], labels=["H"])[Draw(3, SIDE)]
+    assert sample.lq.allclose(1 - sample.gt)
