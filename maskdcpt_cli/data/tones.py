@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from maskdcpt_cli.data.augment import Pixels
 from maskdcpt_cli.data.synthesis.contract import Image
 
-DIMMEST = 0.3  # of the brightness in sRGB, at most so little is left
+DIMMEST = 0.5  # of the brightness in sRGB, at most so little is left
 PALEST = 0.4  # of the contrast, likewise
 LEVELS = np.linspace(0, 1, 256)
 
