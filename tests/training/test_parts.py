@@ -13,7 +13,14 @@ from torch import nn
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.training.ema import MovingAverage
-from maskdcpt_cli.training.losses import FAINT, FAINTEST, focal_loss, relative_l1, relative_rmse
+from maskdcpt_cli.training.losses import (
+    FAINT,
+    FAINTEST,
+    SMALL,
+    focal_loss,
+    relative_l1,
+    relative_rmse,
+)
 from maskdcpt_cli.training.metrics import psnr, ssim
 from maskdcpt_cli.training.optimisers import (
     build_optimiser,
@@ -59,16 +66,22 @@ def test_relative_l1_weighs_images_alike_however_strong_their_degradation():
     assert clean.grad.isfinite().all()
 
 
-def test_relative_rmse_is_that_of_the_input_at_most_and_smooth_where_nothing_is_wrong():
-    gt = torch.full((2, 3, 4, 4), 0.5)
-    damage = torch.tensor([0.4, 0.04]).view(2, 1, 1, 1)
-    halved = relative_rmse(gt + damage / 2, gt + damage, gt)
-    expected = (0.2 / (0.4 + FAINT) + 0.02 / (0.04 + FAINT)) / 2
-    assert halved.item() == pytest.approx(expected, rel=0.03)
+def test_relative_rmse_is_that_of_the_input_and_smooth_where_nothing_is_wrong():
+    gt = torch.full((1, 3, 4, 4), 0.5)
+    halved = relative_rmse(gt + 0.2, gt + 0.4, gt)
+    assert halved.item() == pytest.approx((math.hypot(0.2, SMALL) - SMALL) / (0.4 + FAINT))
     clean = gt.clone().requires_grad_()
     relative_rmse(clean, gt, gt).backward()
     assert clean.grad is not None
     assert not clean.grad.any()
+
+
+def test_relative_rmse_counts_small_harm_less_than_small_gains():
+    gt = torch.full((1, 3, 4, 4), 0.5)
+    blurred = gt + 0.04
+    gain = relative_rmse(blurred, blurred, gt) - relative_rmse(gt + 0.035, blurred, gt)
+    harm = relative_rmse(gt + 0.005, gt, gt) - relative_rmse(gt, gt, gt)
+    assert gain > 3 * harm
 
 
 def learning_by(**optimiser: object) -> Finetune:
