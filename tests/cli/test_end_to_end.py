@@ -107,7 +107,7 @@ def test_an_interrupted_run_leaves_whole_results_only(folder, number):
             break
     running.send_signal(number)
     rest = running.stderr.read()
-    assert running.wait() == 130
+    assert running.wait() == 130, rest
     assert "Interrupted: " in rest
     assert "Traceback" not in rest
     results = list(Path("out").glob("**/*.png"))
