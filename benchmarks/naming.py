@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from benchmarks.measure import table
 from maskdcpt_cli import classify, load_classifier
 from maskdcpt_cli.data.folders import photos
+from maskdcpt_cli.inference.classify import SURE
 from maskdcpt_cli.presets import load_data
 from maskdcpt_cli.studies.testsets import Found, from_preset
 
 Picture = NDArray[np.uint8]
-SURE = 0.5  # with less `maskdcpt classify` says "uncertain"
 
 
 class Row(NamedTuple):

@@ -10,9 +10,8 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
-from maskdcpt_cli.presets import Schema
+from maskdcpt_cli.presets import Schema, Share
 
-Share = Annotated[float, Field(ge=0, le=1)]
 Whole = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 RATES = ("rate", "decoder_rate")
