@@ -192,12 +192,32 @@ Source = Annotated[
 ]
 
 
+def _brings_lq(source: Source) -> bool:
+    """Whether pictures come with their degraded ones; the lines of a list may, or may not."""
+    match source:
+        case Folders():
+            return source.lq is not None
+        case Shards():
+            return not source.clean
+        case TextList():
+            return False
+        case _:
+            return True
+
+
 class Part(Schema):
     """Pictures of one degradation."""
 
     degradation: Abbreviation | None = None  # None: a manifest's or shards' own; or none of ours
     synthesis: Synthesis = Synthesis()  # of sources that are clean
     sources: Annotated[tuple[Source, ...], AfterValidator(_some)]
+
+    @model_validator(mode="after")
+    def _toned_where_clean(self) -> "Part":
+        for source in self.sources:
+            if source.toned and _brings_lq(source):
+                raise ValueError(f"'{source.name}' brings lq, and only clean pictures can be toned")
+        return self
 
 
 class TrainPart(Part):
@@ -241,6 +261,13 @@ class Data(Schema):
                     f"'{part.degradation}' is not among the labels of '{self.setting}': "
                     f"{' '.join(labels)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _measured_untoned(self) -> "Data":
+        for source in (source for part in self.test for source in part.sources):
+            if source.toned:
+                raise ValueError(f"'{source.name}' is of test, and only train can be toned")
         return self
 
 

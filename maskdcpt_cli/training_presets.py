@@ -202,10 +202,16 @@ class Run(Schema):
         for begin, end, rate in (*self.phases, *self.decoder_phases):
             if rate.final and rate.after >= end - begin:
                 raise ValueError(
-                    f"a rate's cosine begins after {rate.after} iterations, but from its beginning "
-                    f"on the run has only {end - begin}"
+                    f"the cosine of {self._place(rate)} begins after {rate.after} iterations, but "
+                    f"the rate holds for only {end - begin}"
                 )
         return self
+
+    def _place(self, rate: Rate) -> str:
+        for number, stage in enumerate(self.training.stages):
+            if stage.rate is rate:
+                return f"training.stages.{number}.rate"
+        return "optimiser.rate" if rate is self.optimiser.rate else "optimiser.decoder_rate"
 
 
 class Pretrain(Run):

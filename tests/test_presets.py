@@ -191,6 +191,15 @@ def with_key(text: str) -> str:
         (with_key("repeat: 0"), "train[0].repeat: input should be greater than or equal to 1."),
         (with_key("synthesis: {levels: strong}"), "valid are a list, as [15, 25, 50], and a range"),
         (with_key("synthesis: {levels: {from: 5}}"), "valid are a list"),
+        (
+            PART.replace("a/{path}'", "a/{p}', lq: 'b/{p}', toned: 0.4"),
+            "'a' brings lq, and only clean",
+        ),
+        (
+            PART.replace("gt: 'a/{path}'", "shards: a.json, toned: 1"),
+            "'a' brings lq, and only clean",
+        ),
+        (PART.replace("train", "test").replace("'}]", "', toned: 1}]"), "'a' is of test, and only"),
         ("setting: [", "my.yaml is not YAML"),
         ("[]", "my.yaml: input should be a valid dictionary"),
     ],
