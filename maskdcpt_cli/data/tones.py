@@ -12,7 +12,7 @@ from maskdcpt_cli.data.augment import Pixels
 from maskdcpt_cli.data.synthesis.contract import Image
 
 DIMMEST = 0.5  # of the brightness in sRGB, at most so little is left
-PALEST = 0.4  # of the contrast, likewise
+PALEST = 0.6  # of the contrast, likewise
 LEVELS = np.linspace(0, 1, 256)
 
 
@@ -25,7 +25,7 @@ def other_tones(pixels: Pixels, generator: Generator) -> Image:
 def tone_curve(generator: Generator) -> NDArray[np.float32]:
     """What each of 256 levels becomes, by channel: (256, 3), none of them falling."""
     dim, pale = generator.random(2) < 0.5
-    exponent = 2 ** generator.uniform(-0.6, 0.6)
+    exponent = 2 ** generator.uniform(-0.6, 1)
     tint = generator.normal(1, 0.06, 3)
     curve = np.clip(LEVELS[:, None] ** exponent * tint, 0, 1)
     if pale:
