@@ -9,7 +9,7 @@ done again, until the weights change.
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, median
 from typing import NamedTuple
 
 import click
@@ -50,6 +50,7 @@ class Row(NamedTuple):
         return fmean(self.restored[name] < psnr - HARM for name, psnr in self.lq.items())
 
     def cells(self) -> list[str]:
+        gains = [self.restored[name] - psnr for name, psnr in self.lq.items()]
         tool = f"{self.by_tool:.2f} ({self.tool.name})" if self.tool and self.by_tool else ""
         return [
             self.title,
@@ -57,7 +58,8 @@ class Row(NamedTuple):
             f"{_mean(self.lq):.2f}",
             f"{_mean(self.restored):.2f}",
             f"{self.gain:+.2f}",
-            f"{min(self.restored[name] - psnr for name, psnr in self.lq.items()):+.2f}",
+            f"{median(gains):+.2f}",
+            f"{min(gains):+.2f}",
             f"{self.harmed:.0%}",
             tool,
         ]
@@ -101,7 +103,7 @@ def row(
 
 
 def printed(rows: Sequence[Row]) -> str:
-    header = ["PSNR, dB", "pictures", "input", "restored", "gain", "least gain", "harmed", "tool"]
+    header = ["PSNR, dB", "pictures", "input", "restored", "gain", "median", "least gain", "harmed", "tool"]
     return table(header, [one.cells() for one in rows])
 
 

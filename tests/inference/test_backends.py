@@ -90,15 +90,16 @@ def test_how_the_input_lies_in_memory_does_not_matter(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
-def test_bf16_stays_within_50_db_of_fp32(backend: str) -> None:
+def test_bf16_errs_by_a_small_part_of_what_the_network_changes(backend: str) -> None:
     needs(backend)
     model = load_model("tiny")
     # Low light with noise, which asks most of a network.
     lq = (0.08 * golden_image(96, 64) + 0.01 * (example((96, 64)) - 0.5)).clip(0, 1)
     expected = restored_by(model, lq)
-    assert psnr(lq, expected) < 20
+    changed = psnr(lq, expected)
+    assert changed < 20
     engine = open_engine(model, device="cpu", precision="bf16", backend=backend)
-    assert psnr(engine(lq), expected) > 50
+    assert psnr(engine(lq), expected) > changed + 26, "a twentieth"
 
 
 @pytest.mark.parametrize("name", BACKBONES)
