@@ -103,7 +103,17 @@ def row(
 
 
 def printed(rows: Sequence[Row]) -> str:
-    header = ["PSNR, dB", "pictures", "input", "restored", "gain", "median", "least gain", "harmed", "tool"]
+    header = [
+        "PSNR, dB",
+        "pictures",
+        "input",
+        "restored",
+        "gain",
+        "median",
+        "least gain",
+        "harmed",
+        "tool",
+    ]
     return table(header, [one.cells() for one in rows])
 
 
