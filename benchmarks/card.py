@@ -103,17 +103,8 @@ def row(
 
 
 def printed(rows: Sequence[Row]) -> str:
-    header = [
-        "PSNR, dB",
-        "pictures",
-        "input",
-        "restored",
-        "gain",
-        "median",
-        "least gain",
-        "harmed",
-        "tool",
-    ]
+    header = ["PSNR, dB", "pictures", "input", "restored", "gain", "median", "least gain",
+              "harmed", "tool"]  # fmt: skip
     return table(header, [one.cells() for one in rows])
 
 

@@ -194,15 +194,9 @@ Source = Annotated[
 
 def _brings_lq(source: Source) -> bool:
     """Whether pictures come with their degraded ones; the lines of a list may, or may not."""
-    match source:
-        case Folders():
-            return source.lq is not None
-        case Shards():
-            return not source.clean
-        case TextList():
-            return False
-        case _:
-            return True
+    if isinstance(source, Shards):
+        return not source.clean
+    return isinstance(source, Manifest) or bool(getattr(source, "lq", None))
 
 
 class Part(Schema):
@@ -261,25 +255,14 @@ class Data(Schema):
                     f"'{part.degradation}' is not among the labels of '{self.setting}': "
                     f"{' '.join(labels)}"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _measured_untoned(self) -> "Data":
-        for source in (source for part in self.test for source in part.sources):
-            if source.toned:
-                raise ValueError(f"'{source.name}' is of test, and only train can be toned")
+        for toned in (one for part in self.test for one in part.sources if one.toned):
+            raise ValueError(f"'{toned.name}' is of test, and only train can be toned")
         return self
 
 
 def names(kind: str = "data") -> list[str]:
     """The presets of a kind, a folder below presets/."""
-    return sorted(path.stem for path in (_folder() / kind).glob("*.yaml"))
-
-
-def paper_results() -> Any:
-    """The figures that the paper prints, table by table."""
-    path = _folder() / "reference" / "paper_results.yaml"
-    return yaml.safe_load(path.read_bytes())
+    return sorted(path.stem for path in (folder() / kind).glob("*.yaml"))
 
 
 def load_data(name: str, *, overrides: Sequence[str] = ()) -> Data:
@@ -314,7 +297,8 @@ def load(name: str, schema: type[Model], *, kind: str, overrides: Sequence[str] 
         raise MaskDCPTError("\n".join(f"{shown}: {line}" for line in _lines(error))) from error
 
 
-def _folder() -> Path:
+def folder() -> Path:
+    """Where presets lie, in a wheel or a checkout."""
     return PACKAGED if PACKAGED.is_dir() else SOURCE
 
 
@@ -326,7 +310,7 @@ def locate(name: str, kind: str) -> Path:
         raise MaskDCPTError(
             f"{unknown(f'{kind} preset', name, names(kind))} Or give a file, .yaml."
         )
-    return _folder() / kind / f"{name}.yaml"
+    return folder() / kind / f"{name}.yaml"
 
 
 def _overridden(content: Any, override: str) -> Any:

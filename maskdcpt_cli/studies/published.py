@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from maskdcpt_cli.presets import paper_results
+import yaml
+
+from maskdcpt_cli.presets import folder
 
 FULL = ("psnr", "ssim", "lpips", "fid")
 SIMILAR = ("psnr", "ssim")
@@ -210,6 +212,12 @@ ROWS: dict[str, dict[str, str]] = {
     },
     "nafnet-mixed": {"Table VI": "MaskDCPT-NAFNet"},
 }
+
+
+def paper_results() -> Any:
+    """The figures that the paper prints, table by table."""
+    path = folder() / "reference" / "paper_results.yaml"
+    return yaml.safe_load(path.read_bytes())
 
 
 def tables(preset: str, sets: Sequence[About]) -> list[Table]:

@@ -1,6 +1,5 @@
 """Engines: the same pixels everywhere, and a clear sentence for what is not available."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -89,17 +88,29 @@ def test_how_the_input_lies_in_memory_does_not_matter(backend: str) -> None:
     torch.testing.assert_close(engine(turned), engine(lq), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("backend", ["torch", "openvino"])
-def test_bf16_errs_by_a_small_part_of_what_the_network_changes(backend: str) -> None:
+def dark_and_noisy() -> Tensor:
+    """What asks most of a network."""
+    return (0.08 * golden_image(96, 64) + 0.01 * (example((96, 64)) - 0.5)).clip(0, 1)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_auto_takes_stays_within_50_db_of_fp32(backend: str) -> None:
     needs(backend)
     model = load_model("tiny")
-    # Low light with noise, which asks most of a network.
-    lq = (0.08 * golden_image(96, 64) + 0.01 * (example((96, 64)) - 0.5)).clip(0, 1)
+    lq = dark_and_noisy()
     expected = restored_by(model, lq)
-    changed = psnr(lq, expected)
-    assert changed < 20
+    assert psnr(lq, expected) < 20
+    assert psnr(open_engine(model, device="cpu", backend=backend)(lq), expected) > 50
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_bf16_errs_by_a_twentieth_of_what_the_network_changes_at_most(backend: str) -> None:
+    needs(backend)
+    model = load_model("tiny")
+    lq = dark_and_noisy()
+    expected = restored_by(model, lq)
     engine = open_engine(model, device="cpu", precision="bf16", backend=backend)
-    assert psnr(engine(lq), expected) > changed + 26, "a twentieth"
+    assert psnr(engine(lq), expected) > psnr(lq, expected) + 26
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -135,25 +146,7 @@ def test_auto_takes_openvino_on_the_cpu() -> None:
     needs("openvino")
     engine = open_engine(small("nafnet"), device="cpu")
     assert engine.backend == "openvino"
-    assert engine.precision in ("fp32", "bf16")
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "precision"), [(["FP32", "BF16"], "bf16"), (["FP32", "INT8"], "fp32")]
-)
-def test_openvino_takes_bf16_where_the_hardware_has_it(
-    capabilities: list[str], precision: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    needs("openvino")
-    module = importlib.import_module("maskdcpt_cli.inference.backends.openvino")
-
-    class Core:
-        def get_property(self, device: str, name: str) -> list[str]:
-            assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
-            return capabilities
-
-    monkeypatch.setattr(module.openvino, "Core", Core)
-    assert module.OpenVINOEngine.fast_precision("cpu") == precision
+    assert engine.precision == "fp32"
 
 
 @pytest.fixture

@@ -6,8 +6,17 @@ from typing import Any
 import pytest
 
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import load_data, names, paper_results
-from maskdcpt_cli.studies.published import LAYOUTS, METHOD, ROWS, TABLES, About, Table, tables
+from maskdcpt_cli.presets import load_data, names
+from maskdcpt_cli.studies.published import (
+    LAYOUTS,
+    METHOD,
+    ROWS,
+    TABLES,
+    About,
+    Table,
+    paper_results,
+    tables,
+)
 from maskdcpt_cli.studies.standing import Measured, standings
 from maskdcpt_cli.studies.testsets import from_preset
 from maskdcpt_cli.zoo import ZOO

@@ -50,12 +50,6 @@ class OpenVINOEngine(Engine):
         self._latest: Any = None
         self._met: set[tuple[int, int]] = set()
 
-    @classmethod
-    def fast_precision(cls, device: str) -> str:  # noqa: ARG003
-        """bf16 where the CPU multiplies it in hardware."""
-        able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        return "bf16" if "BF16" in able else "fp32"
-
     def residual(self, padded: Tensor) -> Tensor:
         height, width = padded.shape[-2:]
         size = (height, width) if (height, width) in self._met else ANY_SIZE
