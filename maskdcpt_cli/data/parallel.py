@@ -54,6 +54,7 @@ def in_processes(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+        pool.shutdown()  # terminated, idle ones may complain of half a message
     except BrokenProcessPool as error:
         raise MaskDCPTError(
             "A worker process was killed, perhaps for want of memory. Try fewer --jobs."
