@@ -142,7 +142,9 @@ def main(
     for testset, label in [*made, *given]:
         rows.append(row(testset, label, network, out, limit=limit, tools=not no_tools))
         print(" | ".join(rows[-1].cells()), flush=True)
-    print(f"\nHarmed: more than {HARM} dB below the input, clean pictures below {GOOD} dB.\n")
+    print(
+        f"\nHarmed: more than {HARM} dB below the input, clean pictures below {GOOD - HARM} dB.\n"
+    )
     print(printed(rows))
 
 

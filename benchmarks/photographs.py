@@ -95,10 +95,9 @@ def gather(out: Path) -> None:
         for package in sorted(fetched.glob("*.deb")):
             _run("dpkg", "-x", str(package), package.stem, folder=fetched)
             unpacked, debian = fetched / package.stem, package.stem.partition("_")[0]
-            for photo, said in _files(unpacked, DEBIAN.get(debian, ())):
-                _write(photo, out / "photographs" / f"{debian}_{said}.png")
-            for photo, said in _files(unpacked, FURTHER.get(debian, ())):
-                _write(photo, out / "further" / f"{debian}_{said}.png")
+            for part, packages in (("photographs", DEBIAN), ("further", FURTHER)):
+                for photo, said in _files(unpacked, packages.get(debian, ())):
+                    _write(photo, out / part / f"{debian}_{said}.png")
             for photo, said in _resources(unpacked):
                 _write(photo, out / "photographs" / f"gcompris_{said}.png")
         for wheel in sorted(fetched.glob("*.whl")):
@@ -162,7 +161,6 @@ def split(folders: Sequence[Path], out: Path) -> None:
 
 def reduce(photos: Path, out: Path) -> None:
     """Photos whose shorter side is SCENE."""
-    out.mkdir(parents=True, exist_ok=True)
     for path in _photos(photos):
         photo = Image.open(path).convert("RGB")
         size = [round(side * SCENE / min(photo.size)) for side in photo.size]
