@@ -2,8 +2,9 @@
 
 They are gathered into OUT/photographs (216, 111 megapixels) and OUT/further (68), mostly CC BY-SA,
 GPL or in the public domain; the copyright file of each package tells. Of every ten of the former,
-and of the folders given besides, one is kept for validation in OUT/unseen. All others are packed
-into OUT/shards, and once more, reduced, into OUT/scenes, where a crop holds most of a photograph.
+and of the folders given besides, one is kept for validation in OUT/unseen. The others are packed
+into OUT/shards, and once more, reduced, into OUT/scenes, where a crop holds most of a photograph;
+the latter, dull or hazy snapshots in part, into OUT/further-shards.
 Needs Debian's apt-get and dpkg, an index that is up to date (apt-get update), and pip.
 
     python -m benchmarks.photographs data/ --also cid22/
@@ -25,7 +26,7 @@ from maskdcpt_cli.data.formats import IMAGE_SUFFIXES
 
 HELD_OUT = 10  # of so many photos one is for validation
 SHORTEST, ENOUGH = 240, 480  # sides in pixels: smaller ones are left, larger ones reduced to it
-SCENE = 256  # shorter side in pixels of what is reduced once more
+SCENE = 384  # shorter side in pixels of what is reduced once more
 
 # Packages of Debian, and in which paths their photographs are; the rest are drawings.
 DEBIAN = {
@@ -188,8 +189,8 @@ def main(out: Path, also: tuple[Path, ...]) -> None:
     """Gather photographs into OUT, keep one of ten for validation, pack the others."""
     gather(out)
     split([out / "photographs", *also], out)
-    shutil.copytree(out / "further", out / "train", dirs_exist_ok=True)
     pack(out / "train", out / "shards")
+    pack(out / "further", out / "further-shards")
     with tempfile.TemporaryDirectory() as reduced:
         reduce(out / "train", Path(reduced))
         pack(Path(reduced), out / "scenes")

@@ -119,6 +119,7 @@ class Named(Schema):
     name: str
     pairs: Count | None = None  # that there should be, where it is known
     toned: Share = 0  # how many clean pictures are given other tones before they are degraded
+    saved: Share = 0  # how many lq are saved as JPEG files as people have them
 
 
 class Folders(Named):
@@ -255,8 +256,10 @@ class Data(Schema):
                     f"'{part.degradation}' is not among the labels of '{self.setting}': "
                     f"{' '.join(labels)}"
                 )
-        for toned in (one for part in self.test for one in part.sources if one.toned):
-            raise ValueError(f"'{toned.name}' is of test, and only train can be toned")
+        for source in (one for part in self.test for one in part.sources):
+            for word in ("toned", "saved"):
+                if getattr(source, word):
+                    raise ValueError(f"'{source.name}' is of test, and only train can be {word}")
         return self
 
 

@@ -17,6 +17,7 @@ from maskdcpt_cli.data.augment import Augmentation
 from maskdcpt_cli.data.order import Draw, permuted
 from maskdcpt_cli.data.pairs import Pair, Pairs
 from maskdcpt_cli.data.synthesis.contract import Image
+from maskdcpt_cli.data.synthesis.jpeg import saved
 from maskdcpt_cli.data.synthesis.table import check, degrade
 from maskdcpt_cli.data.tones import other_tones
 from maskdcpt_cli.degradations import Range
@@ -32,6 +33,7 @@ class Recipe:
     kind: str | None = None  # None: any of the degradation's kinds
     levels: tuple[float, ...] | Range | None = None  # None: its usual ones
     toned: float = 0  # how many are first given other tones, as a share
+    saved: float = 0  # how many lq are at last saved as JPEG files, as a share
 
 
 USUAL = Recipe()
@@ -174,6 +176,8 @@ def compose(
         lq = degrade(gt, pair.degradation, generator, kind=recipe.kind, levels=recipe.levels).lq
     else:
         lq = _scaled(augmentation.lay(pair.lq, side=draw.crop_size))
+    if recipe.saved and generator.random() < recipe.saved:
+        lq = saved(lq, generator)
     label = labels.index(pair.degradation)
     return Sample(
         _tensor(lq), _tensor(gt), torch.tensor(label), torch.tensor(draw.number), tuple(skipped)

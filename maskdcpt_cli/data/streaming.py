@@ -172,7 +172,8 @@ def open_stream(data: Data, root: str, batches: Batches, *, workers: int, seed: 
                     f"'{source.name}' cannot be streamed: only shards of a degradation that the "
                     "preset names can; `maskdcpt data pack` makes them."
                 )
-            recipe = Recipe(part.synthesis.kind, part.synthesis.levels, source.toned)
+            made = part.synthesis
+            recipe = Recipe(made.kind, made.levels, source.toned, source.saved)
             index = pattern.replace("{}", source.shards)
             sources.append(Streamed(index, part.degradation, source.clean, part.repeat, recipe))
     return Stream(sources, batches, labels=SETTINGS[data.setting], workers=workers, seed=seed)

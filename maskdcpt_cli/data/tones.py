@@ -12,7 +12,7 @@ from maskdcpt_cli.data.augment import Pixels
 from maskdcpt_cli.data.synthesis.contract import Image
 
 DIMMEST = 0.5  # of the brightness in sRGB, at most so little is left
-PALEST = 0.6  # of the contrast, likewise
+PALEST = 0.35  # of the contrast, likewise
 LEVELS = np.linspace(0, 1, 256)
 
 

@@ -90,7 +90,7 @@ def _ingredient(opened: Opened) -> Ingredient:
 
 
 def _recipe(part: Part, source: Source) -> Recipe:
-    return Recipe(part.synthesis.kind, part.synthesis.levels, source.toned)
+    return Recipe(part.synthesis.kind, part.synthesis.levels, source.toned, source.saved)
 
 
 def _held_out(ingredients: Sequence[Ingredient], labels: tuple[str, ...]) -> Inputs:

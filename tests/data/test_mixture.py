@@ -245,3 +245,18 @@ def test_mixtures_of_a_curriculum_have_the_same_labels():
     mixtures = [Mixture([Ingredient(Made(5))], labels=labels) for labels in (LABELS, LABELS[::-1])]
     with pytest.raises(MaskDCPTError, match="H GN LL and another LL GN H"):
         Curriculum(mixtures, [6, 6])
+
+
+@pytest.mark.parametrize("clean", [True, False])
+@pytest.mark.parametrize(("share", "least", "most"), [(0, 0, 0), (0.5, 0.3, 0.7), (1, 1, 1)])
+def test_a_share_of_the_lq_is_saved_as_jpeg_files_and_no_gt_is(clean, share, least, most):
+    def samples(saved):
+        of = Ingredient(Made(7, "J", clean=clean), recipe=Recipe(levels=(100.0,), saved=saved))
+        mixture = Mixture([of], labels=["J"])
+        return [mixture[Draw(number, SIDE)] for number in range(100)]
+
+    changed = []
+    for plain, sample in zip(samples(0), samples(share), strict=True):
+        assert sample.gt.equal(plain.gt)
+        changed.append(not sample.lq.equal(plain.lq))
+    assert least <= np.mean(changed) <= most

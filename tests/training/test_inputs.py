@@ -42,13 +42,14 @@ def test_photos_are_degraded_as_the_data_preset_degrades_clean_ones(tmp_path):
     assert recipes["H"] == Recipe()
 
 
-def test_a_source_says_how_many_of_its_pictures_get_other_tones(tmp_path):
+@pytest.mark.parametrize("word", ["toned", "saved"])
+def test_a_source_says_how_many_of_its_pictures_are_toned_or_saved(tmp_path, word):
     write(tmp_path / "photos", 10)
-    source = "{name: photos, gt: 'photos/{path}', toned: 0.3}"
+    source = f"{{name: photos, gt: 'photos/{{path}}', {word}: 0.3}}"
     data = load_data("tiny", overrides=[f"train.0.sources.0={source}"])
-    toned, *others = from_preset(data, tmp_path).train
-    assert toned.recipe.toned == 0.3
-    assert {one.recipe.toned for one in others} == {0}
+    told, *others = from_preset(data, tmp_path).train
+    assert getattr(told.recipe, word) == 0.3
+    assert {getattr(one.recipe, word) for one in others} == {0}
 
 
 def test_few_photos_are_all_trained_on(tmp_path):

@@ -6,6 +6,8 @@ from numpy.random import Generator
 
 from maskdcpt_cli.data.synthesis.contract import Degraded, Image
 
+FILES = (70, 98)  # qualities of the JPEG files that people have
+
 
 def jpeg(image: Image, level: float, generator: Generator) -> Degraded:
     """Compress at the whole quality nearest to `level`, from 100 down to 1."""
@@ -16,3 +18,8 @@ def jpeg(image: Image, level: float, generator: Generator) -> Degraded:
     lq = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.float32)
     lq /= 255
     return Degraded(lq, {"quality": quality})
+
+
+def saved(image: Image, generator: Generator) -> Image:
+    """As a JPEG file of a usual quality shows it, whatever else is wrong with it. Ours."""
+    return jpeg(image, generator.uniform(*FILES), generator).lq
