@@ -1,16 +1,29 @@
 """A new run from the weights of an earlier one."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from maskdcpt_cli.checkpoints import read_checkpoint
+import torch
+from torch import Tensor
+
+from maskdcpt_cli.checkpoints import CLASSIFIER, read_checkpoint
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models import Backbone
+from maskdcpt_cli.models.classifier import Classifier
 from maskdcpt_cli.training.events import Initialised
 from maskdcpt_cli.training_presets import Run
 
 
-def initialise(backbone: Backbone, preset: Run) -> Initialised | None:
+def initialise(
+    backbone: Backbone,
+    preset: Run,
+    *,
+    classifier: Classifier | None = None,
+    labels: Sequence[str] = (),
+) -> Initialised | None:
     """Take over the weights in the preset's file that its backbone has under the same names.
+
+    A classifier takes over another's of the same labels and widths, whole; others are left over.
 
     Raises CheckpointError for a file that cannot be read, and for weights of another network.
     """
@@ -32,12 +45,27 @@ def initialise(backbone: Backbone, preset: Run) -> Initialised | None:
                 f"{dict(given.options)}."
             )
     backbone.load_state_dict(given.state_dict, strict=False)
+    named: Mapping[str, Tensor] = {}
+    if (
+        classifier is not None
+        and tuple(labels) == given.degradations
+        and _shapes(classifier.state_dict()) == _shapes(given.classifier)
+    ):
+        classifier.load_state_dict(given.classifier)
+        named = given.classifier
     return Initialised(
         source=path,
-        loaded=tuple(key for key in own if key in given.state_dict),
+        loaded=(
+            *(key for key in own if key in given.state_dict),
+            *(CLASSIFIER + key for key in named),
+        ),
         missing=tuple(key for key in own if key not in given.state_dict),
         left_over=(
             *(key for key in given.state_dict if key not in own),
-            *(f"classifier.{key}" for key in given.classifier),
+            *(CLASSIFIER + key for key in given.classifier if key not in named),
         ),
     )
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

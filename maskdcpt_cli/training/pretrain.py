@@ -56,7 +56,9 @@ def pretrain(
     for data that cannot be read, and when the loss is NaN or infinite again and again.
     """
     task = Pretraining(preset, data.labels, name=name)
-    initialised = initialise(task.backbone, preset)
+    initialised = initialise(
+        task.backbone, preset, classifier=task.maskdcpt.classifier, labels=task.labels
+    )
     loop = Loop(
         task, preset, data, run_dir,
         world=join(device), validation=validation, micro_batch=micro_batch, stop=stop,

@@ -8,7 +8,7 @@ from maskdcpt_cli.data.order import Draw
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.models.masking import PatchMask, apply
-from maskdcpt_cli.training.events import Notice, Validated
+from maskdcpt_cli.training.events import Initialised, Notice, Validated
 from maskdcpt_cli.training.pretrain import Pretraining
 from tests.training.runs import (
     INGREDIENTS,
@@ -55,6 +55,33 @@ def test_one_iteration_of_every_backbone(backbone, tmp_path):
     assert len(held) == len(state(tmp_path)["optimiser"]["param_groups"][0]["params"]) + len(
         state(tmp_path)["optimiser"]["param_groups"][1]["params"]
     ), "every parameter that learns had a gradient"
+
+
+@pytest.mark.parametrize(
+    ("changes", "labels", "goes_on"),
+    [
+        ({}, LABELS, True),
+        ({"heads": {"classifier_dims": [4, 8, 8, 4]}}, LABELS, False),
+        ({}, LABELS[::-1], False),
+    ],
+)
+def test_a_classifier_of_the_same_labels_and_widths_goes_on_learning(
+    tmp_path, changes, labels, goes_on
+):
+    list(started(pretraining(iterations=2), tmp_path / "first"))
+    file = tmp_path / "first" / "final.safetensors"
+    still = {"rate": {"initial": 1e-30}, "decoder_rate": {"initial": 1e-30}}
+    preset = pretraining(iterations=1, initialise_from=str(file), optimiser=still, **changes)
+    data = Mixture(INGREDIENTS, labels=labels)
+    told, *_ = started(preset, tmp_path / "second", data=data)
+    assert isinstance(told, Initialised)
+    assert ("classifier.scales" in told.loaded) == goes_on
+    assert ("classifier.scales" in told.left_over) != goes_on
+    first, second = (
+        read_checkpoint(tmp_path / run / "final.safetensors").classifier["linear.bias"]
+        for run in ("first", "second")
+    )
+    assert first.allclose(second) == goes_on
 
 
 def test_both_losses_fall_and_validation_shows_pictures(tmp_path):
