@@ -113,13 +113,18 @@ class Synthesis(Schema):
     seed: int | None = None  # of every picture, at test time
 
 
+class Recipe(Synthesis):
+    """How clean pictures become those that are trained on."""
+
+    toned: Share = 0  # how many are first given other tones
+    saved: Share = 0  # how many are at last saved as JPEG files, as people have them
+
+
 class Named(Schema):
     """What every source has."""
 
     name: str
     pairs: Count | None = None  # that there should be, where it is known
-    toned: Share = 0  # how many clean pictures are given other tones before they are degraded
-    saved: Share = 0  # how many lq are saved as JPEG files as people have them
 
 
 class Folders(Named):
@@ -193,13 +198,6 @@ Source = Annotated[
 ]
 
 
-def _brings_lq(source: Source) -> bool:
-    """Whether pictures come with their degraded ones; the lines of a list may, or may not."""
-    if isinstance(source, Shards):
-        return not source.clean
-    return isinstance(source, Manifest) or bool(getattr(source, "lq", None))
-
-
 class Part(Schema):
     """Pictures of one degradation."""
 
@@ -207,17 +205,11 @@ class Part(Schema):
     synthesis: Synthesis = Synthesis()  # of sources that are clean
     sources: Annotated[tuple[Source, ...], AfterValidator(_some)]
 
-    @model_validator(mode="after")
-    def _toned_where_clean(self) -> "Part":
-        for source in self.sources:
-            if source.toned and _brings_lq(source):
-                raise ValueError(f"'{source.name}' brings lq, and only clean pictures can be toned")
-        return self
-
 
 class TrainPart(Part):
     """What is trained on, of one degradation."""
 
+    synthesis: Recipe = Recipe()
     pairs: Count | None = None  # as the paper counts them
     variants: Count = 1  # how many pairs the paper counts for each clean picture
     repeat: Count = 1  # how often the pairs are visited while those of repeat 1 are visited once
@@ -256,10 +248,6 @@ class Data(Schema):
                     f"'{part.degradation}' is not among the labels of '{self.setting}': "
                     f"{' '.join(labels)}"
                 )
-        for source in (one for part in self.test for one in part.sources):
-            for word in ("toned", "saved"):
-                if getattr(source, word):
-                    raise ValueError(f"'{source.name}' is of test, and only train can be {word}")
         return self
 
 

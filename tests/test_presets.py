@@ -191,16 +191,8 @@ def with_key(text: str) -> str:
         (with_key("repeat: 0"), "train[0].repeat: input should be greater than or equal to 1."),
         (with_key("synthesis: {levels: strong}"), "valid are a list, as [15, 25, 50], and a range"),
         (with_key("synthesis: {levels: {from: 5}}"), "valid are a list"),
-        (
-            PART.replace("a/{path}'", "a/{p}', lq: 'b/{p}', toned: 0.4"),
-            "'a' brings lq, and only clean",
-        ),
-        (
-            PART.replace("gt: 'a/{path}'", "shards: a.json, toned: 1"),
-            "'a' brings lq, and only clean",
-        ),
-        (PART.replace("train", "test").replace("'}]", "', toned: 1}]"), "only train can be toned"),
-        (PART.replace("train", "test").replace("'}]", "', saved: 1}]"), "only train can be saved"),
+        (with_key("synthesis: {toned: 2}"), "toned: input should be less than or equal to 1."),
+        (with_key("synthesis: {saved: 1}").replace("train", "test"), "saved: unknown key"),
         ("setting: [", "my.yaml is not YAML"),
         ("[]", "my.yaml: input should be a valid dictionary"),
     ],

@@ -20,20 +20,10 @@ from maskdcpt_cli.data.synthesis.contract import Image
 from maskdcpt_cli.data.synthesis.jpeg import saved
 from maskdcpt_cli.data.synthesis.table import check, degrade
 from maskdcpt_cli.data.tones import other_tones
-from maskdcpt_cli.degradations import Range
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.presets import Recipe
 
 ATTEMPTS = 10  # pairs in a row that may be broken
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a clean picture of an ingredient is degraded; pairs that have an lq need none."""
-
-    kind: str | None = None  # None: any of the degradation's kinds
-    levels: tuple[float, ...] | Range | None = None  # None: its usual ones
-    toned: float = 0  # how many are first given other tones, as a share
-    saved: float = 0  # how many lq are at last saved as JPEG files, as a share
 
 
 USUAL = Recipe()
@@ -45,7 +35,7 @@ class Ingredient:
 
     pairs: Pairs
     repeat: int = 1
-    recipe: Recipe = USUAL
+    recipe: Recipe = USUAL  # of those that are clean
 
 
 class Sample(NamedTuple):
@@ -170,14 +160,14 @@ def compose(
     A clean picture is degraded last: rain falls down, and the blocks of JPEG begin at the corner.
     """
     laid = augmentation.lay(pair.gt, side=draw.crop_size)
-    toned = recipe.toned and pair.lq is None and generator.random() < recipe.toned
-    gt = other_tones(laid, generator) if toned else _scaled(laid)
     if pair.lq is None:
+        toned = recipe.toned and generator.random() < recipe.toned
+        gt = other_tones(laid, generator) if toned else _scaled(laid)
         lq = degrade(gt, pair.degradation, generator, kind=recipe.kind, levels=recipe.levels).lq
+        if recipe.saved and generator.random() < recipe.saved:
+            lq = saved(lq, generator)
     else:
-        lq = _scaled(augmentation.lay(pair.lq, side=draw.crop_size))
-    if recipe.saved and generator.random() < recipe.saved:
-        lq = saved(lq, generator)
+        gt, lq = _scaled(laid), _scaled(augmentation.lay(pair.lq, side=draw.crop_size))
     label = labels.index(pair.degradation)
     return Sample(
         _tensor(lq), _tensor(gt), torch.tensor(label), torch.tensor(draw.number), tuple(skipped)

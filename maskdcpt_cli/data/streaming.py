@@ -18,7 +18,6 @@ from maskdcpt_cli.data.loading import run
 from maskdcpt_cli.data.mixture import (
     ATTEMPTS,
     USUAL,
-    Recipe,
     Sample,
     check_ingredient,
     compose,
@@ -30,7 +29,7 @@ from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.data.shards import INDEX, Shard, choose, parse_index
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.presets import Data, Shards
+from maskdcpt_cli.presets import Data, Recipe, Shards
 
 Members = Mapping[str, Any]  # of a sample in a shard: bytes by suffix, and "__key__"
 
@@ -172,10 +171,10 @@ def open_stream(data: Data, root: str, batches: Batches, *, workers: int, seed: 
                     f"'{source.name}' cannot be streamed: only shards of a degradation that the "
                     "preset names can; `maskdcpt data pack` makes them."
                 )
-            made = part.synthesis
-            recipe = Recipe(made.kind, made.levels, source.toned, source.saved)
             index = pattern.replace("{}", source.shards)
-            sources.append(Streamed(index, part.degradation, source.clean, part.repeat, recipe))
+            sources.append(
+                Streamed(index, part.degradation, source.clean, part.repeat, part.synthesis)
+            )
     return Stream(sources, batches, labels=SETTINGS[data.setting], workers=workers, seed=seed)
 
 

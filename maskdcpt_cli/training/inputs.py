@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from maskdcpt_cli.data.augment import Cut, whole
 from maskdcpt_cli.data.folders import paired, photos
-from maskdcpt_cli.data.mixture import Ingredient, Recipe
+from maskdcpt_cli.data.mixture import Ingredient
 from maskdcpt_cli.data.pairs import Pair, Pairs
 from maskdcpt_cli.data.sources import Opened, data_root, open_pairs
 from maskdcpt_cli.degradations import SETTINGS
-from maskdcpt_cli.presets import Data, Manifest, Part, Shards, Source, TrainPart, Unpaired
+from maskdcpt_cli.presets import Data, Manifest, Part, Recipe, Shards, TrainPart, Unpaired
 
 HELD_OUT = 10  # one of so many pictures is kept for validation where there are no test sets
 
@@ -67,11 +67,15 @@ def from_pairs(
 
 def from_photos(folder: Path, data: Data, *, setting: str) -> Inputs:
     """Clean photos, degraded in all ways of a setting, as the data preset degrades clean ones."""
-    recipes = {part.degradation: _recipe(part, part.sources[0]) for part in data.train}
+    recipes: dict[str, dict[Recipe, None]] = {label: {} for label in SETTINGS[setting]}
+    for part in data.train:
+        if part.degradation in recipes:
+            recipes[part.degradation][part.synthesis] = None
     clean = photos(folder)
     ingredients = [
-        Ingredient(replace(clean, degradation=label), recipe=recipes.get(label, Recipe()))
-        for label in SETTINGS[setting]
+        Ingredient(replace(clean, degradation=label), recipe=recipe)
+        for label, ways in recipes.items()
+        for recipe in ways or (Recipe(),)
     ]
     return _held_out(ingredients, SETTINGS[setting])
 
@@ -84,13 +88,10 @@ def _unlabelled(part: Part) -> bool:
 
 
 def _ingredient(opened: Opened) -> Ingredient:
-    part, source, pairs = opened
-    repeat = part.repeat if isinstance(part, TrainPart) else 1
-    return Ingredient(pairs, repeat, _recipe(part, source))
-
-
-def _recipe(part: Part, source: Source) -> Recipe:
-    return Recipe(part.synthesis.kind, part.synthesis.levels, source.toned, source.saved)
+    part, _, pairs = opened
+    if isinstance(part, TrainPart):
+        return Ingredient(pairs, part.repeat, part.synthesis)
+    return Ingredient(pairs, recipe=Recipe(**dict(part.synthesis)))
 
 
 def _held_out(ingredients: Sequence[Ingredient], labels: tuple[str, ...]) -> Inputs:

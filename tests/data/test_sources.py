@@ -14,7 +14,7 @@ from maskdcpt_cli.data.sources import Scan, data_root, open_pairs, scan, two_fol
 from maskdcpt_cli.data.templates import Template
 from maskdcpt_cli.degradations import DEGRADATIONS
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import Folders, Manifest, Shards, Source, Synthesis, TextList, TrainPart
+from maskdcpt_cli.presets import Folders, Manifest, Recipe, Shards, Source, TextList, TrainPart
 from tests.data.datasets import degraded, photos, save
 
 
@@ -241,7 +241,7 @@ def test_opening_refuses_a_source_without_pairs_and_levels_that_do_not_exist(roo
     with pytest.raises(MaskDCPTError, match="no pairs of 'some'"):
         open_pairs([part(folders("in/{n}"))], root)
     with pytest.raises(MaskDCPTError, match="out of range for haze"):
-        open_pairs([part(folders("in/{n}"), synthesis=Synthesis(levels=(99,)))], root)
+        open_pairs([part(folders("in/{n}"), synthesis=Recipe(levels=(99,)))], root)
 
 
 def test_two_folders_are_a_source_wherever_they_lie(root):

@@ -12,18 +12,19 @@ import pytest
 import torch
 
 from maskdcpt_cli.data import stored_png
-from maskdcpt_cli.data.mixture import Recipe, Sample
+from maskdcpt_cli.data.mixture import Sample
 from maskdcpt_cli.data.order import Batches, Stage
 from maskdcpt_cli.data.origins import Origins
 from maskdcpt_cli.data.packing import Cropping, measure, pack, plan
 from maskdcpt_cli.data.pairs import FilePairs, Names
 from maskdcpt_cli.data.streaming import Stream, Streamed, open_stream, stream
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import Data, Folders, Shards, TrainPart
+from maskdcpt_cli.presets import Data, Folders, Recipe, Shards, TrainPart
 
 SIDE = 16
 PICTURES = 24  # in shards of two
 LABELS = ("GN", "H")
+NOISY = Recipe(kind="gaussian", levels=(50.0,))
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -117,7 +118,7 @@ def test_epochs_differ_and_repeats_are_visits(shards):
 
 def test_clean_crops_are_degraded_in_the_stream(tmp_path):
     out = packed(tmp_path, pictures=4, clean=True)
-    source = Streamed(f"{out}/index.json", "GN", clean=True, recipe=Recipe("gaussian", (50.0,)))
+    source = Streamed(f"{out}/index.json", "GN", clean=True, recipe=NOISY)
     noisy = Stream([source], Batches([Stage(4, SIDE)], last=1), labels=LABELS, workers=0)
     (batch,) = stream(noisy)
     assert sorted(pictures([batch])) == [0, 1, 2, 3]

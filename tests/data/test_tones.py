@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.mixture import Ingredient, Mixture, Recipe
+from maskdcpt_cli.data.mixture import Ingredient, Mixture
 from maskdcpt_cli.data.order import Draw
 from maskdcpt_cli.data.tones import DIMMEST, PALEST, other_tones, tone_curve
+from maskdcpt_cli.presets import Recipe
 from tests.data.test_mixture import SIDE, Made
 
 DRAWN = 300
@@ -51,7 +52,7 @@ def test_a_share_of_the_clean_pictures_gets_other_tones_before_it_is_degraded(sh
     assert least <= np.mean(changed) <= most
 
 
-def test_pairs_keep_their_tones():
-    of = Ingredient(Made(7), recipe=Recipe(toned=1))
+def test_pairs_stay_as_they_are():
+    of = Ingredient(Made(7), recipe=Recipe(toned=1, saved=1))
     sample = Mixture([of], labels=["H"])[Draw(3, SIDE)]
     assert sample.lq.allclose(1 - sample.gt)

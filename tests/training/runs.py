@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from maskdcpt_cli.data.augment import Cut, whole
-from maskdcpt_cli.data.mixture import Ingredient, Mixture, Recipe, Sample
+from maskdcpt_cli.data.mixture import Ingredient, Mixture, Sample
 from maskdcpt_cli.data.order import Draw
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.presets import Recipe
 from maskdcpt_cli.training.events import Event, Step, Validated
 from maskdcpt_cli.training.finetune import finetune
 from maskdcpt_cli.training.pretrain import pretrain
@@ -24,6 +25,7 @@ from tests.small import SMALL
 
 SIDE = 32
 LABELS = ("H", "GN", "LL")
+NOISY = Recipe(kind="gaussian", levels=(50.0,))
 SIZES = {**SMALL, "nafnet": {"width": 4, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]}}
 
 
@@ -53,7 +55,7 @@ class Drawn:
 
 INGREDIENTS = (
     Ingredient(Drawn(9)),
-    Ingredient(Drawn(4, "GN", clean=True), repeat=2, recipe=Recipe("gaussian", (50.0,))),
+    Ingredient(Drawn(4, "GN", clean=True), repeat=2, recipe=NOISY),
 )
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskdcpt_cli.data.mixture import Ingredient, Recipe
+from maskdcpt_cli.data.mixture import Ingredient
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import Data, load_data
+from maskdcpt_cli.presets import Data, Recipe, load_data
 from maskdcpt_cli.training.inputs import from_pairs, from_photos, from_preset
 
 
@@ -38,15 +38,21 @@ def test_every_tenth_photo_is_held_out_for_validation(tmp_path):
 def test_photos_are_degraded_as_the_data_preset_degrades_clean_ones(tmp_path):
     inputs = from_photos(write(tmp_path / "photos", 1), load_data("5d"), setting="5d")
     recipes = dict(zip(inputs.labels, (one.recipe for one in inputs.train), strict=True))
-    assert recipes["GN"] == Recipe("gaussian", (15.0, 25.0, 50.0))
+    assert recipes["GN"] == Recipe(kind="gaussian", levels=(15.0, 25.0, 50.0))
     assert recipes["H"] == Recipe()
 
 
+def test_photos_are_degraded_in_all_the_ways_that_the_data_preset_has_for_a_type(tmp_path):
+    data = load_data("embedded")
+    inputs = from_photos(write(tmp_path / "photos", 1), data, setting=data.setting)
+    ways = [one.recipe.kind for one in inputs.train if one.pairs.degradations() == {"GN"}]
+    assert ways == ["gaussian", "poisson", "salt-and-pepper"]
+
+
 @pytest.mark.parametrize("word", ["toned", "saved"])
-def test_a_source_says_how_many_of_its_pictures_are_toned_or_saved(tmp_path, word):
+def test_a_part_says_how_many_of_its_pictures_are_toned_or_saved(tmp_path, word):
     write(tmp_path / "photos", 10)
-    source = f"{{name: photos, gt: 'photos/{{path}}', {word}: 0.3}}"
-    data = load_data("tiny", overrides=[f"train.0.sources.0={source}"])
+    data = load_data("tiny", overrides=[f"train.0.synthesis.{word}=0.3"])
     told, *others = from_preset(data, tmp_path).train
     assert getattr(told.recipe, word) == 0.3
     assert {getattr(one.recipe, word) for one in others} == {0}
