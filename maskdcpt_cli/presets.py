@@ -117,6 +117,7 @@ class Recipe(Synthesis):
     """How clean pictures become those that are trained on."""
 
     toned: Share = 0  # how many are first given other tones
+    enlarged: Share = 0  # how many are first made as soft as enlarged photos
     saved: Share = 0  # how many are at last saved as JPEG files, as people have them
 
 

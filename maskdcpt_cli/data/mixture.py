@@ -19,7 +19,7 @@ from maskdcpt_cli.data.pairs import Pair, Pairs
 from maskdcpt_cli.data.synthesis.contract import Image
 from maskdcpt_cli.data.synthesis.jpeg import saved
 from maskdcpt_cli.data.synthesis.table import check, degrade
-from maskdcpt_cli.data.tones import other_tones
+from maskdcpt_cli.data.tones import enlarged, other_tones
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.presets import Recipe
 
@@ -163,6 +163,8 @@ def compose(
     if pair.lq is None:
         toned = recipe.toned and generator.random() < recipe.toned
         gt = other_tones(laid, generator) if toned else _scaled(laid)
+        if recipe.enlarged and generator.random() < recipe.enlarged:
+            gt = enlarged(gt, generator)
         lq = degrade(gt, pair.degradation, generator, kind=recipe.kind, levels=recipe.levels).lq
         if recipe.saved and generator.random() < recipe.saved:
             lq = saved(lq, generator)

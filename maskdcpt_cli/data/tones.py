@@ -1,9 +1,10 @@
-"""Other tones for clean photos: dim, pale and tinted scenes, so that few photos stand for many.
+"""Other tones and softer detail for clean photos, so that few stand for many. Ours.
 
 A network that learns from some hundred photos knows each by heart, and takes an unknown one that is
-pale or dim for hazy or dark. Ours.
+pale or dim for hazy or dark, and one that is soft for blurred whatever else it is.
 """
 
+import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from maskdcpt_cli.data.synthesis.contract import Image
 DIMMEST = 0.5  # of the brightness in sRGB, at most so little is left
 PALEST = 0.35  # of the contrast, likewise
 LEVELS = np.linspace(0, 1, 256)
+SOFTEST = 2.5  # times enlarged, at most
 
 
 def other_tones(pixels: Pixels, generator: Generator) -> Image:
@@ -34,3 +36,13 @@ def tone_curve(generator: Generator) -> NDArray[np.float32]:
     if dim:
         curve *= generator.uniform(DIMMEST, 1)
     return curve.astype(np.float32)
+
+
+def enlarged(photo: Image, generator: Generator) -> Image:
+    """A clean photo as soft as one that was enlarged to its size: (H, W, 3), float32 in [0, 1]."""
+    height, width = photo.shape[:2]
+    factor = generator.uniform(1, SOFTEST)
+    small = (max(round(width / factor), 1), max(round(height / factor), 1))
+    reduced = cv2.resize(photo, small, interpolation=cv2.INTER_AREA)
+    again = cv2.resize(reduced, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(again, 0, 1)

@@ -1,4 +1,4 @@
-"""Other tones: scenes that look different, of which nothing is lost but light and contrast."""
+"""Other tones and softer detail: photos that look different, and are clean nonetheless."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from numpy.random import default_rng
 
 from maskdcpt_cli.data.mixture import Ingredient, Mixture
 from maskdcpt_cli.data.order import Draw
-from maskdcpt_cli.data.tones import DIMMEST, PALEST, other_tones, tone_curve
+from maskdcpt_cli.data.tones import DIMMEST, PALEST, enlarged, other_tones, tone_curve
 from maskdcpt_cli.presets import Recipe
 from tests.data.test_mixture import SIDE, Made
 
@@ -52,7 +52,42 @@ def test_a_share_of_the_clean_pictures_gets_other_tones_before_it_is_degraded(sh
     assert least <= np.mean(changed) <= most
 
 
+def test_an_enlarged_photo_is_softer_but_no_other_scene():
+    photo = default_rng(0).random((48, 31, 3), np.float32)
+    before = photo.copy()
+    once, again, other = (enlarged(photo, default_rng(seed)) for seed in (1, 1, 2))
+    assert (once.shape, once.dtype) == (photo.shape, np.float32)
+    assert 0 <= once.min() < once.max() <= 1
+    np.testing.assert_array_equal(once, again)
+    assert not np.array_equal(once, other)
+    np.testing.assert_array_equal(photo, before)
+    for soft in (once, other):
+        assert soft.std() < photo.std()
+        np.testing.assert_allclose(soft.mean((0, 1)), photo.mean((0, 1)), atol=0.03)
+
+
+@pytest.mark.parametrize("size", [(1, 1, 3), (2, 9, 3)])
+def test_the_smallest_photos_can_be_enlarged(size):
+    photo = np.full(size, 0.5, np.float32)
+    for seed in range(9):
+        np.testing.assert_allclose(enlarged(photo, default_rng(seed)), photo, atol=1e-6)
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0, 0, 0), (0.5, 0.3, 0.7), (1, 0.97, 1)])
+def test_a_share_of_the_clean_pictures_is_enlarged_before_it_is_degraded(share, least, most):
+    def samples(share):
+        of = Ingredient(Made(7, "clean", clean=True), recipe=Recipe(enlarged=share))
+        mixture = Mixture([of], labels=["clean"])
+        return [mixture[Draw(number, SIDE)] for number in range(100)]
+
+    changed = []
+    for plain, sample in zip(samples(0), samples(share), strict=True):
+        assert sample.lq.equal(sample.gt), "of clean photos"
+        changed.append(not sample.gt.equal(plain.gt))
+    assert least <= np.mean(changed) <= most
+
+
 def test_pairs_stay_as_they_are():
-    of = Ingredient(Made(7), recipe=Recipe(toned=1, saved=1))
+    of = Ingredient(Made(7), recipe=Recipe(toned=1, enlarged=1, saved=1))
     sample = Mixture([of], labels=["H"])[Draw(3, SIDE)]
     assert sample.lq.allclose(1 - sample.gt)

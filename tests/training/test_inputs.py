@@ -49,8 +49,8 @@ def test_photos_are_degraded_in_all_the_ways_that_the_data_preset_has_for_a_type
     assert ways == ["gaussian", "poisson", "salt-and-pepper"]
 
 
-@pytest.mark.parametrize("word", ["toned", "saved"])
-def test_a_part_says_how_many_of_its_pictures_are_toned_or_saved(tmp_path, word):
+@pytest.mark.parametrize("word", ["toned", "enlarged", "saved"])
+def test_a_part_says_how_many_of_its_pictures_are_toned_enlarged_or_saved(tmp_path, word):
     write(tmp_path / "photos", 10)
     data = load_data("tiny", overrides=[f"train.0.synthesis.{word}=0.3"])
     told, *others = from_preset(data, tmp_path).train
