@@ -28,6 +28,7 @@ OTHER_FILES = {
     b"version https://git-lfs": "is a Git LFS pointer: `git lfs pull` fetches the weights it names",
     b"\x80": "is a bare pickle, which could run code; it was not opened",
 }
+CROP_SIZE = 128  # of a classifier whose file does not tell
 ADVICE = "Give weights written by maskdcpt, or a name or file that `maskdcpt models` lists."
 
 
@@ -45,6 +46,7 @@ class Checkpoint:
     source: Path | None = None  # the file it was read from
     classifier: Mapping[str, Tensor] = field(default_factory=dict)  # of degradations, if trained
     temperature: float | None = None  # by which its logits are divided; None: not calibrated
+    crop_size: int | None = None  # side in pixels of what it learnt from at last, where known
     restores: bool = True  # whether the head is trained; pre-training leaves it as it was drawn
 
 
@@ -55,6 +57,7 @@ class DegradationClassifier:
     network: MaskDCPT
     degradations: tuple[str, ...]  # abbreviations, or CLEAN, in the order of its logits
     temperature: float | None = None  # by which they are divided; None: it was never calibrated
+    crop_size: int = CROP_SIZE  # side in pixels of what it learnt from at last, and looks at
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -83,6 +86,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         options, degradations = _recorded(metadata)
         temperature = _temperature(metadata.get("temperature"))
+        crop_size = _crop_size(metadata.get("crop_size"))
         backbone, seen = recognise(tensors)
         _compare({"backbone": backbone, **seen}, {**metadata, **options})
     except ValueError as error:
@@ -98,6 +102,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         source=path,
         classifier=classifier,
         temperature=temperature,
+        crop_size=crop_size,
         restores=not classifier and metadata.get("restores") != "false",
     )
 
@@ -107,7 +112,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
     The version recorded is this one. Raises CheckpointError when the file cannot be written.
     """
-    temperature = checkpoint.temperature
+    temperature, crop_size = checkpoint.temperature, checkpoint.crop_size
     facts = {
         "backbone": checkpoint.backbone,
         "options": json.dumps(dict(checkpoint.options)),
@@ -115,6 +120,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "preset": checkpoint.preset,
         "licence": checkpoint.licence,
         "temperature": None if temperature is None else str(temperature),
+        "crop_size": None if crop_size is None else str(crop_size),
         "restores": None if checkpoint.restores else "false",
         "version": __version__,
     }
@@ -202,6 +208,12 @@ def _temperature(text: str | None) -> float | None:
     return None if text is None else float(text)
 
 
+def _crop_size(text: str | None) -> int | None:
+    if text is not None and not re.fullmatch(r"[1-9]\d{0,3}", text):
+        raise ValueError(f"has metadata that maskdcpt did not write: crop_size {text}")
+    return None if text is None else int(text)
+
+
 def _compare(seen: Mapping[str, object], recorded: Mapping[str, object]) -> None:
     for name, value in seen.items():
         claimed = recorded.get(name, value)
@@ -252,7 +264,12 @@ def build_classifier(checkpoint: Checkpoint) -> DegradationClassifier:
         )
     assert model.classifier is not None
     _fill(model.classifier, checkpoint.classifier, name=name, kind="the classifier")
-    return DegradationClassifier(model.eval(), checkpoint.degradations, checkpoint.temperature)
+    return DegradationClassifier(
+        model.eval(),
+        checkpoint.degradations,
+        checkpoint.temperature,
+        checkpoint.crop_size or CROP_SIZE,
+    )
 
 
 def _name(checkpoint: Checkpoint) -> str:

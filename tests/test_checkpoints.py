@@ -135,10 +135,11 @@ def test_what_pre_training_knows_comes_back(
     classifier: dict[str, Tensor], nafnet: Checkpoint, tmp_path: Path
 ) -> None:
     path = tmp_path / "weights.safetensors"
-    written = replace(nafnet, classifier=classifier, temperature=1.0625, restores=False)
+    known: dict[str, Any] = {"temperature": 1.0625, "crop_size": 192, "restores": False}
+    written = replace(nafnet, classifier=classifier, **known)
     save_checkpoint(written, path)
     read = read_checkpoint(path)
-    assert (read.temperature, read.restores) == (1.0625, False)
+    assert {name: getattr(read, name) for name in known} == known
     assert same(read.classifier, classifier)
 
 
@@ -239,6 +240,8 @@ UNUSABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no JSON": (marked(NAFNET, options="width=4"), "metadata"),
     "no options": (marked(NAFNET, options="[1, 2]"), "metadata"),
     "no temperature": (marked(NAFNET, temperature="nan"), "temperature nan"),
+    "no crop size": (marked(NAFNET, crop_size="0"), "crop_size 0"),
+    "a huge crop size": (marked(NAFNET, crop_size="10000"), "crop_size 10000"),
     "no degradations": (marked(NAFNET, degradations="7"), "metadata"),
 }
 

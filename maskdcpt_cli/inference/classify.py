@@ -30,10 +30,8 @@ from maskdcpt_cli.models.backbone import pad_by_reflection
 # photo in one piece 67 %, tiles 5 pixels off a JPEG's blocks and a mosaic's pattern 56 %,
 # the photo shrunk to 128 pixels 28 %. A temperature found with single crops serves the mean, too:
 # cross-entropy 0.72, and 0.95 of the middle tile.
-TILE = 128  # side, in pixels
-MOST_TILES = 64  # of a photo, spread evenly; below this many, they cover it
-MOST_MAPPED = 400  # of a photo, for its map
-MAP_STEP = TILE // 2  # between tiles of a map, at least, in pixels
+MOST_PIXELS = 64 * 128**2  # in all tiles of a photo, spread evenly; below this, they cover it
+MOST_MAPPED = 400 * 128**2  # likewise, for its map, whose tiles lie half a side apart at least
 ALIGNED = 16  # tiles begin at multiples of it, where a JPEG's blocks do
 TOGETHER = 8  # tiles go through the network
 SURE = 0.5  # with less, all others together are likelier: 36 % were right then, else 88 %
@@ -123,8 +121,8 @@ def _probabilities(
 ) -> Tensor:
     """Of each label, (classes,)."""
     size = (page.pixels.shape[0], page.pixels.shape[1])
-    rows, columns = places(size, step=TILE, most=MOST_TILES)
-    tiles = _tiles(page, colour, rows, columns, orientation=orientation)
+    rows, columns = places(size, tile=classifier.crop_size)
+    tiles = _tiles(page, colour, rows, columns, tile=classifier.crop_size, orientation=orientation)
     return _calibrated(classifier, _logits(classifier, tiles).mean(dim=0))
 
 
@@ -133,41 +131,52 @@ def _draw(
 ) -> None:
     page, turn = photo.pages[0], photo.metadata.orientation
     size = (page.pixels.shape[0], page.pixels.shape[1])
-    rows, columns = places(size, step=MAP_STEP, most=MOST_MAPPED)
-    tiles = _tiles(page, photo.colour, rows, columns, orientation=turn)
+    tile = classifier.crop_size
+    rows, columns = places(size, tile=tile, step=max(tile // 2, 1), most_pixels=MOST_MAPPED)
+    tiles = _tiles(page, photo.colour, rows, columns, tile=tile, orientation=turn)
     found = _calibrated(classifier, _logits(classifier, tiles))
     cells = upright(found.reshape(len(rows), len(columns), -1).numpy(), turn)
     likeliest = [[classifier.degradations[i] for i in row] for row in cells.argmax(axis=2)]
     write_map(photo, likeliest, cells.max(axis=2), target, overwrite=overwrite)
 
 
-def places(size: tuple[int, int], *, step: int, most: int) -> tuple[list[int], list[int]]:
+def places(
+    size: tuple[int, int], *, tile: int, step: int | None = None, most_pixels: int = MOST_PIXELS
+) -> tuple[list[int], list[int]]:
     """The rows and the columns at which tiles begin, spread evenly over a photo of (H, W).
 
-    They lie `step` apart, or more where that would be more than `most` tiles.
+    They lie `step` apart, side by side where it is None, or more where that would be more than
+    `most_pixels` in all tiles.
     """
     height, width = size
-    down, across = (max(ceil((length - TILE) / step), 0) + 1 for length in size)
+    most = max(most_pixels // tile**2, 1)
+    down, across = (max(ceil((length - tile) / (step or tile)), 0) + 1 for length in size)
     if down * across > most:
         down = min(max(round(sqrt(most * height / width)), 1), down, most)
         across = min(most // down, across)
         down = min(most // across, down)
-    return _spread(height, down), _spread(width, across)
+    return _spread(height, down, tile=tile), _spread(width, across, tile=tile)
 
 
-def _spread(length: int, count: int) -> list[int]:
-    last = max(length - TILE, 0)
+def _spread(length: int, count: int, *, tile: int) -> list[int]:
+    last = max(length - tile, 0)
     return [last * place // max(count - 1, 1) // ALIGNED * ALIGNED for place in range(count)]
 
 
 def _tiles(
-    page: Page, colour: Colour, rows: Sequence[int], columns: Sequence[int], *, orientation: int
+    page: Page,
+    colour: Colour,
+    rows: Sequence[int],
+    columns: Sequence[int],
+    *,
+    tile: int,
+    orientation: int,
 ) -> Iterator[Tensor]:
     """(3, h, w) in [0, 1], turned upright: rain falls down, and a JPEG's blocks stay aligned."""
     pixels = opaque(page)
     for top, left in product(rows, columns):
-        tile = colour.to_srgb(pixels[top : top + TILE, left : left + TILE])
-        yield torch.from_numpy(upright(tile, orientation).copy()).permute(2, 0, 1)
+        looked_at = colour.to_srgb(pixels[top : top + tile, left : left + tile])
+        yield torch.from_numpy(upright(looked_at, orientation).copy()).permute(2, 0, 1)
 
 
 @torch.inference_mode()

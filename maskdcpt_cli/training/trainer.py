@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from itertools import accumulate
 from math import isfinite
 from typing import NamedTuple
 
@@ -175,7 +176,9 @@ class Trainer:
     def checkpoint(self) -> Checkpoint:
         """The weights that the model is used with."""
         with self.averaged():
-            return replace(self.task.checkpoint(), temperature=self.temperature)
+            return replace(
+                self.task.checkpoint(), temperature=self.temperature, crop_size=self._crop_size()
+            )
 
     def state(self) -> State:
         return {
@@ -226,6 +229,12 @@ class Trainer:
         weights: int = sum(tensor.nbytes for tensor in self.task.model.state_dict().values())
         learning: int = sum(parameter.nbytes for parameter in self.parameters)
         return weights * (2 if self.average else 1) + 2 * learning
+
+    def _crop_size(self) -> int:
+        """Of the stage that the last iteration was of."""
+        stages = self.run.training.stages
+        ends = accumulate(stage.iterations for stage in stages[:-1])
+        return stages[sum(end < self.iteration for end in ends)].crop_size
 
     def _identity(self) -> dict[str, str]:
         options = options_of(self.task.backbone)

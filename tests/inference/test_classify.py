@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,8 +14,7 @@ from maskdcpt_cli.checkpoints import Checkpoint, DegradationClassifier, build_cl
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.errors import CheckpointError, ImageError
 from maskdcpt_cli.inference.classify import (
-    MOST_TILES,
-    TILE,
+    MOST_PIXELS,
     UNCERTAIN,
     Classified,
     classify,
@@ -25,6 +25,7 @@ from maskdcpt_cli.models.maskdcpt import MaskDCPT, Output
 from tests.small import SMALL, small
 
 LABELS = ("LL", "GN", CLEAN)
+TILE = 128
 
 
 class Means(nn.Module):
@@ -43,8 +44,8 @@ class Means(nn.Module):
         return Output(None, 3 * logits)
 
 
-def means(temperature: float | None = None) -> DegradationClassifier:
-    return DegradationClassifier(Means(), LABELS, temperature)
+def means(temperature: float | None = None, crop_size: int = TILE) -> DegradationClassifier:
+    return DegradationClassifier(Means(), LABELS, temperature, crop_size)
 
 
 def painted(height: int, width: int, colour: tuple[int, int, int] = (255, 0, 0)) -> np.ndarray:
@@ -73,14 +74,15 @@ def test_another_array_is_refused():
         classify(means(), np.zeros((4, 4, 7), np.uint8))
 
 
+@pytest.mark.parametrize("tile", [TILE, 192])
 @pytest.mark.parametrize("size", [(1, 1), (7, 300), (127, 129), (500, 333)])
-def test_pixels_are_never_resized(size):
+def test_pixels_are_never_resized_and_tiles_are_as_large_as_what_was_learnt_from(size, tile):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
-    classifier = means()
+    classifier = means(crop_size=tile)
     classify(classifier, image)
-    rows, columns = places(size, step=TILE, most=MOST_TILES)
+    rows, columns = places(size, tile=tile)
     first = classifier.network.seen[0].mul(255).round().byte().permute(1, 2, 0).numpy()
-    height, width = (min(TILE, length) for length in size)
+    height, width = (min(tile, length) for length in size)
     assert first.shape == (-(-height // 8) * 8, -(-width // 8) * 8, 3)
     assert np.array_equal(first[:height, :width], image[:height, :width])
     assert len(classifier.network.seen) == len(rows) * len(columns)
@@ -88,20 +90,25 @@ def test_pixels_are_never_resized(size):
 
 @pytest.mark.parametrize("size", [(128, 128), (129, 700), (768, 512), (1000, 1000)])
 def test_tiles_cover_a_photo_of_ordinary_size(size):
-    for starts, length in zip(places(size, step=TILE, most=MOST_TILES), size, strict=True):
+    for starts, length in zip(places(size, tile=TILE), size, strict=True):
         assert starts[0] == 0
         assert all(after - before <= TILE for before, after in pairwise(starts))
         assert length - 16 < starts[-1] + TILE <= length
 
 
 @pytest.mark.parametrize("size", [(4000, 6000), (128, 100_000), (100_000, 64), (9000, 9000)])
-@pytest.mark.parametrize("most", [1, 7, MOST_TILES])
-def test_the_work_for_a_large_photo_is_bounded_and_spread_over_all_of_it(size, most):
-    rows, columns = places(size, step=TILE, most=most)
+@pytest.mark.parametrize("most", [1, 7, 64])
+@pytest.mark.parametrize("tile", [TILE, 256])
+def test_the_work_for_a_large_photo_is_bounded_and_spread_over_all_of_it(size, most, tile):
+    rows, columns = places(size, tile=tile, most_pixels=most * tile**2)
     assert most / 3 <= len(rows) * len(columns) <= most
     for starts, length in zip((rows, columns), size, strict=True):
         assert all(start % 16 == 0 for start in starts)
-        assert len(starts) < 3 or starts[-1] > 0.9 * (length - TILE) - 16
+        assert len(starts) < 3 or starts[-1] > 0.9 * (length - tile) - 16
+
+
+def test_a_photo_smaller_than_its_share_of_work_is_looked_at_once_by_the_largest_tiles():
+    assert places((64, 64), tile=9999, most_pixels=MOST_PIXELS) == ([0], [0])
 
 
 def test_the_mean_over_tiles_decides():
@@ -235,6 +242,7 @@ def checkpoint(request) -> Checkpoint:
         LABELS,
         classifier=network.classifier.state_dict(),
         temperature=2.0,
+        crop_size=96,
         restores=False,
     )
 
@@ -242,6 +250,8 @@ def checkpoint(request) -> Checkpoint:
 def test_the_network_of_every_backbone_names_what_pre_training_would(checkpoint):
     classifier = build_classifier(checkpoint)
     assert (classifier.degradations, classifier.temperature) == (LABELS, 2.0)
+    assert classifier.crop_size == 96
+    assert build_classifier(replace(checkpoint, crop_size=None)).crop_size == TILE
     assert classifier.network.reconstruction is None
     assert not classifier.network.training
     image = np.random.default_rng(0).random((64, 64, 3), np.float32)

@@ -176,3 +176,14 @@ def test_a_disk_too_small_is_told_of_before_the_first_iteration(tmp_path, monkey
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     with pytest.raises(CheckpointError, match="GB left, and the checkpoints of this run take"):
         next(started(finetuning(), tmp_path))
+
+
+@pytest.mark.parametrize("build", [pretraining, finetuning])
+def test_weights_keep_the_crop_size_of_the_stage_that_they_come_from(build, tmp_path):
+    stages = [{"iterations": 2, "crop_size": side, "batch": 4} for side in (16, 32, 24)]
+    sizes = []
+    for event in started(build(training={"stages": stages, "save_every": 1}), tmp_path):
+        if isinstance(event, Saved) and event.path.name == "last.safetensors":
+            sizes.append(read_checkpoint(event.path).crop_size)
+    assert sizes == [16, 16, 32, 32, 24, 24]
+    assert read_checkpoint(tmp_path / "final.safetensors").crop_size == 24
