@@ -30,11 +30,13 @@ from maskdcpt_cli.models.backbone import pad_by_reflection
 # photo in one piece 67 %, tiles 5 pixels off a JPEG's blocks and a mosaic's pattern 56 %,
 # the photo shrunk to 128 pixels 28 %. A temperature found with single crops serves the mean, too:
 # cross-entropy 0.72, and 0.95 of the middle tile.
+# Of 217 photos made and found, `tiny-classifier` names 62 % of those right of which it is less than
+# SURE, 95 % of the others.
 MOST_PIXELS = 64 * 128**2  # in all tiles of a photo, spread evenly; below this, they cover it
 MOST_MAPPED = 400 * 128**2  # likewise, for its map, whose tiles lie half a side apart at least
 ALIGNED = 16  # tiles begin at multiples of it, where a JPEG's blocks do
 TOGETHER = 8  # tiles go through the network
-SURE = 0.5  # with less, all others together are likelier: 36 % were right then, else 88 %
+SURE = 0.5  # with less, all others together are likelier
 UNCERTAIN = "uncertain"
 
 
