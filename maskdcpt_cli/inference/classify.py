@@ -123,8 +123,9 @@ def _probabilities(
 ) -> Tensor:
     """Of each label, (classes,)."""
     size = (page.pixels.shape[0], page.pixels.shape[1])
-    rows, columns = places(size, tile=classifier.crop_size)
-    tiles = _tiles(page, colour, rows, columns, tile=classifier.crop_size, orientation=orientation)
+    tile = classifier.crop_size
+    rows, columns = places(size, tile=tile, step=tile, most_pixels=MOST_PIXELS)
+    tiles = _tiles(page, colour, rows, columns, tile=tile, orientation=orientation)
     return _calibrated(classifier, _logits(classifier, tiles).mean(dim=0))
 
 
@@ -143,16 +144,15 @@ def _draw(
 
 
 def places(
-    size: tuple[int, int], *, tile: int, step: int | None = None, most_pixels: int = MOST_PIXELS
+    size: tuple[int, int], *, tile: int, step: int, most_pixels: int
 ) -> tuple[list[int], list[int]]:
     """The rows and the columns at which tiles begin, spread evenly over a photo of (H, W).
 
-    They lie `step` apart, side by side where it is None, or more where that would be more than
-    `most_pixels` in all tiles.
+    They lie `step` apart, or more where that would be more than `most_pixels` in all tiles.
     """
     height, width = size
     most = max(most_pixels // tile**2, 1)
-    down, across = (max(ceil((length - tile) / (step or tile)), 0) + 1 for length in size)
+    down, across = (max(ceil((length - tile) / step), 0) + 1 for length in size)
     if down * across > most:
         down = min(max(round(sqrt(most * height / width)), 1), down, most)
         across = min(most // down, across)
