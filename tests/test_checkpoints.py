@@ -1,9 +1,7 @@
-"""Weights on disk: what is read, what is refused and how, and what is written."""
+"""Weights on disk: what is read, built and written; test_refused_checkpoints.py has the rest."""
 
-import contextlib
 import json
 import os
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +82,9 @@ def same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
 def on_meta(backbone: str, options: Mapping[str, object]) -> dict[str, Tensor]:
     with torch.device("meta"):
         return build_backbone(backbone, **options).state_dict()
+
+
+NAFNET = {key: torch.zeros(v.shape) for key, v in on_meta("nafnet", OPTIONS["nafnet"]).items()}
 
 
 def test_every_backbone_can_be_recognised_and_is_tried_here() -> None:
@@ -195,124 +196,6 @@ def test_bare_safetensors_are_read(small: Checkpoint, tmp_path: Path) -> None:
     assert same(read.state_dict, small.state_dict)
 
 
-def zipped(content: object) -> Callable[[Path], None]:
-    return lambda path: torch.save(content, path)
-
-
-def raw(content: bytes) -> Callable[[Path], object]:
-    return lambda path: path.write_bytes(content)
-
-
-def cut(write: Callable[[Path], object]) -> Callable[[Path], None]:
-    def write_half(path: Path) -> None:
-        write(path)
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-    return write_half
-
-
-def marked(tensors: dict[str, Tensor], **metadata: str) -> Callable[[Path], None]:
-    return lambda path: save_file(tensors, path, metadata=metadata)
-
-
-RESNET = {"conv1.weight": torch.zeros(8, 3, 7, 7), "fc.bias": torch.zeros(5)}
-NAFNET = {key: torch.zeros(v.shape) for key, v in on_meta("nafnet", OPTIONS["nafnet"]).items()}
-UNUSABLE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "missing": (Path.exists, "No such file"),
-    "folder": (Path.mkdir, "cannot be opened"),
-    "empty": (raw(b""), "is empty"),
-    "random bytes": (raw(bytes(range(7, 250))), "neither safetensors nor a PyTorch checkpoint"),
-    "web page": (raw(b"\n<!DOCTYPE html><title>Sign in</title>"), "is a web page"),
-    "LFS pointer": (raw(b"version https://git-lfs.github.com/spec/v1\n"), "Git LFS pointer"),
-    "truncated pth": (cut(zipped({"params": NAFNET})), "damaged or cut short"),
-    "truncated safetensors": (cut(marked(NAFNET)), "damaged or cut short"),
-    "header only": (raw(b"\x40" + bytes(7) + b'{"a":'), "damaged or cut short"),
-    "a list": (zipped([torch.zeros(3)]), "no tensors by name"),
-    "no tensors": (zipped({"epoch": 3}), "another network (nothing)"),
-    "another network": (zipped(RESNET), "another network ('conv1.weight', 'fc.bias')"),
-    "other params": (zipped({"params": RESNET}), "another network ('conv1.weight', 'fc.bias')"),
-    "flat": (zipped({**NAFNET, "intro.weight": torch.zeros(4)}), "'intro.weight' of the wrong"),
-    "other width": (
-        marked(NAFNET, options='{"width": 64}'),
-        "its metadata says width 64, its tensors say 4",
-    ),
-    "other backbone": (marked(NAFNET, backbone="swinir"), "says backbone swinir"),
-    "no JSON": (marked(NAFNET, options="width=4"), "metadata"),
-    "no options": (marked(NAFNET, options="[1, 2]"), "metadata"),
-    "no temperature": (marked(NAFNET, temperature="nan"), "temperature nan"),
-    "no crop size": (marked(NAFNET, crop_size="0"), "crop_size 0"),
-    "a huge crop size": (marked(NAFNET, crop_size="10000"), "crop_size 10000"),
-    "no degradations": (marked(NAFNET, degradations="7"), "metadata"),
-}
-
-
-@pytest.mark.parametrize("kind", UNUSABLE)
-def test_an_unusable_file_is_named_with_its_fault(kind: str, tmp_path: Path) -> None:
-    write, fault = UNUSABLE[kind]
-    path = tmp_path / "weights.pth"
-    write(path)
-    with pytest.raises(CheckpointError) as caught:
-        read_checkpoint(path)
-    assert str(caught.value).startswith(str(path))
-    assert fault in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-class Hostile:
-    """Unpickled freely, makes a folder."""
-
-    def __init__(self, trace: Path) -> None:
-        self.trace = trace
-
-    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
-        return os.mkdir, (str(self.trace),)
-
-
-HOSTILE: dict[str, Callable[[Hostile, Path], object]] = {
-    "zip": lambda thing, path: torch.save({"params": NAFNET, "thing": thing}, path),
-    "legacy": lambda thing, path: torch.save(
-        {"params": thing}, path, _use_new_zipfile_serialization=False
-    ),
-    "pickle": lambda thing, path: path.write_bytes(pickle.dumps(thing)),
-    "text pickle": lambda thing, path: path.write_bytes(pickle.dumps(thing, protocol=0)),
-}
-
-
-@pytest.mark.parametrize("form", HOSTILE)
-def test_a_pickle_that_wants_to_run_code_is_refused_and_runs_nothing(
-    form: str, tmp_path: Path
-) -> None:
-    path, trace = tmp_path / "weights.pth", tmp_path / "trace"
-    HOSTILE[form](Hostile(trace), path)
-    with pytest.raises(CheckpointError, match=r"weights\.pth .*(run code|neither safetensors)"):
-        read_checkpoint(path)
-    assert not trace.exists()
-    if "pickle" in form:
-        pickle.loads(path.read_bytes())
-    else:
-        torch.load(path, weights_only=False)
-    assert trace.exists()  # it was armed
-
-
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("form", ["zip", "legacy", "safetensors"])
-def test_damaged_bytes_raise_nothing_else(form: str, tmp_path: Path) -> None:
-    path = tmp_path / "weights"
-    tensors = {"intro.weight": torch.zeros(4, 3, 3, 3), "middle_blks.blocks.0.beta": torch.ones(2)}
-    if form == "safetensors":
-        save_file(tensors, path, metadata={"backbone": "nafnet", "options": '{"width": 4}'})
-    else:
-        torch.save({"params": tensors}, path, _use_new_zipfile_serialization=form == "zip")
-    whole = path.read_bytes()
-    for i in range(0, len(whole), max(len(whole) // 150, 1)):
-        path.write_bytes(whole[:i])
-        with pytest.raises(CheckpointError):
-            read_checkpoint(path)
-        path.write_bytes(whole[:i] + bytes([whole[i] ^ 0x5F]) + whole[i + 1 :])
-        with contextlib.suppress(CheckpointError):  # a changed weight is still a weight
-            read_checkpoint(path)
-
-
 def test_a_built_model_computes_as_the_one_that_was_saved(
     small: Checkpoint, tmp_path: Path
 ) -> None:
@@ -370,7 +253,7 @@ def test_many_misfits_are_counted_and_three_named(nafnet: Checkpoint) -> None:
 
 def test_an_option_that_does_not_exist_is_named(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
-    marked(NAFNET, options='{"widht": 4}')(path)
+    save_file(NAFNET, path, metadata={"options": '{"widht": 4}'})
     with pytest.raises(CheckpointError, match=r"weights\.safetensors .*'widht'.*'width'"):
         build(read_checkpoint(path))
 
