@@ -120,6 +120,12 @@ class Recipe(Synthesis):
     enlarged: Share = 0  # how many are first made as soft as enlarged photos
     saved: Share = 0  # how many are at last saved as JPEG files, as people have them
 
+    @model_validator(mode="after")
+    def _unseeded(self) -> "Recipe":
+        if self.seed is not None:
+            raise ValueError("seed: only test sets have one; what is trained on has training.seed")
+        return self
+
 
 class Named(Schema):
     """What every source has."""

@@ -234,9 +234,10 @@ def test_overrides_replace_values_at_their_place():
         ("train.one.repeat=1", "there is no 'one'"),
         ("repeat", "say place=value"),
         ("train.0.repeet=1", r"train\[0\]\.repeet: unknown key"),
+        ("train.0.synthesis.seed=1", r"train\[0\]\.synthesis: seed: only test sets have one"),
     ],
 )
-def test_an_override_of_nothing_is_told(override, sentence):
+def test_an_override_that_cannot_be_is_told(override, sentence):
     with pytest.raises(MaskDCPTError, match=sentence):
         load_data("5d", overrides=[override])
 

@@ -91,7 +91,7 @@ def _ingredient(opened: Opened) -> Ingredient:
     part, _, pairs = opened
     if isinstance(part, TrainPart):
         return Ingredient(pairs, part.repeat, part.synthesis)
-    return Ingredient(pairs, recipe=Recipe(**dict(part.synthesis)))
+    return Ingredient(pairs, recipe=Recipe(kind=part.synthesis.kind, levels=part.synthesis.levels))
 
 
 def _held_out(ingredients: Sequence[Ingredient], labels: tuple[str, ...]) -> Inputs:
