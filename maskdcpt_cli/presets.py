@@ -110,7 +110,12 @@ class Synthesis(Schema):
 
     kind: str | None = None
     levels: Levels | None = None
-    seed: int | None = None  # of every picture, at test time
+
+
+class SeededSynthesis(Synthesis):
+    """How those of a test set are degraded, the same every time."""
+
+    seed: int = 0
 
 
 class Recipe(Synthesis):
@@ -119,12 +124,6 @@ class Recipe(Synthesis):
     toned: Share = 0  # how many are first given other tones
     enlarged: Share = 0  # how many are first made as soft as enlarged photos
     saved: Share = 0  # how many are at last saved as JPEG files, as people have them
-
-    @model_validator(mode="after")
-    def _unseeded(self) -> "Recipe":
-        if self.seed is not None:
-            raise ValueError("seed: only test sets have one; what is trained on has training.seed")
-        return self
 
 
 class Named(Schema):
@@ -213,6 +212,12 @@ class Part(Schema):
     sources: Annotated[tuple[Source, ...], AfterValidator(_some)]
 
 
+class EvalPart(Part):
+    """Test sets of one degradation."""
+
+    synthesis: SeededSynthesis = SeededSynthesis()
+
+
 class TrainPart(Part):
     """What is trained on, of one degradation."""
 
@@ -244,7 +249,7 @@ class Data(Schema):
 
     setting: Annotated[str, _known_in("setting", SETTINGS)]  # hence the order of the labels
     train: tuple[TrainPart, ...] = ()
-    test: tuple[Part, ...] = ()
+    test: tuple[EvalPart, ...] = ()
 
     @model_validator(mode="after")
     def _of_the_setting(self) -> "Data":

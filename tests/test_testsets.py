@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from maskdcpt_cli.presets import Folders, Part, Source, TextList, Unpaired, load_data
+from maskdcpt_cli.presets import EvalPart, Folders, Source, TextList, Unpaired, load_data
 
 RELEASED = yaml.safe_load(
     Path(__file__).with_name("reference").joinpath("testsets.yaml").read_text()
@@ -58,7 +58,7 @@ def name_of(released: str) -> str:
     return OURS.get(name, name)
 
 
-def sets(preset: str) -> Iterator[tuple[Part, Source]]:
+def sets(preset: str) -> Iterator[tuple[EvalPart, Source]]:
     for part in load_data(preset).test:
         yield from ((part, source) for source in part.sources)
 

@@ -20,12 +20,12 @@ from maskdcpt_cli.data.synthesis.contract import Image
 from maskdcpt_cli.data.synthesis.table import degrade
 from maskdcpt_cli.degradations import DEGRADATIONS
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import Data, Folders, Part, Shards, Source, Synthesis, Unpaired
+from maskdcpt_cli.presets import Data, EvalPart, Folders, SeededSynthesis, Shards, Source, Unpaired
 from maskdcpt_cli.studies.published import About
 
 # What is said of sets whose pictures are degraded when they are read, before the level.
 WORDS = {"GN": "\N{GREEK SMALL LETTER SIGMA}", "J": "quality", "MS": "mosaic", "GB": "blur"}
-PLAIN = Synthesis()
+PLAIN = SeededSynthesis()
 
 
 class Case(NamedTuple):
@@ -42,7 +42,7 @@ class Found:
 
     about: About
     pairs: Pairs
-    synthesis: Synthesis = PLAIN  # of clean pictures
+    synthesis: SeededSynthesis = PLAIN  # of clean pictures
     blind: bool = False  # without clean pictures
     expected: int | None = None  # pictures, where it is known
 
@@ -160,14 +160,14 @@ def from_pairs(folders: Sequence[tuple[Path, Path]]) -> list[Found]:
     ]
 
 
-def low_quality(gt: Image, degradation: str, synthesis: Synthesis, *, name: str) -> Image:
+def low_quality(gt: Image, degradation: str, synthesis: SeededSynthesis, *, name: str) -> Image:
     """A clean picture as it is degraded for a test, the same every time.
 
     Gaussian noise is that of the release, number by number. All else is drawn as for training,
     from the seed and the name of the picture (ours: the release does not seed it), so that not all
     pictures of a set are blurred by one kernel.
     """
-    seed, levels = synthesis.seed or 0, synthesis.levels
+    seed, levels = synthesis.seed, synthesis.levels
     if (degradation, synthesis.kind) == ("GN", "gaussian") and levels and len(set(levels)) == 1:
         return released_noise(gt, levels[0], seed=seed)
     generator = default_rng((seed, zlib.crc32(PurePath(name).stem.encode(errors="replace"))))
@@ -185,7 +185,7 @@ def noise_psnr(sigma: float) -> float:
     return 20 * math.log10(255 / sigma)
 
 
-def _found(part: Part, source: Source, root: Path) -> Found | Absent:
+def _found(part: EvalPart, source: Source, root: Path) -> Found | Absent:
     check_synthesis(part)
     about = _about(part, source.name)
     try:
@@ -200,7 +200,7 @@ def _found(part: Part, source: Source, root: Path) -> Found | Absent:
     return Found(about, found.pairs, part.synthesis, blind, source.pairs)
 
 
-def _about(part: Part, name: str) -> About:
+def _about(part: EvalPart, name: str) -> About:
     levels = part.synthesis.levels
     return About(name, part.degradation, levels[0] if levels and len(set(levels)) == 1 else None)
 

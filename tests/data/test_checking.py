@@ -17,7 +17,7 @@ from maskdcpt_cli.data.origins import Origins
 from maskdcpt_cli.data.survey import KINDS, Problem, survey
 from maskdcpt_cli.data.swapping import SIGNS, all_swapped, swapped, vote
 from maskdcpt_cli.degradations import DEGRADATIONS
-from maskdcpt_cli.presets import Data, Folders, Part, Shards, TextList, TrainPart
+from maskdcpt_cli.presets import Data, EvalPart, Folders, Shards, TextList, TrainPart
 from tests.data.datasets import degraded, photos, save
 
 TRAINED = 9  # of the photos; the others are for tests
@@ -44,8 +44,8 @@ PRESET = Data(
         TrainPart(degradation="GN", sources=(folders("BSD", "bsd/{path}"),), variants=3),
     ),
     test=(
-        Part(degradation="LL", sources=(folders("LOL", "test/high/{n}", "test/low/{n}"),)),
-        Part(degradation="GN", sources=(folders("CBSD", "test/high/{n}"),)),
+        EvalPart(degradation="LL", sources=(folders("LOL", "test/high/{n}", "test/low/{n}"),)),
+        EvalPart(degradation="GN", sources=(folders("CBSD", "test/high/{n}"),)),
     ),
 )
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from maskdcpt_cli.data.augment import Pixels
-from maskdcpt_cli.presets import Folders, Part, Source, TextList, Unpaired, load_data
+from maskdcpt_cli.presets import EvalPart, Folders, Source, TextList, Unpaired, load_data
 from tests.data.datasets import degraded, photos, save
 
 SIDE = 64
@@ -27,7 +27,7 @@ def lay_out(root: Path, preset: str, *, count: int = COUNT) -> None:
             _lay(root, part, source, count)
 
 
-def _lay(root: Path, part: Part, source: Source, count: int) -> None:
+def _lay(root: Path, part: EvalPart, source: Source, count: int) -> None:
     listed = []
     for number, (gt_path, lq_path) in zip(range(count), _paths(source), strict=False):
         gt = crops(count)[number]

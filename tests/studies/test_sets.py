@@ -6,7 +6,7 @@ import pytest
 
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import Synthesis, load_data, names
+from maskdcpt_cli.presets import SeededSynthesis, load_data, names
 from maskdcpt_cli.studies.testsets import (
     Absent,
     from_pairs,
@@ -42,14 +42,16 @@ def test_noise_is_that_of_the_release():
         np.random.seed(0)  # noqa: NPY002  # as the release does
         noisy = gt.copy()
         noisy += np.random.normal(0, sigma / 255, gt.shape)  # noqa: NPY002
-        synthesis = Synthesis(kind="gaussian", levels=[sigma], seed=0)
+        synthesis = SeededSynthesis(kind="gaussian", levels=[sigma], seed=0)
         made = low_quality(gt, "GN", synthesis, name="any.png")
         np.testing.assert_array_equal(made, noisy.clip(0, 1))
 
 
 def test_jpeg_is_that_of_opencv():
     gt = crops()[0]
-    made = low_quality(np.divide(gt, 255, dtype=np.float32), "J", Synthesis(levels=[50]), name="a")
+    made = low_quality(
+        np.divide(gt, 255, dtype=np.float32), "J", SeededSynthesis(levels=[50]), name="a"
+    )
     _, data = cv2.imencode(".jpg", gt[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 50])
     expected = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
     np.testing.assert_array_equal(np.rint(made * 255), expected)
@@ -57,7 +59,9 @@ def test_jpeg_is_that_of_opencv():
 
 def test_blur_is_another_for_each_picture_and_the_same_every_time():
     gt = np.divide(crops()[0], 255, dtype=np.float32)
-    made = [low_quality(gt, "GB", Synthesis(seed=0), name=name) for name in ("a", "b", "x/a.png")]
+    made = [
+        low_quality(gt, "GB", SeededSynthesis(seed=0), name=name) for name in ("a", "b", "x/a.png")
+    ]
     assert not np.array_equal(made[0], made[1])
     np.testing.assert_array_equal(made[0], made[2])
 
