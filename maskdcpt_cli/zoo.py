@@ -51,7 +51,7 @@ ZOO: dict[str, Model] = {
         Model(
             name="tiny",
             backbone="nafnet",
-            parameters=1_989_228,
+            parameters=2_923_628,
             degradations=SETTINGS["12d+clean"],
             filename="tiny.safetensors",
             summary="A small NAFNet at half resolution; quick on any machine, needs no download.",
