@@ -39,8 +39,9 @@ class Schema(BaseModel):
     def _known(cls, given: Any) -> Any:
         for key in given if isinstance(given, Mapping) else ():
             if key not in cls.model_fields:
-                close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
-                hint = f"did you mean '{close[0]}'?" if close else _choices(cls.model_fields)
+                close = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.7)
+                choices = f"choose from: {', '.join(cls.model_fields)}"
+                hint = f"did you mean '{close[0]}'?" if close else choices
                 raise PydanticCustomError(
                     "unknown_key", "unknown key; {hint}", {"key": key, "hint": hint}
                 )
@@ -49,10 +50,6 @@ class Schema(BaseModel):
 
 Model = TypeVar("Model", bound=Schema)
 Given = TypeVar("Given")
-
-
-def _choices(words: Mapping[str, object] | Sequence[str]) -> str:
-    return f"choose from: {', '.join(words)}"
 
 
 def _below(text: str) -> str:

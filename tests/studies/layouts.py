@@ -53,7 +53,7 @@ def _paths(source: Source) -> Iterator[tuple[str, str]]:
             case TextList():
                 yield tuple(f"{source.root}/{side}/{number}.png" for side in ("gt", "lq"))
             case _:
-                raise NotImplementedError(source)
+                raise TypeError(f"{source.name} is of a layout that no test set has")
 
 
 def _named(template: str, number: int) -> str:

@@ -41,7 +41,7 @@ def test_noise_is_that_of_the_release():
     for sigma in SIGMAS:
         np.random.seed(0)  # noqa: NPY002  # as the release does
         noisy = gt.copy()
-        noisy += np.random.normal(0, sigma / 255, gt.shape)  # noqa: NPY002
+        noisy += np.random.normal(0, sigma / 255, gt.shape)  # noqa: NPY002  # likewise
         synthesis = SeededSynthesis(kind="gaussian", levels=[sigma], seed=0)
         made = low_quality(gt, "GN", synthesis, name="any.png")
         np.testing.assert_array_equal(made, noisy.clip(0, 1))
