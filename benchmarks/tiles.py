@@ -1,52 +1,258 @@
-"""Tiled against untiled output: networks that pool globally see the statistics of their tile.
+"""Photos in tiles that pool by themselves, in tiles that pool over the photo, and in one piece.
 
-python -m benchmarks.tiles --model tiny
+python -m benchmarks.tiles PHOTOS --megapixels 6,12,24
 """
 
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import click
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
-from benchmarks.folder import photograph
-from benchmarks.measure import machine, medians, table
-from maskdcpt_cli import Settings, load_model, open_engine, restore
+from benchmarks.measure import machine, table
+from maskdcpt_cli import load_model, open_engine
+from maskdcpt_cli.data.synthesis.table import degrade
+from maskdcpt_cli.inference.backends import Engine
+from maskdcpt_cli.inference.backends.engine import RestoreTile
+from maskdcpt_cli.inference.tiling import (
+    Band,
+    choose_overlap,
+    choose_samples,
+    restore_tiles,
+)
+
+Pixels = NDArray[np.float32]  # (H, W, 3) sRGB in [0, 1]
+
+# Degradation, variant and level; evenly dark and hazy, as a photo and not each tile decides.
+KINDS = {
+    "dark": ("LL", "low-light", 3.5),
+    "hazy": ("H", "homogeneous", 1.5),
+    "noisy": ("GN", "gaussian", 25),
+    "clean": None,
+}
+WAYS = ("own", "photo", "one piece")
+WORDS = {
+    "own": "tiles, each pooled by itself",
+    "photo": "tiles, pooled over the photo",
+    "one piece": "one piece",
+}
+TILE = 1024
+OTHER_TILE = 640
+JOINED = 3  # photographs of a panorama
+SHARED = 0.15  # of the width of each, faded into the next one
 
 
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    error = np.square(a.astype(np.float64) - b).mean()
-    return 10 * np.log10(255**2 / error) if error else float("inf")
+def enlarged(photo: Path, megapixels: float) -> Pixels:
+    image = Image.open(photo).convert("RGB")
+    scale = (megapixels * 1e6 / (image.width * image.height)) ** 0.5
+    size = (round(image.width * scale), round(image.height * scale))
+    return np.asarray(image.resize(size, Image.Resampling.LANCZOS), np.float32) / 255
+
+
+def panorama(photos: Sequence[Path], megapixels: float) -> Pixels:
+    """Photographs side by side, 4:3 each, every one faded into the next."""
+    images = [Image.open(photo).convert("RGB") for photo in photos]
+    height = round((megapixels * 1e6 / (4 / 3 * (len(images) - SHARED * (len(images) - 1)))) ** 0.5)
+    width = round(4 / 3 * height)
+    shared = round(SHARED * width)
+    canvas = np.zeros((height, len(images) * (width - shared) + shared, 3), np.float32)
+    fade = np.linspace(0, 1, shared, dtype=np.float32)[:, None]
+    for i, image in enumerate(images):
+        scale = max(width / image.width, height / image.height)
+        size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
+        pixels = np.asarray(image.resize(size, Image.Resampling.LANCZOS), np.float32) / 255
+        pixels = pixels[:height, :width].copy()
+        if i:
+            pixels[:, :shared] *= fade
+        if i < len(images) - 1:
+            pixels[:, -shared:] *= 1 - fade
+        canvas[:, i * (width - shared) :][:, :width] += pixels
+    return canvas
+
+
+def spoilt(gt: Pixels, kind: str, *, seed: int) -> Pixels:
+    made = KINDS[kind]
+    if made is None:
+        return gt
+    abbreviation, variant, level = made
+    generator = np.random.default_rng(seed)
+    return degrade(gt, abbreviation, generator, kind=variant, levels=[level]).lq
+
+
+class Watched:
+    """An engine whose tiles are kept; with `own` each tile pools by itself, as a photo would."""
+
+    def __init__(self, engine: Engine, *, own: bool) -> None:
+        self.engine = engine
+        self.own = own
+        self.tiles: list[tuple[Tensor, Tensor]] = []  # place, restored
+
+    def __call__(self, lq: Tensor) -> Tensor:
+        return self.engine(lq)
+
+    def record(self, tiles: Tensor, places: Tensor) -> RestoreTile:
+        restore: RestoreTile = lambda lq, _place: self.engine(lq)  # noqa: E731
+        if not self.own:
+            restore = self.engine.record(tiles, places)
+
+        def restore_and_keep(lq: Tensor, place: Tensor) -> Tensor:
+            restored = restore(lq, place)
+            self.tiles.append((place[0], restored[0]))
+            return restored
+
+        return restore_and_keep
+
+
+def run(engine: Engine, lq: Pixels, way: str, *, tile: int = TILE) -> tuple[Pixels, float]:
+    """The photo, restored, and the largest step of mean colour between two tiles."""
+    image, network = torch.from_numpy(lq).permute(2, 0, 1), Watched(engine, own=way == "own")
+    canvas = torch.empty_like(image)
+    for step in restore_tiles(
+        network,
+        lambda rows, columns: image[:, rows, columns],
+        lq.shape[:2],
+        tile=0 if way == "one piece" else tile,
+        overlap=choose_overlap(tile),
+        multiple=engine.size_multiple,
+        samples=choose_samples(engine),
+    ):
+        if isinstance(step, Band):
+            canvas[:, step.rows] = step.restored
+    size = [-(-side // engine.size_multiple) * engine.size_multiple for side in lq.shape[:2]]
+    border = max(steps(network.tiles, torch.tensor(size * 2)), default=0.0)
+    return canvas.clip(0, 1).permute(1, 2, 0).numpy(), border
+
+
+def steps(tiles: Sequence[tuple[Tensor, Tensor]], size: Tensor) -> Iterator[float]:
+    """By how much of 255 two neighbours differ in the mean colour of the part that they blend."""
+    boxes = [((place * size).round().int(), restored.clip(0, 1)) for place, restored in tiles]
+    for (a, one), (b, other) in combinations(boxes, 2):
+        start, stop = torch.maximum(a[:2], b[:2]), torch.minimum(a[:2] + a[2:], b[:2] + b[2:])
+        side = (stop - start).tolist()
+        if min(side) <= 0 or max(side) < 2 * min(side):
+            continue  # apart, or corner to corner
+        across = side.index(min(side))
+        start[across] += side[across] // 3
+        stop[across] -= side[across] // 3
+        means = []
+        for box, restored in ((a, one), (b, other)):
+            (top, left), (bottom, right) = (start - box[:2]).tolist(), (stop - box[:2]).tolist()
+            means.append(restored[:, top:bottom, left:right].mean(dim=(1, 2)))
+        yield float((means[0] - means[1]).abs().max()) * 255
+
+
+def psnr(restored: Pixels, gt: Pixels) -> float:
+    return float(-10 * np.log10(np.square(restored.astype(np.float64) - gt).mean()))
+
+
+def photographs(folder: Path, megapixels: float, *, count: int, seed: int) -> Iterator[Pixels]:
+    """Every second one enlarged, every second one a panorama."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in {".png", ".avif", ".jpg"})
+    order = np.random.default_rng(seed).permutation(len(files)).tolist()
+    for i in range(count):
+        some = [files[order.pop()] for _ in range(JOINED)]
+        yield panorama(some, megapixels) if i % 2 else enlarged(some[0], megapixels)
+
+
+def cost(engine: Callable[[], Engine], photo: Pixels, way: str) -> dict[str, float]:
+    """Seconds of the first and of the next photo, and peak memory, of this process."""
+    began = time.perf_counter()
+    opened = engine()
+    seconds = []
+    for _ in range(2):
+        run(opened, photo, way)
+        seconds.append(time.perf_counter() - began - sum(seconds))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"first": seconds[0], "next": seconds[1], "peak": peak}
 
 
 @click.command()
+@click.argument("photos", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--model", default="tiny", show_default=True)
-@click.option("--megapixels", default=4.0, show_default=True)
-@click.option("--tiles", default="128,256,384,512,768,1024,1536", show_default=True)
-@click.option("--overlap", default=32, show_default=True)
-@click.option("--photo", type=click.Path(path_type=Path, exists=True))
-def main(model: str, megapixels: float, tiles: str, overlap: int, photo: Path | None) -> None:
-    """Compare tile sizes with the photo in one piece."""
-    engine = open_engine(load_model(model))
-    source = Image.open(photo).convert("RGB") if photo else photograph(megapixels, seed=3)
-    image = np.asarray(source)
-    whole = restore(engine, image, settings=Settings(tile=0))
-    sizes = [int(tile) for tile in tiles.split(",")]
-
-    def run(tile: int) -> np.ndarray:
-        return restore(engine, image, settings=Settings(tile=tile, overlap=overlap))
-
-    seconds = medians({str(tile): lambda tile=tile: run(tile) for tile in sizes}, rounds=2)
-    rows = [
-        [
-            tile,
-            f"{psnr(run(tile), whole):.1f} dB",
-            f"{seconds[str(tile)] / image[..., 0].size * 1e6:.2f} s",
-        ]
-        for tile in sizes
+@click.option("--backend", default="auto", show_default=True)
+@click.option("--megapixels", default="6,12,24", show_default=True)
+@click.option("--count", default=2, show_default=True, help="Photos of each size.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--cost-of", type=click.Choice(WAYS), hidden=True)
+def main(
+    *,
+    photos: Path,
+    model: str,
+    backend: str,
+    megapixels: str,
+    count: int,
+    seed: int,
+    cost_of: str | None,
+) -> None:
+    """Make photos of clean PHOTOS and restore them the three ways."""
+    sizes = [float(size) for size in megapixels.split(",")]
+    if cost_of:
+        (photo,) = photographs(photos, sizes[0], count=1, seed=seed)
+        print(
+            json.dumps(
+                cost(lambda: open_engine(load_model(model), backend=backend), photo, cost_of)
+            )
+        )
+        return
+    engine = open_engine(load_model(model), backend=backend)
+    results: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    exposures: dict[str, list[float]] = {}
+    made = (
+        (size, gt) for size in sizes for gt in photographs(photos, size, count=count, seed=seed)
+    )
+    for size, gt in made:
+        for kind in KINDS:
+            lq = spoilt(gt, kind, seed=seed)
+            for way in WAYS:
+                restored, border = run(engine, lq, way)
+                results.setdefault((kind, way), []).append((psnr(restored, gt), border))
+                if way == "photo":
+                    other, _ = run(engine, lq, way, tile=OTHER_TILE)
+                    exposure = abs(float(restored.mean() - other.mean())) * 255
+                    exposures.setdefault(kind, []).append(exposure)
+            latest = {way: results[kind, way][-1] for way in WAYS}
+            print(f"{size:g} MP {kind} {latest} {exposures[kind][-1]:.2f}", file=sys.stderr)
+    rows = []
+    for kind in KINDS:
+        for way in WAYS:
+            values = np.array(results[kind, way])
+            finite = values[:, 0][np.isfinite(values[:, 0])]
+            border = (
+                ""
+                if way == "one piece"
+                else f"{values[:, 1].mean():.1f} ({values[:, 1].max():.1f})"
+            )
+            other = f"{max(exposures[kind]):.2f}" if way == "photo" else ""
+            figures = f"{finite.mean():.2f} dB ({finite.min():.2f})"
+            rows.append([kind, WORDS[way], figures, border, other])
+    print(f"{count} photos each of {megapixels} megapixels, {engine.describe()}, {machine()}\n")
+    header = [
+        "photos",
+        "restored in",
+        "PSNR to the ground truth, mean (worst)",
+        "step of mean colour between tiles, mean (largest), of 255",
+        f"exposure with tiles of {OTHER_TILE}, of 255",
     ]
-    print(f"{image.shape[1]}x{image.shape[0]}, {engine.describe()}, {machine()}\n")
-    print(table(["tile", "PSNR against one piece", "per megapixel"], rows))
+    print(table(header, rows))
+    rows = []
+    for way in WAYS:
+        command = [sys.executable, "-m", "benchmarks.tiles", str(photos), "--model", model]
+        command += ["--backend", backend, "--megapixels", "12", "--cost-of", way]
+        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        taken = json.loads(answer.stdout.splitlines()[-1])
+        seconds = [f"{taken[name]:.1f} s" for name in ("first", "next")]
+        rows.append([WORDS[way], *seconds, f"{taken['peak']:.2f} GiB"])
+    print("\n" + table(["12 megapixels in", "first photo", "next photo", "peak memory"], rows))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Each backbone at a size that a test can afford."""
 
+import torch
+
 from maskdcpt_cli.models import BACKBONES, Backbone, build_backbone
 from tests.golden import fill_with_golden_weights
 
@@ -17,3 +19,16 @@ def small(name: str, **options: object) -> Backbone:
     backbone = build_backbone(name, **{**SMALL[name], **options})
     fill_with_golden_weights(backbone)
     return backbone
+
+
+def calm(name: str, **options: object) -> Backbone:
+    """A small backbone whose residual is about as large as that of a trained one."""
+    model = small(name, **options)
+    lq = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    last = [module for module in model.modules() if isinstance(module, torch.nn.Conv2d)][-1]
+    with torch.inference_mode():
+        scale = 0.1 / (model(lq) - lq).std()
+    with torch.no_grad():
+        for parameter in last.parameters():
+            parameter.mul_(scale.clone())
+    return model

@@ -52,11 +52,9 @@ SPEAKS = not SHARED or os.environ.get("RANK") == "0"
 @tile_option
 @click.option(
     "--overlap",
-    default=DEFAULTS.overlap,
-    show_default=True,
     metavar="N",
     type=click.IntRange(min=0),
-    help="Pixels that neighbouring tiles share.",
+    help="Pixels that neighbouring tiles share.  [default: 128, or a quarter of --tile]",
 )
 @click.option(
     "--strength",
@@ -120,7 +118,7 @@ def restore(
     precision: str,
     backend: str,
     tile: int | None,
-    overlap: int,
+    overlap: int | None,
     strength: float,
     tta: bool,
     format: str,
@@ -163,7 +161,7 @@ def restore(
         compare=compare,
         max_pixels=max_pixels,
     )
-    if tile and 2 * overlap >= tile:
+    if tile and overlap is not None and 2 * overlap >= tile:
         raise click.UsageError(f"--overlap {overlap} must be less than half of --tile {tile}.")
     label = model if model in ZOO else Path(model).stem
     todo = _plan(inputs, output, model=label, recursive=recursive, name=name, format=format)

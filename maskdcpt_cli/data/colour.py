@@ -44,6 +44,20 @@ class PlainRGB:
         return srgb
 
 
+class NeutralRGB:
+    """RGB whose channels are equal, held as one of them; it stays so."""
+
+    def __init__(self, rgb: Encoding) -> None:
+        self.rgb = rgb
+
+    def decode(self, native: Float) -> Float:
+        return self.rgb.decode(np.repeat(native, 3, axis=-1))
+
+    def encode(self, srgb: Float, native: Float) -> Float:
+        grey = np.repeat(icc.weighted(srgb, GREY_WEIGHTS), 3, axis=-1)
+        return self.rgb.encode(grey, np.repeat(native, 3, axis=-1))[..., 1:2]
+
+
 class PlainCMYK:
     """Ink takes away light; the black ink of the file is kept as far as the colour allows."""
 
@@ -111,6 +125,10 @@ class Colour:
     def is_plain(self, channels: int) -> bool:
         """Whether pixels of so many channels are sRGB, or its plain grey or CMYK."""
         return self.encodings[channels] is PLAIN[channels]
+
+    def of_neutral(self) -> "Colour":
+        """How one channel of RGB pixels relates to sRGB whose three channels are equal."""
+        return Colour(MappingProxyType({**self.encodings, 1: NeutralRGB(self.encodings[3])}))
 
     def to_srgb(self, pixels: Native) -> Float:
         """Native (h, w, C) as sRGB: (h, w, 3), float32 in [0, 1].

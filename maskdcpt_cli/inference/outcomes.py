@@ -20,7 +20,7 @@ class Settings:
     """How photos are restored and written; the defaults are those of `maskdcpt restore`."""
 
     tile: int | None = None  # pixels a side; None chooses by memory, 0 takes a photo in one piece
-    overlap: int = 32  # pixels shared by neighbouring tiles
+    overlap: int | None = None  # pixels shared by neighbouring tiles; None chooses by the tile
     strength: float = 1.0  # 0 keeps the input, 1 takes the network's result
     tta: bool = False  # eight-fold self-ensemble
     quality: int | None = None  # of JPEG, WebP and AVIF; None takes 95

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -24,21 +24,26 @@ from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.inference import guard
 from maskdcpt_cli.inference.ahead import ahead
 from maskdcpt_cli.inference.backends import Engine, open_engine
+from maskdcpt_cli.inference.backends.engine import Network, RestoreTile
+from maskdcpt_cli.inference.input_check import is_grey, why_untouched
 from maskdcpt_cli.inference.journal import fingerprint, is_current, record
 from maskdcpt_cli.inference.outcomes import Advanced, Event, Job, Outcome, Settings, Started
 from maskdcpt_cli.inference.plan import plan
+from maskdcpt_cli.inference.self_ensemble import Eightfold
 from maskdcpt_cli.inference.tiling import (
     Band,
     Progress,
     Retreat,
+    choose_overlap,
+    choose_samples,
     choose_tile,
-    eightfold,
     restore_tiles,
 )
 from maskdcpt_cli.models import Backbone
 
 Existing = Literal["skip", "overwrite", "error"]
 Pixels = NDArray[Any]
+Result = TypeVar("Result")
 
 
 def restore(model: Backbone | Engine, image: Pixels, *, settings: Settings | None = None) -> Pixels:
@@ -49,11 +54,12 @@ def restore(model: Backbone | Engine, image: Pixels, *, settings: Settings | Non
     alpha is the input's. Raises ImageError for other arrays and where the network's output is
     unsound.
     """
-    page = page_of(image)
+    page, pages = page_of(image), list[_Restored]()
     with ThreadPoolExecutor(1) as worker:
         steps = _restore_page(_engine(model), page, Colour(), settings or Settings(), worker)
-        *_, restored = steps
-    assert isinstance(restored, _Restored)
+        for _pixels in _collect(steps, pages):
+            pass
+    (restored,) = pages
     if restored.reason:
         raise ImageError(f"The image was not restored: {restored.reason}.")
     pixels = restored.finished().pixels
@@ -122,7 +128,7 @@ class _Restored:
     """A page after the network, or as it was, for a reason."""
 
     page: Page
-    seconds: float
+    seconds: float = 0.0
     notices: tuple[str, ...] = ()
     reason: str | None = None
     blends: tuple[Future[None], ...] = ()  # on their way into the page
@@ -140,28 +146,44 @@ class _UnsoundError(Exception):
 class _Guarded:
     """A pass through the network, checked and timed."""
 
-    def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
-        self.run = run
+    def __init__(self, network: Network) -> None:
+        self.network = network
         self.seconds = 0.0
 
     def __call__(self, lq: Tensor) -> Tensor:
-        began = perf_counter()
-        restored = self.run(lq)
-        self.seconds += perf_counter() - began
+        return self._checked(lq, partial(self.network, lq))
+
+    def record(self, tiles: Tensor, places: Tensor) -> RestoreTile:
+        restore = self._timed(partial(self.network.record, tiles, places))
+        return lambda lq, place: self._checked(lq, partial(restore, lq, place))
+
+    def _checked(self, lq: Tensor, run: Callable[[], Tensor]) -> Tensor:
+        restored = self._timed(run)
         if reason := guard.check(lq, restored):
             raise _UnsoundError(reason)
         return restored
 
+    def _timed(self, run: Callable[[], Result]) -> Result:
+        began = perf_counter()
+        result = run()
+        self.seconds += perf_counter() - began
+        return result
+
 
 def _restore_page(
     engine: Engine, page: Page, colour: Colour, settings: Settings, worker: ThreadPoolExecutor
-) -> Iterator["int | _Restored"]:
-    """Pixels it gets on by, negative when an attempt is given up; the page comes last.
+) -> Generator[int, None, _Restored]:
+    """Yields pixels it gets on by, negative when an attempt is given up; returns the page.
 
     The worker blends what is done while the network goes on.
     """
     source, seconds, notices = opaque(page), 0.0, []
     size = (page.pixels.shape[0], page.pixels.shape[1])
+    if untouched := why_untouched(source):
+        yield size[0] * size[1]
+        return _Restored(page, notices=(untouched,))
+    if source.shape[2] == 3 and is_grey(source):
+        source, colour = source[..., :1], colour.of_neutral()
     reason = None
 
     def read(rows: slice, columns: slice) -> Tensor:
@@ -171,10 +193,17 @@ def _restore_page(
     attempts = [engine] if engine.precision == "fp32" else [engine, engine.in_fp32()]
     for attempt in attempts:
         tile = choose_tile(attempt, size) if settings.tile is None else settings.tile
-        run = _Guarded(eightfold(attempt) if settings.tta else attempt)
+        overlap = choose_overlap(tile) if settings.overlap is None else settings.overlap
+        network = _Guarded(Eightfold(attempt) if settings.tta else attempt)
         result, done, blends = Page(np.empty_like(page.pixels), page.alpha), 0, []
         steps = restore_tiles(
-            run, read, size, tile=tile, overlap=settings.overlap, multiple=engine.size_multiple
+            network,
+            read,
+            size,
+            tile=tile,
+            overlap=overlap,
+            multiple=engine.size_multiple,
+            samples=choose_samples(attempt),
         )
         try:
             for step in steps:
@@ -193,22 +222,28 @@ def _restore_page(
             reason = str(unsound)
             yield -done
         else:
-            taken = seconds + run.seconds
-            yield _Restored(result, taken, tuple(notices), blends=tuple(blends))
-            return
-        seconds += run.seconds
-    yield _Restored(page, seconds, tuple(notices), reason)
+            taken = seconds + network.seconds
+            return _Restored(result, taken, tuple(notices), blends=tuple(blends))
+        seconds += network.seconds
+    return _Restored(page, seconds, tuple(notices), reason)
 
 
 def _blend(
-    into: Pixels, band: Band, *, source: Pixels, page: Page, colour: Colour, strength: float
+    into: Pixels,
+    band: Band,
+    *,
+    source: Pixels,
+    page: Page,
+    colour: Colour,
+    strength: float,
 ) -> None:
     """The band in the file's own colours; what is fully transparent stays as it was."""
-    lq = colour.to_srgb(source[band.rows])
+    native = source[band.rows]
+    lq = colour.to_srgb(native)
     restored = band.restored.permute(1, 2, 0).numpy()
     if strength < 1:
         restored = lq + strength * (restored.clip(0, 1) - lq)
-    blended = colour.from_srgb(restored, lq, source[band.rows])
+    blended = colour.from_srgb(restored, lq, native)
     if page.alpha is not None:
         hidden = page.alpha[band.rows, :, None] == 0
         blended = np.where(hidden, page.pixels[band.rows], blended)
@@ -221,14 +256,19 @@ def _restore_photo(
     restored: list[_Restored] = []
     try:
         for page in photo.pages:
-            for step in _restore_page(engine, page, photo.colour, settings, worker):
-                if isinstance(step, _Restored):
-                    restored.append(step)
-                else:
-                    yield Advanced(job, step)
+            steps = _restore_page(engine, page, photo.colour, settings, worker)
+            for pixels in _collect(steps, restored):
+                yield Advanced(job, pixels)
     except (MaskDCPTError, RuntimeError) as error:  # the latter is what runtimes of networks raise
         return Outcome(job, "failed", str(error).strip(), photo.notices, _area(photo))
     return restored
+
+
+def _collect(
+    steps: Generator[int, None, _Restored], into: list[_Restored]
+) -> Generator[int, None, None]:
+    """What the steps yield; what they return goes into the list."""
+    into.append((yield from steps))
 
 
 def _verdict(job: Job, made_by: str, existing: Existing) -> Outcome | None:

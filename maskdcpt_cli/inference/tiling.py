@@ -5,24 +5,31 @@ at most are held.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import product
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from maskdcpt_cli.errors import BackendError, MaskDCPTError
 from maskdcpt_cli.inference.backends import Engine
+from maskdcpt_cli.inference.backends.engine import Network, RestoreTile
+from maskdcpt_cli.models.backbone import pad_by_reflection
 
-Run = Callable[[Tensor], Tensor]  # (1, 3, h, w) -> the same shape, restored
+Result = TypeVar("Result")
 Read = Callable[[slice, slice], Tensor]  # rows, columns -> (3, h, w) in [0, 1]
+Restore = Callable[[slice, slice], Tensor]  # rows, columns -> (1, 3, h, w), restored
+
 
 MINIMUM_TILE = 64
-# Larger tiles are not faster. They come closer to the photo restored in one piece, whose global
-# pooling sees all of it: tiles of 256 to 35-67 dB, of 512 to 45-72 dB, of 1024 to 50-78 dB.
-LARGEST_CHOSEN_TILE = 1024
+LARGEST_CHOSEN_TILE = 1024  # larger ones compute a little less twice, and are slower in PyTorch
 SMALLEST_CHOSEN_TILE = 128
+OVERLAP = 128  # zero padding changes what `tiny` restores up to 40 pixels away, by 1 of 255 on
+SAMPLE_SIDE = 128
+SAMPLES = 100
 CPU_BUDGET = 1_000_000_000  # bytes of activations that a pass may take on any machine
 FREE_SHARE = 0.6  # of a GPU's free memory; the rest is for what the allocator cannot reuse
 
@@ -68,62 +75,165 @@ Step = Band | Progress | Retreat
 
 
 def restore_tiles(
-    run: Run, read: Read, size: tuple[int, int], *, tile: int, overlap: int, multiple: int = 1
+    network: Network,
+    read: Read,
+    size: tuple[int, int],
+    *,
+    tile: int,
+    overlap: int,
+    multiple: int = 1,
+    samples: int = SAMPLES,
 ) -> Iterator[Step]:
     """Restores a photo of `size` (H, W), step by step.
 
-    An axis longer than `tile` is cut into tiles of exactly that length; 0 takes the photo in one
-    piece. When `run` runs out of memory, tiles shrink to half, rounded down to a `multiple`.
-    Raises MaskDCPTError for an overlap of half a tile and more, BackendError when there is no
-    memory even for the smallest tile.
+    An axis longer than `tile` is cut into tiles of that length, rounded up to a `multiple`; 0
+    takes the photo in one piece. What the network pools over all positions is then pooled over
+    `samples` tiles of the whole photo first, whatever `tile` is. When the network runs out of
+    memory, tiles shrink to half, rounded down to a `multiple`. Raises MaskDCPTError for an overlap
+    of half a tile and more, BackendError when there is no memory even for the smallest tile.
     """
     if overlap < 0 or (tile and overlap >= tile / 2):
         raise MaskDCPTError(
             f"An overlap of {overlap} does not suit tiles of {tile}: "
             f"it goes from 0 to {(tile - 1) // 2} pixels."
         )
+    photo = _Photo(read, size, multiple)
     height, width = size
+    if 0 < tile < max(size):
+        tile = _up(max(tile, overlap + multiple), multiple)
     tile = min(tile or max(size), max(size))
-    top = reported = 0
+    run = photo.in_tiles(network, samples) if tile < max(size) else photo.in_one_piece(network)
+    top, report = 0, _Report()
     begun = torch.empty(3, 0, width)  # rows from `top` on that the last row of tiles restored too
     while top < height:
-        rows, *later = spans(height, tile=tile, overlap=overlap, start=top)
+        down, across = (even(side, tile, overlap=overlap, multiple=multiple) for side in size)
+        rows, *later = spans(height, tile=down, overlap=overlap, start=top, multiple=multiple)
         bottom = later[0].start if later else height
-        strip = torch.empty(3, rows.stop - rows.start, width)
-        done = 0
-        for columns in spans(width, tile=tile, overlap=overlap):
-            restored = _unless_out_of_memory(run, read(rows, columns)[None])
-            if restored is None:
-                break
-            both = done - columns.start
-            strip[..., columns.start : done].lerp_(restored[0, ..., :both], _ramp(both))
-            strip[..., done : columns.stop] = restored[0, ..., both:]
-            done = columns.stop
-            finished = top * width + (bottom - top) * done
-            yield Progress(max(0, finished - reported))
-            reported = max(reported, finished)
-        else:
+        columns = list(spans(width, tile=across, overlap=overlap, multiple=multiple))
+        strip = yield from _restore_row(run, rows, columns, bottom, report)
+        if strip is not None:
+            begun = begun[:, : strip.shape[1]]
             both = strip[:, : begun.shape[1]]
             both.copy_(torch.lerp(begun, both, _ramp(begun.shape[1])[:, None]))
             yield Band(slice(top, bottom), strip[:, : bottom - top])
             begun, top = strip[:, bottom - top :].clone(), bottom
             continue
         smaller = tile // 2 // multiple * multiple
-        if smaller < MINIMUM_TILE:
+        if smaller < max(MINIMUM_TILE, 2 * multiple):
             raise BackendError(
                 f"Out of memory at tiles of {tile} pixels, and smaller ones would not help; "
                 "close other programs or take a smaller --model."
             )
         yield Retreat(tile, smaller)
-        tile, overlap, begun = smaller, min(overlap, (smaller - 1) // 2), begun[:, :smaller]
+        if tile == max(size):
+            run = photo.in_tiles(network, samples)
+        tile, overlap = smaller, min(overlap, (smaller - 1) // 2)
+
+
+def _restore_row(
+    run: Restore, rows: slice, columns: Sequence[slice], bottom: int, report: "_Report"
+) -> Generator[Progress, None, Tensor | None]:
+    """Restores a row of tiles, which counts as far as `bottom`; None where memory ran out."""
+    width = columns[-1].stop
+    strip = torch.empty(3, rows.stop - rows.start, width)
+    done = 0
+    for place in columns:
+        restored = _unless_out_of_memory(partial(run, rows, place))
+        if restored is None:
+            return None
+        both = done - place.start
+        strip[..., place.start : done].lerp_(restored[0, ..., :both], _ramp(both))
+        strip[..., done : place.stop] = restored[0, ..., both:]
+        done = place.stop
+        yield report.up_to(rows.start * width + (bottom - rows.start) * done)
+    return strip
+
+
+class _Report:
+    """Progress that never goes back, where a row is restored anew."""
+
+    def __init__(self) -> None:
+        self.pixels = 0
+
+    def up_to(self, pixels: int) -> Progress:
+        new = max(0, pixels - self.pixels)
+        self.pixels += new
+        return Progress(new)
+
+
+class _Photo:
+    """A photo that is read by rectangles."""
+
+    def __init__(self, read: Read, size: tuple[int, int], multiple: int) -> None:
+        self.read = read
+        self.size = size
+        self.multiple = multiple
+        self.padded = torch.tensor([_up(side, multiple) for side in size] * 2)  # H, W, H, W
+
+    def in_one_piece(self, network: Network) -> Restore:
+        return lambda rows, columns: network(self.read(rows, columns)[None])
+
+    def in_tiles(self, network: Network, samples: int) -> Restore:
+        """Restores with pooled values of the whole photo, which the first call records."""
+
+        @cache
+        def recorded() -> RestoreTile:
+            return self._record(network, samples)
+
+        def restore(rows: slice, columns: slice) -> Tensor:
+            lq, place = self._tile(rows, columns)
+            restored = recorded()(lq, place)
+            return restored[..., : rows.stop - rows.start, : columns.stop - columns.start]
+
+        return restore
+
+    def _record(self, network: Network, samples: int) -> RestoreTile:
+        """Fewer samples are taken where memory does not suffice."""
+        places = sample_places(self.size, samples=samples, multiple=self.multiple)
+        tiles, at = zip(*(self._tile(rows, columns) for rows, columns in places), strict=True)
+        restore = _unless_out_of_memory(lambda: network.record(torch.cat(tiles), torch.cat(at)))
+        if restore is None and samples == 1:
+            raise MemoryError
+        return restore or self._record(network, samples // 2)
+
+    def _tile(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
+        """A tile (1, 3, h, w) padded by reflection, and its place (1, 4) in the padded photo."""
+        lq = pad_by_reflection(self.read(rows, columns)[None], self.multiple)
+        place = torch.tensor([rows.start, columns.start, *lq.shape[-2:]]) / self.padded
+        return lq, place[None]
+
+
+def sample_places(
+    size: tuple[int, int], *, samples: int, multiple: int = 1
+) -> list[tuple[slice, slice]]:
+    """Tiles that sample a photo of `size` (H, W), spread evenly: about `samples`, one at least.
+
+    They do not overlap but where the photo is smaller than they, and begin at multiples.
+    """
+    side = _up(SAMPLE_SIDE, multiple)
+    most = [max(1, length // side) for length in size]
+    rows = min(max(1, round(math.sqrt(samples * size[0] / size[1]))), most[0], samples)
+    columns = min(max(1, samples // rows), most[1])
+    rows = min(max(1, samples // columns), most[0])
+    down, across = (
+        _spread(length, side, count, multiple)
+        for length, count in zip(size, (rows, columns), strict=True)
+    )
+    return list(product(down, across))
+
+
+def _spread(length: int, side: int, count: int, multiple: int) -> list[slice]:
+    """`count` tiles along an axis, each in the middle of its share."""
+    if length <= side:
+        return [slice(0, length)]
+    starts = [(2 * i + 1) * length / (2 * count) - side / 2 for i in range(count)]
+    aligned = [round(start / multiple) * multiple for start in starts]
+    return [slice(start, min(start + side, length)) for start in aligned]
 
 
 def choose_tile(engine: Engine, size: tuple[int, int]) -> int:
-    """The largest tile that memory allows for a photo of `size` (H, W); 0 for one piece."""
-    if torch.device(engine.device).type == "cuda":
-        budget = FREE_SHARE * torch.cuda.mem_get_info(engine.device)[0]
-    else:
-        budget = CPU_BUDGET
+    """The tile for a photo of `size` (H, W): one piece (0) while memory allows it."""
+    budget = _budget(engine)
     if engine.peak_bytes(math.ceil(math.sqrt(size[0] * size[1]))) <= budget:
         return 0
     step = math.lcm(64, engine.size_multiple)
@@ -131,38 +241,66 @@ def choose_tile(engine: Engine, size: tuple[int, int]) -> int:
     return next((t for t in tiles if engine.peak_bytes(t) <= budget), SMALLEST_CHOSEN_TILE)
 
 
-def spans(length: int, *, tile: int, overlap: int, start: int = 0) -> Iterator[slice]:
-    """Tiles along an axis from `start` on, all equally long; the last is shifted inwards."""
+def choose_overlap(tile: int) -> int:
+    """The pixels that neighbouring tiles share; tiles of less than 512 share a quarter."""
+    return min(OVERLAP, tile // 4) if tile else OVERLAP
+
+
+def choose_samples(engine: Engine) -> int:
+    """How many sample tiles memory allows to pool over together, SAMPLES at most."""
+    return max(1, min(SAMPLES, int(_budget(engine) // engine.peak_bytes(SAMPLE_SIDE))))
+
+
+def _budget(engine: Engine) -> float:
+    """Bytes that the activations of a pass may take."""
+    if torch.device(engine.device).type == "cuda":
+        return FREE_SHARE * float(torch.cuda.mem_get_info(engine.device)[0])
+    return CPU_BUDGET
+
+
+def even(length: int, tile: int, *, overlap: int, multiple: int = 1) -> int:
+    """The length of as few tiles of at most `tile` as cover an axis, all equal, none in vain."""
+    if length <= tile:
+        return length
+    count = math.ceil((length - overlap) / (tile - overlap))
+    while True:
+        step = _up(math.ceil((length - overlap) / count), multiple)
+        if step + overlap <= tile:
+            return _up(step + overlap, multiple)
+        count += 1
+
+
+def spans(
+    length: int, *, tile: int, overlap: int, start: int = 0, multiple: int = 1
+) -> Iterator[slice]:
+    """Tiles along an axis from `start` on, which begin at multiples and overlap by at least that.
+
+    All are equally long, the last one once it is padded to a multiple.
+    """
+    step = (tile - overlap) // multiple * multiple
     while start + tile < length:
         yield slice(start, start + tile)
-        start = min(start + tile - overlap, length - tile)
+        start = min(start + step, _up(length, multiple) - tile)
     yield slice(start, length)
 
 
-def eightfold(run: Run) -> Run:
-    """The mean over the eight flips and transpositions of what `run` restores (self-ensemble)."""
-
-    def mean_of_eight(lq: Tensor) -> Tensor:
-        total = torch.zeros_like(lq)
-        for transposed, flipped in product((False, True), ((), (-1,), (-2,), (-2, -1))):
-            turned = lq.flip(flipped)
-            turned = turned.mT if transposed else turned
-            restored = run(turned.contiguous())
-            total += (restored.mT if transposed else restored).flip(flipped)
-        return total / 8
-
-    return mean_of_eight
+def _up(length: int, multiple: int) -> int:
+    return -(-length // multiple) * multiple
 
 
 def _ramp(length: int) -> Tensor:
-    """How much of the later of two tiles a place of their overlap takes: a raised cosine."""
-    return torch.sin((torch.arange(length) + 0.5) * (torch.pi / 2 / max(length, 1))) ** 2
+    """How much of the later of two tiles a place of their overlap takes.
+
+    A raised cosine over the middle third: zero padding shows in the outer thirds.
+    """
+    at = (torch.arange(length) + 0.5) / max(length, 1)
+    return torch.sin((3 * at - 1).clip(0, 1) * (torch.pi / 2)) ** 2
 
 
-def _unless_out_of_memory(run: Run, lq: Tensor) -> Tensor | None:
-    """The restored lq, or None when there was not enough memory."""
+def _unless_out_of_memory(run: Callable[[], Result]) -> Result | None:
+    """What a call returns, or None when there was not enough memory."""
     try:
-        return run(lq)
+        return run()
     except (MemoryError, torch.OutOfMemoryError):
         pass
     except Exception as error:

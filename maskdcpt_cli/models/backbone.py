@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from maskdcpt_cli.models.masking import OnGrid, apply
+from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 
 
 class Encoded(NamedTuple):
@@ -23,7 +24,7 @@ class Backbone(nn.Module):
     """A restoration network: an encoder, and a head that draws the global residual.
 
     With a mask as `on_grid`, `encode` reads a packed image and returns packed maps; hidden pixels
-    cannot influence them.
+    cannot influence them. With values recorded over a whole image as `pool`, it reads tiles of it.
     """
 
     options: ClassVar[tuple[str, ...]]  # names of the constructor's arguments, kept as attributes
@@ -32,7 +33,9 @@ class Backbone(nn.Module):
     feature_scales: tuple[int, ...]  # pixels that a position of each is wide
     beyond_features: ClassVar[tuple[str, ...]]  # the submodules that no feature depends on
 
-    def encode(self, lq: Tensor, on_grid: OnGrid = apply) -> Encoded:
+    def encode(
+        self, lq: Tensor, on_grid: OnGrid = apply, pool: GlobalPool = whole_image
+    ) -> Encoded:
         """(B, 3, H, W) in [0, 1] -> latent and features; H and W are multiples of size_multiple."""
         raise NotImplementedError
 

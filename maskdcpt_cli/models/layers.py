@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskdcpt_cli.models.masking import OnGrid, apply
+from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -17,15 +18,15 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Stage(nn.Module):
-    """Blocks at one resolution, one after another."""
+    """Blocks at one resolution, one after another; `how` is what each takes beside the map."""
 
     def __init__(self, blocks: Iterable[nn.Module]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, x: Tensor, on_grid: OnGrid = apply) -> Tensor:
+    def forward(self, x: Tensor, *how: OnGrid | GlobalPool) -> Tensor:
         for block in self.blocks:
-            x = block(x, on_grid)
+            x = block(x, *how)
         return x
 
 
@@ -40,14 +41,19 @@ class ChannelAttention(nn.Module):
         self.qkv_dwconv = nn.Conv2d(3 * dim, 3 * dim, 3, padding=1, groups=3 * dim, bias=bias)
         self.project_out = nn.Conv2d(dim, dim, 1, bias=bias)
 
-    def forward(self, x: Tensor, on_grid: OnGrid = apply) -> Tensor:
-        batch, channels, height, width = x.shape
-        qkv = on_grid(self.qkv_dwconv, self.qkv(x))
-        # (B, 3C, H, W) -> three of (B, heads, C / heads, positions)
-        q, k, v = qkv.reshape(batch, 3, self.heads, -1, height * width).unbind(dim=1)
-        similarity = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)
-        attended = (similarity * self.temperature).softmax(dim=-1) @ v
-        return self.project_out(attended.reshape(batch, channels, height, width))
+    def forward(self, x: Tensor, on_grid: OnGrid = apply, pool: GlobalPool = whole_image) -> Tensor:
+        q, k, v = on_grid(self.qkv_dwconv, self.qkv(x)).chunk(3, dim=1)
+        attended = pool(self.attention, q, k) @ self.split(v)
+        return self.project_out(attended.reshape(x.shape))
+
+    def attention(self, q: Tensor, k: Tensor) -> Tensor:
+        """Two maps (B, C, H, W) -> the weights (B, heads, C / heads, C / heads) of channels."""
+        q, k = F.normalize(self.split(q), dim=-1), F.normalize(self.split(k), dim=-1)
+        return (q @ k.transpose(-2, -1) * self.temperature).softmax(dim=-1)
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, heads, C / heads, positions)."""
+        return x.reshape(x.shape[0], self.heads, x.shape[1] // self.heads, -1)
 
 
 class GatedFeedForward(nn.Module):
@@ -75,8 +81,8 @@ class TransformerBlock(nn.Module):
         self.norm2 = ChannelNorm(dim)
         self.ffn = GatedFeedForward(dim, expansion=expansion, bias=bias)
 
-    def forward(self, x: Tensor, on_grid: OnGrid = apply) -> Tensor:
-        x = x + self.attn(self.norm1(x), on_grid)
+    def forward(self, x: Tensor, on_grid: OnGrid = apply, pool: GlobalPool = whole_image) -> Tensor:
+        x = x + self.attn(self.norm1(x), on_grid, pool)
         return x + self.ffn(self.norm2(x), on_grid)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from maskdcpt_cli.models.backbone import Backbone, Encoded
 from maskdcpt_cli.models.layers import ChannelNorm, Stage
 from maskdcpt_cli.models.masking import OnGrid, apply
+from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 
 
 def simple_gate(x: Tensor) -> Tensor:
@@ -33,9 +34,9 @@ class NAFBlock(nn.Module):
         self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
 
-    def forward(self, x: Tensor, on_grid: OnGrid = apply) -> Tensor:
+    def forward(self, x: Tensor, on_grid: OnGrid = apply, pool: GlobalPool = whole_image) -> Tensor:
         y = simple_gate(on_grid(self.conv2, self.conv1(self.norm1(x))))
-        x = x + self.beta * self.conv3(y * self.sca(y))
+        x = x + self.beta * self.conv3(y * pool(self.sca, y))
         return x + self.gamma * self.conv5(simple_gate(self.conv4(self.norm2(x))))
 
 
@@ -94,16 +95,18 @@ class NAFNet(Backbone):
     def decoders(self) -> list[nn.Module]:
         return [self.get_submodule(f"decoder{i}") for i in range(len(self.dec_blk_nums))]
 
-    def encode(self, lq: Tensor, on_grid: OnGrid = apply) -> Encoded:
+    def encode(
+        self, lq: Tensor, on_grid: OnGrid = apply, pool: GlobalPool = whole_image
+    ) -> Encoded:
         x = on_grid(lambda grid: self.intro(F.pixel_unshuffle(grid, self.unshuffle)), lq)
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
-            skips.append(encoder(x, on_grid))
+            skips.append(encoder(x, on_grid, pool))
             x = on_grid(down, skips[-1])
-        x = self.middle_blks(x, on_grid)
+        x = self.middle_blks(x, on_grid, pool)
         features = []
         for up, decoder in zip(self.ups, self.decoders, strict=True):
-            x = decoder(on_grid(up, x) + skips.pop(), on_grid)
+            x = decoder(on_grid(up, x) + skips.pop(), on_grid, pool)
             features.append(x)
         return Encoded(latent=x, features=tuple(features))
 

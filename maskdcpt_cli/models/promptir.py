@@ -1,10 +1,10 @@
 """PromptIR (Potlapalli et al., 2023), as MaskDCPT releases it: with biases throughout."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskdcpt_cli.models.masking import OnGrid, apply
+from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 from maskdcpt_cli.models.restormer import Restormer
 
 PROMPT_LENGTH = 5
@@ -20,14 +20,13 @@ class Prompt(nn.Module):
         self.linear_layer = nn.Linear(dim, PROMPT_LENGTH)
         self.conv3x3 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
 
-    def forward(self, x: Tensor, on_grid: OnGrid = apply) -> Tensor:
-        weights = self.linear_layer(x.mean(dim=(-2, -1))).softmax(dim=1)
-        prompt = (weights[:, :, None, None, None] * self.prompt_param).sum(dim=1)
+    def forward(self, x: Tensor, on_grid: OnGrid = apply, pool: GlobalPool = whole_image) -> Tensor:
+        prompt = (pool(self.weights, x)[:, :, None, None, None] * self.prompt_param).sum(dim=1)
+        return on_grid(lambda grid: self.conv3x3(pool.stretch(prompt, grid)), x)
 
-        def draw(grid: Tensor) -> Tensor:
-            return self.conv3x3(F.interpolate(prompt, grid.shape[-2:], mode="bilinear"))
-
-        return on_grid(draw, x)
+    def weights(self, x: Tensor) -> Tensor:
+        """The map (B, C, H, W) -> how much of each prompt it gets (B, PROMPT_LENGTH)."""
+        return self.linear_layer(x.mean(dim=(-2, -1))).softmax(dim=1)
 
 
 class PromptIR(Restormer):
@@ -43,7 +42,7 @@ class PromptIR(Restormer):
         self.add_module(f"reduce_noise_level{level}", self.pointwise(dim + channels, risen))
         return risen
 
-    def prompted(self, x: Tensor, level: int, on_grid: OnGrid) -> Tensor:
-        prompt = self.get_submodule(f"prompt{level}")(x, on_grid)
-        x = self.get_submodule(f"noise_level{level}")(torch.cat([x, prompt], dim=1), on_grid)
+    def prompted(self, x: Tensor, level: int, on_grid: OnGrid, pool: GlobalPool) -> Tensor:
+        prompt = self.get_submodule(f"prompt{level}")(x, on_grid, pool)
+        x = self.get_submodule(f"noise_level{level}")(torch.cat([x, prompt], dim=1), on_grid, pool)
         return self.get_submodule(f"reduce_noise_level{level}")(x)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from maskdcpt_cli.models.backbone import Backbone, Encoded
 from maskdcpt_cli.models.layers import Downsample, PatchEmbed, Stage, TransformerBlock, Upsample
 from maskdcpt_cli.models.masking import OnGrid, apply
+from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 
 
 class Restormer(Backbone):
@@ -77,23 +78,29 @@ class Restormer(Backbone):
         """
         return dim
 
-    def prompted(self, x: Tensor, _level: int, _on_grid: OnGrid) -> Tensor:
+    def prompted(self, x: Tensor, _level: int, _on_grid: OnGrid, _pool: GlobalPool) -> Tensor:
         """The features x of a level, ready to rise."""
         return x
 
-    def encode(self, lq: Tensor, on_grid: OnGrid = apply) -> Encoded:
-        level1 = self.encoder_level1(on_grid(self.patch_embed, lq), on_grid)
-        level2 = self.encoder_level2(on_grid(self.down1_2, level1), on_grid)
-        level3 = self.encoder_level3(on_grid(self.down2_3, level2), on_grid)
-        x = self.latent(on_grid(self.down3_4, level3), on_grid)
+    def encode(
+        self, lq: Tensor, on_grid: OnGrid = apply, pool: GlobalPool = whole_image
+    ) -> Encoded:
+        level1 = self.encoder_level1(on_grid(self.patch_embed, lq), on_grid, pool)
+        level2 = self.encoder_level2(on_grid(self.down1_2, level1), on_grid, pool)
+        level3 = self.encoder_level3(on_grid(self.down2_3, level2), on_grid, pool)
+        x = self.latent(on_grid(self.down3_4, level3), on_grid, pool)
 
-        x = torch.cat([on_grid(self.up4_3, self.prompted(x, 3, on_grid)), level3], dim=1)
-        decoded3 = self.decoder_level3(self.reduce_chan_level3(x), on_grid)
-        x = torch.cat([on_grid(self.up3_2, self.prompted(decoded3, 2, on_grid)), level2], dim=1)
-        decoded2 = self.decoder_level2(self.reduce_chan_level2(x), on_grid)
-        x = torch.cat([on_grid(self.up2_1, self.prompted(decoded2, 1, on_grid)), level1], dim=1)
-        decoded1 = self.decoder_level1(x, on_grid)
-        refined = self.refinement(decoded1, on_grid)
+        x = torch.cat([on_grid(self.up4_3, self.prompted(x, 3, on_grid, pool)), level3], dim=1)
+        decoded3 = self.decoder_level3(self.reduce_chan_level3(x), on_grid, pool)
+        x = torch.cat(
+            [on_grid(self.up3_2, self.prompted(decoded3, 2, on_grid, pool)), level2], dim=1
+        )
+        decoded2 = self.decoder_level2(self.reduce_chan_level2(x), on_grid, pool)
+        x = torch.cat(
+            [on_grid(self.up2_1, self.prompted(decoded2, 1, on_grid, pool)), level1], dim=1
+        )
+        decoded1 = self.decoder_level1(x, on_grid, pool)
+        refined = self.refinement(decoded1, on_grid, pool)
         return Encoded(latent=refined, features=(decoded3, decoded2, decoded1, refined))
 
     def head(self, latent: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from maskdcpt_cli.models.backbone import Backbone, Encoded
 from maskdcpt_cli.models.layers import ChannelNorm, Stage
 from maskdcpt_cli.models.masking import OnGrid, apply
+from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of the photographs of DIV2K
 
@@ -153,7 +154,12 @@ class SwinIR(Backbone):
         count = len(self.depths) - len(self.encode_layers)
         return [self.get_submodule(f"decode_layers{i}") for i in range(count)]
 
-    def encode(self, lq: Tensor, on_grid: OnGrid = apply) -> Encoded:
+    def encode(
+        self,
+        lq: Tensor,
+        on_grid: OnGrid = apply,
+        pool: GlobalPool = whole_image,  # noqa: ARG002  attention within windows pools nothing
+    ) -> Encoded:
         shallow = on_grid(self.conv_first, lq - self.mean)
         x = self.patch_embed(shallow)
         for group in self.encode_layers:

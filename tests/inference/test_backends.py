@@ -17,7 +17,7 @@ from maskdcpt_cli.inference.backends.memory import activation_bytes
 from maskdcpt_cli.models import BACKBONES, Backbone
 from maskdcpt_cli.zoo import load_model
 from tests.golden import golden_image
-from tests.small import small
+from tests.small import calm, small
 
 SIZES = [(64, 64), (48, 80), (1, 1), (37, 23)]
 
@@ -54,18 +54,31 @@ def test_every_backend_gives_the_pixels_of_the_network(backend: str, name: str) 
         torch.testing.assert_close(restored, expected[size], atol=1e-3, rtol=0)
 
 
-def calm(name: str, **options: object) -> Backbone:
-    """A small backbone whose residual is about as large as that of a trained one."""
-    model = small(name, **options)
-    with torch.no_grad():
-        scale = 0.1 / (restored_by(model, example((64, 64))) - example((64, 64))).std()
-        for parameter in last_convolution(model).parameters():
-            parameter.mul_(scale)
-    return model
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_backend_restores_tiles_by_what_it_recorded(backend: str, name: str) -> None:
+    needs(backend)
+    model = calm(name)
+    samples = example((64, 64), batch=4)
+    corners = torch.tensor([[0, 0], [0, 0.5], [0.5, 0], [0.5, 0.5]])
+    places = torch.cat([corners, torch.full((4, 2), 0.5)], dim=1)
+    expected = open_engine(model, device="cpu", precision="fp32", backend="torch")
+    engine = open_engine(model, device="cpu", precision="fp32", backend=backend)
+    for some in (slice(0, 4), slice(1, 3)):
+        ours = engine.record(samples[some], places[some])
+        theirs = expected.record(samples[some], places[some])
+        for lq, place in ((samples[:1], places[:1]), (example((96, 64)), places[3:])):
+            torch.testing.assert_close(ours(lq, place), theirs(lq, place), atol=1e-3, rtol=0)
 
 
-def last_convolution(model: Backbone) -> torch.nn.Module:
-    return [module for module in model.modules() if isinstance(module, torch.nn.Conv2d)][-1]
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("name", BACKBONES)
+def test_tiles_in_bf16_are_near_those_in_fp32(name: str, backend: str) -> None:
+    needs(backend)
+    lq, place = example((64, 64)), torch.tensor([[0.5, 0.25, 0.5, 0.75]])
+    engine = open_engine(calm(name), device="cpu", precision="bf16", backend=backend)
+    restored, expected = (one.record(lq, place)(lq, place) for one in (engine, engine.in_fp32()))
+    assert psnr(restored, expected) > psnr(lq, expected) + 15
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -11,16 +11,21 @@ from torch import Tensor
 from maskdcpt_cli.errors import BackendError, MaskDCPTError
 from maskdcpt_cli.inference import tiling
 from maskdcpt_cli.inference.backends import Engine, open_engine
+from maskdcpt_cli.inference.self_ensemble import Eightfold
 from maskdcpt_cli.inference.tiling import (
     Band,
     Progress,
     Retreat,
+    choose_overlap,
+    choose_samples,
     choose_tile,
-    eightfold,
+    even,
     restore_tiles,
+    sample_places,
     spans,
 )
-from tests.small import small
+from maskdcpt_cli.models import BACKBONES
+from tests.small import calm, small
 
 # (H, W), tile, overlap
 CUTS = [
@@ -41,6 +46,21 @@ def twice(lq: Tensor) -> Tensor:
 
 
 @dataclass
+class Local:
+    """A network that pools nothing: it restores a tile as it would an image."""
+
+    run: Callable[[Tensor], Tensor]
+    recorded: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+
+    def __call__(self, lq: Tensor) -> Tensor:
+        return self.run(lq)
+
+    def record(self, tiles: Tensor, places: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        self.recorded.append((tiles, places))
+        return lambda lq, _place: self.run(lq)
+
+
+@dataclass
 class Restoring:
     """Walks the steps and lays the bands on a canvas."""
 
@@ -56,7 +76,7 @@ class Restoring:
         self.canvas = torch.full_like(self.image, torch.nan)
         size = (self.image.shape[1], self.image.shape[2])
         steps = restore_tiles(
-            run,
+            Local(run),
             lambda rows, columns: self.image[:, rows, columns].clone(),
             size,
             tile=tile,
@@ -115,7 +135,7 @@ def test_no_tile_reads_a_row_that_is_finished(
         assert rows.start >= finished
         return torch.zeros(3, rows.stop - rows.start, columns.stop - columns.start)
 
-    for step in restore_tiles(twice, read, size, tile=tile, overlap=overlap):
+    for step in restore_tiles(Local(twice), read, size, tile=tile, overlap=overlap):
         if isinstance(step, Band):
             finished = step.rows.stop
 
@@ -127,15 +147,125 @@ def test_all_tiles_of_a_large_image_have_one_shape(image: Tensor) -> None:
         shapes.add(tuple(lq.shape))
         return lq
 
-    Restoring(image)(run, tile=64, overlap=16)
+    Restoring(image)(run, tile=64, overlap=16, multiple=8)
     assert shapes == {(1, 3, 64, 64)}
 
 
-def test_neighbouring_tiles_overlap_by_at_least_the_overlap() -> None:
-    tiles = list(spans(301, tile=65, overlap=32))
+@pytest.mark.parametrize(("tile", "multiple"), [(65, 1), (96, 16), (72, 8)])
+def test_neighbouring_tiles_overlap_by_at_least_the_overlap(tile: int, multiple: int) -> None:
+    tiles = list(spans(301, tile=tile, overlap=32, multiple=multiple))
     assert tiles[0].start == 0
     assert tiles[-1].stop == 301
     assert all(a.stop - b.start >= 32 for a, b in pairwise(tiles))
+    assert all(one.start % multiple == 0 for one in tiles)
+
+
+@pytest.mark.parametrize("length", [1, 100, 1024, 1025, 2000, 3000, 4000, 100_000])
+@pytest.mark.parametrize(("overlap", "multiple"), [(0, 1), (96, 32), (50, 16), (450, 8)])
+def test_tiles_are_as_few_as_the_largest_would_be_and_equally_long(
+    length: int, overlap: int, multiple: int
+) -> None:
+    def cut(tile: int) -> list[slice]:
+        return list(spans(length, tile=tile, overlap=overlap, multiple=multiple))
+
+    side = even(length, 1024, overlap=overlap, multiple=multiple)
+    assert side <= 1024
+    assert len(cut(side)) <= len(cut(1024)) + 1  # one more where multiples leave no other way
+    padded = -(-length // multiple) * multiple
+    assert {min(one.start + side, padded) - one.start for one in cut(side)} == {min(side, padded)}
+
+
+SAMPLED = [(3000, 4000), (128, 5000), (100, 90), (1000, 130), (128, 128), (9000, 200), (2000, 300)]
+
+
+@pytest.mark.parametrize("samples", [1, 7, 100])
+@pytest.mark.parametrize("size", SAMPLED)
+def test_sample_tiles_lie_in_the_photo_apart_and_at_multiples(
+    size: tuple[int, int], samples: int
+) -> None:
+    places = sample_places(size, samples=samples, multiple=32)
+    assert 1 <= len(places) <= samples
+    most = max(1, size[0] // 128) * max(1, size[1] // 128)
+    assert len(places) >= min(samples, most) / 2
+    covered = torch.zeros(size)
+    for rows, columns in places:
+        assert rows.start % 32 == columns.start % 32 == 0
+        assert rows.stop <= size[0]
+        assert columns.stop <= size[1]
+        covered[rows, columns] += 1
+    assert covered.max() == 1
+
+
+def test_sample_tiles_are_spread_evenly() -> None:
+    places = sample_places((3000, 4000), samples=100, multiple=32)
+    centres = torch.tensor(
+        [[(one.start + one.stop) / 2 for one in place] for place in places], dtype=torch.float
+    )
+    assert torch.allclose(centres.mean(0), torch.tensor([1500.0, 2000.0]), atol=20)
+    gaps = torch.cdist(centres, centres).fill_diagonal_(torch.inf).amin(1)
+    assert gaps.min() > 0.8 * gaps.max()
+
+
+def test_a_photo_in_one_piece_is_pooled_over_as_it_is(image: Tensor) -> None:
+    network = Local(twice)
+    read = [
+        *restore_tiles(
+            network, lambda rows, columns: image[:, rows, columns], (200, 150), tile=0, overlap=32
+        )
+    ]
+    assert len(read) == 2
+    assert not network.recorded
+
+
+@pytest.mark.parametrize("tile", [64, 96, 128])
+def test_pooled_values_are_of_the_same_samples_whatever_the_tile(image: Tensor, tile: int) -> None:
+    network = Local(twice)
+    steps = restore_tiles(
+        network, lambda rows, columns: image[:, rows, columns], (200, 150), tile=tile, overlap=16
+    )
+    assert sum(isinstance(step, Band) for step in steps) > 1
+    ((tiles, places),) = network.recorded
+    assert tiles.shape == (1, 3, 128, 128)
+    assert torch.equal(tiles[0], image[:, 36:164, 11:139])
+    expected = torch.tensor([[36 / 200, 11 / 150, 128 / 200, 128 / 150]])
+    torch.testing.assert_close(places, expected)
+
+
+def test_without_memory_for_all_samples_fewer_are_taken() -> None:
+    class Little(Local):
+        def record(self, tiles: Tensor, places: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+            if len(tiles) > 3:
+                raise MemoryError
+            return super().record(tiles, places)
+
+    network, image = Little(twice), torch.rand(3, 512, 512)
+    steps = list(
+        restore_tiles(
+            network, lambda rows, columns: image[:, rows, columns], (512, 512), tile=256, overlap=0
+        )
+    )
+    assert len(network.recorded) == 1
+    assert not any(isinstance(step, Retreat) for step in steps)
+
+
+def test_the_ensemble_tells_every_turn_of_a_tile_where_it_lies(image: Tensor) -> None:
+    class Positions(Local):
+        """Adds to each pixel how far down the photo it lies, and ten times how far across."""
+
+        def record(self, _tiles: Tensor, _places: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+            return lambda lq, place: lq + position(place, lq)
+
+    def position(place: Tensor, lq: Tensor) -> Tensor:
+        (top, left, height, width), (rows, columns) = place[0], lq.shape[-2:]
+        down = top + height * (torch.arange(rows) + 0.5) / rows
+        across = left + width * (torch.arange(columns) + 0.5) / columns
+        return down[:, None] + 10 * across
+
+    lq = image[None, :, 40:100, 20:120]
+    place = torch.tensor([[40 / 200, 20 / 150, 60 / 200, 100 / 150]])
+    restore = Eightfold(Positions(twice)).record(lq, place)
+    # Flips take y to 1 - y, transpositions take y to x: all in all one half of both everywhere.
+    torch.testing.assert_close(restore(lq, place), lq + 0.5 + 10 * 0.5)
 
 
 def test_tiles_that_disagree_are_joined_without_a_seam() -> None:
@@ -148,7 +278,7 @@ def test_tiles_that_disagree_are_joined_without_a_seam() -> None:
 
     canvas = Restoring(torch.zeros(3, 64, 400))(run, tile=64, overlap=24).canvas
     assert canvas.max() == 1
-    steepest = torch.pi / 2 / 24  # of a raised cosine over the overlap
+    steepest = torch.pi / 2 / 8  # of a raised cosine over a third of the overlap
     assert canvas.diff(dim=2).abs().max() <= steepest * 1.01
 
 
@@ -201,7 +331,7 @@ def test_running_out_of_memory_half_way_repeats_no_finished_row(
     def run(lq: Tensor) -> Tensor:
         nonlocal calls
         calls += 1
-        if calls > calls_before and max(lq.shape[-2:]) > 100:
+        if calls > calls_before and max(lq.shape[-2:]) > 90:
             raise MemoryError
         return twice(lq)
 
@@ -236,7 +366,7 @@ def test_an_overlap_that_does_not_suit_the_tile_is_refused(
 
 def test_the_ensemble_undoes_every_turn(image: Tensor) -> None:
     lq = image[None]
-    torch.testing.assert_close(eightfold(twice)(lq), lq * 2)
+    torch.testing.assert_close(Eightfold(Local(twice))(lq), lq * 2)
 
 
 def test_the_ensemble_is_indifferent_to_turns_of_the_image() -> None:
@@ -244,9 +374,9 @@ def test_the_ensemble_is_indifferent_to_turns_of_the_image() -> None:
         return lq.cumsum(dim=-1)
 
     lq = torch.rand(1, 3, 16, 24)
-    restored = eightfold(lopsided)(lq)
-    torch.testing.assert_close(eightfold(lopsided)(lq.mT), restored.mT)
-    torch.testing.assert_close(eightfold(lopsided)(lq.flip(-1)), restored.flip(-1))
+    restored = Eightfold(Local(lopsided))(lq)
+    torch.testing.assert_close(Eightfold(Local(lopsided))(lq.mT), restored.mT)
+    torch.testing.assert_close(Eightfold(Local(lopsided))(lq.flip(-1)), restored.flip(-1))
     assert not torch.allclose(lopsided(lq), restored)
 
 
@@ -280,3 +410,61 @@ def test_on_a_gpu_the_tile_follows_its_free_memory(
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 2 * free))
         chosen.append(choose_tile(engine, (100_000, 100_000)))
     assert 128 < chosen[0] < chosen[1] < 1024
+
+
+def test_as_many_samples_are_taken_as_memory_allows(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {}
+    for megabytes in (1, 50, 10_000):
+        monkeypatch.setattr(tiling, "CPU_BUDGET", megabytes * 1_000_000)
+        samples = chosen[megabytes] = choose_samples(engine)
+        assert samples == 1 or engine.peak_bytes(128) * samples <= megabytes * 1_000_000
+    assert chosen[1] == 1 < chosen[50] < chosen[10_000] == tiling.SAMPLES
+
+
+@pytest.mark.parametrize(
+    ("tile", "overlap"), [(0, 128), (64, 16), (256, 64), (512, 128), (2000, 128)]
+)
+def test_small_tiles_overlap_by_a_quarter(tile: int, overlap: int) -> None:
+    assert choose_overlap(tile) == overlap
+
+
+class Halves:
+    """A dark half and a bright half, restored tile by tile and in one piece."""
+
+    size = (64, 1600)
+    edge = 192  # pixels beside the colour edge and the ends that are not looked at
+
+    def __init__(self, network: Engine | Local) -> None:
+        image = torch.full((3, *self.size), 0.2)
+        image[..., self.size[1] // 2 :] = 0.8
+        self.whole = network(image[None])[0]
+        self.tiled = Restoring(image)
+        steps = restore_tiles(
+            network,
+            lambda rows, columns: image[:, rows, columns],
+            self.size,
+            tile=600,
+            overlap=298,
+            multiple=16,
+        )
+        for step in steps:
+            if isinstance(step, Band):
+                self.tiled.canvas = step.restored
+
+    def step(self) -> float:
+        """The largest of mean colour, beyond those in one piece, between strips of 16 columns."""
+        strips = torch.nn.functional.avg_pool2d(self.tiled.canvas - self.whole, (64, 16))
+        change = strips.diff(dim=-1).abs().amax(dim=(0, 1))
+        edge, middle = self.edge // 16, len(change) // 2
+        halves = (change[edge : middle - edge], change[middle + edge : -edge])
+        return max(float(half.max()) for half in halves)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_photo_of_one_colour_per_half_shows_no_step_at_a_border(name: str) -> None:
+    network = open_engine(calm(name), device="cpu", backend="torch")
+    assert Halves(network).step() < 0.1 / 255
+    if name != "swinir":  # which pools nothing
+        assert Halves(Local(network)).step() > 0.1 / 255

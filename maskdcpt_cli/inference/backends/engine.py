@@ -1,16 +1,24 @@
 """What every inference backend does alike."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import ClassVar
+from itertools import chain
+from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from maskdcpt_cli.inference.backends.memory import activation_bytes
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.models.backbone import pad_by_reflection
+from maskdcpt_cli.models.pooling import JointPool, RecordedPool
 
 MEASURED_TILE = 128
+CONTEXT = 4  # a quarter of a sample tile's sides is there for its inner half
+
+RestoreTile = Callable[[Tensor, Tensor], Tensor]  # (1, 3, h, w) and its place -> restored
 
 
 class Residual(nn.Module):
@@ -22,6 +30,39 @@ class Residual(nn.Module):
 
     def forward(self, lq: Tensor) -> Tensor:
         return self.backbone.head(self.backbone.encode(lq).latent)
+
+
+class PooledValues(nn.Module):
+    """What a network pools over the positions of an image that is given as a batch of tiles."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, tiles: Tensor, places: Tensor) -> tuple[Tensor, ...]:
+        pool = JointPool(places, context=CONTEXT)
+        self.backbone.encode(tiles, pool=pool)
+        return tuple(pool.values)
+
+
+class TileResidual(nn.Module):
+    """What a network adds to tiles of an image whose pooled values were recorded."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, lq: Tensor, places: Tensor, *values: Tensor) -> Tensor:
+        pool = RecordedPool(places, values)
+        return self.backbone.head(self.backbone.encode(lq, pool=pool).latent)
+
+
+class Network(Protocol):
+    """What `Engine` promises of calls."""
+
+    def __call__(self, lq: Tensor, /) -> Tensor: ...
+
+    def record(self, tiles: Tensor, places: Tensor, /) -> RestoreTile: ...
 
 
 class Engine(ABC):
@@ -45,9 +86,29 @@ class Engine(ABC):
         padded = pad_by_reflection(lq, self.size_multiple)
         return (padded + self.residual(padded))[..., :height, :width]
 
+    def record(self, tiles: Tensor, places: Tensor) -> RestoreTile:
+        """Pool over tiles (N, 3, h, w) that sample an image, and keep the values.
+
+        `places` (N, 4) holds top, left, height and width of each tile as fractions of the image;
+        heights and widths of tiles are multiples of `size_multiple`. Returns how tiles of that
+        image are restored, at places (1, 4), as its sample says: (1, 3, h, w) -> restored.
+        """
+        if not self._pooled_shapes:
+            return lambda lq, _place: self(lq)
+        values = self.pooled_values(tiles, places)
+        return lambda lq, place: lq + self.tile_residual(lq, place, values)
+
     @abstractmethod
     def residual(self, padded: Tensor) -> Tensor:
         """What the network adds to lq, whose height and width are multiples of size_multiple."""
+
+    @abstractmethod
+    def pooled_values(self, tiles: Tensor, places: Tensor) -> Sequence[Any]:
+        """See `PooledValues`; in a form that `tile_residual` takes."""
+
+    @abstractmethod
+    def tile_residual(self, lq: Tensor, places: Tensor, values: Sequence[Any]) -> Tensor:
+        """See `TileResidual`."""
 
     @classmethod
     def fast_precision(cls, device: str) -> str:  # noqa: ARG003  what a child may decide by
@@ -72,3 +133,24 @@ class Engine(ABC):
     @cached_property
     def _bytes_per_pixel(self) -> float:
         return activation_bytes(Residual(self.model), MEASURED_TILE) / MEASURED_TILE**2
+
+    @cached_property
+    def _pooled_shapes(self) -> tuple[torch.Size, ...]:
+        """The shapes of what the network pools, which no size of image changes."""
+        network = PooledValues(self.model)
+        tensors = chain(network.named_parameters(), network.named_buffers())
+        weights = {name: tensor.to("meta") for name, tensor in tensors}
+        inputs = tuple(x.to("meta") for x in self.example_inputs(PooledValues))
+        with torch.no_grad():
+            return tuple(value.shape for value in functional_call(network, weights, inputs))
+
+    def example_inputs(self, network: type[nn.Module]) -> tuple[Tensor, ...]:
+        """Inputs that a network of one of the three kinds above can be traced with."""
+        side = 2 * self.size_multiple
+        tile = torch.zeros(1, 3, side, side)
+        places = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+        if network is Residual:
+            return (tile,)
+        if network is PooledValues:
+            return tile.repeat(2, 1, 1, 1), places.repeat(2, 1)
+        return tile, places, *(torch.zeros(shape) for shape in self._pooled_shapes)

@@ -1,15 +1,24 @@
 """ONNX Runtime on the CPU, the extra `onnx`."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import numpy as np
 import onnx  # noqa: F401  the exporter needs it, and would name itself rather than what to install
 import onnxruntime
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from maskdcpt_cli.inference.backends.engine import Engine, Residual
+from maskdcpt_cli.inference.backends.engine import (
+    Engine,
+    PooledValues,
+    Residual,
+    TileResidual,
+)
 from maskdcpt_cli.models import Backbone
 
 OPSET = 17  # the first with LayerNormalization
@@ -24,34 +33,64 @@ class ONNXEngine(Engine):
 
     def __init__(self, model: Backbone, *, device: str, precision: str) -> None:
         super().__init__(model, device=device, precision=precision)
-        options = onnxruntime.SessionOptions()
-        # Without it the largest tile's memory is kept until the end.
-        options.enable_cpu_mem_arena = False
-        self._session = onnxruntime.InferenceSession(
-            _export(Residual(model), side=8 * model.size_multiple),
-            options,
-            providers=["CPUExecutionProvider"],
-        )
+        self._sessions: dict[type[nn.Module], onnxruntime.InferenceSession] = {}
 
     def residual(self, padded: Tensor) -> Tensor:
-        return torch.from_numpy(self._session.run(None, {"lq": padded.numpy()})[0])
+        return torch.from_numpy(self._run(Residual, padded)[0])
+
+    def pooled_values(self, tiles: Tensor, places: Tensor) -> list[NDArray[np.float32]]:
+        return self._run(PooledValues, tiles, places)
+
+    def tile_residual(
+        self, lq: Tensor, places: Tensor, values: Sequence[NDArray[np.float32]]
+    ) -> Tensor:
+        return torch.from_numpy(self._run(TileResidual, lq, places, *values)[0])
+
+    def _run(self, network: type[nn.Module], *inputs: Tensor | NDArray[Any]) -> list[Any]:
+        session = self._session(network)
+        arrays = {name(i): np.asarray(x) for i, x in enumerate(inputs)}
+        outputs: list[Any] = session.run(
+            None, {used.name: arrays[used.name] for used in session.get_inputs()}
+        )
+        return outputs
+
+    def _session(self, network: type[nn.Module]) -> onnxruntime.InferenceSession:
+        if network not in self._sessions:
+            options = onnxruntime.SessionOptions()
+            # Without it the largest tile's memory is kept until the end.
+            options.enable_cpu_mem_arena = False
+            self._sessions[network] = onnxruntime.InferenceSession(
+                _export(network(self.model), self.example_inputs(network)),
+                options,
+                providers=["CPUExecutionProvider"],
+            )
+        return self._sessions[network]
 
 
-def _export(network: Residual, *, side: int) -> bytes:
-    """The network as an ONNX file.
+def name(i: int) -> str:
+    """Of input i of an exported network."""
+    return f"input{i}"
+
+
+def _export(network: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+    """The network as an ONNX file, for tiles of any number and size.
 
     By tracing: torch.export takes 11 to 23 s for what tracing does in half a second.
     """
+    names = [name(i) for i in range(len(inputs))]
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing's deprecation, and of sizes it takes as fixed
         file = Path(folder, "network.onnx")
         torch.onnx.export(
             network.eval(),
-            (torch.zeros(1, 3, side, side),),
+            inputs,
             file,
             dynamo=False,
             opset_version=OPSET,
-            input_names=["lq"],
-            dynamic_axes={"lq": {0: "batch", 2: "height", 3: "width"}},
+            input_names=names,
+            dynamic_axes={
+                names[0]: {0: "batch", 2: "height", 3: "width"},
+                **{places: {0: "batch"} for places in names[1:2]},
+            },
         )
         return file.read_bytes()

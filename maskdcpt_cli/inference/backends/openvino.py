@@ -3,13 +3,21 @@
 import copy
 import sys
 import warnings
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from maskdcpt_cli.inference.backends.engine import Engine, Residual
+from maskdcpt_cli.inference.backends.engine import (
+    Engine,
+    PooledValues,
+    Residual,
+    TileResidual,
+)
 from maskdcpt_cli.inference.backends.rewriting import spell_out_norms, split_gates
 from maskdcpt_cli.models import Backbone
 
@@ -18,6 +26,8 @@ sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 openvino = import_module("openvino")
 frontends = import_module("openvino.frontend")
 decoders = import_module("openvino.frontend.pytorch.ts_decoder")
+
+Key = tuple[type[nn.Module], tuple[int, ...]]  # a network, and the shape it is compiled for
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 ANY_SIZE = (-1, -1)
@@ -30,7 +40,8 @@ class OpenVINOEngine(Engine):
     """The network converted in memory and compiled for the sizes it meets.
 
     A graph compiled for one size runs up to twice as fast as one for any size, but compiling takes
-    as long as restoring a megapixel or two; so a size gets its own when it comes a second time.
+    as long as restoring a megapixel or two; so the size of a photo gets its own when it comes a
+    second time, and that of tiles at once.
     """
 
     backend = "openvino"
@@ -40,47 +51,74 @@ class OpenVINOEngine(Engine):
     def __init__(self, model: Backbone, *, device: str, precision: str) -> None:
         super().__init__(model, device=device, precision=precision)
         self._core = openvino.Core()
-        network = split_gates(Residual(copy.deepcopy(model)))
+        self._network = split_gates(copy.deepcopy(model))
         if precision == "fp32":
-            network = spell_out_norms(network)
-        self._graph = _convert(network, side=8 * model.size_multiple)
+            self._network = spell_out_norms(self._network)
+        self._graphs: dict[type[nn.Module], Any] = {}
         weights = sum(4 * parameter.numel() for parameter in model.parameters())
-        self._graphs_kept = max(2, WEIGHTS_KEPT // weights)
-        self._compiled: dict[tuple[int, int], Any] = {}  # the one used last comes last
+        self._compiled_kept = max(2, WEIGHTS_KEPT // weights)
+        self._compiled: dict[Key, Any] = {}  # the one used last comes last
         self._latest: Any = None
         self._met: set[tuple[int, int]] = set()
 
     def residual(self, padded: Tensor) -> Tensor:
-        height, width = padded.shape[-2:]
-        size = (height, width) if (height, width) in self._met else ANY_SIZE
-        self._met.add((height, width))
-        compiled = self._compiled.pop(size, None) or self._compile(size)
-        self._compiled[size] = compiled
+        size = (padded.shape[-2], padded.shape[-1])
+        shape = (1, 3, *(size if size in self._met else ANY_SIZE))
+        self._met.add(size)
+        return torch.cat(
+            [torch.from_numpy(self._run(Residual, shape, one[None])[0]) for one in padded]
+        )
+
+    def pooled_values(self, tiles: Tensor, places: Tensor) -> list[NDArray[Any]]:
+        outputs = self._run(PooledValues, tuple(tiles.shape), tiles, places)
+        return list(outputs.values())
+
+    def tile_residual(self, lq: Tensor, places: Tensor, values: Sequence[NDArray[Any]]) -> Tensor:
+        outputs = self._run(TileResidual, tuple(lq.shape), lq, places, *values)
+        return torch.from_numpy(outputs[0])
+
+    def _run(
+        self, network: type[nn.Module], shape: tuple[int, ...], *inputs: Tensor | NDArray[Any]
+    ) -> Any:
+        """The outputs of a graph that is compiled for a first input of this shape."""
+        key = network, shape
+        compiled = self._compiled.pop(key, None) or self._compile(*key)
+        self._compiled[key] = compiled
         if compiled is not self._latest:
             if self._latest:
                 self._latest.release_memory()  # or each graph would keep its activations
             self._latest = compiled
-        return torch.cat([torch.from_numpy(compiled([one[None].numpy()])[0]) for one in padded])
+        return compiled([np.asarray(x) for x in inputs])
 
-    def _compile(self, size: tuple[int, int]) -> Any:
-        if len(self._compiled) == self._graphs_kept:
+    def _compile(self, network: type[nn.Module], shape: tuple[int, ...]) -> Any:
+        if len(self._compiled) == self._compiled_kept:
             self._compiled.pop(next(iter(self._compiled)))
-        self._graph.reshape([1, 3, *size])
+        graph = self._graph(network)
+        first, *others = graph.inputs
+        shapes = [shape, *(x.partial_shape for x in others)]
+        if network is not Residual:
+            shapes[1] = [shape[0], 4]
+        graph.reshape(dict(zip([first, *others], shapes, strict=True)))
         return self._core.compile_model(
-            self._graph, "CPU", {"INFERENCE_PRECISION_HINT": HINTS[self.precision]}
+            graph, "CPU", {"INFERENCE_PRECISION_HINT": HINTS[self.precision]}
         )
 
+    def _graph(self, network: type[nn.Module]) -> Any:
+        if network not in self._graphs:
+            inputs = self.example_inputs(network)
+            self._graphs[network] = _convert(network(self._network), inputs)
+        return self._graphs[network]
 
-def _convert(network: nn.Module, *, side: int) -> Any:
+
+def _convert(network: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
     """The network as an OpenVINO graph, without a file in between.
 
     The public `openvino.convert_model` traces twice more to compare, and reports its use.
     """
-    example = torch.zeros(1, 3, side, side)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing is deprecated; the frontend reads no other form
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            network, example, check_trace=False
+            network, inputs, check_trace=False
         )
     frontend = frontends.FrontEndManager().load_by_framework("pytorch")
     decoder = decoders.TorchScriptPythonDecoder(traced)  # the graph below borrows from it

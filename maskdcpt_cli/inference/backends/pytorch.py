@@ -1,12 +1,18 @@
 """PyTorch, eager: every device, nothing to install or compile."""
 
 import copy
-from contextlib import nullcontext
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from maskdcpt_cli.inference.backends.engine import Engine, Residual
+from maskdcpt_cli.inference.backends.engine import (
+    Engine,
+    PooledValues,
+    Residual,
+    TileResidual,
+)
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.models.restormer import Restormer
 
@@ -34,24 +40,35 @@ class TorchEngine(Engine):
         autocast = device != "cpu" or isinstance(model, AUTOCAST_ON_CPU)
         self._dtype = torch.float32 if autocast else dtype
         self._autocast = autocast and precision != "fp32"
-        own = copy.deepcopy(model).to(device, self._dtype)  # the caller's stays as it is
-        self._network = _channels_last(Residual(own).eval())
+        # The caller's network stays as it is.
+        self._network = _channels_last(copy.deepcopy(model).to(device, self._dtype).eval())
 
     @classmethod
     def fast_precision(cls, device: str) -> str:
         """fp16 where a GPU has cores for it; it has ten bits where bf16 has seven."""
         return "fp16" if device.startswith("cuda") else "fp32"
 
-    @torch.inference_mode()
     def residual(self, padded: Tensor) -> Tensor:
-        x = padded.to(self.device, self._dtype, memory_format=torch.channels_last)
-        kind = torch.device(self.device).type
-        with torch.autocast(kind, DTYPES[self.precision]) if self._autocast else nullcontext():
-            residual: Tensor = self._network(x)
+        residual: Tensor = self._run(Residual(self._network), padded)
         return residual.to("cpu", torch.float32)
 
+    def pooled_values(self, tiles: Tensor, places: Tensor) -> tuple[Tensor, ...]:
+        values: tuple[Tensor, ...] = self._run(PooledValues(self._network), tiles, places)
+        return values
 
-def _channels_last(model: nn.Module) -> nn.Module:
+    def tile_residual(self, lq: Tensor, places: Tensor, values: Sequence[Tensor]) -> Tensor:
+        residual: Tensor = self._run(TileResidual(self._network), lq, places, *values)
+        return residual.to("cpu", torch.float32)
+
+    @torch.inference_mode()
+    def _run(self, network: nn.Module, lq: Tensor, *rest: Tensor) -> Any:
+        x = lq.to(self.device, self._dtype, memory_format=torch.channels_last)
+        dtype, kind = DTYPES[self.precision], torch.device(self.device).type
+        with torch.autocast(kind, dtype, enabled=self._autocast):
+            return network(x, *(tensor.to(self.device) for tensor in rest))
+
+
+def _channels_last(model: Backbone) -> Backbone:
     """`model` with its 4-D weights laid out channels-last (`.to` refuses a net with 5-D ones)."""
     for weight in model.parameters():
         if weight.ndim == 4:

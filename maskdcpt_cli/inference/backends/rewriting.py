@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from maskdcpt_cli.models.layers import ChannelNorm
 from maskdcpt_cli.models.masking import OnGrid
 from maskdcpt_cli.models.nafnet import NAFBlock
+from maskdcpt_cli.models.pooling import GlobalPool
 
 
 class SpelledOutNorm(nn.Module):
@@ -46,10 +47,10 @@ class SplitNAFBlock(nn.Module):
         self.conv4a, self.conv4b = _halves(block.conv4)
         self.beta, self.gamma = block.beta, block.gamma
 
-    def forward(self, x: Tensor, _on_grid: OnGrid) -> Tensor:
+    def forward(self, x: Tensor, _on_grid: OnGrid, pool: GlobalPool) -> Tensor:
         y = self.norm1(x)
         y = self.conv2a(self.conv1a(y)) * self.conv2b(self.conv1b(y))
-        x = x + self.beta * self.conv3(y * self.sca(y))
+        x = x + self.beta * self.conv3(y * pool(self.sca, y))
         y = self.norm2(x)
         y = self.conv5(self.conv4a(y) * self.conv4b(y))
         return x + self.gamma * y

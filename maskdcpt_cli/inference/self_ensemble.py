@@ -1,0 +1,63 @@
+"""The mean over what a network makes of an image's flips and transpositions."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from maskdcpt_cli.inference.backends.engine import Network, RestoreTile
+
+
+class Eightfold:
+    """The mean over the eight flips and transpositions of what a network restores (self-ensemble).
+
+    Each of them is pooled over the photo by itself.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def __call__(self, lq: Tensor) -> Tensor:
+        return _mean(turn.undo(self.network(turn(lq))) for turn in TURNS)
+
+    def record(self, tiles: Tensor, places: Tensor) -> RestoreTile:
+        restores = [self.network.record(turn(tiles), turn.place(places)) for turn in TURNS]
+
+        def restore(lq: Tensor, place: Tensor) -> Tensor:
+            turned = zip(TURNS, restores, strict=True)
+            return _mean(turn.undo(one(turn(lq), turn.place(place))) for turn, one in turned)
+
+        return restore
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Flips, then a transposition."""
+
+    transposed: bool
+    flipped: tuple[int, ...]  # dimensions, of -2 and -1
+
+    def __call__(self, image: Tensor) -> Tensor:
+        image = image.flip(self.flipped)
+        return (image.mT if self.transposed else image).contiguous()
+
+    def undo(self, image: Tensor) -> Tensor:
+        return (image.mT if self.transposed else image).flip(self.flipped)
+
+    def place(self, places: Tensor) -> Tensor:
+        """Where tiles at `places` (N, 4) of an image lie when it is turned."""
+        start, extent = places.clone().view(-1, 2, 2).unbind(dim=1)
+        for dim in self.flipped:
+            start[:, dim] = 1 - start[:, dim] - extent[:, dim]
+        turned = torch.stack([start, extent], dim=1)
+        return (turned.flip(-1) if self.transposed else turned).flatten(1)
+
+
+TURNS = [Turn(t, f) for t, f in product((False, True), ((), (-1,), (-2,), (-2, -1)))]
+
+
+def _mean(images: Iterable[Tensor]) -> Tensor:
+    total = sum(images, start=torch.zeros(()))
+    return total / len(TURNS)
