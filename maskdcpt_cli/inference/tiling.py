@@ -30,6 +30,7 @@ SMALLEST_CHOSEN_TILE = 128
 OVERLAP = 128  # zero padding changes what `tiny` restores up to 40 pixels away, by 1 of 255 on
 SAMPLE_SIDE = 128
 SAMPLES = 100
+SAMPLE_MEMORY_FACTOR = 2  # peak memory over the live activations, about that of the backends
 CPU_BUDGET = 1_000_000_000  # bytes of activations that a pass may take on any machine
 FREE_SHARE = 0.6  # of a GPU's free memory; the rest is for what the allocator cannot reuse
 
@@ -247,8 +248,12 @@ def choose_overlap(tile: int) -> int:
 
 
 def choose_samples(engine: Engine) -> int:
-    """How many sample tiles memory allows to pool over together, SAMPLES at most."""
-    return max(1, min(SAMPLES, int(_budget(engine) // engine.peak_bytes(SAMPLE_SIDE))))
+    """How many sample tiles memory allows to pool over together, SAMPLES at most.
+
+    As many with every backend, or the exposure of a photo would depend on it.
+    """
+    fit = _budget(engine) // (SAMPLE_MEMORY_FACTOR * engine.bytes_per_pixel * SAMPLE_SIDE**2)
+    return max(1, min(SAMPLES, int(fit)))
 
 
 def _budget(engine: Engine) -> float:

@@ -124,15 +124,16 @@ class Engine(ABC):
 
     def peak_bytes(self, tile: int) -> int:
         """The memory that a pass over tile x tile pixels needs on top of the weights."""
-        return round(self.memory_factor * self._bytes_per_pixel * tile**2)
+        return round(self.memory_factor * self.bytes_per_pixel * tile**2)
+
+    @cached_property
+    def bytes_per_pixel(self) -> float:
+        """The live activations of a pass, in fp32."""
+        return activation_bytes(Residual(self.model), MEASURED_TILE) / MEASURED_TILE**2
 
     @cached_property
     def _in_fp32(self) -> "Engine":
         return type(self)(self.model, device=self.device, precision="fp32")
-
-    @cached_property
-    def _bytes_per_pixel(self) -> float:
-        return activation_bytes(Residual(self.model), MEASURED_TILE) / MEASURED_TILE**2
 
     @cached_property
     def _pooled_shapes(self) -> tuple[torch.Size, ...]:
