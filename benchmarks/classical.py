@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.synthesis.contract import Image
+from maskdcpt_cli.synthesis.contract import Image
 
 
 class Tool(NamedTuple):

@@ -14,8 +14,8 @@ import click
 import torch
 from torch import Tensor
 
-from maskdcpt_cli.checkpoints import read_checkpoint, save_checkpoint
-from maskdcpt_cli.zoo import EMBEDDED, find
+from maskdcpt_cli.weights.checkpoint import read_checkpoint, save_checkpoint
+from maskdcpt_cli.weights.zoo import EMBEDDED, find
 
 
 @click.command()

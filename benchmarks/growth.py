@@ -16,7 +16,7 @@ import click
 from benchmarks.folder import photograph
 from benchmarks.measure import machine, table
 from maskdcpt_cli import load_model, open_engine
-from maskdcpt_cli.inference.outcomes import Job, Settings
+from maskdcpt_cli.inference.events import Job, Settings
 from maskdcpt_cli.inference.restore import restore_files
 from maskdcpt_cli.models import build_backbone
 

@@ -18,7 +18,7 @@ import psutil
 
 from benchmarks.measure import machine, table
 from maskdcpt_cli.data.pairs import read_list
-from maskdcpt_cli.data.shards import INDEX, RECORD, RECORDS, Shard, ShardPairs, dump_index
+from maskdcpt_cli.data.shards.index import INDEX, RECORD, RECORDS, Shard, ShardPairs, dump_index
 
 IN_A_SHARD = 340  # pairs of 512x512 crops in 512 MB
 

@@ -22,19 +22,19 @@ from benchmarks.measure import machine, table
 from maskdcpt_cli.data.augment import Augmentation
 from maskdcpt_cli.data.degrading import Source as Photo
 from maskdcpt_cli.data.degrading import Wanted, degrade_photos
-from maskdcpt_cli.data.formats import IMAGE_SUFFIXES
-from maskdcpt_cli.data.images import probe
 from maskdcpt_cli.data.loading import load
 from maskdcpt_cli.data.mixture import Ingredient, Mixture
 from maskdcpt_cli.data.order import Batches, Draw, Stage
-from maskdcpt_cli.data.origins import Origins
-from maskdcpt_cli.data.packing import Cropping, measure, pack, plan
 from maskdcpt_cli.data.pairs import FilePairs, Names
 from maskdcpt_cli.data.parallel import keep_freed_memory, processors
-from maskdcpt_cli.data.shards import INDEX, ShardPairs
-from maskdcpt_cli.data.synthesis.table import degrade
+from maskdcpt_cli.data.shards.index import INDEX, ShardPairs
+from maskdcpt_cli.data.shards.pack_items import Origins
+from maskdcpt_cli.data.shards.packing import Cropping, measure, pack, plan
 from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS
-from maskdcpt_cli.presets import load_data
+from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
+from maskdcpt_cli.images.reading import probe
+from maskdcpt_cli.presets.data import load_data
+from maskdcpt_cli.synthesis.table import degrade
 
 SIDE = 256
 PAIRED = "haze"  # stands for all degradations that are read as pairs

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import table
 from maskdcpt_cli import classify, load_classifier
+from maskdcpt_cli.benchmarking.test_sets import Found, from_preset
 from maskdcpt_cli.data.folders import photos
 from maskdcpt_cli.inference.classify import SURE
-from maskdcpt_cli.presets import load_data
-from maskdcpt_cli.studies.testsets import Found, from_preset
+from maskdcpt_cli.presets.data import load_data
 
 Picture = NDArray[np.uint8]
 

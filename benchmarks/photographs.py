@@ -22,7 +22,7 @@ from pathlib import Path
 import click
 from PIL import Image
 
-from maskdcpt_cli.data.formats import IMAGE_SUFFIXES
+from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
 
 HELD_OUT = 10  # of so many photos one is for validation
 SHORTEST, ENOUGH = 240, 480  # sides in pixels: smaller ones are left, larger ones reduced to it

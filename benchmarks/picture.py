@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from maskdcpt_cli import load_model, open_engine, restore
-from maskdcpt_cli.data.sheets import grid
+from maskdcpt_cli.images.contact_sheets import grid
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHOWN = ("kitchen-dark.jpg", "town-haze.jpg", "cat-noise.png")

@@ -22,8 +22,8 @@ from numpy.random import default_rng
 from numpy.typing import NDArray
 
 from benchmarks.measure import machine, table
-from maskdcpt_cli.data.formats import IMAGE_SUFFIXES
-from maskdcpt_cli.data.images import read_rgb
+from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
+from maskdcpt_cli.images.reading import read_rgb
 
 WIDTH, HEIGHT = 768, 512
 SIGMA = 15  # of the noise that stands for what restoration leaves, of 255

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from benchmarks.measure import machine, table
 from maskdcpt_cli import load_model, open_engine
-from maskdcpt_cli.data.synthesis.table import degrade
 from maskdcpt_cli.inference.backends import Engine
 from maskdcpt_cli.inference.backends.engine import RestoreTile
 from maskdcpt_cli.inference.tiling import (
@@ -30,6 +29,7 @@ from maskdcpt_cli.inference.tiling import (
     choose_samples,
     restore_tiles,
 )
+from maskdcpt_cli.synthesis.table import degrade
 
 Pixels = NDArray[np.float32]  # (H, W, 3) sRGB in [0, 1]
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 from maskdcpt_cli._version import __version__
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.data.synthesis.table import degrade
     from maskdcpt_cli.errors import MaskDCPTError
     from maskdcpt_cli.inference.backends import open_engine
     from maskdcpt_cli.inference.classify import Classified, classify, classify_files
-    from maskdcpt_cli.inference.outcomes import Outcome, Settings
+    from maskdcpt_cli.inference.events import Outcome, Settings
     from maskdcpt_cli.inference.restore import restore, restore_folder
     from maskdcpt_cli.scoring.pairing import pair_files
-    from maskdcpt_cli.scoring.score import score
-    from maskdcpt_cli.zoo import load_classifier, load_model
+    from maskdcpt_cli.scoring.scorer import score
+    from maskdcpt_cli.synthesis.table import degrade
+    from maskdcpt_cli.weights.zoo import load_classifier, load_model
 
 __all__ = [
     "Classified",
@@ -37,18 +37,18 @@ __all__ = [
 _ROOMS = {
     "Classified": "maskdcpt_cli.inference.classify",
     "MaskDCPTError": "maskdcpt_cli.errors",
-    "Outcome": "maskdcpt_cli.inference.outcomes",
-    "Settings": "maskdcpt_cli.inference.outcomes",
+    "Outcome": "maskdcpt_cli.inference.events",
+    "Settings": "maskdcpt_cli.inference.events",
     "classify": "maskdcpt_cli.inference.classify",
     "classify_files": "maskdcpt_cli.inference.classify",
-    "degrade": "maskdcpt_cli.data.synthesis.table",
-    "load_classifier": "maskdcpt_cli.zoo",
-    "load_model": "maskdcpt_cli.zoo",
+    "degrade": "maskdcpt_cli.synthesis.table",
+    "load_classifier": "maskdcpt_cli.weights.zoo",
+    "load_model": "maskdcpt_cli.weights.zoo",
     "open_engine": "maskdcpt_cli.inference.backends",
     "pair_files": "maskdcpt_cli.scoring.pairing",
     "restore": "maskdcpt_cli.inference.restore",
     "restore_folder": "maskdcpt_cli.inference.restore",
-    "score": "maskdcpt_cli.scoring.score",
+    "score": "maskdcpt_cli.scoring.scorer",
 }
 
 

@@ -13,17 +13,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from maskdcpt_cli._version import __version__
-from maskdcpt_cli.checkpoints import (
+from maskdcpt_cli.errors import CheckpointError
+from maskdcpt_cli.models import BACKBONES, build_backbone
+from maskdcpt_cli.models.maskdcpt import MaskDCPT
+from maskdcpt_cli.weights.checkpoint import (
     Checkpoint,
     build,
     build_classifier,
     read_checkpoint,
     save_checkpoint,
 )
-from maskdcpt_cli.errors import CheckpointError
-from maskdcpt_cli.models import BACKBONES, build_backbone
-from maskdcpt_cli.models.maskdcpt import MaskDCPT
-from maskdcpt_cli.recognition import RECOGNISED_BY, recognise
+from maskdcpt_cli.weights.recognise import RECOGNISED_BY, recognise
 from tests.golden import fill_with_golden_weights
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/backbones.json").read_text())

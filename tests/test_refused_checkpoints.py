@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from maskdcpt_cli.checkpoints import read_checkpoint
 from maskdcpt_cli.errors import CheckpointError
+from maskdcpt_cli.weights.checkpoint import read_checkpoint
 from tests.test_checkpoints import NAFNET
 
 

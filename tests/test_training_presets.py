@@ -4,11 +4,11 @@ import pytest
 import torch
 import yaml
 
-from maskdcpt_cli.annotated import OVERRIDDEN, annotated
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import BACKBONES, build_backbone
-from maskdcpt_cli.presets import load, load_data, names
-from maskdcpt_cli.training_presets import SCHEMAS, Finetune, Pretrain, Run
+from maskdcpt_cli.presets.data import load, load_data, names
+from maskdcpt_cli.presets.show import OVERRIDDEN, annotated
+from maskdcpt_cli.presets.training import SCHEMAS, Finetune, Pretrain, Run
 
 ALL = [(kind, name) for kind in SCHEMAS for name in names(kind)]
 ABLATIONS = [  # Tables VII, VIII and IX

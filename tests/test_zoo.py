@@ -15,11 +15,11 @@ from threading import Thread
 import pytest
 import torch
 
-from maskdcpt_cli.checkpoints import read_checkpoint
 from maskdcpt_cli.degradations import CLEAN, DEGRADATIONS
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
 from maskdcpt_cli.models import BACKBONES, build_backbone
-from maskdcpt_cli.zoo import (
+from maskdcpt_cli.weights.checkpoint import read_checkpoint
+from maskdcpt_cli.weights.zoo import (
     DEFAULT,
     DEFAULT_CLASSIFIER,
     ZOO,
@@ -37,7 +37,7 @@ EMBEDDED = [name for name, model in ZOO.items() if model.repo is None]
 LOCATE = """
 import sys, time
 import huggingface_hub.constants
-from maskdcpt_cli.zoo import locate
+from maskdcpt_cli.weights.zoo import locate
 huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE = 1024
 time.sleep = lambda seconds: None
 print(locate(sys.argv[1]))
@@ -225,7 +225,7 @@ def test_what_restores_does_not_classify_and_is_not_fetched_to_say_so(
     def fetch(_model: object) -> Path:
         raise AssertionError
 
-    monkeypatch.setattr("maskdcpt_cli.zoo._fetch", fetch)
+    monkeypatch.setattr("maskdcpt_cli.weights.zoo._fetch", fetch)
     with pytest.raises(CheckpointError, match=f"{name} restores, .* take tiny-classifier, or"):
         load_classifier(name)
 
@@ -255,7 +255,8 @@ def test_a_path_is_read(
 
 
 def test_a_listing_imports_nothing_heavy() -> None:
-    code = "import sys, maskdcpt_cli.zoo; print({'torch', 'huggingface_hub'} & set(sys.modules))"
+    heavy = "{'torch', 'huggingface_hub'} & set(sys.modules)"
+    code = f"import sys, maskdcpt_cli.weights.zoo; print({heavy})"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
 

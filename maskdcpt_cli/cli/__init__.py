@@ -12,19 +12,19 @@ from typing import Any, NoReturn
 import click
 
 from maskdcpt_cli._version import __version__
-from maskdcpt_cli.cli.benchmark import benchmark
+from maskdcpt_cli.cli.benchmark.command import benchmark
 from maskdcpt_cli.cli.classify import classify
 from maskdcpt_cli.cli.compare import compare
-from maskdcpt_cli.cli.data import data
+from maskdcpt_cli.cli.data.command import data
 from maskdcpt_cli.cli.degrade import degrade
 from maskdcpt_cli.cli.finetune import finetune
 from maskdcpt_cli.cli.models import models
 from maskdcpt_cli.cli.presets import presets
 from maskdcpt_cli.cli.pretrain import pretrain
 from maskdcpt_cli.cli.restore import restore
-from maskdcpt_cli.cli.score import score
+from maskdcpt_cli.cli.score.command import score
 from maskdcpt_cli.cli.stopping import INTERRUPTED
-from maskdcpt_cli.cli.study import study
+from maskdcpt_cli.cli.study.command import study
 from maskdcpt_cli.errors import MaskDCPTError
 
 LIBGL = (

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from maskdcpt_cli.checkpoints import DegradationClassifier
 from maskdcpt_cli.cli.console import count, printable
 from maskdcpt_cli.degradations import CLEAN, slug
 from maskdcpt_cli.files import written
 from maskdcpt_cli.inference.classify import UNCERTAIN, Classified
+from maskdcpt_cli.weights.checkpoint import DegradationClassifier
 
 ANSWERS = {CLEAN: ("looks clean", "green"), UNCERTAIN: (UNCERTAIN, "yellow")}
 NAMED = 3  # types told of each photo

@@ -13,11 +13,11 @@ from maskdcpt_cli.cli.options import (
     recursive_option,
     with_listed,
 )
-from maskdcpt_cli.zoo import DEFAULT_CLASSIFIER
+from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.checkpoints import DegradationClassifier
-    from maskdcpt_cli.inference.finding import Found
+    from maskdcpt_cli.images.discover import Found
+    from maskdcpt_cli.weights.checkpoint import DegradationClassifier
 
 
 @click.command(short_help="Tell what ails photos: haze, rain, noise, or nothing.")
@@ -73,8 +73,8 @@ def classify(
     """
     from maskdcpt_cli.cli.answers import open_answers
     from maskdcpt_cli.cli.progress import track
+    from maskdcpt_cli.images.discover import find_photos
     from maskdcpt_cli.inference.classify import Classified, classify_files
-    from maskdcpt_cli.inference.finding import find_photos
 
     if csv and csv.exists() and not overwrite:
         raise click.UsageError(f"'{csv}' exists; --overwrite replaces it.")
@@ -103,7 +103,7 @@ def classify(
 
 def _load(model: str, device: str) -> "DegradationClassifier":
     from maskdcpt_cli.inference.backends import find_device
-    from maskdcpt_cli.zoo import load_classifier
+    from maskdcpt_cli.weights.zoo import load_classifier
 
     classifier = load_classifier(model)
     classifier.network.to(find_device(device))
@@ -112,7 +112,7 @@ def _load(model: str, device: str) -> "DegradationClassifier":
 
 def _targets(photos: "Sequence[Found]", folder: Path) -> dict[Path, Path]:
     """Where the maps go: the folder's tree is that of the inputs."""
-    from maskdcpt_cli.data.sheets import MAP_SUFFIX
+    from maskdcpt_cli.images.contact_sheets import MAP_SUFFIX
 
     targets: dict[Path, Path] = {}
     owners: dict[Path, Path] = {}

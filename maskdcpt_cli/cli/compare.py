@@ -9,9 +9,9 @@ import click
 from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.data.sheets import Pixels
-    from maskdcpt_cli.studies.compare import Whole
-    from maskdcpt_cli.studies.results import Files
+    from maskdcpt_cli.comparison.grid import Whole
+    from maskdcpt_cli.comparison.results import Files
+    from maskdcpt_cli.images.arrays import Pixels
 
 PLACE = click.Path(path_type=Path, exists=True)
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -99,8 +99,8 @@ def compare(
     \b
     Exit code: 0 all compared, 1 some pictures could not be, 2 wrong usage.
     """
-    from maskdcpt_cli.studies.compare import figure
-    from maskdcpt_cli.studies.results import find_scenes, open_scenes
+    from maskdcpt_cli.comparison.grid import figure
+    from maskdcpt_cli.comparison.results import find_scenes, open_scenes
 
     if output.exists() and not overwrite:
         raise click.UsageError(f"'{output}' exists: name another file, or type --overwrite.")
@@ -135,7 +135,7 @@ def _choose(
 ) -> "tuple[list[Files], list[str]]":
     """The scenes whose results differ most, in their order, and why others could not be read."""
     from maskdcpt_cli.cli.progress import track
-    from maskdcpt_cli.studies.results import look
+    from maskdcpt_cli.comparison.results import look
 
     looked = list(track(look(scenes), total=len(scenes), noun="picture", quiet=quiet))
     sound = sorted((one for one in looked if not one.problem), key=lambda one: -one.difference)

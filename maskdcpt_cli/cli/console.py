@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from maskdcpt_cli.inference.outcomes import Advanced, Event, Job, Outcome, Started, Status
+from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Started, Status
 from maskdcpt_cli.inference.plan import Plan, count_pixels
 
 # Word and colour of each way a photo can end, in the order of the summary.

@@ -25,7 +25,7 @@ def _list_types(context: click.Context, _parameter: click.Parameter, asked: bool
     from rich.console import Console
     from rich.table import Table
 
-    from maskdcpt_cli.data.synthesis.table import SYNTHESIS
+    from maskdcpt_cli.synthesis.table import SYNTHESIS
 
     table = Table("type", "kinds", "usual levels", "valid", "unit", box=None)
     table.columns[0].no_wrap = True

@@ -8,7 +8,7 @@ import click
 
 from maskdcpt_cli.cli.options import ModelName
 from maskdcpt_cli.degradations import LABELS
-from maskdcpt_cli.zoo import ZOO, Model, Use, address, card, find, on_disk
+from maskdcpt_cli.weights.zoo import ZOO, Model, Use, address, card, find, on_disk
 
 MEGA = 1_000_000
 BYTES_PER_PARAMETER = 4  # published in single precision

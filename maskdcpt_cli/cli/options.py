@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 from click.types import StringParamType
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.zoo import Use
+    from maskdcpt_cli.weights.zoo import Use
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 MEGA = 1_000_000
@@ -29,7 +29,7 @@ class ModelName(StringParamType):
     def shell_complete(
         self, _ctx: click.Context, _param: click.Parameter, incomplete: str
     ) -> "list[CompletionItem[str]]":
-        from maskdcpt_cli.zoo import ZOO
+        from maskdcpt_cli.weights.zoo import ZOO
 
         names = [
             CompletionItem(name, help=model.summary)
@@ -43,7 +43,7 @@ def preset_names(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> "list[CompletionItem[str]]":
     """Complete to a data preset, or a file like one."""
-    from maskdcpt_cli.presets import names
+    from maskdcpt_cli.presets.data import names
 
     found = [CompletionItem(name) for name in names("data") if name.startswith(incomplete)]
     return found or [CompletionItem(incomplete, type="file")]

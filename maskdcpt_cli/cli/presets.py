@@ -63,9 +63,9 @@ def show(words: tuple[str, ...], backbone: str | None, overrides: tuple[str, ...
 
 
 def _rows(kind: str) -> list[tuple[str, ...]]:
-    from maskdcpt_cli.annotated import summary
-    from maskdcpt_cli.presets import load, names
-    from maskdcpt_cli.training_presets import SCHEMAS
+    from maskdcpt_cli.presets.data import load, names
+    from maskdcpt_cli.presets.show import summary
+    from maskdcpt_cli.presets.training import SCHEMAS
 
     rows: list[tuple[str, ...]] = []
     for name in names(kind):
@@ -77,15 +77,15 @@ def _rows(kind: str) -> list[tuple[str, ...]]:
 
 def _kinds_of(name: str) -> list[str]:
     """Of a preset that is given without its kind, all that there are."""
-    from maskdcpt_cli.presets import names
+    from maskdcpt_cli.presets.data import names
 
     return [kind for kind in KINDS if name in names(kind)] or list(KINDS[:1])
 
 
 def _texts(name: str, kinds: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    from maskdcpt_cli.annotated import annotated
-    from maskdcpt_cli.presets import load
-    from maskdcpt_cli.training_presets import SCHEMAS
+    from maskdcpt_cli.presets.data import load
+    from maskdcpt_cli.presets.show import annotated
+    from maskdcpt_cli.presets.training import SCHEMAS
 
     for kind in kinds:
         if kind not in KINDS:

@@ -12,9 +12,9 @@ from PIL import Image
 
 from maskdcpt_cli.cli.console import BAD, ENDINGS, count, printable, why
 from maskdcpt_cli.cli.page import FIGURES, facts, inlined, template, trouble, write_page
-from maskdcpt_cli.data.images import preview
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.inference.outcomes import Outcome, Settings
+from maskdcpt_cli.images.reading import preview
+from maskdcpt_cli.inference.events import Outcome, Settings
 
 FIGURE = Template("""\
 <figure style="--ratio: $ratio; --widest: ${widest}px">

@@ -19,8 +19,8 @@ from maskdcpt_cli.cli.options import (
     tile_option,
     with_listed,
 )
-from maskdcpt_cli.inference.outcomes import Event, Settings
-from maskdcpt_cli.zoo import DEFAULT, ZOO
+from maskdcpt_cli.inference.events import Event, Settings
+from maskdcpt_cli.weights.zoo import DEFAULT, ZOO
 
 if TYPE_CHECKING:
     from maskdcpt_cli.cli.console import View
@@ -220,7 +220,7 @@ def _events(
 
 def _open_network(model: str, *, device: str, precision: str, backend: str) -> "Engine":
     from maskdcpt_cli.inference.backends import open_engine
-    from maskdcpt_cli.zoo import load_model
+    from maskdcpt_cli.weights.zoo import load_model
 
     if SHARED and device in ("auto", "cuda"):
         device = _own_gpu() or device

@@ -18,9 +18,9 @@ from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
     from maskdcpt_cli.data.mixture import Samples
+    from maskdcpt_cli.presets.training import Run
     from maskdcpt_cli.training.events import Event
     from maskdcpt_cli.training.inputs import Inputs
-    from maskdcpt_cli.training_presets import Run
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
@@ -121,12 +121,12 @@ def run(preset: "Run", asked: Asked, *, kind: str) -> None:
     from maskdcpt_cli.cli.training_view import View, open_view, show
     from maskdcpt_cli.training.distributed import restarted
     from maskdcpt_cli.training.events import Notice
-    from maskdcpt_cli.training.run import begin, record
+    from maskdcpt_cli.training.run_folder import begin, record
 
     inputs = open_inputs(preset.data, asked)
     run_dir = asked.run_dir or Path("runs", f"{kind}-{Path(asked.preset).stem}")
     if asked.dry_run:
-        from maskdcpt_cli.cli.rehearsal import tell
+        from maskdcpt_cli.cli.dry_run import tell
 
         tell(preset, inputs, run_dir, partial(trained, inputs=inputs, asked=asked), speaks=SPEAKS)
         return
@@ -154,8 +154,8 @@ def run(preset: "Run", asked: Asked, *, kind: str) -> None:
 
 def load_run(kind: str, asked: Asked) -> "Run":
     """The preset with what was given in its place, by --set and by options of their own."""
-    from maskdcpt_cli.presets import load
-    from maskdcpt_cli.training_presets import SCHEMAS
+    from maskdcpt_cli.presets.data import load
+    from maskdcpt_cli.presets.training import SCHEMAS
 
     given = {"backbone": asked.backbone, "initialise_from": asked.init_from}
     overrides = [f"{place}={json.dumps(str(value))}" for place, value in given.items() if value]
@@ -172,9 +172,9 @@ def trained(
     stop: Callable[[], bool] = lambda: False,
 ) -> "Generator[Event, None, None]":
     """The events of a run; `samples` are those of the inputs, where they are not given."""
+    from maskdcpt_cli.presets.training import Pretrain
     from maskdcpt_cli.training.finetune import finetune
     from maskdcpt_cli.training.pretrain import pretrain
-    from maskdcpt_cli.training_presets import Pretrain
 
     device = None if asked.device == "auto" else asked.device
     train: Callable[..., Generator[Event, None, None]] = (
@@ -215,7 +215,7 @@ def _sizes(preset: "Run", asked: Asked) -> str:
 
 def open_inputs(name: str, asked: Asked) -> "Inputs":
     """What to train on: own pairs, own photos, or the data sets of the data preset of that name."""
-    from maskdcpt_cli.presets import load_data, names
+    from maskdcpt_cli.presets.data import load_data, names
     from maskdcpt_cli.training.inputs import from_pairs, from_photos, from_preset
 
     if asked.pairs and asked.photos:

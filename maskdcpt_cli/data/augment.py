@@ -5,9 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]  # (H, W, 3), sRGB
+from maskdcpt_cli.images.arrays import Pixels
 
 
 class Window(NamedTuple):

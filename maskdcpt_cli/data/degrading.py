@@ -16,15 +16,15 @@ from numpy.random import SeedSequence, default_rng
 from numpy.typing import NDArray
 from PIL import Image
 
-from maskdcpt_cli.data.formats import IMAGE_SUFFIXES
-from maskdcpt_cli.data.images import preview
 from maskdcpt_cli.data.parallel import in_processes
-from maskdcpt_cli.data.sheets import grid, stacked
-from maskdcpt_cli.data.synthesis.contract import Parameters
-from maskdcpt_cli.data.synthesis.table import check, degrade
 from maskdcpt_cli.degradations import LABELS, Range, find
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.files import replacing
+from maskdcpt_cli.images.contact_sheets import grid, stacked
+from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
+from maskdcpt_cli.images.reading import preview
+from maskdcpt_cli.synthesis.contract import Parameters
+from maskdcpt_cli.synthesis.table import check, degrade
 
 MANIFEST = "manifest.jsonl"
 SHEET = "sheet.jpg"

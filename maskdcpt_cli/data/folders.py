@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from maskdcpt_cli.data.images import shown
 from maskdcpt_cli.data.pairs import FilePairs, Pairs
 from maskdcpt_cli.data.sources import scan, two_folders
 from maskdcpt_cli.data.templates import SPANNING
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import Folders
+from maskdcpt_cli.images.reading import shown
+from maskdcpt_cli.presets.data import Folders
 
 
 def paired(lq: Path, gt: Path, *, degradation: str) -> FilePairs:

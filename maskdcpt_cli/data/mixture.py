@@ -16,12 +16,12 @@ from torch.utils.data import Dataset, default_collate
 from maskdcpt_cli.data.augment import Augmentation
 from maskdcpt_cli.data.order import Draw, permuted
 from maskdcpt_cli.data.pairs import Pair, Pairs
-from maskdcpt_cli.data.synthesis.contract import Image
-from maskdcpt_cli.data.synthesis.jpeg import saved
-from maskdcpt_cli.data.synthesis.table import check, degrade
-from maskdcpt_cli.data.tones import enlarged, other_tones
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.presets import Recipe
+from maskdcpt_cli.presets.data import Recipe
+from maskdcpt_cli.synthesis.contract import Image
+from maskdcpt_cli.synthesis.jpeg import saved
+from maskdcpt_cli.synthesis.table import check, degrade
+from maskdcpt_cli.synthesis.tone_jitter import enlarged, other_tones
 
 ATTEMPTS = 10  # pairs in a row that may be broken
 

@@ -8,10 +8,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.augment import Cut, Pixels, whole
-from maskdcpt_cli.data.images import read_rgb, shown
+from maskdcpt_cli.data.augment import Cut, whole
 from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.images.arrays import Pixels
+from maskdcpt_cli.images.reading import read_rgb, shown
 
 ABBREVIATIONS = tuple(LABELS)  # a degradation is stored as its position here
 PIECE = 2**24  # bytes of a list that are looked at together

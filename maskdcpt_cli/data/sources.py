@@ -12,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.images import shown
 from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs, Names, Pairs, read_list
-from maskdcpt_cli.data.shards import ShardPairs
-from maskdcpt_cli.data.synthesis.table import check
+from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.data.templates import SPANNING, Template
 from maskdcpt_cli.degradations import find
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import Folders, Manifest, Part, Shards, Source, TextList, Unpaired
+from maskdcpt_cli.images.reading import shown
+from maskdcpt_cli.presets.data import Folders, Manifest, Part, Shards, Source, TextList, Unpaired
+from maskdcpt_cli.synthesis.table import check
 
 ROOT_VARIABLE = "MASKDCPT_DATA"
 NONE = Names(())

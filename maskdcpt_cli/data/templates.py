@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 
-from maskdcpt_cli.data.formats import IMAGE_SUFFIXES
-from maskdcpt_cli.presets import WORD
+from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
+from maskdcpt_cli.presets.data import WORD
 
 SPANNING = "path"  # the word that stands for folders, too
 

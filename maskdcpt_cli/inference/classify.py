@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskdcpt_cli.checkpoints import DegradationClassifier
-from maskdcpt_cli.data.colour import Colour
-from maskdcpt_cli.data.heatmaps import write_map
-from maskdcpt_cli.data.images import Page, Photo, opaque, page_of, read_photo, upright
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.inference.ahead import ahead
+from maskdcpt_cli.images.colour import Colour
+from maskdcpt_cli.images.reading import Page, Photo, opaque, page_of, read_photo, upright
+from maskdcpt_cli.inference.heatmap import write_map
+from maskdcpt_cli.inference.prefetch import ahead
 from maskdcpt_cli.models.backbone import pad_by_reflection
+from maskdcpt_cli.weights.checkpoint import DegradationClassifier
 
 # Measured on four held-out photos of 512x512, each in nine ways, by a network that learnt from
 # crops of 128: of 16 tiles the mean of the logits names 72 % right, the middle one alone 67 %, the

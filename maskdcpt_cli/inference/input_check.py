@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from maskdcpt_cli.data.arrays import Native
+from maskdcpt_cli.images.arrays import Native
 
 SMALLEST = 16  # pixels a side; NAFNet returns images of 15x15 at 9 dB
 FLAT = 8 / 255  # range of values of an image that is all black, all white or of one colour

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from maskdcpt_cli.data.formats import IMAGE_SUFFIXES, WRITABLE, format_of, result_suffix
-from maskdcpt_cli.data.images import probe
 from maskdcpt_cli.errors import ImageError, MaskDCPTError, unknown
-from maskdcpt_cli.inference.finding import Found, find, identity, is_folder, objection, real
-from maskdcpt_cli.inference.outcomes import Job, Outcome
+from maskdcpt_cli.images.discover import Found, find, identity, is_folder, objection, real
+from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, WRITABLE, format_of, result_suffix
+from maskdcpt_cli.images.reading import probe
+from maskdcpt_cli.inference.events import Job, Outcome
 
 NAME = "{stem}{suffix}"
 FIELDS = ("stem", "suffix", "model")

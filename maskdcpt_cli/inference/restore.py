@@ -16,19 +16,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskdcpt_cli.data.colour import Colour
-from maskdcpt_cli.data.images import Page, Photo, opaque, page_of, read_photo
-from maskdcpt_cli.data.sheets import write_sheet
-from maskdcpt_cli.data.writing import write_photo
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.inference import guard
-from maskdcpt_cli.inference.ahead import ahead
+from maskdcpt_cli.images.colour import Colour
+from maskdcpt_cli.images.contact_sheets import write_sheet
+from maskdcpt_cli.images.reading import Page, Photo, opaque, page_of, read_photo
+from maskdcpt_cli.images.writing import write_photo
+from maskdcpt_cli.inference import output_check
 from maskdcpt_cli.inference.backends import Engine, open_engine
 from maskdcpt_cli.inference.backends.engine import Network, RestoreTile
+from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Settings, Started
 from maskdcpt_cli.inference.input_check import is_grey, why_untouched
-from maskdcpt_cli.inference.journal import fingerprint, is_current, record
-from maskdcpt_cli.inference.outcomes import Advanced, Event, Job, Outcome, Settings, Started
 from maskdcpt_cli.inference.plan import plan
+from maskdcpt_cli.inference.prefetch import ahead
+from maskdcpt_cli.inference.result_log import fingerprint, is_current, record
 from maskdcpt_cli.inference.self_ensemble import Eightfold
 from maskdcpt_cli.inference.tiling import (
     Band,
@@ -159,7 +159,7 @@ class _Guarded:
 
     def _checked(self, lq: Tensor, run: Callable[[], Tensor]) -> Tensor:
         restored = self._timed(run)
-        if reason := guard.check(lq, restored):
+        if reason := output_check.check(lq, restored):
             raise _UnsoundError(reason)
         return restored
 

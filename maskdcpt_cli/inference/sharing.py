@@ -8,7 +8,7 @@ from itertools import chain, repeat
 
 from torch.distributed import PrefixStore, Store, rendezvous
 
-from maskdcpt_cli.inference.outcomes import Event, Job
+from maskdcpt_cli.inference.events import Event, Job
 
 POLL_SECONDS = 0.05
 

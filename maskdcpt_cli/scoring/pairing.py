@@ -9,10 +9,10 @@ from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import NamedTuple
 
-from maskdcpt_cli.data.formats import IMAGE_SUFFIXES
-from maskdcpt_cli.data.images import shown
 from maskdcpt_cli.errors import MaskDCPTError, unknown
-from maskdcpt_cli.scoring.outcomes import Item
+from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
+from maskdcpt_cli.images.reading import shown
+from maskdcpt_cli.scoring.events import Item
 
 # A rule gives the names that a restored picture's ground truth may have, best first, and the name
 # under which a ground truth is found; both from a path relative to its folder.

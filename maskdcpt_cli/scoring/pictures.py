@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.colour import Colour
-from maskdcpt_cli.data.images import read_photo, upright
-from maskdcpt_cli.data.photo import Photo
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.scoring.outcomes import Picture
+from maskdcpt_cli.images.colour import Colour
+from maskdcpt_cli.images.photo import Photo
+from maskdcpt_cli.images.reading import read_photo, upright
+from maskdcpt_cli.scoring.events import Picture
 
 KINDS = {1: "grey", 3: "RGB", 4: "CMYK"}
 KEPT = 4  # pictures just read: the ground truth of many restored ones is read once

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.random import default_rng
 from numpy.typing import NDArray
 
+from maskdcpt_cli.scoring.events import Scored
 from maskdcpt_cli.scoring.metrics import Metric
-from maskdcpt_cli.scoring.outcomes import Scored
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95

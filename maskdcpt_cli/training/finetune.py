@@ -6,8 +6,8 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import nn
 
-from maskdcpt_cli.checkpoints import Checkpoint
 from maskdcpt_cli.data.mixture import Ingredient, Sample, Samples
+from maskdcpt_cli.presets.training import Finetune
 from maskdcpt_cli.training.distributed import join
 from maskdcpt_cli.training.events import Event
 from maskdcpt_cli.training.initialise import initialise
@@ -15,7 +15,7 @@ from maskdcpt_cli.training.loop import Loop, Stop, never
 from maskdcpt_cli.training.losses import Losses, relative_l1, relative_rmse
 from maskdcpt_cli.training.metrics import psnr, ssim
 from maskdcpt_cli.training.task import Examined, Example, drawn_backbone, options_of, seeded
-from maskdcpt_cli.training_presets import Finetune
+from maskdcpt_cli.weights.checkpoint import Checkpoint
 
 RELATIVE = {"relative-l1": relative_l1, "relative-rmse": relative_rmse}
 

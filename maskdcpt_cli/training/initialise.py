@@ -6,12 +6,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from maskdcpt_cli.checkpoints import CLASSIFIER, read_checkpoint
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.models.classifier import Classifier
+from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.events import Initialised
-from maskdcpt_cli.training_presets import Run
+from maskdcpt_cli.weights.checkpoint import CLASSIFIER, read_checkpoint
 
 
 def initialise(

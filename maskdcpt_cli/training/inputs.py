@@ -14,7 +14,7 @@ from maskdcpt_cli.data.mixture import Ingredient
 from maskdcpt_cli.data.pairs import Pair, Pairs
 from maskdcpt_cli.data.sources import Opened, data_root, open_pairs
 from maskdcpt_cli.degradations import SETTINGS
-from maskdcpt_cli.presets import Data, Manifest, Part, Recipe, Shards, TrainPart, Unpaired
+from maskdcpt_cli.presets.data import Data, Manifest, Part, Recipe, Shards, TrainPart, Unpaired
 
 HELD_OUT = 10  # one of so many pictures is kept for validation where there are no test sets
 

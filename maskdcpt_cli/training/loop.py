@@ -14,15 +14,15 @@ from maskdcpt_cli.data.order import Batches
 from maskdcpt_cli.data.order import Stage as Share
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import replacing
+from maskdcpt_cli.presets.training import Run
+from maskdcpt_cli.training.checkpointing import Folder
 from maskdcpt_cli.training.distributed import World, restarted
 from maskdcpt_cli.training.events import Event, Notice, Saved, Step
 from maskdcpt_cli.training.memory import most_bytes
 from maskdcpt_cli.training.schedule import phase_at
-from maskdcpt_cli.training.state import Folder
 from maskdcpt_cli.training.task import Task
 from maskdcpt_cli.training.trainer import Stepped, Trainer
 from maskdcpt_cli.training.validation import Chosen, choose, mean_score, validate
-from maskdcpt_cli.training_presets import Run
 
 PATIENCE = 5  # iterations in a row that may be skipped
 SKIPPED = "skipped"  # the folder of their batches

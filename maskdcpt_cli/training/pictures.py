@@ -4,8 +4,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from maskdcpt_cli.data.sheets import grid
 from maskdcpt_cli.files import replacing
+from maskdcpt_cli.images.contact_sheets import grid
 from maskdcpt_cli.training.events import Event, Picture, Validated
 
 COLUMNS = ("Input", "Made of it", "Ground truth")

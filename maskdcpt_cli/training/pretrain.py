@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskdcpt_cli.checkpoints import Checkpoint
 from maskdcpt_cli.data.mixture import Ingredient, Sample, Samples
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.models.masking import OnGrid, PatchMask, apply
+from maskdcpt_cli.presets.training import Pretrain
 from maskdcpt_cli.training.calibration import Answer
 from maskdcpt_cli.training.distributed import join
 from maskdcpt_cli.training.events import Event
@@ -21,7 +21,7 @@ from maskdcpt_cli.training.loop import Loop, Stop, never
 from maskdcpt_cli.training.losses import Losses, focal_loss
 from maskdcpt_cli.training.metrics import psnr
 from maskdcpt_cli.training.task import Examined, Example, drawn_backbone, options_of, seeded
-from maskdcpt_cli.training_presets import Pretrain
+from maskdcpt_cli.weights.checkpoint import Checkpoint
 
 
 def pretrain(

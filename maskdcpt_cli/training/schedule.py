@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from maskdcpt_cli.training_presets import Phase
+from maskdcpt_cli.presets.training import Phase
 
 
 def phase_at(phases: Sequence[Phase], iteration: int) -> Phase:

@@ -7,13 +7,13 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from maskdcpt_cli.checkpoints import Checkpoint
 from maskdcpt_cli.data.mixture import Sample
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import Backbone, build_backbone
+from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.calibration import Answer
 from maskdcpt_cli.training.losses import Losses
-from maskdcpt_cli.training_presets import Run
+from maskdcpt_cli.weights.checkpoint import Checkpoint
 
 
 class Example(NamedTuple):

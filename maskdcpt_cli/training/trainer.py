@@ -14,17 +14,17 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.utils.checkpoint import checkpoint
 
-from maskdcpt_cli.checkpoints import Checkpoint
 from maskdcpt_cli.data.mixture import Sample
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models.layers import Stage
+from maskdcpt_cli.presets.training import Run
+from maskdcpt_cli.training.checkpointing import State
 from maskdcpt_cli.training.distributed import World
 from maskdcpt_cli.training.ema import MovingAverage
 from maskdcpt_cli.training.losses import Losses
-from maskdcpt_cli.training.optimisers import build_optimiser, freeze, parameter_groups, set_rates
-from maskdcpt_cli.training.state import State
+from maskdcpt_cli.training.optimizer import build_optimiser, freeze, parameter_groups, set_rates
 from maskdcpt_cli.training.task import Task, options_of
-from maskdcpt_cli.training_presets import Run
+from maskdcpt_cli.weights.checkpoint import Checkpoint
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from maskdcpt_cli.cli import main
-from maskdcpt_cli.cli.benchmark_tables import NOTHING
-from maskdcpt_cli.studies import networks
-from maskdcpt_cli.studies.networks import identity
+from maskdcpt_cli.cli.benchmark.tables import NOTHING
+from maskdcpt_cli.inference import networks
+from maskdcpt_cli.inference.networks import identity
 from tests.cli.test_report import Page, in_a_browser, opened
 from tests.data.datasets import degraded, save
 from tests.studies.layouts import crops, lay_out

@@ -59,7 +59,7 @@ class Rooms:
 def rooms(monkeypatch) -> Rooms:
     fake = Rooms()
     monkeypatch.setattr(room, "classify_files", fake.classify_files)
-    monkeypatch.setattr("maskdcpt_cli.zoo.load_classifier", fake.load_classifier)
+    monkeypatch.setattr("maskdcpt_cli.weights.zoo.load_classifier", fake.load_classifier)
     return fake
 
 

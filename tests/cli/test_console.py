@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from maskdcpt_cli.cli.console import Bar, Json, Lines, Quiet, Workload, open_view, printable, show
-from maskdcpt_cli.inference.outcomes import Advanced, Event, Job, Outcome, Started
+from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Started
 from maskdcpt_cli.inference.plan import Plan
 
 JOBS = tuple(Job(Path(f"in/{name}.png"), Path(f"out/{name}.png")) for name in "abcd")

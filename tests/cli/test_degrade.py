@@ -12,8 +12,8 @@ from PIL import Image
 
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.data.degrading import read_manifest
-from maskdcpt_cli.data.synthesis.table import SYNTHESIS
 from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS, find
+from maskdcpt_cli.synthesis.table import SYNTHESIS
 
 SLUGS = [degradation.slug for degradation in DEGRADATIONS.values()]
 

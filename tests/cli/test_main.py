@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from maskdcpt_cli import _version
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.zoo import ZOO
+from maskdcpt_cli.weights.zoo import ZOO
 
 COMPLETIONS = {"bash": "maskdcpt.bash", "zsh": "_maskdcpt", "fish": "maskdcpt.fish"}
 HEAVY = {"torch", "numpy", "PIL", "cv2", "rich", "pydantic", "huggingface_hub"}

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from maskdcpt_cli.cli import main
-from maskdcpt_cli.zoo import ZOO
+from maskdcpt_cli.weights.zoo import ZOO
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -5,8 +5,8 @@ import yaml
 from click.testing import CliRunner, Result
 
 from maskdcpt_cli.cli import main
-from maskdcpt_cli.presets import names
-from maskdcpt_cli.training_presets import SCHEMAS
+from maskdcpt_cli.presets.data import names
+from maskdcpt_cli.presets.training import SCHEMAS
 
 
 def presets(*args: str) -> Result:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from maskdcpt_cli.cli.report import write_report
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.inference.outcomes import Job, Outcome, Settings
+from maskdcpt_cli.inference.events import Job, Outcome, Settings
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)

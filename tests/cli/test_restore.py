@@ -15,7 +15,7 @@ from PIL import Image
 
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.errors import BackendError
-from maskdcpt_cli.inference.outcomes import Advanced, Event, Job, Outcome, Settings, Started
+from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Settings, Started
 
 
 class Rooms:
@@ -65,7 +65,7 @@ def rooms(monkeypatch) -> Rooms:
         "maskdcpt_cli.inference.backends": {"open_engine": fake.open_engine},
     }.items():
         monkeypatch.setitem(sys.modules, module, SimpleNamespace(**names))
-    monkeypatch.setattr("maskdcpt_cli.zoo.load_model", fake.load_model)
+    monkeypatch.setattr("maskdcpt_cli.weights.zoo.load_model", fake.load_model)
     return fake
 
 

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import subprocess
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,11 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from maskdcpt_cli.cli import main
-from maskdcpt_cli.cli.score_page import error_map
-from maskdcpt_cli.scoring import opening
-from maskdcpt_cli.scoring.outcomes import Unavailable
+from maskdcpt_cli.cli.score.page import error_map
+from maskdcpt_cli.scoring import pyiqa_adapter
+from maskdcpt_cli.scoring.events import Unavailable
 from maskdcpt_cli.scoring.pairing import pair_files
-from maskdcpt_cli.scoring.score import score
+from maskdcpt_cli.scoring.scorer import score
 from tests.cli.test_report import CHROMIUM, OFFLINE, in_a_browser
 from tests.scoring.pairs import noisy, photograph, two_folders, write
 
@@ -34,12 +35,12 @@ def folders(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def offline(monkeypatch):
     """No metric but psnr and ssim can be opened."""
-    plain = opening.open_metric
+    plain = pyiqa_adapter.open_metric
 
     def opened(name: str, **options):
         return plain(name, **options) if name in ("psnr", "ssim") else Unavailable(name, NEEDS)
 
-    monkeypatch.setattr("maskdcpt_cli.scoring.score.open_metric", opened)
+    monkeypatch.setattr("maskdcpt_cli.scoring.scorer.open_metric", opened)
 
 
 def run(*args: str, code: int = 0) -> Result:
@@ -283,7 +284,7 @@ def test_names_on_the_page_are_escaped():
 
 
 def test_many_pictures_are_shown_in_part(monkeypatch):
-    monkeypatch.setattr("maskdcpt_cli.cli.score_page.MOST", 2)
+    monkeypatch.setattr(import_module("maskdcpt_cli.cli.score.page"), "MOST", 2)
     text = page("restored", "gt")
     assert text.count("<figure>") == 2
     assert "of 7 pictures the worst 2 are shown" in text

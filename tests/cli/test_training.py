@@ -21,8 +21,8 @@ from maskdcpt_cli.cli import main, training
 from maskdcpt_cli.cli.stopping import stopping
 from maskdcpt_cli.cli.training_view import Lines, Live, View, facts, seconds_left, show, told
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.events import Event, Initialised, Notice, Saved, Step, Validated
-from maskdcpt_cli.training_presets import Run
 from tests.programs import unmeasured
 
 TINY = ("--preset", "tiny", "--photos", "photos", "--setting", "5d")

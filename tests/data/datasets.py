@@ -8,9 +8,9 @@ import numpy as np
 from numpy.random import default_rng
 from PIL import Image
 
-from maskdcpt_cli.data.augment import Pixels
-from maskdcpt_cli.data.images import read_rgb
-from maskdcpt_cli.data.synthesis.table import degrade
+from maskdcpt_cli.images.arrays import Pixels
+from maskdcpt_cli.images.reading import read_rgb
+from maskdcpt_cli.synthesis.table import degrade
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ("bee-blur.jpg", "coffee-jpeg.jpg", "kitchen-dark.jpg", "town-haze.jpg")

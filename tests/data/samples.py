@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
-from maskdcpt_cli.data.arrays import Native
-from maskdcpt_cli.data.images import Page, Photo, read_photo
-from maskdcpt_cli.data.writing import write_photo
+from maskdcpt_cli.images.arrays import Native
+from maskdcpt_cli.images.reading import Page, Photo, read_photo
+from maskdcpt_cli.images.writing import write_photo
 
 SHAPE = (13, 21)
 EXIF_TAGS = {271: "Maker", 306: "2026:01:02 03:04:05"}

@@ -13,11 +13,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from maskdcpt_cli.data import images, pillow
-from maskdcpt_cli.data.formats import IMAGE_SUFFIXES, WRITABLE, format_of
-from maskdcpt_cli.data.images import Page, Photo, preview, probe, read_photo, result_suffix
-from maskdcpt_cli.data.writing import write_photo
 from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.images import reading as images
+from maskdcpt_cli.images.codecs import pillow
+from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, WRITABLE, format_of
+from maskdcpt_cli.images.reading import Page, Photo, preview, probe, read_photo, result_suffix
+from maskdcpt_cli.images.writing import write_photo
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of decoders, about the damage
 

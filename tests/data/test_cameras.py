@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from maskdcpt_cli.data.images import probe, read_photo
+from maskdcpt_cli.images.reading import probe, read_photo
 from tests.data.samples import (
     exif_block,
     through,

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data import packing
-from maskdcpt_cli.data.checking import inspect
+from maskdcpt_cli.data.audit.inspect import inspect
+from maskdcpt_cli.data.audit.phash import NEAR, alike, fingerprint, near
+from maskdcpt_cli.data.audit.scan import KINDS, Problem, survey
+from maskdcpt_cli.data.audit.swapped_pairs import SIGNS, all_swapped, swapped, vote
 from maskdcpt_cli.data.folders import paired
-from maskdcpt_cli.data.hashing import NEAR, alike, fingerprint, near
-from maskdcpt_cli.data.origins import Origins
-from maskdcpt_cli.data.survey import KINDS, Problem, survey
-from maskdcpt_cli.data.swapping import SIGNS, all_swapped, swapped, vote
+from maskdcpt_cli.data.shards import packing
+from maskdcpt_cli.data.shards.pack_items import Origins
 from maskdcpt_cli.degradations import DEGRADATIONS
-from maskdcpt_cli.presets import Data, EvalPart, Folders, Shards, TextList, TrainPart
+from maskdcpt_cli.presets.data import Data, EvalPart, Folders, Shards, TextList, TrainPart
 from tests.data.datasets import degraded, photos, save
 
 TRAINED = 9  # of the photos; the others are for tests

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from maskdcpt_cli.data import icc
-from maskdcpt_cli.data.colour import PLAIN, Colour, PlainCMYK, TableProfile, colour_of
-from maskdcpt_cli.data.images import Page, Photo, opaque, preview, read_photo
-from maskdcpt_cli.data.writing import write_photo
+from maskdcpt_cli.images.codecs import icc
+from maskdcpt_cli.images.colour import PLAIN, Colour, PlainCMYK, TableProfile, colour_of
+from maskdcpt_cli.images.reading import Page, Photo, opaque, preview, read_photo
+from maskdcpt_cli.images.writing import write_photo
 
 DTYPES = ["uint8", "uint16", "float16", "float32", "float64"]
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -7,9 +7,9 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from maskdcpt_cli.data import tiff
-from maskdcpt_cli.data.images import Metadata, Page, Photo, probe, read_photo
-from maskdcpt_cli.data.writing import write_photo
+from maskdcpt_cli.images.codecs import tiff
+from maskdcpt_cli.images.reading import Metadata, Page, Photo, probe, read_photo
+from maskdcpt_cli.images.writing import write_photo
 from tests.data.samples import (
     EXIF_TAGS,
     SHAPE,

@@ -17,7 +17,7 @@ from maskdcpt_cli.data.mixture import Curriculum, Ingredient, Mixture, Sample
 from maskdcpt_cli.data.order import Batches, Draw, Stage, permuted
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.presets import Recipe
+from maskdcpt_cli.presets.data import Recipe
 
 LABELS = ("H", "GN", "LL")
 SIDE = 16

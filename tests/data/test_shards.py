@@ -13,12 +13,11 @@ import pytest
 import webdataset
 from PIL import Image
 
-from maskdcpt_cli.data import stored_png
 from maskdcpt_cli.data.augment import Window, whole
-from maskdcpt_cli.data.origins import Origins
-from maskdcpt_cli.data.packing import Cropping, Packed, measure, pack, plan, windows
 from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs, Names
-from maskdcpt_cli.data.shards import ShardPairs
+from maskdcpt_cli.data.shards.index import ShardPairs, stored_png
+from maskdcpt_cli.data.shards.pack_items import Origins
+from maskdcpt_cli.data.shards.packing import Cropping, Packed, measure, pack, plan, windows
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 
 SIZES = [(40, 64), (33, 50), (20, 90), (32, 32)]

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskdcpt_cli.data.sheets import (
+from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.images.contact_sheets import (
     FRAMES,
     SHEET_SUFFIX,
     WIDTH,
@@ -11,7 +12,6 @@ from maskdcpt_cli.data.sheets import (
     most_different,
     write_sheet,
 )
-from maskdcpt_cli.errors import ImageError
 
 
 def plain(height: int, width: int, value: int = 128) -> np.ndarray:

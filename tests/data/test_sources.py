@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from maskdcpt_cli.data import packing
 from maskdcpt_cli.data.folders import paired
-from maskdcpt_cli.data.origins import Origins
 from maskdcpt_cli.data.pairs import FilePairs, Names
+from maskdcpt_cli.data.shards import packing
+from maskdcpt_cli.data.shards.pack_items import Origins
 from maskdcpt_cli.data.sources import Scan, data_root, open_pairs, scan, two_folders
 from maskdcpt_cli.data.templates import Template
 from maskdcpt_cli.degradations import DEGRADATIONS
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import Folders, Manifest, Recipe, Shards, Source, TextList, TrainPart
+from maskdcpt_cli.presets.data import Folders, Manifest, Recipe, Shards, Source, TextList, TrainPart
 from tests.data.datasets import degraded, photos, save
 
 

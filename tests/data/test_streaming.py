@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from maskdcpt_cli.data import stored_png
 from maskdcpt_cli.data.mixture import Sample
 from maskdcpt_cli.data.order import Batches, Stage
-from maskdcpt_cli.data.origins import Origins
-from maskdcpt_cli.data.packing import Cropping, measure, pack, plan
 from maskdcpt_cli.data.pairs import FilePairs, Names
-from maskdcpt_cli.data.streaming import Stream, Streamed, open_stream, stream
+from maskdcpt_cli.data.shards import stored_png
+from maskdcpt_cli.data.shards.pack_items import Origins
+from maskdcpt_cli.data.shards.packing import Cropping, measure, pack, plan
+from maskdcpt_cli.data.shards.streaming import Stream, Streamed, open_stream, stream
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import Data, Folders, Recipe, Shards, TrainPart
+from maskdcpt_cli.presets.data import Data, Folders, Recipe, Shards, TrainPart
 
 SIDE = 16
 PICTURES = 24  # in shards of two

@@ -8,8 +8,8 @@ import pytest
 import tifffile
 from PIL import Image, JpegImagePlugin
 
-from maskdcpt_cli.data.images import Page, Photo, probe, read_photo
-from maskdcpt_cli.data.writing import write_photo
+from maskdcpt_cli.images.reading import Page, Photo, probe, read_photo
+from maskdcpt_cli.images.writing import write_photo
 from tests.data.samples import SHAPE, noise, pillow, pillow_image, through
 
 MODES = {

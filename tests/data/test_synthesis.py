@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.images import read_rgb
-from maskdcpt_cli.data.synthesis.contract import Image
-from maskdcpt_cli.data.synthesis.table import SYNTHESIS, degrade
 from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, Range
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.images.reading import read_rgb
+from maskdcpt_cli.synthesis.contract import Image
+from maskdcpt_cli.synthesis.table import SYNTHESIS, degrade
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 KINDS = [

@@ -6,8 +6,8 @@ from numpy.random import default_rng
 
 from maskdcpt_cli.data.mixture import Ingredient, Mixture
 from maskdcpt_cli.data.order import Draw
-from maskdcpt_cli.data.tones import DIMMEST, PALEST, enlarged, other_tones, tone_curve
-from maskdcpt_cli.presets import Recipe
+from maskdcpt_cli.presets.data import Recipe
+from maskdcpt_cli.synthesis.tone_jitter import DIMMEST, PALEST, enlarged, other_tones, tone_curve
 from tests.data.test_mixture import SIDE, Made
 
 DRAWN = 300

@@ -15,7 +15,7 @@ from maskdcpt_cli.inference import backends
 from maskdcpt_cli.inference.backends import BACKENDS, Engine, open_engine
 from maskdcpt_cli.inference.backends.memory import activation_bytes
 from maskdcpt_cli.models import BACKBONES, Backbone
-from maskdcpt_cli.zoo import load_model
+from maskdcpt_cli.weights.zoo import load_model
 from tests.golden import golden_image
 from tests.small import calm, small
 

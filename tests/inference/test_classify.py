@@ -10,7 +10,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from maskdcpt_cli import classify_files
-from maskdcpt_cli.checkpoints import Checkpoint, DegradationClassifier, build_classifier
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.errors import CheckpointError, ImageError
 from maskdcpt_cli.inference.classify import (
@@ -22,6 +21,7 @@ from maskdcpt_cli.inference.classify import (
 )
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.models.maskdcpt import MaskDCPT, Output
+from maskdcpt_cli.weights.checkpoint import Checkpoint, DegradationClassifier, build_classifier
 from tests.small import SMALL, small
 
 LABELS = ("LL", "GN", CLEAN)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from maskdcpt_cli.inference.guard import check
+from maskdcpt_cli.inference.output_check import check
 from maskdcpt_cli.models import BACKBONES
 from tests.golden import golden_image
 from tests.small import small

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from maskdcpt_cli.inference.outcomes import Job
+from maskdcpt_cli.inference.events import Job
 from maskdcpt_cli.inference.plan import Plan, PlanError, count_pixels, plan
 
 BESIDE = "{stem}_restored{suffix}"

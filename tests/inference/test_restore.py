@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.inference.outcomes import Advanced, Job, Outcome, Settings, Started
+from maskdcpt_cli.inference.events import Advanced, Job, Outcome, Settings, Started
 from maskdcpt_cli.inference.restore import restore, restore_files, restore_folder
 from tests.small import small
 

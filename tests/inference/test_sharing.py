@@ -3,7 +3,7 @@ from threading import Thread
 
 from torch.distributed import HashStore
 
-from maskdcpt_cli.inference.outcomes import Job, Outcome
+from maskdcpt_cli.inference.events import Job, Outcome
 from maskdcpt_cli.inference.sharing import Share
 
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from maskdcpt_cli.cli.score_report import DIGITS
+from maskdcpt_cli.cli.score.report import DIGITS
 from maskdcpt_cli.scoring.metrics import METRICS
 from maskdcpt_cli.scoring.pairing import pair_files
 from maskdcpt_cli.scoring.protocols import PROTOCOLS
-from maskdcpt_cli.scoring.score import Item, Scorer
-from maskdcpt_cli.scoring.windows import Separable, factorised
+from maskdcpt_cli.scoring.scorer import Item, Scorer
+from maskdcpt_cli.scoring.separable_ssim import Separable, factorised
 from tests.scoring.pairs import noisy, photograph, write
 
 FREE = [name for name, metric in METRICS.items() if not metric.weights]

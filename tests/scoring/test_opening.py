@@ -11,11 +11,11 @@ import pyiqa.archs.brisque_arch as brisque
 import pytest
 import torch
 
-from maskdcpt_cli.scoring import opening
+from maskdcpt_cli.scoring import pyiqa_adapter as opening
 from maskdcpt_cli.scoring.metrics import METRICS
-from maskdcpt_cli.scoring.opening import open_metric
 from maskdcpt_cli.scoring.protocols import DEFAULT
-from maskdcpt_cli.scoring.score import Item, Scorer, Unavailable
+from maskdcpt_cli.scoring.pyiqa_adapter import open_metric
+from maskdcpt_cli.scoring.scorer import Item, Scorer, Unavailable
 from tests.scoring.pairs import photograph
 
 FILE = "brisque_svm_weights.pth"

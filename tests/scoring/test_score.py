@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 
 import maskdcpt_cli
-from maskdcpt_cli.data.images import Photo, read_photo
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.images.reading import Photo, read_photo
 from maskdcpt_cli.scoring import pictures
 from maskdcpt_cli.scoring.metrics import METRICS, find_metric, find_metrics
 from maskdcpt_cli.scoring.pairing import pair_files
-from maskdcpt_cli.scoring.score import Item, Result, Scored, Scorer, Unavailable, score
+from maskdcpt_cli.scoring.scorer import Item, Result, Scored, Scorer, Unavailable, score
 from tests.scoring.pairs import noisy, photograph, two_folders, write
 
 

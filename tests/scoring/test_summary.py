@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
+from maskdcpt_cli.scoring.events import Scored
 from maskdcpt_cli.scoring.metrics import METRICS
-from maskdcpt_cli.scoring.outcomes import Scored
 from maskdcpt_cli.scoring.summary import Summary, interval, summarise, worst
 
 

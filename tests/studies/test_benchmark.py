@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import load_data
-from maskdcpt_cli.scoring.outcomes import Unavailable
-from maskdcpt_cli.studies.benchmark import Closed, Failed, Opened, Scored, Settings, benchmark
-from maskdcpt_cli.studies.examples import find
-from maskdcpt_cli.studies.kept import FILE, Kept
-from maskdcpt_cli.studies.networks import identity, open_network
-from maskdcpt_cli.studies.testsets import (
+from maskdcpt_cli.benchmarking.examples import find
+from maskdcpt_cli.benchmarking.result_cache import FILE, Kept
+from maskdcpt_cli.benchmarking.run import Closed, Failed, Opened, Scored, Settings, benchmark
+from maskdcpt_cli.benchmarking.test_sets import (
     from_pairs,
     from_photos,
     from_preset,
     noise_psnr,
 )
-from maskdcpt_cli.zoo import load_model
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.inference.networks import identity, open_network
+from maskdcpt_cli.presets.data import load_data
+from maskdcpt_cli.scoring.events import Unavailable
+from maskdcpt_cli.weights.zoo import load_model
 from tests.data.datasets import photos, save
 from tests.small import small
 from tests.studies.layouts import crops, lay_out, only
@@ -280,7 +280,7 @@ class Opener:
 @pytest.fixture
 def opener(monkeypatch) -> Opener:
     opener = Opener()
-    monkeypatch.setattr("maskdcpt_cli.scoring.score.open_metric", opener)
+    monkeypatch.setattr("maskdcpt_cli.scoring.scorer.open_metric", opener)
     return opener
 
 

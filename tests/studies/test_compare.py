@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from maskdcpt_cli.studies.compare import Panel, Scene, Score, figure, places
+from maskdcpt_cli.comparison.grid import Panel, Scene, Score, figure, places
 
 SIDE = 96
 

@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 
-from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import load_data, names
-from maskdcpt_cli.studies.published import (
+from maskdcpt_cli.benchmarking.published import (
     LAYOUTS,
     METHOD,
     ROWS,
@@ -17,9 +15,11 @@ from maskdcpt_cli.studies.published import (
     paper_results,
     tables,
 )
-from maskdcpt_cli.studies.standing import Measured, standings
-from maskdcpt_cli.studies.testsets import from_preset
-from maskdcpt_cli.zoo import ZOO
+from maskdcpt_cli.benchmarking.table_rows import Measured, standings
+from maskdcpt_cli.benchmarking.test_sets import from_preset
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.presets.data import load_data, names
+from maskdcpt_cli.weights.zoo import ZOO
 
 CELLS = [  # as printed in the paper
     ("5d", "NAFNet+MaskDCPT", "deraining", [39.92, 0.986, 0.008, 4.21]),

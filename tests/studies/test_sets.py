@@ -4,16 +4,16 @@ import cv2
 import numpy as np
 import pytest
 
-from maskdcpt_cli.degradations import CLEAN
-from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import SeededSynthesis, load_data, names
-from maskdcpt_cli.studies.testsets import (
+from maskdcpt_cli.benchmarking.test_sets import (
     Absent,
     from_pairs,
     from_photos,
     from_preset,
     low_quality,
 )
+from maskdcpt_cli.degradations import CLEAN
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.presets.data import SeededSynthesis, load_data, names
 from tests.studies.layouts import COUNT, SIDE, crops, lay_out, only
 
 SIGMAS = (15, 25, 50, 60, 75)

@@ -5,12 +5,12 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.studies.features import features_on_disk
-from maskdcpt_cli.studies.neighbours import classify, split
-from maskdcpt_cli.studies.pictures import Picture
-from maskdcpt_cli.studies.study import Masking, Measured, measure
-from maskdcpt_cli.studies.subjects import Subject
-from maskdcpt_cli.studies.tsne import lay_out
+from maskdcpt_cli.probing.features import features_on_disk
+from maskdcpt_cli.probing.images import Picture
+from maskdcpt_cli.probing.neighbours import classify, split
+from maskdcpt_cli.probing.probed_models import Subject
+from maskdcpt_cli.probing.study import Masking, Measured, measure
+from maskdcpt_cli.probing.tsne import lay_out
 from tests.small import small
 
 KINDS = ("H", "LL")

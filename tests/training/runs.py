@@ -16,11 +16,11 @@ from maskdcpt_cli.data.mixture import Ingredient, Mixture, Sample
 from maskdcpt_cli.data.order import Draw
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.presets import Recipe
+from maskdcpt_cli.presets.data import Recipe
+from maskdcpt_cli.presets.training import Finetune, Pretrain
 from maskdcpt_cli.training.events import Event, Step, Validated
 from maskdcpt_cli.training.finetune import finetune
 from maskdcpt_cli.training.pretrain import pretrain
-from maskdcpt_cli.training_presets import Finetune, Pretrain
 from tests.small import SMALL
 
 SIDE = 32

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from maskdcpt_cli.checkpoints import read_checkpoint
 from maskdcpt_cli.training.calibration import COLDEST, HOTTEST, Answer, fit_temperature
 from maskdcpt_cli.training.events import Validated
+from maskdcpt_cli.weights.checkpoint import read_checkpoint
 from tests.training.runs import INGREDIENTS, finetuning, pretraining, started, state
 
 

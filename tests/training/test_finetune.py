@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from maskdcpt_cli.checkpoints import read_checkpoint
 from maskdcpt_cli.data.mixture import Ingredient
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
 from maskdcpt_cli.models import BACKBONES
@@ -13,6 +12,7 @@ from maskdcpt_cli.training.events import Initialised, Notice, Saved, Validated
 from maskdcpt_cli.training.finetune import RELATIVE
 from maskdcpt_cli.training.loop import PATIENCE, shares
 from maskdcpt_cli.training.validation import choose
+from maskdcpt_cli.weights.checkpoint import read_checkpoint
 from tests.training.runs import (
     INGREDIENTS,
     Drawn,

@@ -12,6 +12,7 @@ from torch import nn
 
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import BACKBONES
+from maskdcpt_cli.presets.training import Finetune, Phase, Rate
 from maskdcpt_cli.training.ema import MovingAverage
 from maskdcpt_cli.training.losses import (
     FAINT,
@@ -22,7 +23,7 @@ from maskdcpt_cli.training.losses import (
     relative_rmse,
 )
 from maskdcpt_cli.training.metrics import psnr, ssim
-from maskdcpt_cli.training.optimisers import (
+from maskdcpt_cli.training.optimizer import (
     build_optimiser,
     freeze,
     parameter_groups,
@@ -30,7 +31,6 @@ from maskdcpt_cli.training.optimisers import (
     stage_depths,
 )
 from maskdcpt_cli.training.schedule import rate_at
-from maskdcpt_cli.training_presets import Finetune, Phase, Rate
 from tests.small import small
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.2, -3.0]])

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 
-from maskdcpt_cli.checkpoints import read_checkpoint
 from maskdcpt_cli.data.mixture import Ingredient, Mixture
 from maskdcpt_cli.data.order import Draw
 from maskdcpt_cli.errors import MaskDCPTError
@@ -10,6 +9,7 @@ from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.models.masking import PatchMask, apply
 from maskdcpt_cli.training.events import Initialised, Notice, Validated
 from maskdcpt_cli.training.pretrain import Pretraining
+from maskdcpt_cli.weights.checkpoint import read_checkpoint
 from tests.training.runs import (
     INGREDIENTS,
     LABELS,

@@ -10,8 +10,10 @@ import yaml
 from PIL import Image
 
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import load
+from maskdcpt_cli.presets.data import load
+from maskdcpt_cli.presets.training import Pretrain, Run
 from maskdcpt_cli.training import log as logs
+from maskdcpt_cli.training.dry_run import ITERATIONS, rehearse
 from maskdcpt_cli.training.events import (
     Event,
     Initialised,
@@ -23,9 +25,7 @@ from maskdcpt_cli.training.events import (
 )
 from maskdcpt_cli.training.log import Log, mean, read_log
 from maskdcpt_cli.training.plot import read_panels
-from maskdcpt_cli.training.rehearsal import ITERATIONS, rehearse
-from maskdcpt_cli.training.run import begin, record
-from maskdcpt_cli.training_presets import Pretrain, Run
+from maskdcpt_cli.training.run_folder import begin, record
 
 NAN = float("nan")
 

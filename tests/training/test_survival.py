@@ -10,10 +10,10 @@ from itertools import islice
 import pytest
 import torch
 
-from maskdcpt_cli.checkpoints import build, read_checkpoint
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
 from maskdcpt_cli.training.events import Notice, Saved, Step
 from maskdcpt_cli.training.finetune import finetune
+from maskdcpt_cli.weights.checkpoint import build, read_checkpoint
 from tests.training.runs import (
     INGREDIENTS,
     SHARED,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.synthesis.camera import MID_GREY, Sensor, grain, noise, noise_levels
-from maskdcpt_cli.data.synthesis.light import to_srgb
+from maskdcpt_cli.synthesis.camera import MID_GREY, Sensor, grain, noise, noise_levels
+from maskdcpt_cli.synthesis.light import to_srgb
 
 SENSORS = [Sensor(0.003, 1, 1, 0.5), Sensor(0.1, 2, 1.5, 1), Sensor(0.02, 1.2, 2, 0.7)]
 

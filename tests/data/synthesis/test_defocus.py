@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.synthesis.defocus import Aperture, aperture_kernel, depth, flat
-from maskdcpt_cli.data.synthesis.light import to_linear
+from maskdcpt_cli.synthesis.defocus import Aperture, aperture_kernel, depth, flat
+from maskdcpt_cli.synthesis.light import to_linear
 
 ROUND = Aperture(blades=7, roundness=1, angle=0, rim=0)
 EDGED = Aperture(blades=5, roundness=0.3, angle=0.4, rim=0.5)

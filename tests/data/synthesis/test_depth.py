@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.synthesis.depth import scene_depth
+from maskdcpt_cli.synthesis.depth import scene_depth
 
 GREY = np.full((96, 128, 3), 0.5, np.float32)
 SEEDS = range(30)

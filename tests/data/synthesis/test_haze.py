@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.synthesis.haze import homogeneous, patchy
+from maskdcpt_cli.synthesis.haze import homogeneous, patchy
 
 SCENE = np.full((64, 96, 3), (0.1, 0.2, 0.05), np.float32)
 KINDS = pytest.mark.parametrize("kind", [homogeneous, patchy])

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.synthesis.jpeg import jpeg
+from maskdcpt_cli.synthesis.jpeg import jpeg
 
 SMOOTH = cv2.GaussianBlur(default_rng(0).random((64, 80, 3), dtype=np.float32), (0, 0), 4)
 SMOOTH = np.clip(6 * (SMOOTH - 0.5) + 0.5, 0, 1)

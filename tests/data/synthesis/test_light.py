@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from maskdcpt_cli.data.synthesis.light import to_linear, to_srgb
+from maskdcpt_cli.synthesis.light import to_linear, to_srgb
 
 EVEN = np.linspace(0, 1, 30_000, dtype=np.float32).reshape(100, 100, 3)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.synthesis.light import to_linear
-from maskdcpt_cli.data.synthesis.low_light import low_light
+from maskdcpt_cli.synthesis.light import to_linear
+from maskdcpt_cli.synthesis.low_light import low_light
 
 GREY = np.full((96, 96, 3), 0.6, np.float32)
 SEEDS = range(60)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.synthesis.moire import ROW, STRIPE, _profile, _sampled, _View, screen
+from maskdcpt_cli.synthesis.moire import ROW, STRIPE, _profile, _sampled, _View, screen
 
 SEEDS = range(8)
 STRAIGHT = _View(

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.synthesis.mosaic import bggr
+from maskdcpt_cli.synthesis.mosaic import bggr
 
 
 @pytest.mark.parametrize("colour", [(0.8, 0.5, 0.2), (0.1, 0.9, 0.4), (1, 0, 0), (0, 0, 1)])

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.synthesis.light import to_linear
-from maskdcpt_cli.data.synthesis.motion_blur import (
+from maskdcpt_cli.synthesis.light import to_linear
+from maskdcpt_cli.synthesis.motion_blur import (
     moving,
     path_kernel,
     scene,
     shake,
     unit_path,
 )
-from maskdcpt_cli.data.synthesis.optics import spread
+from maskdcpt_cli.synthesis.optics import spread
 
 LENGTHS = (0, 0.4, 5, 40, 120)
 

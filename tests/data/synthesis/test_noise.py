@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.synthesis.noise import gaussian, normals, poisson, salt_and_pepper
+from maskdcpt_cli.synthesis.noise import gaussian, normals, poisson, salt_and_pepper
 
 
 def flat(value: float) -> np.ndarray:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.synthesis.rain import MOST, streaks
+from maskdcpt_cli.synthesis.rain import MOST, streaks
 
 BLACK = np.zeros((192, 256, 3), np.float32)
 SEEDS = range(12)

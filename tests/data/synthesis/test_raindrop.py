@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.synthesis.raindrop import drops, rain_and_drops
+from maskdcpt_cli.synthesis.raindrop import drops, rain_and_drops
 
 SIZE = 256
 

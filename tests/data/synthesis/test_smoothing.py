@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.synthesis.smoothing import KINDS, SIDES, random_kernel, sinc
+from maskdcpt_cli.synthesis.smoothing import KINDS, SIDES, random_kernel, sinc
 
 
 def drawn(kind: str, level: float) -> tuple[np.ndarray, dict]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.synthesis.snow import _Camera, _shapes, snow
+from maskdcpt_cli.synthesis.snow import _Camera, _shapes, snow
 
 BLACK = np.zeros((192, 256, 3), np.float32)
 SEEDS = range(12)

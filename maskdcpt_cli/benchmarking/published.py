@@ -1,0 +1,242 @@
+"""The result tables of the paper, all in one form: rows of methods, columns of test sets."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import yaml
+
+from maskdcpt_cli.presets.data import folder
+
+FULL = ("psnr", "ssim", "lpips", "fid")
+SIMILAR = ("psnr", "ssim")
+BLIND = ("piqe", "brisque")
+SPECIALISTS = "best single-task"  # the row of another network for each column
+METHOD = "MaskDCPT"  # what the rows of the paper's own method have in their names
+
+Figures = Mapping[str, float]  # by metric
+
+
+class About(NamedTuple):
+    """What a test set is, as columns tell it from others."""
+
+    name: str  # of the source in its preset
+    degradation: str | None  # abbreviation
+    level: float | None = None  # of a degradation that is made
+
+
+class Column(NamedTuple):
+    """Test sets of which one figure for each metric is the mean."""
+
+    title: str
+    metrics: tuple[str, ...]
+    degradation: str | None = None  # of the sets; None: whatever it is
+    names: tuple[str, ...] = ()  # of the sets; (): all of the degradation
+    level: float | None = None
+    group: str = ""  # columns that belong together
+
+    @property
+    def key(self) -> str:
+        return f"{self.group} {self.title}".lstrip()
+
+    def covers(self, about: About) -> bool:
+        return (
+            self.degradation in (None, about.degradation)
+            and (not self.names or about.name in self.names)
+            and self.level in (None, about.level)
+        )
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper."""
+
+    title: str  # as "Table I"
+    caption: str
+    columns: tuple[Column, ...]
+    rows: Mapping[str, Mapping[str, Figures]]  # by method, by key of a column
+    note: str = ""
+
+    def of(self, sets: Sequence[About]) -> "Table":
+        """The columns that these sets are in."""
+        columns = (c for c in self.columns if any(c.covers(about) for about in sets))
+        return replace(self, columns=tuple(columns))
+
+
+Cell = tuple[str, str, Sequence[float | None]]  # method, key of a column, figures
+
+
+class Layout(NamedTuple):
+    """How a table of the file is read."""
+
+    title: str
+    caption: str
+    columns: tuple[Column, ...]
+    cells: Callable[[Any, Sequence[Column]], Iterator[Cell]]
+
+
+def _by_method_in_order(content: Any, columns: Sequence[Column]) -> Iterator[Cell]:
+    for method, cells in content["rows"].items():
+        for column, figures in zip(columns, cells, strict=True):
+            yield method, column.key, figures
+
+
+def _by_method_and_group(content: Any, columns: Sequence[Column]) -> Iterator[Cell]:
+    for method, groups in content.items():
+        for group, figures in groups.items():
+            keys = (column.key for column in columns if column.group == group)
+            for key, figure in zip(keys, figures, strict=True):
+                yield method, key, [figure]
+
+
+def _by_method(content: Any, columns: Sequence[Column]) -> Iterator[Cell]:
+    for method, cells in content.items():
+        for column in columns:
+            yield method, column.key, cells[_word(column)]
+
+
+def _by_column(content: Any, columns: Sequence[Column]) -> Iterator[Cell]:
+    for column in columns:
+        for method, figures in content[_word(column)].items():
+            if isinstance(figures, Mapping):
+                yield SPECIALISTS, column.key, figures["scores"]
+            else:
+                yield method, column.key, figures
+
+
+def _word(column: Column) -> str:
+    """The column's name in the file, which writes `low_light` for low light."""
+    return column.title.replace(" ", "_")
+
+
+def _noise(names: Sequence[str]) -> tuple[Column, ...]:
+    return tuple(
+        Column(f"\N{GREEK SMALL LETTER SIGMA} {level}", ("psnr",), "GN", (name,), level, group=name)
+        for name in names
+        for level in (15, 25, 50, 60, 75)
+    )
+
+
+def _mixed(name: str, *, source: str = "") -> Column:
+    return Column(name, FULL, names=(source or name,))
+
+
+LAYOUTS: dict[str, Layout] = {
+    "table_1_5d": Layout(
+        "Table I", "one network for five degradations",
+        (
+            Column("dehazing", FULL, "H", ("SOTS",)),
+            Column("deraining", FULL, "RS", ("Rain100L",)),
+            Column("denoising", FULL, "GN", ("CBSD68",), 25),
+            Column("deblurring", FULL, "MB", ("GoPro",)),
+            Column("low light", FULL, "LL", ("LOL-v1",)),
+        ),
+        _by_method_in_order,
+    ),
+    "table_2_12d": Layout(
+        "Table II", "one network for twelve degradations, the mean over the test sets of each",
+        (
+            Column("deraining", FULL, "RS"),
+            Column("dehazing", FULL, "H"),
+            Column("desnowing", FULL, "S"),
+            Column("raindrop", FULL, "RD"),
+            Column("low light", FULL, "LL"),
+            Column("motion deblurring", FULL, "MB"),
+            Column("defocus deblurring", FULL, "DB"),
+            Column("jpeg", FULL, "J"),
+            Column("real denoising", FULL, "RN"),
+            Column("gaussian deblurring", FULL, "GB"),
+            Column("demosaicing", FULL, "MS"),
+            Column("demoireing", FULL, "MR"),
+        ),
+        _by_column,
+    ),
+    "table_3_gaussian_denoising": Layout(
+        "Table III", "Gaussian noise, trained on up to 50",
+        _noise(("Urban100", "Kodak24", "CBSD68")), _by_method_and_group,
+    ),
+    "table_4_real_world": Layout(
+        "Table IV", "the real world, trained on none of it",
+        (
+            Column("motion blur", FULL, "MB", ("RealBlur-R",)),
+            Column("rain", FULL, "RS", ("RealRain-1k-L", "RealRain-1k-H")),
+            Column("defocus blur", BLIND, "DB"),
+            Column("snow", BLIND, "S"),
+            Column("haze", BLIND, "H"),
+            Column("low light", BLIND, "LL"),
+        ),
+        _by_method,
+    ),
+    "table_5_single_task_finetuning": Layout(
+        "Table V", "Restormer fine-tuned for a single task",
+        (
+            Column("GoPro", SIMILAR, "MB", ("GoPro",)),
+            Column("HIDE", SIMILAR, "MB", ("HIDE",)),
+            Column("Test100", SIMILAR, "RS", ("Test100",)),
+        ),
+        _by_column,
+    ),
+    "table_6_mixed": Layout(
+        "Table VI", "mixed degradations",
+        (
+            _mixed("low_haze_rain"),
+            _mixed("low_haze_snow"),
+            _mixed("low_blur_noise", source="LOL-Blur with noise"),
+        ),
+        _by_column,
+    ),
+}  # fmt: skip
+
+# The tables that the test sets of a preset are in.
+TABLES: dict[str, tuple[str, ...]] = {
+    "5d": ("table_1_5d",),
+    "12d": ("table_2_12d", "table_3_gaussian_denoising"),
+    "denoise": ("table_3_gaussian_denoising",),
+    "real-world": ("table_4_real_world",),
+    "derain": ("table_5_single_task_finetuning",),
+    "motion-deblur": ("table_5_single_task_finetuning",),
+    "mixed": ("table_6_mixed",),
+}
+
+# The rows that published weights gave.
+ROWS: dict[str, dict[str, str]] = {
+    "nafnet-5d": {"Table I": "NAFNet+MaskDCPT", "Table III": "NAFNet-5D+MaskDCPT"},
+    "restormer-5d": {"Table I": "Restormer+MaskDCPT", "Table III": "Restormer-5D+MaskDCPT"},
+    "promptir-5d": {"Table I": "PromptIR+MaskDCPT", "Table III": "PromptIR-5D+MaskDCPT"},
+    "swinir-5d": {"Table I": "SwinIR+MaskDCPT", "Table III": "SwinIR-5D+MaskDCPT"},
+    "nafnet-12d": {
+        "Table II": "MaskDCPT",
+        "Table III": "NAFNet-12D+MaskDCPT",
+        "Table IV": "MaskDCPT-NAFNet",
+    },
+    "nafnet-mixed": {"Table VI": "MaskDCPT-NAFNet"},
+}
+
+
+def paper_results() -> Any:
+    """The figures that the paper prints, table by table."""
+    path = folder() / "reference" / "paper_results.yaml"
+    return yaml.safe_load(path.read_bytes())
+
+
+def tables(preset: str, sets: Sequence[About]) -> list[Table]:
+    """The tables of a preset, their columns those that its test sets are in; none for others."""
+    names = TABLES.get(preset, ())
+    content = paper_results() if names else {}
+    return [_read(LAYOUTS[name], content[name]).of(sets) for name in names]
+
+
+def _read(layout: Layout, content: Any) -> Table:
+    rows: dict[str, dict[str, Figures]] = defaultdict(dict)
+    metrics = {column.key: column.metrics for column in layout.columns}
+    for method, key, figures in layout.cells(content, layout.columns):
+        pairs = zip(metrics[key], figures, strict=True)
+        rows[method][key] = {metric: figure for metric, figure in pairs if figure is not None}
+    note = _specialists(content, layout.columns) if SPECIALISTS in rows else ""
+    return Table(layout.title, layout.caption, layout.columns, dict(rows), note)
+
+
+def _specialists(content: Any, columns: Sequence[Column]) -> str:
+    named = (f"{content[_word(c)]['best_task_specific']['method']} ({c.title})" for c in columns)
+    return f"{SPECIALISTS.capitalize()}: {', '.join(named)}."

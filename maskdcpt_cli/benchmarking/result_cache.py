@@ -1,0 +1,69 @@
+"""Results that are kept while a study goes on, so that it can be interrupted at any time."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.images.reading import shown
+
+FILE = "results.jsonl"
+Values = Mapping[str, float]
+
+
+class Kept:
+    """A file with a line for each result; the last one of a picture counts.
+
+    Raises MaskDCPTError where the folder cannot be written, or holds what something else made.
+    """
+
+    def __init__(self, folder: Path, *, made_by: str) -> None:
+        self.path = folder / FILE
+        self.made_by = made_by
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            text = self.path.read_text(encoding="ascii", errors="replace")
+        except FileNotFoundError:
+            text = ""
+        except OSError as error:
+            raise MaskDCPTError(f"Cannot write to '{shown(folder)}': {error.strerror}.") from error
+        self._entries: dict[tuple[str, str], tuple[object, Values]] = {}
+        self._cut = bool(text) and not text.endswith("\n")  # by a crash
+        for line in text.splitlines():
+            self._read(line, folder)
+
+    def find(
+        self, of: str, name: str, state: Sequence[object], metrics: Sequence[str]
+    ) -> Values | None:
+        """The values of a picture whose files are as they were, where none of the metrics lacks."""
+        found, values = self._entries.get((of, name), (None, {}))
+        if found != list(state) or not set(metrics) <= set(values):
+            return None
+        return {metric: values[metric] for metric in metrics}
+
+    def add(self, of: str, name: str, state: Sequence[object], values: Values) -> None:
+        """Append a line, in one write."""
+        self._entries[of, name] = list(state), values
+        entry = {"set": of, "name": name, **values, "state": list(state), "made_by": self.made_by}
+        line = ("\n" if self._cut else "") + json.dumps(entry) + "\n"
+        self._cut = False
+        try:
+            with self.path.open("ab", buffering=0) as file:
+                file.write(line.encode("ascii"))
+        except OSError as error:
+            raise MaskDCPTError(f"Cannot write '{shown(self.path)}': {error.strerror}.") from error
+
+    def _read(self, line: str, folder: Path) -> None:
+        try:
+            entry = json.loads(line)
+            key = entry.pop("set"), entry.pop("name")
+            state, made_by = entry.pop("state"), entry.pop("made_by")
+            values = {metric: float(value) for metric, value in entry.items()}
+        except (ValueError, KeyError, TypeError, AttributeError):  # cut short by a crash
+            return
+        if made_by != self.made_by:
+            raise MaskDCPTError(
+                f"'{shown(folder)}' holds results of other weights or settings; give another "
+                "folder with -o, or remove it."
+            )
+        self._entries[key] = state, values

@@ -1,0 +1,308 @@
+"""The command `maskdcpt benchmark`."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from maskdcpt_cli.cli.options import (
+    ModelName,
+    backend_option,
+    device_option,
+    precision_option,
+    preset_names,
+    tile_option,
+)
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.scoring.protocols import DEFAULT as DEFAULT_PROTOCOL
+from maskdcpt_cli.scoring.protocols import PROTOCOLS
+from maskdcpt_cli.weights.zoo import DEFAULT, ZOO
+
+if TYPE_CHECKING:
+    from maskdcpt_cli.benchmarking.examples import Example
+    from maskdcpt_cli.benchmarking.published import Table
+    from maskdcpt_cli.benchmarking.run import Settings
+    from maskdcpt_cli.benchmarking.table_rows import Measured
+    from maskdcpt_cli.benchmarking.test_sets import Absent, Found
+    from maskdcpt_cli.cli.benchmark.view import Shown
+    from maskdcpt_cli.inference.networks import Network
+
+IDENTITY = "identity"  # in place of a model's name
+FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was given on the command line."""
+
+    preset: str | None
+    model: str
+    data_root: Path | None
+    photos: Path | None
+    pairs: tuple[tuple[Path, Path], ...]
+    output: Path | None
+    metrics: str | None
+    protocol: str
+    beside: str
+    limit: int | None
+    save_images: bool
+    device: str
+    precision: str
+    backend: str
+    tile: int | None
+    jobs: int | None
+
+    @property
+    def label(self) -> str:
+        """What the model is called."""
+        return self.model if self.model in (*ZOO, IDENTITY) else Path(self.model).stem
+
+    @property
+    def name(self) -> str:
+        """What is measured, as the page says it."""
+        if self.pairs:
+            return "own pairs"
+        preset = Path(self.preset or "").stem
+        return f"{self.photos.resolve().name} ({preset})" if self.photos else preset
+
+    @property
+    def folder(self) -> Path:
+        """Where results are kept."""
+        words = re.findall(r"[\w.+-]+", self.name)
+        return self.output or Path("benchmarks", "-".join((*words, self.label)))
+
+
+@click.command(short_help="Measure a model on test sets, beside the published figures.")
+@click.option(
+    "--preset",
+    metavar="NAME|FILE",
+    shell_complete=preset_names,
+    help="Whose test sets: 5d, 12d, denoise, real-world, mixed, derain, motion-deblur, or a file.",
+)
+@click.option(
+    "-m",
+    "--model",
+    default=DEFAULT,
+    show_default=True,
+    metavar="NAME|FILE|identity",
+    type=ModelName(),
+    help="As for restore; `identity` measures the inputs themselves.",
+)
+@click.option(
+    "--data-root",
+    metavar="FOLDER",
+    type=FOLDER,
+    help="Where the data sets of the preset lie.  [default: $MASKDCPT_DATA]",
+)
+@click.option(
+    "--photos",
+    metavar="FOLDER",
+    type=FOLDER,
+    help="Measure on your own clean photos, degraded in the ways of the preset.",
+)
+@click.option(
+    "--pairs",
+    multiple=True,
+    nargs=2,
+    metavar="LQ GT",
+    type=FOLDER,
+    help="Measure on your own pairs: two folders of pictures of the same names.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="OUT",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the tables, the page and the results.  [default: benchmarks/PRESET-MODEL]",
+)
+@click.option(
+    "--metrics",
+    metavar="NAME,...",
+    help="As psnr,ssim,lpips,fid; without clean pictures as piqe,brisque.  [default: "
+    "psnr,ssim and piqe]",
+)
+@click.option(
+    "--protocol",
+    default=DEFAULT_PROTOCOL.name,
+    show_default=True,
+    type=click.Choice(list(PROTOCOLS)),
+    help="What PSNR and SSIM are taken of; it is printed with the result.",
+)
+@click.option(
+    "--beside",
+    default="",
+    metavar="ROW",
+    help="The published row to take the difference to.  [default: the model's own, or the best]",
+)
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Take the first N pictures of each test set.",
+)
+@click.option("--save-images", is_flag=True, help="Write the restored pictures into OUT, too.")
+@device_option
+@precision_option(default="fp32", remark="; less than fp32 moves the figures")
+@backend_option
+@tile_option
+@click.option(
+    "--jobs",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Threads that measure.  [default: one a processor]",
+)
+def benchmark(**given: Any) -> None:
+    """Restore the test sets of a setting, measure them, and set the figures beside the paper's.
+
+    Clean test sets are degraded as the release does it: Gaussian noise from NumPy's seed 0 for
+    every picture, clipped to [0, 1]; JPEG of quality 50. Test sets that are not there are named at
+    the end. Every result is kept in OUT: the same command goes on where it was stopped.
+
+    \b
+    Examples:
+      maskdcpt benchmark --preset 5d --model nafnet-5d --data-root data/
+      maskdcpt benchmark --preset denoise --photos photos/ --model identity
+      maskdcpt benchmark --pairs rainy/ clean/ --model runs/mine/last.safetensors -o rain/
+
+    \b
+    Exit code: 0 all measured, 1 some test sets or pictures were not, 2 wrong usage,
+    130 interrupted and kept.
+    """
+    asked = Asked(**given)
+    sets = _sets(asked)
+    if not _run(asked, sets, _tables(asked, sets)):
+        click.get_current_context().exit(1)
+
+
+def _sets(asked: Asked) -> "Sequence[Found | Absent]":
+    """What to measure on: own pairs, own photos, or the test sets of the preset."""
+    from maskdcpt_cli.benchmarking.test_sets import from_pairs, from_photos, from_preset
+    from maskdcpt_cli.data.sources import data_root
+    from maskdcpt_cli.presets.data import load_data
+
+    if asked.pairs and (asked.photos or asked.preset):
+        raise click.UsageError("--pairs are measured alone, without --preset and --photos.")
+    if asked.pairs:
+        return from_pairs(asked.pairs)
+    if not asked.preset:
+        raise click.UsageError("Say which test sets: --preset NAME, or --pairs LQ GT.")
+    try:
+        data = load_data(asked.preset)
+        if asked.photos:
+            return from_photos(data, asked.photos)
+        return from_preset(data, data_root(asked.data_root))
+    except MaskDCPTError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _tables(asked: Asked, sets: "Sequence[Found | Absent]") -> "Sequence[Table]":
+    """The tables of the paper that the test sets are in; one's own pictures are in none."""
+    from maskdcpt_cli.benchmarking.published import tables
+    from maskdcpt_cli.benchmarking.table_rows import check_row
+
+    own = asked.pairs or asked.photos
+    found = [] if own else tables(asked.preset or "", [one.about for one in sets])
+    try:
+        check_row(found, asked.beside)
+    except MaskDCPTError as error:
+        raise click.UsageError(str(error)) from error
+    return found
+
+
+def _run(asked: Asked, sets: "Sequence[Found | Absent]", tables: "Sequence[Table]") -> bool:
+    """Measure, show and write; whether nothing was left out."""
+    from maskdcpt_cli.benchmarking.result_cache import Kept
+    from maskdcpt_cli.benchmarking.run import benchmark
+    from maskdcpt_cli.benchmarking.table_rows import standings
+    from maskdcpt_cli.cli.benchmark.files import write_files
+    from maskdcpt_cli.cli.benchmark.tables import Report
+    from maskdcpt_cli.cli.benchmark.view import View, print_tables, show
+
+    settings, network = _settings(asked), _network(asked)
+    kept = Kept(asked.folder, made_by=f"{network.fingerprint}-{settings.protocol.name}")
+    view = View(sets, settings.limit)
+    view.say(f"{asked.label}: {network.told}")
+    shown = show(benchmark(sets, network.restore, settings, kept), view)
+    measured = [one.measured for one in shown.closed]
+    protocol = f"{settings.protocol.name}: {settings.protocol.describe()}"
+    report = Report(
+        name=asked.name,
+        model=asked.label,
+        facts={"Network": network.told, "Protocol": protocol},
+        standings=tuple(standings(tables, measured, model=asked.label, beside=asked.beside)),
+        closed=shown.closed,
+        examples=_examples(sets, settings, shown),
+        notes=(*shown.unavailable, *(_notes(measured) if asked.model == IDENTITY else ())),
+    )
+    print_tables(report)
+    view.say(f"Written: {', '.join(str(path) for path in write_files(asked.folder, report))}")
+    return shown.whole
+
+
+def _settings(asked: Asked) -> "Settings":
+    from maskdcpt_cli.benchmarking.run import Settings, suiting
+
+    metrics = tuple(dict.fromkeys(filter(None, (asked.metrics or "").replace(" ", "").split(","))))
+    try:
+        suiting(metrics, blind=True)
+    except MaskDCPTError as error:
+        raise click.UsageError(str(error)) from error
+    return Settings(
+        folder=asked.folder,
+        metrics=metrics,
+        protocol=PROTOCOLS[asked.protocol],
+        device="cpu" if asked.device == "auto" else asked.device,
+        jobs=asked.jobs,
+        limit=asked.limit,
+        save_images=asked.save_images,
+    )
+
+
+def _network(asked: Asked) -> "Network":
+    from maskdcpt_cli.inference.networks import identity, open_network
+    from maskdcpt_cli.weights.zoo import load_model
+
+    if asked.model == IDENTITY:
+        return identity()
+    return open_network(
+        load_model(asked.model),
+        device=asked.device,
+        precision=asked.precision,
+        backend=asked.backend,
+        tile=asked.tile,
+    )
+
+
+def _notes(measured: "Sequence[Measured]") -> tuple[str, ...]:
+    """What the identity shows: whether noise is as strong as it should be."""
+    from maskdcpt_cli.benchmarking.test_sets import noise_psnr
+
+    levels = [one.about.level for one in measured if one.figures and one.about.degradation == "GN"]
+    told = [f"{noise_psnr(level):.2f} at {level:g}" for level in dict.fromkeys(levels) if level]
+    if not told:
+        return ()
+    return (
+        f"By theory noise has a PSNR of 20 log10(255 / sigma) dB: {', '.join(told)}. Clipping it "
+        "to [0, 1], as the release does, takes some of it away where a picture is bright or dark.",
+    )
+
+
+def _examples(
+    sets: "Sequence[Found | Absent]", settings: "Settings", shown: "Shown"
+) -> "dict[str, list[tuple[Example, Mapping[str, float]]]]":
+    """What was cut out of each test set, with the figures of the picture."""
+    from maskdcpt_cli.benchmarking import examples
+    from maskdcpt_cli.benchmarking.test_sets import Found
+
+    found: dict[str, list[tuple[Example, Mapping[str, float]]]] = {}
+    for one in sets:
+        if isinstance(one, Found):
+            names = [one.name(place) for place in range(min(len(one), settings.limit or len(one)))]
+            found[one.title] = [
+                (example, shown.values.get((one.key, example.name), {}))
+                for example in examples.find(settings.folder, one.key, names)
+            ]
+    return found

@@ -1,0 +1,246 @@
+"""The files of a benchmark: its tables as Markdown and CSV, and a page with examples."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from time import strftime
+
+from PIL import Image
+
+from maskdcpt_cli.benchmarking.examples import KINDS
+from maskdcpt_cli.benchmarking.table_rows import Standing
+from maskdcpt_cli.benchmarking.test_sets import title
+from maskdcpt_cli.cli.benchmark.tables import (
+    PARTIAL,
+    WORDS,
+    Block,
+    Line,
+    Report,
+    better,
+    blocks,
+    measured_lines,
+    metric_name,
+    stated,
+)
+from maskdcpt_cli.cli.console import count, printable
+from maskdcpt_cli.cli.page import facts, inlined, template
+from maskdcpt_cli.files import written
+
+FIGURE = Template("""\
+<figure><div class="parts">$parts</div>
+<figcaption><b>$name</b> $told</figcaption></figure>
+""")
+PART = Template("""\
+<div><img src="$image" alt="$kind" loading="lazy"><span>$kind</span></div>
+""")
+CSV_HEADS = ("table", "method", "column", "metric", "figure", "partial")
+
+
+def write_files(folder: Path, report: Report) -> list[Path]:
+    """Write all of them, each whole or not at all.
+
+    Raises MaskDCPTError where a file cannot be written.
+    """
+    texts = {
+        "table.md": "\n".join(_markdown(report)) + "\n",
+        "table.csv": _csv(report),
+        "index.html": _page(report),
+    }
+    paths = [folder / name for name in texts]
+    for path, text in zip(paths, texts.values(), strict=True):
+        with written(path) as file:
+            file.write(text.encode())
+    return paths
+
+
+def _markdown(report: Report) -> Iterator[str]:
+    yield f"# {report.title}"
+    yield ""
+    yield from (f"- {word}: {fact}" for word, fact in _facts(report).items())
+    heads, rows = measured_lines([one.measured for one in report.closed])
+    if rows:
+        yield from (
+            "",
+            "## Measured",
+            "",
+            *_markdown_table(heads, rows, left=sum(head in WORDS for head in heads)),
+        )
+        yield from (line for note in report.notes for line in ("", note))
+    for standing in report.placed:
+        yield from ("", f"## {standing.table.title}: {standing.table.caption}")
+        for block in blocks(standing, model=report.model):
+            yield from ("", f"### {block.title}", "")
+            rows = [(_emphasised(line.name, line), *_cells(line)) for line in block.lines]
+            yield from _markdown_table(("", *_heads(block)), rows, left=1)
+        yield from ("", *_remarks(standing))
+    missing = [one for one in report.closed if one.reason]
+    if missing:
+        yield from ("", "## Not measured", "")
+        yield from (f"- {title(one.measured.about)}: {one.reason}" for one in missing)
+
+
+def _markdown_table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: int
+) -> Iterator[str]:
+    marks = ["---" if place < left else "---:" for place in range(len(heads))]
+    for cells in (heads, marks, *rows):
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _cells(line: Line) -> Iterator[str]:
+    return (_emphasised(cell, line) for cell in line.cells)
+
+
+def _emphasised(text: str, line: Line) -> str:
+    return f"**{text.replace(PARTIAL, chr(92) + PARTIAL)}**" if line.kind == "ours" else text
+
+
+def _heads(block: Block) -> list[str]:
+    return [
+        f"{group} {head}".lstrip() for group, head in zip(block.groups, block.heads, strict=True)
+    ]
+
+
+def _remarks(standing: Standing) -> Iterator[str]:
+    yield f"The difference is to {standing.beside}, as published."
+    if standing.table.note:
+        yield standing.table.note
+    yield from (f"{PARTIAL} {remark}" for remark in standing.remarks)
+
+
+def _csv(report: Report) -> str:
+    """A figure a line, for spreadsheets and data frames; all digits of what was measured."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CSV_HEADS)
+    for one in report.closed:
+        about = title(one.measured.about)
+        for metric, value in one.measured.figures.items():
+            partial = not one.measured.complete
+            writer.writerow(("measured", report.model, about, metric, f"{value:.6g}", int(partial)))
+    for standing in report.placed:
+        name = standing.table.title
+        for method, columns in standing.table.rows.items():
+            for column in standing.table.columns:
+                for metric, value in columns.get(column.key, {}).items():
+                    writer.writerow((name, method, column.key, metric, value, 0))
+        for key, figures in standing.ours.items():
+            for metric, value in figures.items():
+                partial = key in standing.partial
+                writer.writerow((name, report.model, key, metric, f"{value:.6g}", int(partial)))
+    return file.getvalue()
+
+
+def _facts(report: Report) -> dict[str, str]:
+    pictures = sum(one.measured.pictures for one in report.closed)
+    sets = sum(bool(one.measured.figures) for one in report.closed)
+    measured = f"{count(pictures, 'picture')} of {count(sets, 'test set')}"
+    return {**report.facts, "Measured": measured, "Date": strftime("%Y-%m-%d")}
+
+
+def _page(report: Report) -> str:
+    return template("benchmark").substitute(
+        title=escape(printable(report.title)),
+        facts=facts(_facts(report)),
+        missing=_missing(report),
+        tables="\n".join(_standing(standing, report.model) for standing in report.placed),
+        measured=_measured(report),
+        examples="\n".join(_examples(report)),
+    )
+
+
+def _missing(report: Report) -> str:
+    items = [
+        f"<li><b>{escape(printable(title(one.measured.about)))}</b>: "
+        f"{escape(printable(one.reason))}</li>"
+        for one in report.closed
+        if one.reason
+    ]
+    if not items:
+        return ""
+    joined = "\n".join(items)
+    opened = "" if len(items) > 8 else " open"
+    return (
+        f'<details class="trouble"{opened}><summary>Not measured: '
+        f"{count(len(items), 'test set')}</summary>\n<ul>\n{joined}\n</ul></details>"
+    )
+
+
+def _standing(standing: Standing, model: str) -> str:
+    tables = "\n".join(_block(standing, block) for block in blocks(standing, model=model))
+    remarks = "".join(f"<p class=remark>{escape(printable(r))}</p>" for r in _remarks(standing))
+    caption = f"{standing.table.title}: {standing.table.caption}"
+    return (
+        f'<section>\n<h2>{escape(caption)}</h2>\n<div class="tables">\n{tables}\n</div>\n'
+        f"{remarks}\n</section>"
+    )
+
+
+def _block(standing: Standing, block: Block) -> str:
+    heads = "".join(f"<th>{escape(head)}</th>" for head in _heads(block))
+    metric = next(m for m in standing.metrics() if block.title.endswith(metric_name(m)))
+    rows = "\n".join(
+        f'<tr class="{line.kind}"><th>{escape(printable(line.name))}</th>'
+        + "".join(f"<td{_hue(line, cell, metric)}>{escape(cell)}</td>" for cell in line.cells)
+        + "</tr>"
+        for line in block.lines
+    )
+    return (
+        f'<div class="scroll"><table>\n<caption>{escape(block.title)}</caption>\n'
+        f"<thead><tr><th></th>{heads}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>"
+    )
+
+
+def _hue(line: Line, cell: str, metric: str) -> str:
+    if line.kind != "difference" or cell[:1] not in "+-" or not float(cell):
+        return ""
+    return ' class="better"' if better(metric, float(cell)) else ' class="worse"'
+
+
+def _measured(report: Report) -> str:
+    heads, rows = measured_lines([one.measured for one in report.closed])
+    if not rows:
+        return ""
+    kinds = [" class=word" if head in WORDS else "" for head in heads]
+    head = "".join(
+        f"<th{kind}>{escape(text)}</th>" for kind, text in zip(kinds, heads, strict=True)
+    )
+    body = "\n".join(
+        "<tr>"
+        + "".join(
+            f"<td{kind}>{escape(printable(cell))}</td>"
+            for kind, cell in zip(kinds, cells, strict=True)
+        )
+        + "</tr>"
+        for cells in rows
+    )
+    return (
+        '<section>\n<h2>What was measured</h2>\n<div class="scroll"><table>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n"
+        + "".join(f"<p class=remark>{escape(note)}</p>\n" for note in report.notes)
+        + "</section>"
+    )
+
+
+def _examples(report: Report) -> Iterator[str]:
+    if any(report.examples.values()):
+        yield "<h2>Examples, cut out where input and result differ most</h2>"
+    yield '<div class="examples">'
+    for name, shown in report.examples.items():
+        for example, values in shown:
+            parts = zip(KINDS, example.files, strict=False)
+            told = ", ".join(stated(metric, value) for metric, value in values.items())
+            yield FIGURE.substitute(
+                parts="".join(PART.substitute(kind=k, image=_inlined(file)) for k, file in parts),
+                name=escape(printable(name)),
+                told=escape(printable(", ".join(filter(None, (example.name, told))))),
+            )
+    yield "</div>"
+
+
+def _inlined(path: Path) -> str:
+    """A part of a picture; without loss it would be three times as large."""
+    return inlined(Image.open(path), format="webp", quality=92)

@@ -1,0 +1,303 @@
+"""The command `maskdcpt score`."""
+
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+from click.shell_completion import CompletionItem
+
+from maskdcpt_cli.cli.options import known_device
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.scoring.metrics import METRICS, usual
+from maskdcpt_cli.scoring.protocols import DEFAULT, PROTOCOLS
+
+if TYPE_CHECKING:
+    from maskdcpt_cli.cli.score.report import Bound, Report
+    from maskdcpt_cli.scoring.pairing import Pairing
+    from maskdcpt_cli.scoring.protocols import Protocol
+    from maskdcpt_cli.scoring.scorer import Scorer
+
+NUMBER = r"[-+]?\d+(?:\.\d+)?"
+
+
+def _split(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[str, ...]:
+    names = [word.strip() for word in (text or "").split(",")]
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _complete(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """Offer the metrics of the table for the last word after a comma."""
+    before, comma, last = incomplete.rpartition(",")
+    given = before.split(",")
+    return [
+        CompletionItem(before + comma + name)
+        for name in METRICS
+        if name.startswith(last) and name not in given
+    ]
+
+
+@click.command(short_help="Measure restored photos: PSNR, SSIM, LPIPS and others.")
+@click.argument("pred", type=click.Path(path_type=Path, exists=True))
+@click.argument("gt", required=False, type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--metrics",
+    metavar="NAME,...",
+    callback=_split,
+    shell_complete=_complete,
+    help="Names of pyiqa, as psnr,ssim,lpips,fid or piqe,brisque,niqe,musiq.  "
+    "[default: psnr,ssim; without GT piqe]",
+)
+@click.option(
+    "--protocol",
+    default=DEFAULT.name,
+    show_default=True,
+    type=click.Choice(list(PROTOCOLS)),
+    help="What PSNR and SSIM are taken of; it is printed with the result.",
+)
+@click.option(
+    "--crop",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Pixels cut off every side for PSNR and SSIM, in place of the protocol's.",
+)
+@click.option(
+    "--pair-by",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "path", "stem", "prefix"]),
+    help="auto: by path in the folder, then by name; prefix: many restored to one ground truth, "
+    "as 1400_3.png to 1400.png.",
+)
+@click.option(
+    "--min",
+    "least",
+    multiple=True,
+    metavar="METRIC=N",
+    help="Fail where the mean is below, as psnr=30; may be given again.",
+)
+@click.option(
+    "--max",
+    "most",
+    multiple=True,
+    metavar="METRIC=N",
+    help="Fail where the mean of a metric that is better when lower is above, as lpips=0.2.",
+)
+@click.option(
+    "--csv",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a line for each picture.",
+)
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a page that shows the pictures and where they err, the worst first.",
+)
+@click.option("--json", is_flag=True, help="Print everything as one JSON object, and nothing else.")
+@click.option("--overwrite", is_flag=True, help="Replace the files of --csv and --html.")
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    metavar="auto|cpu|cuda[:N]|mps",
+    callback=known_device,
+    help="Where metrics with a network run.",
+)
+@click.option(
+    "--jobs",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Pictures measured at a time.  [default: one a processor, 8 at most]",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Say only what failed.")
+def score(
+    *,
+    pred: Path,
+    gt: Path | None,
+    metrics: tuple[str, ...],
+    protocol: str,
+    crop: int | None,
+    pair_by: str,
+    least: tuple[str, ...],
+    most: tuple[str, ...],
+    csv: Path | None,
+    html: Path | None,
+    json: bool,
+    overwrite: bool,
+    device: str,
+    jobs: int | None,
+    quiet: bool,
+) -> None:
+    """Measure the restored pictures in PRED, a folder or a file, against those in GT.
+
+    Metrics are pyiqa's, under its own names. Pictures are paired by name, whatever their suffix;
+    those without a partner are listed. Without GT, metrics that need none say how a picture looks.
+    What cannot be measured never stops the rest.
+
+    \b
+    Examples:
+      maskdcpt score restored/ clean/
+      maskdcpt score restored/ clean/ --metrics psnr,ssim,lpips --html score.html
+      maskdcpt score dehazed/ gt/ --pair-by prefix --csv score.csv
+      maskdcpt score restored/ clean/ --min psnr=30 --max lpips=0.2
+      maskdcpt score photos/ --metrics piqe,brisque
+
+    \b
+    Exit code: 0 all measured, 1 something failed or is out of bounds, 2 wrong usage,
+    130 interrupted.
+    """
+    from maskdcpt_cli.cli.score.page import write_scores
+    from maskdcpt_cli.cli.score.report import write_csv
+    from maskdcpt_cli.cli.score.view import show
+
+    _check_free([path for path in (csv, html) if path], overwrite=overwrite)
+    chosen = PROTOCOLS[protocol]
+    bounds = [*_bounds("min", least), *_bounds("max", most)]
+    report = _report(
+        pred,
+        gt,
+        metrics=metrics,
+        bounds=bounds,
+        protocol=chosen if crop is None else chosen._replace(border=crop),
+        pair_by=pair_by,
+        device=device,
+        jobs=jobs,
+        quiet=quiet or json,
+    )
+    if csv:
+        write_csv(csv, report)
+    if html:
+        write_scores(html, report)
+    show(report, json=json, quiet=quiet)
+    if report.failed:
+        click.get_current_context().exit(1)
+
+
+def _check_free(files: Sequence[Path], *, overwrite: bool) -> None:
+    """Refuse, before anything is measured, to write where something lies."""
+    for file in files:
+        if file.exists() and not overwrite:
+            raise click.UsageError(f"'{file}' exists: name another file, or type --overwrite.")
+    if len(set(files)) < len(files):
+        raise click.UsageError("--csv and --html name the same file.")
+
+
+def _bounds(option: str, texts: Sequence[str]) -> "list[Bound]":
+    from maskdcpt_cli.cli.score.report import Bound
+    from maskdcpt_cli.scoring.metrics import find_metric
+
+    found = []
+    for text in texts:
+        match = re.fullmatch(rf"([^=]+)=({NUMBER})", text)
+        if match is None:
+            raise click.UsageError(
+                f"--{option} {text}: valid is a metric and a number, as psnr=30."
+            )
+        try:
+            metric = find_metric(match[1])
+        except MaskDCPTError as error:
+            raise click.UsageError(f"--{option} {text}: {error}") from error
+        right: Literal["min", "max"] = "min" if metric.higher_is_better else "max"
+        if option != right:
+            better = "higher" if metric.higher_is_better else "lower"
+            raise click.UsageError(
+                f"--{option} {text}: {match[1]} is better when {better}, type --{right} {text}."
+            )
+        found.append(Bound(match[1], right, float(match[2])))
+    return found
+
+
+def _report(
+    pred: Path,
+    gt: Path | None,
+    *,
+    metrics: Sequence[str],
+    bounds: "Sequence[Bound]",
+    protocol: "Protocol",
+    pair_by: str,
+    device: str,
+    jobs: int | None,
+    quiet: bool,
+) -> "Report":
+    """Pair, measure and sum up."""
+    from maskdcpt_cli.cli.progress import track
+    from maskdcpt_cli.cli.score.report import Report
+    from maskdcpt_cli.scoring.summary import summarise
+
+    pairing = _paired(pred, gt, pair_by=pair_by)
+    asked = [*(metrics or usual(with_gt=gt is not None)), *(bound.metric for bound in bounds)]
+    names = list(dict.fromkeys(asked))
+    scorer = _opened(names, protocol, with_gt=gt is not None, device=device, jobs=jobs, quiet=quiet)
+    events = scorer.score(pairing.items)
+    scored = tuple(track(events, total=len(pairing.items), noun="picture", quiet=quiet))
+    return Report(
+        pred,
+        gt,
+        pairing,
+        protocol,
+        scorer.metrics,
+        scored,
+        tuple(summarise(scorer.metrics, scored, scorer.over_set)),
+        scorer.unavailable,
+        tuple(bounds),
+    )
+
+
+def _paired(pred: Path, gt: Path | None, *, pair_by: str) -> "Pairing":
+    from maskdcpt_cli.scoring.pairing import pair_files
+
+    try:
+        pairing = pair_files(pred, gt, by=pair_by)
+    except MaskDCPTError as error:
+        raise click.UsageError(str(error)) from error
+    if not pairing.items:
+        raise click.UsageError(
+            f"No picture in '{pred}' has a ground truth of its name in '{gt}'. {pairing.hint}"
+        )
+    return pairing
+
+
+def _opened(
+    names: Sequence[str],
+    protocol: "Protocol",
+    *,
+    with_gt: bool,
+    device: str,
+    jobs: int | None,
+    quiet: bool,
+) -> "Scorer":
+    """The metrics, ready to measure; importing pyiqa takes seconds, and fetching weights more."""
+    from rich.console import Console
+
+    console = Console(file=sys.stderr)  # as it is now: what pyiqa prints is kept from it
+    waits = console.is_terminal and not console.is_dumb_terminal and not quiet
+    with console.status("Opening the metrics") if waits else nullcontext():
+        from maskdcpt_cli.data.parallel import keep_freed_memory
+        from maskdcpt_cli.scoring.scorer import Scorer
+
+        keep_freed_memory()
+        try:
+            return Scorer(
+                names,
+                protocol=protocol,
+                with_gt=with_gt,
+                jobs=jobs,
+                device=_present(device),
+            )
+        except MaskDCPTError as error:
+            raise click.UsageError(str(error)) from error
+
+
+def _present(device: str) -> str:
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device

@@ -1,0 +1,182 @@
+"""The page that `score --html` writes: the pictures, what they should be, and where they err."""
+
+from collections.abc import Iterator
+from html import escape
+from math import sqrt
+from pathlib import Path
+from string import Template
+from time import strftime
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from maskdcpt_cli.cli.console import count, printable
+from maskdcpt_cli.cli.page import FIGURES, inlined, template, trouble, write_page
+from maskdcpt_cli.cli.page import facts as page_facts
+from maskdcpt_cli.cli.score.report import Report
+from maskdcpt_cli.cli.score.view import direction, facts, within
+from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.images.reading import shown, upright
+from maskdcpt_cli.scoring.events import Item, Scored
+from maskdcpt_cli.scoring.pictures import Seen, see, see_pair
+from maskdcpt_cli.scoring.summary import Summary, worst
+
+FIGURE = Template("""\
+<figure>
+<figcaption><b>$name</b><span>$figures</span></figcaption>
+<div class="row">
+$pictures</div>
+$notices</figure>
+""")
+PICTURE = Template("""\
+<div><img src="$data" alt="$name, $word" loading="lazy" decoding="async"><small>$word</small></div>
+""")
+METRIC = Template("""\
+<tr><th scope="row">$name<small>$direction</small></th><td>$mean</td><td>$interval</td>
+<td class="spread">$spread</td></tr>
+""")
+MOST = 200  # pictures on a page
+LARGEST, SMALLEST, UNSHRUNK = 480, 240, 40  # longest side; so many pictures have the largest
+
+
+def write_scores(path: Path, report: Report) -> None:
+    """Write the page, whole or not at all; MaskDCPTError where it cannot be."""
+    page = template("score").substitute(
+        title="Scores",
+        lead=escape(printable(_lead(report))),
+        metrics="".join(_metric(report, one) for one in report.summaries),
+        facts=page_facts({**dict(facts(report)), "Date": strftime("%Y-%m-%d")}),
+        trouble=_trouble(report),
+        legend=_legend(report),
+        figures=FIGURES,
+    )
+    write_page(path, page, _figures(report))
+
+
+def _figures(report: Report) -> Iterator[str]:
+    ordered = worst(report.metrics, report.scored, count=MOST)
+    shrink = sqrt(UNSHRUNK / max(len(ordered), UNSHRUNK))
+    items = {item.name: item for item in report.pairing.items}
+    for one in ordered:
+        side = max(SMALLEST, round(LARGEST * shrink))
+        yield _figure(report, items[one.name], one, max_side=side)
+
+
+def _lead(report: Report) -> str:
+    against = f" against {shown(report.gt)}" if report.gt else ""
+    return f"{count(len(report.scored), 'picture')} of {shown(report.pred)}{against}"
+
+
+def _metric(report: Report, one: Summary) -> str:
+    metric = report.metrics[one.metric]
+    return METRIC.substitute(
+        name=escape(one.metric),
+        direction=direction(metric),
+        mean=metric.shown(one.mean),
+        interval=within(metric, one),
+        spread=_spread(report, one),
+    )
+
+
+def _spread(report: Report, one: Summary) -> str:
+    """A tick for each picture from the lowest figure to the highest, and the mean's interval."""
+    values = [each.values[one.metric] for each in report.scored if one.metric in each.values]
+    if len(values) < 2 or one.interval is None or max(values) == min(values):
+        return ""
+    low, high = min(values), max(values)
+    place = [f"{100 * (value - low) / (high - low):.2f}%" for value in (*values, *one.interval)]
+    ticks = "".join(f'<line x1="{x}" x2="{x}" y1="3" y2="17"/>' for x in place[:-2])
+    start, end = (100 * (value - low) / (high - low) for value in one.interval)
+    band = f'<rect x="{start:.2f}%" width="{end - start:.2f}%" y="0" height="20"/>'
+    metric = report.metrics[one.metric]
+    return (
+        f"<i>{low:.{metric.digits}f}</i>"
+        f'<svg role="img" aria-label="a tick for each picture">{band}{ticks}</svg>'
+        f"<i>{high:.{metric.digits}f}</i>"
+    )
+
+
+def _trouble(report: Report) -> str:
+    return trouble(
+        "Not as it should be",
+        [
+            *report.broken(),
+            *(one.reason for one in report.unavailable),
+            *(f"{name}: {sentence}" for name, sentence in report.problems()),
+            *(f"{shown(path)} has no ground truth." for path in report.pairing.missing),
+        ],
+    )
+
+
+def _legend(report: Report) -> str:
+    ordered = worst(report.metrics, report.scored, count=None)
+    if not ordered:
+        return ""
+    first = next(name for name in report.metrics if name in ordered[0].values)
+    told = f"The worst {first} comes first"
+    if len(ordered) > MOST:
+        told += f"; of {len(ordered):,} pictures the worst {MOST} are shown"
+    if report.gt is None:
+        return f"<p>{told}.</p>"
+    steps = _coloured(np.linspace(0, 255, 9)[None].astype(np.uint8))[0]
+    colours = ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in steps)
+    return (
+        f"<p>{told}. Error: the mean over the channels of the absolute difference, "
+        f'<span class="scale"><i>0</i><b style="background: linear-gradient(90deg, {colours})"></b>'
+        f"<i>255, by its square root</i></span></p>"
+    )
+
+
+def _figure(report: Report, item: Item, one: Scored, *, max_side: int) -> str:
+    name = escape(printable(shown(Path(one.name))))
+    try:
+        pictures = list(_pictures(item))
+    except ImageError as error:
+        return f"<p><b>{name}</b> &middot; {escape(printable(str(error)))}</p>\n"
+    values = [
+        f"{metric} {report.metrics[metric].shown(value)}" for metric, value in one.values.items()
+    ]
+    told = "".join(f"<p>{escape(printable(notice))}</p>\n" for notice in one.notices)
+    return FIGURE.substitute(
+        name=name,
+        figures=escape(" \u00b7 ".join(values)),
+        pictures="".join(
+            PICTURE.substitute(data=_inlined(pixels, max_side), name=name, word=word)
+            for word, pixels in pictures
+        ),
+        notices=told,
+    )
+
+
+def _pictures(item: Item) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    if item.gt is None:
+        yield "picture", _turned(see(item.restored))
+        return
+    restored, gt = (_turned(seen) for seen in see_pair(item.restored, item.gt))
+    yield "restored", restored
+    yield "ground truth", gt
+    yield "error", error_map(restored, gt)
+
+
+def error_map(restored: NDArray[np.uint8], gt: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Where (H, W, 3) pictures differ. The root shows small errors, and large ones apart."""
+    error = cv2.absdiff(restored, gt).mean(axis=2)
+    return _coloured(np.rint(np.sqrt(error * 255)).astype(np.uint8))
+
+
+def _coloured(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    coloured = cv2.applyColorMap(values, cv2.COLORMAP_INFERNO)
+    return np.asarray(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _turned(seen: Seen) -> NDArray[np.uint8]:
+    turned: NDArray[np.uint8] = np.ascontiguousarray(upright(seen.pixels, seen.orientation))
+    return turned
+
+
+def _inlined(pixels: NDArray[np.uint8], max_side: int) -> str:
+    image = Image.fromarray(pixels)
+    image.thumbnail((max_side, max_side), Image.Resampling.BOX)
+    return inlined(image)

@@ -1,0 +1,146 @@
+"""All that is known once pictures are scored, as data: bounds, JSON and CSV."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from maskdcpt_cli.files import written
+from maskdcpt_cli.images.reading import shown
+from maskdcpt_cli.scoring.events import Item, Scored, Unavailable
+from maskdcpt_cli.scoring.metrics import Metric
+from maskdcpt_cli.scoring.pairing import Pairing
+from maskdcpt_cli.scoring.protocols import Protocol
+from maskdcpt_cli.scoring.summary import Summary
+
+DIGITS = 6  # after the point, in files: more than pyiqa's float32 holds
+
+
+class Bound(NamedTuple):
+    """What the mean of a metric must not fall short of, or exceed."""
+
+    metric: str
+    option: Literal["min", "max"]
+    value: float
+
+    def holds(self, mean: float) -> bool:
+        return mean >= self.value if self.option == "min" else mean <= self.value
+
+
+class Report(NamedTuple):
+    """What was asked for and what came out."""
+
+    pred: Path
+    gt: Path | None
+    pairing: Pairing
+    protocol: Protocol
+    metrics: Mapping[str, Metric]
+    scored: tuple[Scored, ...]  # in the order of the pairing's items
+    summaries: tuple[Summary, ...]
+    unavailable: tuple[Unavailable, ...]
+    bounds: tuple[Bound, ...]
+
+    def mean(self, metric: str) -> float | None:
+        return next((one.mean for one in self.summaries if one.metric == metric), None)
+
+    def broken(self) -> list[str]:
+        """A sentence for each bound that does not hold."""
+        told = []
+        for bound in self.bounds:
+            mean, metric = self.mean(bound.metric), self.metrics[bound.metric]
+            asked = f"--{bound.option} {bound.metric}={bound.value:g}"
+            if mean is None:
+                told.append(f"{bound.metric} was not measured, so {asked} does not hold.")
+            elif not bound.holds(mean):
+                side = "below" if bound.option == "min" else "above"
+                told.append(f"{bound.metric} is {_apart(metric, mean, bound)}, {side} {asked}.")
+        return told
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """The name of a picture, and a sentence: each that something could not be measured of."""
+        for one in self.scored:
+            if one.problem:
+                yield one.name, one.problem
+            for sentence in one.failed.values():
+                yield one.name, sentence
+
+    @property
+    def failed(self) -> bool:
+        return bool(
+            self.pairing.missing or self.unavailable or self.broken() or any(self.problems())
+        )
+
+
+def _apart(metric: Metric, mean: float, bound: Bound) -> str:
+    """The mean with so many digits that it differs from the bound."""
+    for digits in range(metric.digits, DIGITS):
+        if float(f"{mean:.{digits}f}") != bound.value:
+            return metric._replace(digits=digits).shown(mean)
+    return metric._replace(digits=DIGITS).shown(mean)
+
+
+def as_json(report: Report) -> dict[str, object]:
+    """Everything, with keys that stay."""
+    return {
+        "pred": shown(report.pred),
+        "gt": report.gt and shown(report.gt),
+        "protocol": {"name": report.protocol.name, "text": report.protocol.describe()},
+        "paired": report.pairing.told or None,
+        "metrics": {one.metric: _summary(report, one) for one in report.summaries},
+        "pictures": [
+            _picture(item, one)
+            for item, one in zip(report.pairing.items, report.scored, strict=True)
+        ],
+        "without_gt": [shown(path) for path in report.pairing.missing],
+        "unused_gt": [shown(path) for path in report.pairing.extra],
+        "unavailable": {one.metric: one.reason for one in report.unavailable},
+        "out_of_bounds": report.broken(),
+        "failed": report.failed,
+    }
+
+
+def _summary(report: Report, one: Summary) -> dict[str, object]:
+    metric = report.metrics[one.metric]
+    return {
+        "mean": round(one.mean, DIGITS),
+        "interval": one.interval and [round(end, DIGITS) for end in one.interval],
+        "pictures": one.pictures,
+        "unit": metric.unit,
+        "higher_is_better": metric.higher_is_better,
+    }
+
+
+def _picture(item: Item, one: Scored) -> dict[str, object]:
+    return {
+        "name": shown(Path(one.name)),
+        "restored": _path(item.restored),
+        "gt": _path(item.gt),
+        "values": {name: round(value, DIGITS) for name, value in one.values.items()},
+        "notices": one.notices,
+        "problem": one.problem,
+        "failed": dict(one.failed),
+    }
+
+
+def write_csv(path: Path, report: Report) -> None:
+    """Write a line for each picture, whole or not at all.
+
+    Raises:
+        MaskDCPTError: the file cannot be written.
+    """
+    names = [name for name, metric in report.metrics.items() if not metric.over_set]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["name", "restored", "gt", *names, "remarks"])
+    for item, one in zip(report.pairing.items, report.scored, strict=True):
+        values = [f"{one.values[name]:.{DIGITS}f}" if name in one.values else "" for name in names]
+        remarks = " ".join(filter(None, [one.problem, *one.failed.values(), *one.notices]))
+        paths = [_path(item.restored), _path(item.gt)]
+        writer.writerow([shown(Path(one.name)), *paths, *values, remarks])
+    with written(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def _path(picture: object) -> str | None:
+    return shown(picture) if isinstance(picture, Path) else None

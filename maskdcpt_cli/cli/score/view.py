@@ -1,0 +1,148 @@
+"""What is seen of a score: the figures on standard output, what is wrong on standard error."""
+
+import json as jsonlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from maskdcpt_cli.cli.console import count, printable
+from maskdcpt_cli.cli.score.report import Report, as_json
+from maskdcpt_cli.images.reading import shown
+from maskdcpt_cli.scoring.metrics import Metric
+from maskdcpt_cli.scoring.summary import RESAMPLES, Summary, worst
+
+LISTED = 5  # of one kind of trouble
+
+
+def show(report: Report, *, json: bool, quiet: bool) -> None:
+    """Show a report the way that was asked for."""
+    if json:
+        click.echo(jsonlib.dumps(as_json(report), indent=2))
+        return
+    if not quiet:
+        _show_figures(report)
+    trouble = Console(stderr=True, highlight=False, emoji=False, markup=False)
+    for style, title, lines in _trouble(report, quiet=quiet):
+        trouble.print(Text(title, style=style), soft_wrap=True)
+        for line in lines:
+            trouble.print(Text(f"  {printable(line)}"), soft_wrap=True)
+
+
+def direction(metric: Metric) -> str:
+    """Whether more or less is better."""
+    return "higher is better" if metric.higher_is_better else "lower is better"
+
+
+def within(metric: Metric, one: Summary) -> str:
+    """The interval, "" where there is none."""
+    if one.interval is None:
+        return ""
+    low, high = (f"{end:.{metric.digits}f}" for end in one.interval)
+    return f"{low} to {high}"
+
+
+def facts(report: Report) -> Iterator[tuple[str, str]]:
+    """What a reader must know to compare the figures with others: a word and a sentence."""
+    yield f"Protocol {report.protocol.name}", report.protocol.describe()
+    if report.gt:
+        pairs = count(len(report.pairing.items), "pair")
+        yield "Pairs", f"{pairs}, {report.pairing.told}."
+    if any(one.interval for one in report.summaries):
+        yield "Intervals", f"95 %, of the mean, by bootstrap ({RESAMPLES:,} resamples, seed 0)."
+
+
+def _show_figures(report: Report) -> None:
+    console = Console(highlight=False, emoji=False, markup=False)
+    if not console.is_terminal:
+        console.width = 200  # a line a picture, for grep
+    if report.summaries:
+        console.print(_means(report))
+    some = worst(report.metrics, report.scored)
+    if len(report.scored) > 1 and some:
+        console.print(_worst(report))
+    for word, sentence in facts(report):
+        line = Text.assemble((f"{word}: ", "bold"), sentence)
+        console.print(line, soft_wrap=not console.is_terminal)
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for number, title in enumerate(titles):
+        if number:
+            table.add_column(title, justify="right", no_wrap=True)
+        else:
+            table.add_column(title, overflow="fold")
+    return table
+
+
+def _means(report: Report) -> Table:
+    table = _table("Metric", "Mean", "95 % interval", "Pictures", "")
+    table.columns[-1].justify = "left"
+    for one in report.summaries:
+        metric = report.metrics[one.metric]
+        kind = f"{direction(metric)}{', over the set' if metric.over_set else ''}"
+        cells = [metric.shown(one.mean), within(metric, one), f"{one.pictures:,}"]
+        table.add_row(one.metric, *cells, Text(kind, style="dim"))
+    return table
+
+
+def _worst(report: Report) -> Table:
+    names = [name for name in report.metrics if any(name in one.values for one in report.scored)]
+    some = worst(report.metrics, report.scored)
+    first = next(name for name in names if name in some[0].values)
+    table = _table(f"\nWorst {len(some)} by {first}", *(f"\n{name}" for name in names))
+    for one in some:
+        cells = [
+            report.metrics[name]._replace(unit="").shown(one.values[name])
+            if name in one.values
+            else ""
+            for name in names
+        ]
+        table.add_row(printable(shown(Path(one.name))), *cells)
+    table.add_row("")
+    return table
+
+
+def _trouble(report: Report, *, quiet: bool) -> Iterator[tuple[str, str, Sequence[str]]]:
+    """Kinds of trouble: a colour, a title and lines."""
+    problems = [f"{name}: {sentence}" for name, sentence in report.problems()]
+    if problems:
+        yield "bold red", f"Not measured: {len(problems):,}", _capped(problems)
+    if report.unavailable:
+        lines = [one.reason for one in report.unavailable]
+        yield "bold red", f"Metrics left out: {len(lines)}", lines
+    lone = [shown(path) for path in report.pairing.missing]
+    if lone:
+        hint = [report.pairing.hint] if report.pairing.hint else []
+        yield "bold red", f"Without a ground truth: {len(lone):,}", [*_capped(lone), *hint]
+    broken = report.broken()
+    if broken:
+        yield "bold red", "Out of bounds", broken
+    unused = [shown(path) for path in report.pairing.extra]
+    if unused and not quiet:
+        yield "yellow", f"Ground truths of no restored picture: {len(unused):,}", _capped(unused)
+    notices = list(_notices(report))
+    if notices and not quiet:
+        yield "yellow", "Converted", _capped(notices)
+
+
+def _notices(report: Report) -> Iterator[str]:
+    """Equal notices of many pictures taken together."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for one in report.scored:
+        for notice in one.notices:
+            names[notice].append(one.name)
+    for notice, some in names.items():
+        more = f" and {count(len(some) - 1, 'more picture')}" if len(some) > 1 else ""
+        yield f"{some[0]}{more}: {notice}"
+
+
+def _capped(lines: Iterable[str]) -> list[str]:
+    listed = list(lines)
+    rest = len(listed) - LISTED
+    return listed[:LISTED] + ([f"and {rest:,} more; --json lists them all"] if rest > 0 else [])

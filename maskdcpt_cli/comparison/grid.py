@@ -1,0 +1,228 @@
+"""What several methods make of pictures, set side by side as papers print it."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from maskdcpt_cli.images.arrays import Pixels
+from maskdcpt_cli.images.contact_sheets import FRAMES, GAP, INK, Window, drawable, strongest
+
+WHITE = (255, 255, 255)  # as the page that it is printed on
+CELL = 256  # side of an enlarged crop, in pixels
+INNER = 6  # between crops, in pixels
+FRAME = 4  # width of a rectangle's line, in pixels
+BETWEEN = 22  # scenes, in pixels
+LABEL, SCORE = 22, 19  # sizes of text, in pixels
+LEAST_TEXT = 13  # to which a label shrinks before it is cut
+TEXT_GAP = 6  # above a line of text, in pixels
+CAPTION = LABEL + SCORE + 16  # height of the two lines below a crop
+WRAPPED = 4  # pictures, from which on single crops lie in two lines
+SHARE = 5  # a crop's side is this part of the shorter side of the picture, unless told
+LEAST_CROP = 32
+WIDEST = 1.8  # of a whole picture, in its heights
+BOLD = 0.6  # pixels that the strokes of the best score are thicker: the font has no bold face
+
+Whole = Literal["input", "gt"]
+
+
+class Score(NamedTuple):
+    text: str
+    best: bool = False
+
+
+class Panel(NamedTuple):
+    """A picture of a scene and what stands below it."""
+
+    label: str
+    pixels: Pixels
+    scores: tuple[Score, ...] = ()
+
+
+class Scene(NamedTuple):
+    """One input, what every method makes of it, and the ground truth where there is one."""
+
+    name: str
+    lq: Panel
+    results: tuple[Panel, ...]
+    gt: Panel | None = None
+
+    @property
+    def panels(self) -> tuple[Panel, ...]:
+        return (self.lq, *self.results, *([self.gt] if self.gt else []))
+
+    def named(self, whole: Whole) -> Panel:
+        return self.gt if whole == "gt" and self.gt else self.lq
+
+
+class Layout(NamedTuple):
+    """How the crops of a scene lie, in lines and columns.
+
+    Several crops have a line each, with a caption below the last. One crop has a caption below
+    each picture, and lies in two lines where there are many pictures.
+    """
+
+    columns: int
+    lines: int
+    single: bool
+
+    @classmethod
+    def of(cls, panels: int, *, crops: int) -> "Layout":
+        if crops > 1:
+            return cls(panels, crops, single=False)
+        lines = 2 if panels >= WRAPPED else 1
+        return cls(-(-panels // lines), lines, single=True)
+
+    @property
+    def width(self) -> int:
+        return self.columns * (CELL + INNER) - INNER
+
+    @property
+    def height(self) -> int:
+        """Of the crops, without the last caption."""
+        return self.corner(self.lines - 1, 0)[1] + CELL
+
+    def corner(self, line: int, column: int) -> tuple[int, int]:
+        """Left and top of a cell."""
+        caption = CAPTION if self.single else 0
+        return column * (CELL + INNER), line * (CELL + INNER + caption)
+
+    def cell(self, crop: int, panel: int) -> tuple[int, int]:
+        """Left and top of one picture's crop."""
+        return (
+            self.corner(*divmod(panel, self.columns)) if self.single else self.corner(crop, panel)
+        )
+
+
+def figure(
+    scenes: Sequence[Scene],
+    *,
+    crops: int = 2,
+    crop_size: int | None = None,
+    whole: Whole = "input",
+) -> Pixels:
+    """The scenes below one another: each whole, with crops of what all methods make of it.
+
+    The crops lie where the methods differ most from one another, and do not overlap.
+
+    Args:
+        scenes: of one number of panels; the panels of one are of one size.
+        crop_size: side of a crop in pixels of the picture; None: a fifth of the shorter side.
+        whole: what is shown whole; the ground truth, where there is one, says more of the dark.
+    """
+    layout = Layout.of(len(scenes[0].panels), crops=crops)
+    wholes = [_fitted(scene.named(whole).pixels, layout.height) for scene in scenes]
+    room = max(fitted.shape[1] for fitted in wholes)
+    step = layout.height + CAPTION + BETWEEN
+    size = 3 * GAP + room + layout.width, 2 * GAP + len(scenes) * step - BETWEEN
+    sheet = Image.new("RGB", size, WHITE)
+    for number, (scene, fitted) in enumerate(zip(scenes, wholes, strict=True)):
+        top = GAP + number * step
+        windows = places(scene, crops=crops, crop_size=crop_size)
+        shown = _framed(fitted, windows, fitted.shape[0] / scene.lq.pixels.shape[0])
+        spare = (layout.height - shown.height) // 2
+        sheet.paste(shown, (GAP + (room - shown.width) // 2, top + spare))
+        below = top + spare + shown.height + TEXT_GAP
+        _draw_text(sheet, scene.name, LABEL, (GAP + room // 2, below), width=room)
+        _draw_crops(sheet, scene, windows, layout, (2 * GAP + room, top))
+    return np.asarray(sheet)
+
+
+def places(scene: Scene, *, crops: int, crop_size: int | None = None) -> list[Window]:
+    """Where the results differ most from one another: squares that do not overlap.
+
+    What differs must be finer than a crop. Where they do not differ, and with one result, it is
+    where they differ from the ground truth, then from the input; the centre, where nothing does.
+    """
+    height, width = scene.lq.pixels.shape[:2]
+    shorter = min(height, width)
+    side = min(crop_size or max(shorter // SHARE, LEAST_CROP), shorter)
+    results = [panel.pixels for panel in scene.results]
+    others = [panel.pixels for panel in (scene.gt, scene.lq) if panel]
+    for compared in (results, *([results[0], other] for other in others)):
+        if found := strongest(apart(compared, side=side), side=side, count=crops):
+            return found
+    return [Window((height - side) // 2, (width - side) // 2, side)]
+
+
+def apart(pictures: Sequence[Pixels], *, side: int | None = None) -> NDArray[np.int64]:
+    """(H, W): how far the pictures lie apart at each pixel, the sum over its colours.
+
+    With a side, only what is finer than that many pixels counts: pictures of unlike brightness
+    would differ most where there is nothing to see.
+    """
+    seen = [_fine(picture, side) if side else picture for picture in pictures]
+    distance = np.maximum.reduce(seen) - np.minimum.reduce(seen)
+    summed: NDArray[np.int64] = distance.sum(2, dtype=np.int64)
+    return summed
+
+
+def _fine(picture: Pixels, side: int) -> NDArray[np.int16]:
+    values = picture.astype(np.float32)
+    fine: NDArray[np.int16] = np.rint(values - cv2.blur(values, (side, side))).astype(np.int16)
+    return fine
+
+
+def _framed(whole: Pixels, windows: Sequence[Window], scale: float) -> Image.Image:
+    """A picture, shown at this scale, with a rectangle for every crop."""
+    image = Image.fromarray(whole)
+    for window, colour in zip(windows, FRAMES, strict=False):
+        ImageDraw.Draw(image).rectangle(window.box(scale), outline=colour, width=FRAME)
+    return image
+
+
+def _draw_crops(
+    sheet: Image.Image,
+    scene: Scene,
+    windows: Sequence[Window],
+    layout: Layout,
+    origin: tuple[int, int],
+) -> None:
+    for crop, (window, colour) in enumerate(zip(windows, FRAMES, strict=False)):
+        for place, panel in enumerate(scene.panels):
+            left, top = np.add(origin, layout.cell(crop, place)).tolist()
+            image = Image.fromarray(window.cut(panel.pixels))
+            image = image.resize((CELL, CELL), Image.Resampling.BICUBIC)
+            edge = (0, 0, CELL - 1, CELL - 1)
+            ImageDraw.Draw(image).rectangle(edge, outline=colour, width=FRAME)
+            sheet.paste(image, (left, top))
+            if crop == len(windows) - 1:
+                _draw_caption(sheet, panel, left, top + CELL)
+
+
+def _draw_caption(sheet: Image.Image, panel: Panel, left: int, top: int) -> None:
+    """A label, and below it the scores, the best of all methods bold."""
+    _draw_text(sheet, panel.label, LABEL, (left + CELL // 2, top + TEXT_GAP), width=CELL)
+    font = ImageFont.load_default(SCORE)
+    parts = [Score(" / ") if odd else score for score in panel.scores for odd in (True, False)][1:]
+    x = left + (CELL - sum(font.getlength(part.text) for part in parts)) / 2
+    draw = ImageDraw.Draw(sheet)
+    for part in parts:
+        weight = BOLD if part.best else 0
+        draw.text((x, top + LABEL + TEXT_GAP + 4), part.text, INK, font, stroke_width=weight)
+        x += font.getlength(part.text)
+
+
+def _draw_text(
+    sheet: Image.Image, text: str, size: int, centre: tuple[int, int], *, width: int
+) -> None:
+    """A line of text below a point, shrunk and then cut to the width."""
+    text = drawable(text)
+    while size > LEAST_TEXT and ImageFont.load_default(size).getlength(text) > width:
+        size -= 1
+    font = ImageFont.load_default(size)
+    if font.getlength(text) > width:
+        while text and font.getlength(f"{text}...") > width:
+            text = text[:-1]
+        text = f"{text}..."
+    ImageDraw.Draw(sheet).text(centre, text, INK, font, anchor="ma")
+
+
+def _fitted(picture: Pixels, height: int) -> Pixels:
+    """A picture of this height, or lower where it would be too wide."""
+    scale = min(height / picture.shape[0], WIDEST * height / picture.shape[1])
+    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))

@@ -1,0 +1,196 @@
+"""Tar shards of crops as `maskdcpt data pack` writes them: their index, and any pair of them."""
+
+import json
+from bisect import bisect_right
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdcpt_cli.data.augment import Cut, Window, whole
+from maskdcpt_cli.data.pairs import Pair
+from maskdcpt_cli.data.shards import stored_png
+from maskdcpt_cli.degradations import LABELS
+from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.images.arrays import Pixels
+from maskdcpt_cli.images.reading import decode_rgb, shown
+
+INDEX = "index.json"  # which shards there are
+RECORDS = "index.npy"  # where each sample lies in them, a RECORD each
+FORMAT = 1
+RECORD = np.dtype(
+    [
+        ("gt_start", "<u8"),  # in its shard, in bytes
+        ("lq_start", "<u8"),
+        ("gt_size", "<u4"),
+        ("lq_size", "<u4"),  # 0: there is none
+        ("height", "<u4"),
+        ("width", "<u4"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar file."""
+
+    file: str
+    samples: int
+    degradation: str | None  # of all its pairs; None: of clean crops
+
+    def key(self, number: int) -> str:
+        """What the names of a sample's members begin with."""
+        return f"{Path(self.file).stem}-{number:06}"
+
+
+def dump_index(shards: list[Shard]) -> bytes:
+    """The index of shards as a file."""
+    lines = ",\n".join(json.dumps(asdict(shard)) for shard in shards)
+    return f'{{"format": {FORMAT}, "shards": [\n{lines}\n]}}\n'.encode()
+
+
+def parse_index(data: bytes, *, name: str) -> tuple[Shard, ...]:
+    """The shards of an index; MaskDCPTError, with its name, for what is none."""
+    try:
+        content = json.loads(data)
+        version = content["format"]
+        shards = tuple(Shard(**shard) for shard in content["shards"]) if version == FORMAT else ()
+    except (ValueError, TypeError, KeyError) as error:
+        raise MaskDCPTError(
+            f"{name} is not an index of shards: `maskdcpt data pack` writes one, {INDEX}."
+        ) from error
+    if version != FORMAT:
+        raise MaskDCPTError(
+            f"{name} is of format {version}, and this version of maskdcpt reads {FORMAT}: "
+            "pack again, or use the version that packed."
+        )
+    return shards
+
+
+def choose(
+    shards: tuple[Shard, ...], *, degradation: str | None, clean: bool, name: str
+) -> tuple[Shard, ...]:
+    """The shards of clean crops, or of the pairs of a degradation (None: of any)."""
+    wanted = {None} if clean else {degradation} if degradation else set(LABELS)
+    chosen = tuple(shard for shard in shards if shard.degradation in wanted and shard.samples)
+    if chosen:
+        return chosen
+    held = sorted({shard.degradation or "clean crops" for shard in shards})
+    what = "clean crops" if clean else f"pairs of {degradation}" if degradation else "pairs"
+    raise MaskDCPTError(f"{name} has no {what}; it has: {', '.join(held) or 'nothing'}.")
+
+
+class ShardPairs:
+    """Pairs in shards on a local disk, any of them read at once, no other touched.
+
+    Crops that are not compressed are not even read whole. The index is mapped, not loaded: the
+    system keeps one copy of it for all processes.
+    """
+
+    def __init__(self, index: Path, degradation: str | None = None, *, clean: bool = False) -> None:
+        """All pairs of `index`, an index.json, or those of a degradation.
+
+        With `clean` the clean crops, to be degraded by the degradation.
+
+        Raises MaskDCPTError where there are none, or shards are missing or of another size.
+        """
+        self.index = index
+        self.degradation = degradation
+        self.clean = clean
+        if clean and degradation is None:
+            raise MaskDCPTError(f"{shown(index)}: say which degradation clean crops are to get.")
+        everything = parse_index(_bytes_of(index), name=shown(index))
+        self.shards = choose(everything, degradation=degradation, clean=clean, name=shown(index))
+        before = accumulate((shard.samples for shard in everything), initial=0)
+        firsts = dict(zip((shard.file for shard in everything), before, strict=False))
+        self._firsts = tuple(firsts[shard.file] for shard in self.shards)
+        self._ends = tuple(accumulate(shard.samples for shard in self.shards))
+        self._check(sum(shard.samples for shard in everything))
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        state.pop("_records", None)  # a mapped array would be sent by value
+        return state
+
+    @cached_property
+    def _records(self) -> NDArray[np.void]:
+        records: NDArray[np.void] = np.load(self.index.with_name(RECORDS), mmap_mode="r")
+        return records
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def degradations(self) -> frozenset[str]:
+        held = (self.degradation or shard.degradation for shard in self.shards)
+        return frozenset(degradation for degradation in held if degradation)
+
+    def read(self, index: int, cut: Cut = whole) -> Pair:
+        shard, number, fields = self.locate(index)
+        gt_start, lq_start, gt_size, lq_size, height, width = fields
+        path = self.index.with_name(shard.file)
+        name = f"{shown(path)}:{shard.key(number)}"
+        try:
+            with path.open("rb", buffering=0) as stream:
+                window = cut(height, width)
+                part = partial(_part, stream, shape=(height, width), window=window)
+                gt = part(gt_start, gt_size, name=f"{name}.gt.png")
+                lq = part(lq_start, lq_size, name=f"{name}.lq.png") if lq_size else None
+        except OSError as error:
+            raise ImageError(f"{name} cannot be read: {error.strerror or error}.") from error
+        return Pair(name, self.degradation or shard.degradation or "", gt, lq)
+
+    def locate(self, index: int) -> tuple[Shard, int, tuple[int, ...]]:
+        """The shard of a pair, its number in it, and its RECORD."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        place = bisect_right(self._ends, index)
+        shard = self.shards[place]
+        number = index - (self._ends[place] - shard.samples)
+        return shard, number, self._records[self._firsts[place] + number].item()
+
+    def _check(self, samples: int) -> None:
+        try:
+            held = self._records
+        except (OSError, ValueError) as error:
+            raise MaskDCPTError(f"Beside {shown(self.index)}, {RECORDS}: {error}") from error
+        if held.dtype != RECORD or len(held) != samples:
+            raise MaskDCPTError(f"{shown(self.index)} and {RECORDS} do not belong together.")
+        for shard, first in zip(self.shards, self._firsts, strict=True):
+            path = self.index.with_name(shard.file)
+            last = held[first + shard.samples - 1]
+            least = max(int(last[f"{side}_start"] + last[f"{side}_size"]) for side in ("gt", "lq"))
+            size = path.stat().st_size if path.is_file() else -1
+            if size < least:
+                state = "is missing" if size < 0 else "is cut short"
+                raise MaskDCPTError(f"{shown(path)} {state}; pack it again, or copy it whole.")
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise MaskDCPTError(f"{shown(path)} cannot be read: {error.strerror}.") from error
+
+
+def _part(
+    stream: BinaryIO, start: int, size: int, *, shape: tuple[int, int], window: Window, name: str
+) -> Pixels:
+    height, width = shape
+    if size == stored_png.size_of(height, width):
+        offset, length = stored_png.span(window, width=width)
+        part = stored_png.cut(_read(stream, start + offset, length), window, width=width)
+        if part is not None:
+            return part
+    pixels = decode_rgb(_read(stream, start, size), name=name)
+    if pixels.shape[:2] != shape:
+        raise ImageError(f"{name} is not of the size that the index says.")
+    return window.of(pixels)
+
+
+def _read(stream: BinaryIO, start: int, size: int) -> bytes:
+    stream.seek(start)
+    return stream.read(size)

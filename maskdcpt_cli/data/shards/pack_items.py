@@ -1,0 +1,81 @@
+"""What is to be packed, file by file."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs
+from maskdcpt_cli.data.sources import open_pairs
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.presets.data import Data, Folders, TextList
+
+
+class Origin(NamedTuple):
+    """The files of a pair, or of a clean picture."""
+
+    root: Path
+    gt: str  # below root, as is lq
+    lq: str | None
+    degradation: str | None  # abbreviation; None: clean
+
+
+class Origins:
+    """All that is to be packed: by degradation, and within one shuffled, so that a shard is a fair
+    sample of its pictures."""
+
+    def __init__(self, parts: Sequence[FilePairs]) -> None:
+        self.parts = tuple(parts)
+        self._ends = list(accumulate(len(part) for part in parts))
+        codes = np.concatenate([_codes(part) for part in parts])
+        shuffled = np.random.default_rng(0).permutation(len(codes))
+        self._order = shuffled[np.argsort(codes[shuffled], kind="stable")]
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Origin]:
+        return (self[number] for number in range(len(self)))
+
+    def __getitem__(self, number: int) -> Origin:
+        place = int(self._order[number])
+        part = self.parts[source := bisect_right(self._ends, place)]
+        place -= self._ends[source] - len(part)
+        if part.lq is None:
+            return Origin(part.root, part.gt[place], None, None)
+        return Origin(part.root, part.gt[place], part.lq[place], part.degradation_of(place))
+
+
+def of_preset(data: Data, root: Path) -> Origins:
+    """What a preset trains on; clean pictures that serve several degradations come once.
+
+    Raises MaskDCPTError for what is missing, and for shards, which are packed already.
+    """
+    parts: list[FilePairs] = []
+    clean: set[tuple[str, ...]] = set()
+    for one in open_pairs(data.train, root):
+        if not isinstance(one.pairs, FilePairs):
+            raise MaskDCPTError(f"'{one.source.name}' is packed already.")
+        if one.pairs.lq is None:
+            match one.source:
+                case Folders(gt=template):
+                    place: tuple[str, ...] = (template,)
+                case TextList(list=file, root=below):
+                    place = (file, below)
+            if place in clean:
+                continue
+            clean.add(place)
+        parts.append(one.pairs)
+    return Origins(parts)
+
+
+def _codes(part: FilePairs) -> NDArray[np.uint8]:
+    if part.lq is None:
+        return np.full(len(part), len(ABBREVIATIONS), np.uint8)  # after all degradations
+    if isinstance(part.degradation, str):
+        return np.full(len(part), ABBREVIATIONS.index(part.degradation), np.uint8)
+    return part.degradation

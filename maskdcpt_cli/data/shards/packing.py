@@ -1,0 +1,255 @@
+"""Packing pairs, or clean photos, into tar shards of crops."""
+
+import io
+import json
+import tarfile
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdcpt_cli.data.augment import Window
+from maskdcpt_cli.data.parallel import in_processes
+from maskdcpt_cli.data.shards import stored_png
+from maskdcpt_cli.data.shards.index import INDEX, RECORD, RECORDS, Shard, dump_index
+from maskdcpt_cli.data.shards.pack_items import Origin, Origins
+from maskdcpt_cli.degradations import CLEAN, LABELS
+from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.files import replacing
+from maskdcpt_cli.images.arrays import Pixels
+from maskdcpt_cli.images.reading import probe, read_rgb, shown
+
+TOGETHER = 64  # pictures that one call to another process measures
+MEMBER_HEADER = 512
+
+
+@dataclass(frozen=True)
+class Cropping:
+    """How pictures are cut, and their crops stored."""
+
+    size: int = 512  # of a side; smaller pictures are stored whole
+    stride: int = 512
+    compress: bool = False  # less than 60 % of the bytes, but to be read whole and decoded
+
+
+class Measured(NamedTuple):
+    """The size of a picture."""
+
+    height: int  # 0: it cannot be read
+    width: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A shard to be written."""
+
+    file: str
+    numbers: NDArray[np.int64]  # of its pictures among the origins, of one degradation
+
+
+@dataclass(frozen=True)
+class Job:
+    """A plan with all that another process needs."""
+
+    path: Path
+    origins: tuple[Origin, ...]
+    cropping: Cropping
+
+
+class Packed(NamedTuple):
+    """What became of a shard."""
+
+    shard: Shard
+    records: NDArray[np.void]
+    skipped: tuple[str, ...]  # why pictures were left out, a sentence each
+
+
+def measure(origins: Origins, *, jobs: int) -> Generator[Measured, None, None]:
+    """Yield the size of every picture, from its header."""
+    groups = (
+        [origins[number] for number in range(first, min(first + TOGETHER, len(origins)))]
+        for first in range(0, len(origins), TOGETHER)
+    )
+    for sizes in in_processes(_measure, groups, jobs=jobs):
+        yield from sizes
+
+
+def plan(
+    origins: Origins, sizes: Iterable[Measured], *, cropping: Cropping, shard_size: int
+) -> tuple[list[Plan], list[str]]:
+    """Which pictures go into which shard of at most `shard_size` bytes, if a picture fits.
+
+    Returns the shards, and why pictures are left out. Raises MaskDCPTError where all are.
+    """
+    plans: list[Plan] = []
+    skipped: list[str] = []
+
+    def readable() -> Iterator[tuple[int, Origin, Measured]]:
+        for number, size in enumerate(sizes):
+            if size.reason:
+                skipped.append(size.reason)
+            else:
+                yield number, origins[number], size
+
+    for degradation, some in groupby(readable(), key=lambda one: one[1].degradation):
+        word = LABELS[degradation].slug if degradation else CLEAN
+        for number, group in enumerate(_filled(some, cropping, shard_size)):
+            plans.append(Plan(f"{word}-{number:06}.tar", np.array(group)))
+    if not plans:
+        raise MaskDCPTError(f"There is nothing to pack. {' '.join(skipped[:3])}".strip())
+    return plans, skipped
+
+
+def check_free(out: Path) -> None:
+    """Raise MaskDCPTError where a folder holds shards."""
+    if any(out.glob("*.tar")) or (out / INDEX).exists():
+        raise MaskDCPTError(
+            f"'{out}' holds shards already; take another folder, or remove them first."
+        )
+
+
+def pack(
+    plans: Sequence[Plan], origins: Origins, out: Path, *, cropping: Cropping, jobs: int
+) -> Generator[Packed, None, None]:
+    """Write the shards, and at the end the index; the same plans give the same bytes.
+
+    Without an index, as when this is interrupted, the shards are not read as a data set.
+
+    Raises MaskDCPTError where `out` holds shards.
+    """
+    check_free(out)
+    out.mkdir(parents=True, exist_ok=True)
+    shards: list[Shard] = []
+    records: list[NDArray[np.void]] = []
+    work = (
+        Job(out / plan.file, tuple(origins[number] for number in plan.numbers), cropping)
+        for plan in plans
+    )
+    with closing(in_processes(_write, work, jobs=jobs)) as writing:
+        for packed in writing:
+            shards.append(packed.shard)
+            records.append(packed.records)
+            yield packed
+    with replacing(out / RECORDS) as stream:
+        np.save(stream, np.concatenate(records))
+    with replacing(out / INDEX) as stream:
+        stream.write(dump_index(shards))
+
+
+def windows(height: int, width: int, cropping: Cropping) -> list[Window]:
+    """The crops of a picture; the last of a row and of a column end at the border."""
+    tall, wide = min(cropping.size, height), min(cropping.size, width)
+    return [
+        Window(top, left, tall, wide)
+        for top in _starts(height, tall, cropping.stride)
+        for left in _starts(width, wide, cropping.stride)
+    ]
+
+
+def _starts(length: int, side: int, stride: int) -> list[int]:
+    starts = list(range(0, length - side + 1, stride))
+    return starts if starts[-1] + side == length else [*starts, length - side]
+
+
+def _measure(origins: Sequence[Origin]) -> list[Measured]:
+    return [_measured(origin.root / origin.gt) for origin in origins]
+
+
+def _measured(path: Path) -> Measured:
+    try:
+        header = probe(path)
+    except ImageError as error:
+        return Measured(0, 0, str(error))
+    return Measured(header.height, header.width)
+
+
+def _filled(
+    some: Iterable[tuple[int, Origin, Measured]], cropping: Cropping, shard_size: int
+) -> Iterator[list[int]]:
+    """The pictures in groups of at most `shard_size` bytes, as they are without compression."""
+    group: list[int] = []
+    filled = 0
+    for number, origin, size in some:
+        crops = windows(size.height, size.width, cropping)
+        each = stored_png.size_of(*crops[0][2:]) + 2 * MEMBER_HEADER
+        needed = len(crops) * (each * (2 if origin.lq else 1) + 2 * MEMBER_HEADER)
+        if group and filled + needed > shard_size:
+            yield group
+            group, filled = [], 0
+        group.append(number)
+        filled += needed
+    if group:
+        yield group
+
+
+def _write(job: Job) -> Packed:
+    records: list[tuple[int, ...]] = []
+    skipped: list[str] = []
+    shard = Shard(job.path.name, 0, job.origins[0].degradation)
+    with (
+        replacing(job.path) as stream,
+        tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
+        for origin in job.origins:
+            try:
+                gt, lq = _read(origin)
+            except ImageError as error:
+                skipped.append(str(error))
+                continue
+            height, width = gt.shape[:2]
+            for window in windows(height, width, job.cropping):
+                key = shard.key(len(records))
+                png = partial(_png, compress=job.cropping.compress)
+                gt_at = _add(tar, f"{key}.gt.png", png(window.of(gt)))
+                _add(tar, f"{key}.json", _about(origin, window))
+                lq_at = (0, 0) if lq is None else _add(tar, f"{key}.lq.png", png(window.of(lq)))
+                records.append((gt_at[0], lq_at[0], gt_at[1], lq_at[1], *window[2:]))
+    return Packed(replace(shard, samples=len(records)), np.array(records, RECORD), tuple(skipped))
+
+
+def _read(origin: Origin) -> tuple[Pixels, Pixels | None]:
+    gt = read_rgb(origin.root / origin.gt)
+    if origin.lq is None:
+        return gt, None
+    lq = read_rgb(origin.root / origin.lq)
+    if lq.shape != gt.shape:
+        raise ImageError(
+            f"{shown(origin.root / origin.lq)} is {lq.shape[1]}x{lq.shape[0]} pixels, but its "
+            f"clean picture {origin.gt} {gt.shape[1]}x{gt.shape[0]}."
+        )
+    return gt, lq
+
+
+def _png(pixels: Pixels, *, compress: bool) -> bytes:
+    if not compress:
+        return stored_png.encode(pixels)
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+
+
+def _about(origin: Origin, window: Window) -> bytes:
+    about = {
+        "degradation": origin.degradation,
+        "gt": origin.gt,
+        "lq": origin.lq,
+        "top": window.top,
+        "left": window.left,
+    }
+    return json.dumps(about).encode()
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> tuple[int, int]:
+    """Add a member; where its bytes begin, and how many they are."""
+    member = tarfile.TarInfo(name)  # of no time and no owner
+    member.size = len(data)
+    start = tar.offset + MEMBER_HEADER
+    tar.addfile(member, io.BytesIO(data))
+    return start, len(data)

@@ -1,0 +1,86 @@
+"""PNG files that are not compressed, so that a part of one is read without decoding it.
+
+Every row is a stored block of Deflate of its own (RFC 1951, 3.2.4). All rows then lie equally far
+apart: the file is an array with a few bytes before each row, and any reader of PNG still reads it.
+"""
+
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdcpt_cli.data.augment import Window, whole
+from maskdcpt_cli.images.arrays import Pixels
+
+MAX_WIDTH = (2**16 - 2) // 3  # pixels of a row that a stored block has room for
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+ZLIB_HEADER = b"\x78\x01"
+CHUNK = 12  # bytes around the data of a chunk: length, type, CRC
+FIRST_ROW = len(SIGNATURE) + CHUNK + 13 + 8 + len(ZLIB_HEADER)  # 13: IHDR; 8: length, type
+AFTER_ROWS = 4 + 4 + CHUNK  # Adler-32, the CRC of IDAT, IEND
+BEFORE_ROW = 6  # is-this-the-last, length, its complement, and PNG's type of filter
+
+
+def encode(pixels: Pixels) -> bytes:
+    """The pixels as a PNG file; at most MAX_WIDTH wide."""
+    height, width = pixels.shape[:2]
+    rows = np.empty((height, _row_bytes(width)), np.uint8)
+    rows[:, :BEFORE_ROW] = _before_row(width)
+    rows[-1, 0] = 1  # the last block says so
+    rows[:, BEFORE_ROW:] = pixels.reshape(height, -1)
+    checksum = zlib.adler32(rows[:, BEFORE_ROW - 1 :].tobytes())
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, RGB, not interlaced
+    data = ZLIB_HEADER + rows.tobytes() + checksum.to_bytes(4, "big")
+    return SIGNATURE + b"".join(
+        _chunk(*chunk) for chunk in ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
+    )
+
+
+def decode(data: bytes) -> Pixels | None:
+    """The pixels, as a view of a file that `encode` made; None for any other."""
+    if len(data) < FIRST_ROW:
+        return None
+    width, height = struct.unpack_from(">II", data, len(SIGNATURE) + 8)
+    if len(data) != size_of(height, width):
+        return None
+    window = whole(height, width)
+    start, length = span(window, width=width)
+    return cut(data[start : start + length], window, width=width)
+
+
+def size_of(height: int, width: int) -> int:
+    """The bytes of a file."""
+    return FIRST_ROW + height * _row_bytes(width) + AFTER_ROWS
+
+
+def span(window: Window, *, width: int) -> tuple[int, int]:
+    """Where the rows of a window begin in a file, and how many bytes they are."""
+    each = _row_bytes(width)
+    return FIRST_ROW + window.top * each, window.height * each
+
+
+def cut(data: bytes, window: Window, *, width: int) -> Pixels | None:
+    """The window, as a view of the bytes that `span` told; None where they are not its rows."""
+    each = _row_bytes(width)
+    if len(data) != window.height * each:
+        return None
+    rows = np.frombuffer(data, np.uint8).reshape(window.height, each)
+    if (rows[:, 1:BEFORE_ROW] != _before_row(width)[1:]).any():
+        return None
+    pixels = rows[:, BEFORE_ROW:].reshape(window.height, width, 3)
+    return pixels[:, window.left : window.left + window.width]
+
+
+def _row_bytes(width: int) -> int:
+    return BEFORE_ROW + 3 * width
+
+
+def _before_row(width: int) -> NDArray[np.uint8]:
+    length = 3 * width + 1
+    return np.frombuffer(struct.pack("<BHHB", 0, length, length ^ 0xFFFF, 0), np.uint8)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    checksum = zlib.crc32(data, zlib.crc32(kind))
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)

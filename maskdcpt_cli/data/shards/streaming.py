@@ -1,0 +1,282 @@
+"""Shards read as streams from wherever `webdataset` opens them, each by one process of a job."""
+
+import tarfile
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from itertools import count, islice
+from types import ModuleType
+from typing import Any
+
+from numpy.random import default_rng
+from torch.utils.data import IterableDataset, get_worker_info
+
+from maskdcpt_cli.data.augment import Augmentation
+from maskdcpt_cli.data.loading import run
+from maskdcpt_cli.data.mixture import (
+    ATTEMPTS,
+    USUAL,
+    Sample,
+    check_ingredient,
+    compose,
+    stack,
+    too_many_broken,
+)
+from maskdcpt_cli.data.order import Batches, Draw
+from maskdcpt_cli.data.pairs import Pair
+from maskdcpt_cli.data.shards import stored_png
+from maskdcpt_cli.data.shards.index import INDEX, Shard, choose, parse_index
+from maskdcpt_cli.degradations import SETTINGS
+from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.images.arrays import Pixels
+from maskdcpt_cli.images.reading import decode_rgb
+from maskdcpt_cli.presets.data import Data, Recipe, Shards
+
+Members = Mapping[str, Any]  # of a sample in a shard: bytes by suffix, and "__key__"
+
+OPEN = 8  # shards that a process reads in turn
+OPENINGS = 3  # times that a shard is opened before its failing stops the training
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """The shards of one degradation, and how often they are visited while others are once."""
+
+    index: str  # URL of an index.json; the shards' are the same, with their names in its place
+    degradation: str  # abbreviation
+    clean: bool = False  # the clean crops, to be degraded
+    repeat: int = 1
+    recipe: Recipe = USUAL
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One reading of one shard."""
+
+    url: str
+    shard: Shard
+    source: Streamed
+
+
+class Stream(IterableDataset[Sample]):
+    """The batches of one rank, each shard read from its beginning to its end by one process.
+
+    An epoch visits every shard as often as its source repeats, in an order drawn for it, and the
+    visits are dealt out to all processes of all ranks. Each process reads OPEN of them in turn,
+    and goes on to its share of the next epoch by itself, so no rank waits for another or runs out.
+    What comes at an iteration depends on (seed, iteration, rank, world, workers).
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Streamed],
+        batches: Batches,
+        *,
+        labels: Sequence[str],
+        workers: int,
+        seed: int = 0,
+    ) -> None:
+        """Raises MaskDCPTError where there are fewer shards than processes that are to read."""
+        self.batches = batches
+        self.labels = tuple(labels)
+        self.seed = seed
+        self.workers = workers
+        self.lanes = max(workers, 1)  # processes of this rank that read
+        for source in sources:
+            check_ingredient(frozenset({source.degradation}), source.recipe, labels=self.labels)
+        self.visits = tuple(visit for source in sources for visit in _visits(source))
+        shards, readers = len({visit.url for visit in self.visits}), batches.world * self.lanes
+        if shards < readers:
+            raise MaskDCPTError(
+                f"{shards} shards are too few for {readers} processes ({batches.world} ranks with "
+                f"{self.lanes} each), which read none in common: use fewer workers, or pack "
+                "smaller shards with `maskdcpt data pack --shard-size`."
+            )
+
+    def __iter__(self) -> Iterator[Sample]:
+        worker = get_worker_info()
+        first = self.batches.first + (worker.id if worker else 0)  # a loader begins with worker 0
+        lane = first % self.lanes
+        pairs = self._pairs(lane, skip=self.batches.taken(range(lane, first, self.lanes)))
+        for iteration in count(first, self.lanes):
+            over = self.batches.last is not None and iteration >= self.batches.last
+            draws = None if over else self.batches.at(iteration)
+            if draws is None:
+                return
+            yield stack([self._sample(*next(pairs), draw) for draw in draws])
+
+    def _sample(self, pair: Pair, recipe: Recipe, skipped: Sequence[str], draw: Draw) -> Sample:
+        generator = default_rng((self.seed, draw.number))
+        augmentation = Augmentation.draw(generator)
+        height, width = pair.gt.shape[:2]
+        window = augmentation.window(height, width, side=draw.crop_size)
+        crop = pair._replace(
+            gt=window.of(pair.gt), lq=pair.lq if pair.lq is None else window.of(pair.lq)
+        )
+        return compose(
+            crop, recipe, augmentation, generator, draw=draw, labels=self.labels, skipped=skipped
+        )
+
+    def _pairs(self, lane: int, *, skip: int) -> Iterator[tuple[Pair, Recipe, Sequence[str]]]:
+        """The pairs of a lane after the first `skip`; the next good one stands in for broken ones.
+
+        So each place in the lane gives one pair, whatever was skipped before.
+        """
+        skipped: list[str] = []
+        for members, visit in self._members(lane, skip=skip):
+            try:
+                pair = _decoded(members, visit)
+            except ImageError as error:
+                skipped.append(str(error))
+                if len(skipped) == ATTEMPTS:
+                    raise MaskDCPTError(too_many_broken(skipped)) from error
+                continue
+            reasons: Sequence[str]
+            for reasons in (*((reason,) for reason in skipped), ()):
+                yield pair, visit.source.recipe, reasons
+            skipped.clear()
+
+    def _members(self, lane: int, *, skip: int) -> Iterator[tuple[Members, Visit]]:
+        """What a lane reads, epoch after epoch; rounds that lie before `skip` are not opened."""
+        for epoch in count():
+            share = self._share(lane, epoch)
+            for first in range(0, len(share), OPEN):
+                together = share[first : first + OPEN]
+                samples = sum(visit.shard.samples for visit in together)
+                if skip < samples:
+                    yield from islice(_in_turn(together), skip, None)
+                skip = max(0, skip - samples)
+
+    def _share(self, lane: int, epoch: int) -> list[Visit]:
+        """The visits of an epoch that a lane of this rank makes."""
+        order = default_rng((self.seed, epoch)).permutation(len(self.visits))
+        reader = self.batches.rank * self.lanes + lane
+        return [self.visits[place] for place in order[reader :: self.batches.world * self.lanes]]
+
+
+def open_stream(data: Data, root: str, batches: Batches, *, workers: int, seed: int = 0) -> Stream:
+    """The stream of a preset of which all sources are shards.
+
+    Args:
+        root: the address that the places of the preset follow, as "https://host/folder", or with
+            `{}` where they go, as "pipe:aws s3 cp s3://bucket/{} -".
+
+    Raises MaskDCPTError for another source, and for shards without a degradation in the preset.
+    """
+    pattern = root if "{}" in root else f"{root.rstrip('/')}/{{}}"
+    sources: list[Streamed] = []
+    for part in data.train:
+        for source in part.sources:
+            if not isinstance(source, Shards) or part.degradation is None:
+                raise MaskDCPTError(
+                    f"'{source.name}' cannot be streamed: only shards of a degradation that the "
+                    "preset names can; `maskdcpt data pack` makes them."
+                )
+            index = pattern.replace("{}", source.shards)
+            sources.append(
+                Streamed(index, part.degradation, source.clean, part.repeat, part.synthesis)
+            )
+    return Stream(sources, batches, labels=SETTINGS[data.setting], workers=workers, seed=seed)
+
+
+def stream(
+    dataset: Stream, *, pin_memory: bool = False, prefetch: int = 4
+) -> Generator[Sample, None, None]:
+    """Yield the batches of a stream, as `load` does those of a mixture.
+
+    Raises MaskDCPTError when most pairs are broken, a shard cannot be read, or a worker was killed.
+    """
+    yield from run(
+        dataset, workers=dataset.workers, pin_memory=pin_memory, prefetch=prefetch, batch_size=None
+    )
+
+
+def _visits(source: Streamed) -> list[Visit]:
+    before, found, after = source.index.rpartition(INDEX)
+    if not found:
+        raise MaskDCPTError(f"{source.index} is no address of an {INDEX}.")
+    shards = choose(
+        parse_index(_fetched(source.index), name=source.index),
+        degradation=source.degradation,
+        clean=source.clean,
+        name=source.index,
+    )
+    visits = [Visit(f"{before}{shard.file}{after}", shard, source) for shard in shards]
+    return visits * source.repeat
+
+
+def _fetched(url: str) -> bytes:
+    try:
+        with _webdataset().gopen(url) as file:
+            data: bytes = file.read()
+            return data
+    except OSError as error:
+        raise MaskDCPTError(f"{url} cannot be read: {error}") from error
+
+
+def _in_turn(visits: Sequence[Visit]) -> Iterator[tuple[Members, Visit]]:
+    """One sample of each shard, over and over, until all are read."""
+    reading = [(_read(visit), visit) for visit in visits]
+    while reading:
+        still = []
+        for samples, visit in reading:
+            members = next(samples, None)
+            if members is not None:
+                yield members, visit
+                still.append((samples, visit))
+        reading = still
+
+
+def _read(visit: Visit) -> Iterator[Members]:
+    """The samples of a shard; when the connection fails, it is opened anew.
+
+    Raises MaskDCPTError when it cannot be read as far as the index says.
+    """
+    done, reason = 0, "it ends too early"
+    for _ in range(OPENINGS):
+        try:
+            with _webdataset().gopen(visit.url) as file:
+                for members in islice(_samples(file, visit.url), done, visit.shard.samples):
+                    done += 1
+                    yield members
+        except (OSError, tarfile.TarError) as error:
+            reason = str(error)
+        if done == visit.shard.samples:
+            return
+    raise MaskDCPTError(
+        f"{visit.url} cannot be read beyond {done} of {visit.shard.samples} samples: {reason}."
+    )
+
+
+def _samples(file: Any, url: str) -> Iterator[Members]:
+    tariterators = _webdataset().tariterators
+    samples: Iterator[Members] = tariterators.group_by_keys(
+        tariterators.tar_file_expander([{"url": url, "stream": file}])
+    )
+    return samples
+
+
+def _decoded(members: Members, visit: Visit) -> Pair:
+    name = f"{visit.url}:{members['__key__']}"
+    gt = _pixels(members, "gt.png", name)
+    lq = None if visit.source.clean else _pixels(members, "lq.png", name)
+    if lq is not None and lq.shape != gt.shape:
+        raise ImageError(f"{name}: lq and gt are not of one size.")
+    return Pair(name, visit.source.degradation, gt, lq)
+
+
+def _pixels(members: Members, suffix: str, name: str) -> Pixels:
+    if suffix not in members:
+        raise ImageError(f"{name} has no {suffix}.")
+    data = members[suffix]
+    pixels = stored_png.decode(data)
+    return decode_rgb(data, name=f"{name}.{suffix}") if pixels is None else pixels
+
+
+def _webdataset() -> ModuleType:
+    try:
+        return import_module("webdataset")
+    except ImportError as error:
+        raise MaskDCPTError(
+            "Reading shards as streams needs webdataset: pip install 'maskdcpt[shards]'."
+        ) from error

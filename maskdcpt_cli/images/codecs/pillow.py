@@ -1,0 +1,181 @@
+"""Images that Pillow opens: JPEG, PNG, WebP, BMP, GIF, AVIF, PNM, JPEG 2000, and pages of TIFF."""
+
+import re
+from collections.abc import Callable
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    WebPImagePlugin,
+)
+
+from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.images.arrays import Native
+from maskdcpt_cli.images.codecs import ifd
+from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page
+
+BAND = 1 << 22  # pixels copied at a time
+
+# Pillow's classes are called by themselves: `Image.open` would apply its own limit of pixels,
+# which is a setting of the whole process, and formats that start other programs.
+OPENERS: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
+    "jpeg": JpegImagePlugin.jpeg_factory,
+    "png": PngImagePlugin.PngImageFile,
+    "gif": GifImagePlugin.GifImageFile,
+    "bmp": BmpImagePlugin.BmpImageFile,
+    "webp": WebPImagePlugin.WebPImageFile,
+    "avif": AvifImagePlugin.AvifImageFile,
+    "ppm": PpmImagePlugin.PpmImageFile,
+    "jpeg2000": Jpeg2KImagePlugin.Jpeg2KImageFile,
+}
+
+# How a mode is read: as which mode, and what is said about it.
+MODES: dict[str, tuple[str, str | None]] = {
+    "1": ("L", "1-bit image: the result has 8-bit grey."),
+    "L": ("L", None),
+    "LA": ("LA", None),
+    "La": ("LA", None),
+    "P": ("RGB", "Palette image: the result has full colour."),
+    "PA": ("RGBA", "Palette image: the result has full colour."),
+    "RGB": ("RGB", None),
+    "RGBX": ("RGB", None),
+    "RGBA": ("RGBA", None),
+    "RGBa": ("RGBA", None),
+    "CMYK": ("CMYK", None),
+    "YCbCr": ("RGB", None),
+    "I;16": ("I;16", None),
+    "I;16B": ("I;16B", None),
+    "I": ("I", None),  # of 16-bit PGM alone
+    "F": ("F", None),
+}
+DTYPES = {"I;16": np.uint16, "I;16B": np.uint16, "I": np.uint16, "F": np.float32}
+WITH_KEY = {"L": "LA", "RGB": "RGBA"}  # for images one of whose colours is transparent
+GREY_ALPHA = 4  # a colour type of PNG
+
+
+class PillowSource:
+    """An image that Pillow has opened, no pixel of it decoded."""
+
+    def __init__(self, stream: BinaryIO, word: str) -> None:
+        self.stream = stream
+        self.image = OPENERS[word](stream)
+        frames = getattr(self.image, "n_frames", 1)
+        self.header = Header(word, *self.image.size, frames)
+        self.pixels = self.image.width * self.image.height
+
+    def decode(self) -> Decoded:
+        deep = self._is_deep()
+        notices = _frames_notice(self.header) + self._depth_notice()
+        # OpenCV takes damaged files for whole ones: Pillow decodes those too, and refuses them.
+        self.image.load()
+        metadata, damaged = _metadata(self.image)
+        page, said = (self._by_opencv(), ()) if deep else page_of(self.image)
+        return Decoded((page,), metadata, notices + said + damaged)
+
+    def _is_deep(self) -> bool:
+        """Whether Pillow would silently bring 16 bits of colour down to 8."""
+        head = self._head()
+        match self.header.format, self.image.mode:
+            case "png", "RGB" | "RGBA":
+                return head[24] == 16
+            case "ppm", "RGB":
+                largest = _largest_value(self.image)
+                if largest not in {255, 65535}:
+                    raise ImageError(f"its largest value is {largest}, not 255 or 65535")
+                return largest > 255
+            case "jpeg2000", "RGB" | "RGBA" | "LA":
+                size = head.find(b"\xff\x51")  # the SIZ marker of the codestream
+                return size >= 0 and (head[size + 40] & 0x7F) + 1 > 8
+        return False
+
+    def _depth_notice(self) -> tuple[str, ...]:
+        if self.header.format != "avif":
+            return ()
+        bits = re.search(rb"pixi.{5}(.)", self._head(), re.DOTALL)
+        if bits is None or bits[1][0] <= 8:
+            return ()
+        return (f"AVIF of {bits[1][0]} bits per channel: it is read at 8.",)
+
+    def _head(self) -> bytes:
+        self.stream.seek(0)
+        return self.stream.read(1 << 16)
+
+    def _by_opencv(self) -> Page:
+        self.stream.seek(0)
+        found = cv2.imdecode(np.frombuffer(self.stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+        if found is None or found.dtype != np.uint16 or found.ndim != 3:
+            raise ImageError("its 16-bit pixels cannot be decoded")
+        grey = self.header.format == "png" and self._head()[25] == GREY_ALPHA
+        pixels = found[..., :1] if grey else found[..., 2::-1]
+        alpha = np.ascontiguousarray(found[..., 3]) if found.shape[2] == 4 else None
+        return Page(np.ascontiguousarray(pixels), alpha)
+
+
+def _largest_value(image: ImageFile.ImageFile) -> int:
+    args = image.tile[0].args  # a mode, or with it what Pillow will scale the values by
+    return int(args[1]) if isinstance(args, tuple) and isinstance(args[1], int) else 255
+
+
+def page_of(image: Image.Image) -> tuple[Page, tuple[str, ...]]:
+    """The pixels of an opened image, and what the user may want to know of them."""
+    image.load()
+    if image.mode not in MODES:
+        raise ImageError(f"its pixels are {image.mode} and those are not restored")
+    mode, notice = MODES[image.mode]
+    key = image.info.get("transparency")
+    if key is not None:
+        mode = WITH_KEY.get(mode, mode)
+    stored = _array(image, mode)
+    if mode in {"LA", "RGBA"}:
+        # Two arrays of their own: a view of both would keep the whole alive.
+        page = Page(stored[..., :-1].copy(), stored[..., -1].copy())
+    elif key is not None and stored.dtype == np.uint16:
+        page = Page(stored, np.where(stored[..., 0] == key, 0, 65535).astype(np.uint16))
+    else:
+        page = Page(stored)
+    return page, (notice,) if notice else ()
+
+
+def _array(image: Image.Image, mode: str) -> Native:
+    """(H, W, C), copied band by band: Pillow's own way makes three copies of the whole."""
+    dtype = DTYPES.get(mode, np.uint8)
+    stored = np.empty((image.height, image.width, len(Image.new(mode, (1, 1)).getbands())), dtype)
+    rows = max(1, BAND // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        band = band if band.mode == mode else band.convert(mode)
+        stored[top : top + rows] = np.asarray(band).reshape(band.height, band.width, -1)
+    return stored
+
+
+def _frames_notice(header: Header) -> tuple[str, ...]:
+    if header.pages == 1:
+        return ()
+    if header.format == "jpeg":
+        return (f"Only the first of the {header.pages} pictures in the file is restored.",)
+    word = header.format.upper()
+    return (f"Animated {word}: only the first of {header.pages} frames is restored.",)
+
+
+def _metadata(image: Image.Image) -> tuple[Metadata, tuple[str, ...]]:
+    info = image.info
+    exif = info.get("exif", b"").removeprefix(b"Exif\0\0") or None
+    xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or None
+    xmp = xmp.encode() if isinstance(xmp, str) else xmp
+    dpi = info.get("dpi", (0, 0))
+    dpi = (float(dpi[0]), float(dpi[1])) if all(0 < value < 1e5 for value in dpi) else None
+    icc = info.get("icc_profile") or None
+    try:
+        return Metadata(exif, icc, xmp, ifd.orientation(exif), dpi), ()
+    except (ValueError, OverflowError):
+        return Metadata(None, icc, xmp, 1, dpi), ("The EXIF block is damaged and is left out.",)

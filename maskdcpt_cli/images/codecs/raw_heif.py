@@ -1,0 +1,74 @@
+"""RAW files of cameras (extra `raw`) and HEIC photos (extra `heif`)."""
+
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.images.codecs import ifd
+from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page
+
+SRGB_GAMMA = (2.4, 12.92)  # power and slope of the toe, as LibRaw takes them
+
+
+class RawSource:
+    """A RAW file, developed with the camera's white balance to 16-bit sRGB, upright."""
+
+    def __init__(self, stream: BinaryIO, _word: str) -> None:
+        try:
+            import rawpy
+        except ImportError as error:
+            raise ImageError("RAW needs `pip install 'maskdcpt[raw]'`") from error
+        self.stream = stream
+        self.raw: Any = rawpy.imread(stream)
+        self.space = rawpy.ColorSpace.sRGB
+        sizes = self.raw.sizes
+        self.header = Header("raw", sizes.width, sizes.height, 1)
+        self.pixels = sizes.width * sizes.height
+
+    def decode(self) -> Decoded:
+        with self.raw as raw:
+            pixels = raw.postprocess(
+                use_camera_wb=True, output_bps=16, output_color=self.space, gamma=SRGB_GAMMA
+            )
+        return Decoded((Page(np.ascontiguousarray(pixels)),), self._metadata())
+
+    def _metadata(self) -> Metadata:
+        try:
+            layout, found = ifd.read(self.stream, ifd.DESCRIPTIVE - {ifd.ORIENTATION})
+        except ValueError:  # some cameras' files are no TIFF
+            return Metadata()
+        return Metadata(exif=ifd.block(found, layout) if found else None)
+
+
+class HeifSource:
+    """A HEIC or HEIF photo, which comes upright."""
+
+    def __init__(self, stream: BinaryIO, _word: str) -> None:
+        try:
+            import pillow_heif
+        except ImportError as error:
+            raise ImageError("HEIC needs `pip install 'maskdcpt[heif]'`") from error
+        file: Any = pillow_heif.open_heif(stream, convert_hdr_to_8bit=False)
+        self.pictures = len(file)
+        self.image: Any = file[file.primary_index]
+        self.info = dict(self.image.info)
+        pillow_heif.set_orientation(self.info)  # to 1: the pixels come turned already
+        width, height = self.image.size
+        self.header = Header("heif", width, height, self.pictures)
+        self.pixels = width * height
+
+    def decode(self) -> Decoded:
+        stored = np.array(self.image)
+        stored = stored.reshape(*stored.shape[:2], -1)
+        alpha = None
+        if stored.shape[2] in {2, 4}:
+            stored, alpha = stored[..., :-1].copy(), stored[..., -1].copy()
+        info = self.info
+        metadata = Metadata(
+            (info.get("exif") or b"").removeprefix(b"Exif\0\0") or None,
+            info.get("icc_profile") or None,
+            info.get("xmp") or None,
+        )
+        notice = f"Only the first of the {self.pictures} pictures in the file is restored."
+        return Decoded((Page(stored, alpha),), metadata, (notice,) if self.pictures > 1 else ())

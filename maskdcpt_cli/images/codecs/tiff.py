@@ -1,0 +1,232 @@
+"""TIFF files: all pages, at any depth that images are restored at, with their EXIF directories."""
+
+import importlib.util
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, Literal
+
+import cv2
+import numpy as np
+import tifffile
+from PIL import ImageFile, TiffImagePlugin
+
+from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.images.arrays import Native
+from maskdcpt_cli.images.codecs import ifd
+from maskdcpt_cli.images.codecs.pillow import page_of
+from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page, straight
+
+GREY_FROM_WHITE, GREY, RGB, SEPARATED = 0, 1, 2, 5  # PhotometricInterpretation
+CHANNELS = {GREY_FROM_WHITE: 1, GREY: 1, RGB: 3, SEPARATED: 4}
+DEPTHS = ("uint8", "uint16", "float16", "float32", "float64")
+# None, deflate by its two numbers, PackBits and LZMA: tifffile reads the rest with imagecodecs.
+OWN_CODECS = frozenset({1, 8, 32946, 32773, 34925})
+DEFLATE = 8
+THUMBNAIL_OR_MASK = 1 | 4  # of NewSubfileType
+STRIP = 1 << 20  # bytes, about
+CLASSIC_LIMIT = (1 << 32) - (1 << 24)  # bytes; offsets of a larger file need BigTIFF
+
+
+class PageAsStored(TiffImagePlugin.TiffImageFile):
+    """A page as it lies in the file: Pillow's own class turns it upright, and limits its size."""
+
+    def _setup(self) -> None:
+        self.tag_v2.pop(ifd.ORIENTATION, None)
+        super()._setup()
+
+    def load_prepare(self) -> None:
+        ImageFile.ImageFile.load_prepare(self)
+
+    def load_end(self) -> None:
+        pass
+
+
+class TiffSource:
+    """A TIFF file whose directories have been read."""
+
+    def __init__(self, stream: BinaryIO, _word: str) -> None:
+        self.stream = stream
+        listed: Any = tifffile.TiffFile(stream).pages
+        self.frames = [page for page in listed if not page.subfiletype & THUMBNAIL_OR_MASK]
+        if not self.frames:
+            raise ImageError("it has no page")
+        first = self.frames[0]
+        self.header = Header("tiff", first.imagewidth, first.imagelength, len(self.frames))
+        self.pixels = sum(frame.imagewidth * frame.imagelength for frame in self.frames)
+
+    def decode(self) -> Decoded:
+        metadata = self._metadata()
+        pages: list[Page] = []
+        notices: dict[str, None] = {}
+        for frame in self.frames:
+            page, said = self._page(frame)
+            pages.append(page)
+            notices |= dict.fromkeys(said)
+        return Decoded(tuple(pages), metadata, tuple(notices))
+
+    def _metadata(self) -> Metadata:
+        tags = ifd.DESCRIPTIVE | {ifd.XMP, ifd.ICC_PROFILE, *ifd.RESOLUTION}
+        layout, found = ifd.read(self.stream, tags)
+        described = {tag: value for tag, value in found.items() if tag in ifd.DESCRIPTIVE}
+        exif = ifd.block(described, layout) if described else None
+        icc, xmp = (
+            value.data if isinstance(value := found.get(tag), ifd.Field) else None
+            for tag in (ifd.ICC_PROFILE, ifd.XMP)
+        )
+        x, y, unit = (ifd.number(found, tag, layout) for tag in ifd.RESOLUTION)
+        per_inch = {2: 1.0, 3: 2.54}.get(int(unit or 2))
+        dpi = (x * per_inch, y * per_inch) if x and y and per_inch else None
+        return Metadata(exif, icc, xmp, ifd.orientation(exif), dpi)
+
+    def _page(self, frame: Any) -> tuple[Page, tuple[str, ...]]:
+        dtype = "unknown" if frame.dtype is None else frame.dtype.name
+        if dtype not in DEPTHS and dtype != "bool":
+            raise ImageError(
+                f"its pixels are {dtype} and those that can be restored are uint8, uint16 or float"
+            )
+        known = frame.photometric in CHANNELS and frame.imagedepth == 1
+        if dtype in {"uint8", "bool"} and not (known and _readable(frame)):
+            self.stream.seek(0)
+            image = PageAsStored(self.stream)
+            image.seek(frame.index)
+            return page_of(image)
+        if not known:
+            raise ImageError(
+                f"its {dtype} pixels are {frame.photometric.name} "
+                "and those that can be restored are grey, RGB or CMYK"
+            )
+        return self._samples(frame)
+
+    def _samples(self, frame: Any) -> tuple[Page, tuple[str, ...]]:
+        if 0 in frame.databytecounts:
+            raise ImageError("parts of its pixels are missing")
+        stored = frame.asarray() if _readable(frame) else self._by_opencv(frame)
+        if frame.planarconfig == 2 and frame.samplesperpixel > 1:
+            stored = np.moveaxis(stored, 0, -1)
+        stored = stored.reshape(frame.imagelength, frame.imagewidth, frame.samplesperpixel)
+        channels = CHANNELS[frame.photometric]
+        if frame.photometric == GREY_FROM_WHITE:
+            stored[..., 0] = _peak(stored.dtype) - stored[..., 0]
+        pixels = np.ascontiguousarray(stored[..., :channels])
+        extras = frame.samplesperpixel - channels
+        if extras != 1:
+            notice = f"{extras} channels beside the colours are dropped."
+            return Page(pixels), (notice,) if extras else ()
+        alpha = np.ascontiguousarray(stored[..., channels])
+        if 1 in frame.extrasamples:
+            return Page(straight(pixels, alpha), alpha), ()
+        return Page(pixels, alpha), ()
+
+    def _by_opencv(self, frame: Any) -> Native:
+        """The pixels of a page whose compression tifffile cannot read by itself."""
+        contiguous = frame.planarconfig == 1 or frame.samplesperpixel == 1
+        if not contiguous or frame.photometric not in {GREY, RGB} or frame.samplesperpixel == 2:
+            raise ImageError(
+                f"its {frame.compression.name} compression cannot be read "
+                "without `pip install imagecodecs`"
+            )
+        self.stream.seek(0)
+        data = np.frombuffer(bytearray(self.stream.read()), np.uint8)
+        if orientation := frame.tags.get(ifd.ORIENTATION):  # OpenCV would follow it
+            at = orientation.valueoffset
+            data[at : at + 2] = list(struct.pack(frame.parent.byteorder + "H", 1))
+        _, found = cv2.imdecodemulti(
+            data, cv2.IMREAD_UNCHANGED, range=(frame.index, frame.index + 1)
+        )
+        if not found:
+            raise ImageError("its pixels cannot be decoded")
+        order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[frame.samplesperpixel]
+        stored: Native = np.atleast_3d(found[0])[..., order]
+        return stored
+
+
+def _readable(frame: Any) -> bool:
+    """Whether tifffile reads a page: whole bytes, in a compression it knows."""
+    whole = frame.bitspersample == 8 * frame.dtype.itemsize
+    own = frame.compression in OWN_CODECS and frame.predictor in {1, 2}
+    return whole and (own or importlib.util.find_spec("imagecodecs") is not None)
+
+
+def _peak(dtype: np.dtype[Any]) -> Any:
+    return np.iinfo(dtype).max if dtype.kind == "u" else dtype.type(1)
+
+
+def write(stream: BinaryIO, pages: Sequence[Page], metadata: Metadata) -> None:
+    """All pages, deflated, each with the metadata."""
+    layout, described = ifd.parse_block(metadata.exif) if metadata.exif else (ifd.Layout("<"), {})
+    planes = [plane for page in pages for plane in (page.pixels, page.alpha)]
+    size = sum(plane.nbytes for plane in planes if plane is not None)
+    layout = ifd.Layout(layout.order, big=size > CLASSIC_LIMIT)
+    stream.write(layout.header(0))
+    link = stream.tell() - struct.calcsize(layout.offset)
+    about = dict(described) | _entries(metadata, layout)
+    for page in pages:
+        directory = about | _pixels(stream, page, layout)
+        at = stream.seek(0, 2)
+        at += stream.write(b"\0" * (at % 2))
+        stream.write(ifd.pack(directory, layout, at))
+        stream.seek(link)
+        stream.write(struct.pack(layout.offset, at))
+        link = ifd.next_link(directory, layout, at)
+        stream.seek(0, 2)
+
+
+def _entries(metadata: Metadata, layout: ifd.Layout) -> dict[int, ifd.Field | ifd.Directory]:
+    entries: dict[int, ifd.Field | ifd.Directory] = {}
+    if metadata.dpi:
+        x, y, unit = ifd.RESOLUTION
+        for tag, dpi in zip((x, y), metadata.dpi, strict=True):
+            entries[tag] = layout.field(ifd.RATIONAL, round(dpi * 1000), 1000)
+        entries[unit] = layout.field(ifd.SHORT, 2)
+    for tag, kind, data in ((ifd.XMP, 1, metadata.xmp), (ifd.ICC_PROFILE, 7, metadata.icc)):
+        if data:
+            entries[tag] = ifd.Field(kind, data)
+    return entries
+
+
+def _pixels(
+    stream: BinaryIO, page: Page, layout: ifd.Layout
+) -> dict[int, ifd.Field | ifd.Directory]:
+    """Write the strips of a page; the entries that say where and how they lie."""
+    height, width, channels = page.pixels.shape
+    samples = channels + (page.alpha is not None)
+    floating = page.pixels.dtype.kind == "f"
+    rows = max(1, STRIP // (width * samples * page.pixels.itemsize))
+    offsets, counts = [], []
+    for strip in _strips(page, rows, layout.order):
+        data = zlib.compress(strip.data, 1)
+        offsets.append(stream.tell())
+        counts.append(stream.write(data))
+    wide = ifd.LONG8 if layout.big else ifd.LONG
+    short, long = ifd.SHORT, ifd.LONG
+    entries = {
+        256: layout.field(long, width),
+        257: layout.field(long, height),
+        258: layout.field(short, *[8 * page.pixels.itemsize] * samples),
+        259: layout.field(short, DEFLATE),
+        262: layout.field(short, {1: GREY, 3: RGB, 4: SEPARATED}[channels]),
+        273: layout.field(wide, *offsets),
+        277: layout.field(short, samples),
+        278: layout.field(long, rows),
+        279: layout.field(wide, *counts),
+        284: layout.field(short, 1),
+        317: layout.field(short, 1 if floating else 2),
+        339: layout.field(short, *[3 if floating else 1] * samples),
+    }
+    if page.alpha is not None:
+        entries[338] = layout.field(short, 2)  # alpha that is not multiplied in
+    return dict(entries)
+
+
+def _strips(page: Page, rows: int, order: Literal["<", ">"]) -> Iterator[Native]:
+    """Bands of rows in the file's byte order; of integers, the steps from pixel to pixel."""
+    for top in range(0, len(page.pixels), rows):
+        strip = page.pixels[top : top + rows]
+        if page.alpha is not None:
+            strip = np.dstack([strip, page.alpha[top : top + rows]])
+        if strip.dtype.kind == "u":
+            steps = strip.copy()
+            steps[:, 1:] -= strip[:, :-1]
+            strip = steps
+        yield np.ascontiguousarray(strip, dtype=strip.dtype.newbyteorder(order))

@@ -1,0 +1,161 @@
+"""Which files the inputs of a command name; found by name, before any is opened."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from maskdcpt_cli.images.contact_sheets import MAP_SUFFIX, SHEET_SUFFIX
+from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
+
+WILDCARD = re.compile(r"[*?[]")
+
+
+class Missing(NamedTuple):
+    """An input, or a folder in one, in which nothing can be found."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file that an input names."""
+
+    source: Path
+    place: Path  # the folder it lies in, symbolic links resolved
+    below: Path = Path()  # the folder it is in, relative to its input
+    root: Path | None = None  # the folder it was found under, resolved; None when named itself
+
+    @property
+    def is_image(self) -> bool:
+        return self.root is None or self.source.suffix.lower() in IMAGE_SUFFIXES
+
+    def is_output(self, out: Path) -> bool:
+        """Whether it was found within the (resolved) output folder, or is a sheet or a map."""
+        if self.root is None:
+            return False
+        within = self.place.is_relative_to(out) and not self.root.is_relative_to(out)
+        return within or self.is_sheet
+
+    @property
+    def is_sheet(self) -> bool:
+        """Whether it shows what an earlier run made of a photo: a before/after sheet, or a map."""
+        return self.root is not None and self.source.name.endswith((SHEET_SUFFIX, MAP_SUFFIX))
+
+
+def find(inputs: Sequence[str], *, recursive: bool) -> tuple[list[Found], list[Missing]]:
+    """The files that `inputs` name, each once, in order, and what cannot be found.
+
+    An input is a file, a folder, or a glob pattern; of several folders each keeps its name.
+    """
+    found: dict[Path, Found] = {}
+    problems: list[Missing] = []
+    several = sum(is_folder(Path(text)) for text in inputs) > 1
+    for text in inputs:
+        for item in _expand(Path(text), keep_name=several, recursive=recursive):
+            if isinstance(item, Missing):
+                problems.append(item)
+            else:
+                found.setdefault(item.place / item.source.name, item)
+    return list(found.values()), problems
+
+
+def find_photos(inputs: Sequence[str], *, recursive: bool) -> tuple[list[Found], list[Missing]]:
+    """As find, of images alone: what else lies in folders is passed over, sheets and maps, too."""
+    found, missing = find(inputs, recursive=recursive)
+    photos: list[Found] = []
+    for one in found:
+        if not one.is_image or one.is_sheet:
+            continue
+        if reason := objection(one.source):
+            missing.append(Missing(one.source, reason))
+        else:
+            photos.append(one)
+    return photos, missing
+
+
+def _expand(path: Path, *, keep_name: bool, recursive: bool) -> Iterator[Found | Missing]:
+    if is_folder(path):
+        root = real(path)
+        below = Path(root.name) if keep_name else Path()
+        yield from _walk(path, below, root=root, recursive=recursive, seen=set())
+    elif os.path.lexists(path) or not WILDCARD.search(str(path)):
+        yield Found(path, real(path.parent))
+    else:
+        yield from _glob(path, recursive=recursive)
+
+
+def _walk(
+    folder: Path, below: Path, *, root: Path, recursive: bool, seen: set[Path]
+) -> Iterator[Found | Missing]:
+    place = real(folder)
+    if place in seen:  # a symbolic link back up
+        return
+    seen.add(place)
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        yield Missing(folder, f"Cannot list the folder '{folder}': {error.strerror}.")
+        return
+    for entry in entries:
+        if entry.name.startswith("."):  # hidden, as unfinished results are
+            continue
+        if is_folder(entry):
+            if recursive:
+                inner = below / entry.name
+                yield from _walk(entry, inner, root=root, recursive=recursive, seen=seen)
+        else:
+            yield Found(entry, place, below, root)
+
+
+def _glob(pattern: Path, *, recursive: bool) -> Iterator[Found | Missing]:
+    """What the pattern matches; its part without wildcards is the folder whose tree is kept."""
+    plain = next(i for i, part in enumerate(pattern.parts) if WILDCARD.search(part))
+    top = Path(*pattern.parts[:plain])
+    root, seen = real(top), set[Path]()
+    matches = sorted(top.glob(str(Path(*pattern.parts[plain:]))))
+    if not matches:
+        yield Missing(pattern, f"No file matches '{pattern}'.")
+    for match in matches:
+        below = match.relative_to(top)
+        if any(part.startswith(".") for part in below.parts):
+            continue
+        if is_folder(match):
+            yield from _walk(match, below, root=root, recursive=recursive, seen=seen)
+        else:
+            yield Found(match, real(match.parent), below.parent, root)
+
+
+def objection(source: Path) -> str | None:
+    """Why this is no file that can be read, as far as can be told from outside."""
+    try:
+        is_file = stat.S_ISREG(source.stat().st_mode)
+    except FileNotFoundError:
+        return f"'{source}' does not exist."
+    except OSError as error:
+        return f"Cannot read '{source}': {error.strerror}."
+    return None if is_file else f"'{source}' is not a file."
+
+
+def is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # its parent may not be entered
+        return False
+
+
+def real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def identity(path: Path) -> tuple[int, int] | Path:
+    """Equal for two names of one file, be it by links or by a file system blind to case."""
+    try:
+        status = path.stat()
+    except OSError:
+        return real(path)
+    return status.st_dev, status.st_ino

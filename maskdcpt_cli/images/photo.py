@@ -1,0 +1,124 @@
+"""A photo in memory: its pages as stored, and what its file says about them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.images.arrays import Native
+from maskdcpt_cli.images.colour import Colour
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of an image before a pixel is decoded."""
+
+    format: str  # a lower-case word: "jpeg", "png", "tiff", "raw", "heif"...
+    width: int  # as stored, before any rotation
+    height: int
+    pages: int  # or frames
+
+
+@dataclass(frozen=True)
+class Page:
+    """The pixels of one page, as stored: not rotated, in the colours of the file."""
+
+    pixels: Native  # (H, W, C), C = 1 grey, 3 RGB, 4 CMYK; uint8, uint16 or a float type
+    alpha: Native | None = None  # (H, W), same dtype; not multiplied into the pixels
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says about its photo."""
+
+    exif: bytes | None = None  # from its TIFF header on
+    icc: bytes | None = None
+    xmp: bytes | None = None
+    orientation: int = 1  # 1 to 8, as in EXIF
+    dpi: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Photo:
+    """What a file holds."""
+
+    path: Path
+    format: str  # a lower-case word, as in `Header`
+    pages: tuple[Page, ...]  # one, but for TIFF: all
+    colour: Colour = field(default_factory=Colour)
+    metadata: Metadata = field(default_factory=Metadata)
+    notices: tuple[str, ...] = ()  # what the user may want to know, a sentence each
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a decoder makes of a file, before its colours are understood."""
+
+    pages: tuple[Page, ...]
+    metadata: Metadata
+    notices: tuple[str, ...] = ()
+
+
+def opaque(page: Page) -> Native:
+    """The pixels (H, W, C), fully transparent places filled with the nearest visible colour.
+
+    Restore these, and keep the page's own pixels where its alpha is 0: so the colour that lies
+    hidden there neither bleeds into the visible ones nor changes.
+    """
+    if page.alpha is None:
+        return page.pixels
+    visible = page.alpha != 0
+    if visible.all() or not visible.any():
+        return page.pixels
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~visible).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    place = np.empty(int(nearest.max()) + 1, np.int64)
+    place[nearest[visible]] = np.flatnonzero(visible)
+    filled = page.pixels.copy()
+    filled[~visible] = page.pixels.reshape(-1, page.pixels.shape[2])[place[nearest[~visible]]]
+    return filled
+
+
+def page_of(image: Native) -> Page:
+    """An image (H, W) or (H, W, C) as a page: grey, grey and alpha, RGB, or RGB and alpha.
+
+    Raises ImageError for other arrays.
+    """
+    if image.dtype not in (np.uint8, np.uint16, np.float32) or image.ndim not in (2, 3):
+        raise ImageError(
+            f"Cannot take an array of shape {image.shape} and type {image.dtype}: "
+            "give (H, W) or (H, W, C) of uint8, uint16 or float32."
+        )
+    layers = image[..., None] if image.ndim == 2 else image
+    if layers.shape[2] not in (1, 2, 3, 4) or not layers.size:
+        raise ImageError(
+            f"Cannot take an array of shape {image.shape}: the last axis holds "
+            "1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha) channels."
+        )
+    has_alpha = layers.shape[2] % 2 == 0
+    return Page(
+        np.ascontiguousarray(layers[..., : layers.shape[2] - has_alpha]),
+        np.ascontiguousarray(layers[..., -1]) if has_alpha else None,
+    )
+
+
+def upright(array: Native, orientation: int) -> Native:
+    """(H, W, ...) as stored, turned the way EXIF orientation 1 to 8 says it is seen."""
+    if orientation >= 5:
+        array = array.swapaxes(0, 1)
+    vertical = -1 if orientation in {3, 4, 7, 8} else 1
+    horizontal = -1 if orientation in {2, 3, 6, 7} else 1
+    return array[::vertical, ::horizontal]
+
+
+def straight(pixels: Native, alpha: Native) -> Native:
+    """The pixels (H, W, C) of an image whose alpha (H, W) was multiplied into them."""
+    peak = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1.0
+    weight = np.where(alpha == 0, peak, alpha)[..., None] / np.float32(peak)
+    divided = pixels / weight
+    if pixels.dtype.kind == "f":
+        return divided.astype(pixels.dtype)
+    return np.rint(divided).clip(0, peak).astype(pixels.dtype)

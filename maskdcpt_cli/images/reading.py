@@ -1,0 +1,203 @@
+"""Reading of image files: the one place that knows what lies on disk."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import BinaryIO, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.files import shown
+from maskdcpt_cli.images.arrays import Native
+from maskdcpt_cli.images.codecs.pillow import PillowSource
+from maskdcpt_cli.images.codecs.raw_heif import HeifSource, RawSource
+from maskdcpt_cli.images.codecs.tiff import TiffSource
+from maskdcpt_cli.images.colour import Colour, colour_of
+from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, RAW_SUFFIXES, WRITABLE, result_suffix
+from maskdcpt_cli.images.photo import (
+    Decoded,
+    Header,
+    Metadata,
+    Page,
+    Photo,
+    opaque,
+    page_of,
+    upright,
+)
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "WRITABLE",
+    "Colour",
+    "Header",
+    "Metadata",
+    "Page",
+    "Photo",
+    "opaque",
+    "page_of",
+    "preview",
+    "probe",
+    "read_photo",
+    "result_suffix",
+    "seen",
+    "shown",
+    "upright",
+]
+
+
+class Source(Protocol):
+    """A file that has been opened, no pixel of it decoded."""
+
+    header: Header
+    pixels: int  # that decoding yields
+
+    def decode(self) -> Decoded: ...
+
+
+Opener = Callable[[BinaryIO, str], Source]
+
+# How files begin, what that is called, and what opens them.
+SIGNATURES: Mapping[str, tuple[re.Pattern[bytes], Opener]] = MappingProxyType(
+    {
+        "jpeg": (re.compile(rb"\xff\xd8\xff"), PillowSource),
+        "png": (re.compile(rb"\x89PNG\r\n\x1a\n"), PillowSource),
+        "tiff": (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffSource),
+        "webp": (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), PillowSource),
+        "gif": (re.compile(rb"GIF8[79]a"), PillowSource),
+        "bmp": (re.compile(rb"BM"), PillowSource),
+        "avif": (re.compile(rb".{4}ftyp.{0,48}avi[fs]", re.DOTALL), PillowSource),
+        "heif": (re.compile(rb".{4}ftyp(?:hei|hev|mif|msf)", re.DOTALL), HeifSource),
+        "ppm": (re.compile(rb"P[1-6Ff]\s"), PillowSource),
+        "jpeg2000": (re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"), PillowSource),
+    }
+)
+
+
+def probe(path: Path) -> Header:
+    """What a file says about its image, no pixel decoded; ImageError for what is no image."""
+    with _opened(path) as source:
+        return source.header
+
+
+def read_photo(path: Path, *, max_pixels: int | None) -> Photo:
+    """All that a file holds.
+
+    Raises ImageError, before anything is decoded, where there are more than `max_pixels`, and
+    for every file that is missing, cut short, damaged, or of a kind that is not restored.
+    """
+    with _opened(path) as source:
+        if max_pixels is not None and source.pixels > max_pixels:
+            raise ImageError(
+                f"{_amount(source.pixels)} are above the limit of {_amount(max_pixels)}; "
+                "lift it with --max-pixels"
+            )
+        decoded = source.decode()
+        if not all(page.pixels.size for page in decoded.pages):
+            raise ImageError("it holds no pixels")
+        colour, notices = colour_of(decoded.metadata.icc, decoded.pages[0].pixels)
+        notices = decoded.notices + _range_notice(decoded) + notices
+        word = source.header.format
+        return Photo(path, word, decoded.pages, colour, decoded.metadata, notices)
+
+
+def preview(path: Path, *, max_side: int | None) -> NDArray[np.uint8]:
+    """The first page for a person to look at: (h, w, 3) sRGB, upright, over white, h and w at
+    most `max_side`, or as they are."""
+    return seen(read_photo(path, max_pixels=None), max_side=max_side)
+
+
+def seen(photo: Photo, *, max_side: int | None) -> NDArray[np.uint8]:
+    """As preview, of a photo that was read."""
+    page = photo.pages[0]
+    height, width = page.pixels.shape[:2]
+    scale = min(1.0, max_side / max(height, width)) if max_side else 1.0
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    picture = photo.colour.to_srgb(_shrunk(opaque(page), size))
+    if page.alpha is not None:
+        alpha = Colour().to_srgb(_shrunk(page.alpha[..., None], size))
+        picture = picture * alpha + (1 - alpha)
+    turned = upright(np.rint(picture * 255).astype(np.uint8), photo.metadata.orientation)
+    return np.ascontiguousarray(turned)
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """An image of a training set as (H, W, 3) sRGB, 8 bits, upright; colour profiles are ignored.
+
+    Raises ImageError.
+    """
+    try:
+        return decode_rgb(path.read_bytes(), name=shown(path))
+    except OSError as error:
+        raise ImageError(f"{shown(path)} cannot be read: {error.strerror or error}.") from error
+
+
+def decode_rgb(data: bytes, *, name: str) -> NDArray[np.uint8]:
+    """As read_rgb, from the bytes of a file; `name` is for the ImageError."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:
+        raise ImageError(f"{name} cannot be read: {error.err}.") from error
+    if pixels is None:
+        raise ImageError(f"{name} cannot be read: it is not an image, or damaged.")
+    return np.asarray(pixels, np.uint8)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Source]:
+    """The source of an image; whatever goes wrong with it becomes an ImageError that names it."""
+    name = shown(path)
+    try:
+        if path.is_dir():
+            raise ImageError("it is a folder")
+        if path.exists() and not path.is_file():
+            raise ImageError("it is not a regular file")
+        with path.open("rb") as stream:
+            word, opener = _recognise(path, stream.read(64))
+            stream.seek(0)
+            yield opener(stream, word)
+    except ImageError as error:
+        raise ImageError(f"{name} cannot be read: {error}.") from error
+    except MemoryError as error:
+        raise ImageError(f"{name} cannot be read: it needs more memory than there is.") from error
+    except Exception as error:  # decoders raise anything at all on damaged data
+        reason = error.strerror if isinstance(error, OSError) else None
+        reason = reason or str(error).strip().rstrip(".") or type(error).__name__
+        raise ImageError(f"{name} cannot be read: {reason}.") from error
+
+
+def _recognise(path: Path, head: bytes) -> tuple[str, Opener]:
+    if not head:
+        raise ImageError("it is empty")
+    if path.suffix.lower() in RAW_SUFFIXES:
+        return "raw", RawSource
+    for word, (signature, opener) in SIGNATURES.items():
+        if signature.match(head):
+            return word, opener
+    raise ImageError("it is not an image, or of a format that is not read")
+
+
+def _amount(pixels: int) -> str:
+    for size, unit in ((10**9, "gigapixels"), (10**6, "megapixels")):
+        if pixels >= size:
+            return f"{pixels / size:.3g} {unit}"
+    return f"{pixels} pixels"
+
+
+def _range_notice(decoded: Decoded) -> tuple[str, ...]:
+    pixels = decoded.pages[0].pixels
+    peak = np.fmax.reduce(pixels, axis=None) if pixels.dtype.kind == "f" else 1
+    if peak <= 1:
+        return ()
+    return (f"Values reach {peak:.3g}: the network sees them clipped to [0, 1].",)
+
+
+def _shrunk(pixels: Native, size: tuple[int, int]) -> Native:
+    if pixels.dtype == np.float16:
+        pixels = pixels.astype(np.float32)
+    smaller: Native = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return smaller.reshape(size[1], size[0], -1)

@@ -1,0 +1,253 @@
+"""Writing of image files, whole or not at all."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.files import replacing
+from maskdcpt_cli.images.arrays import Native
+from maskdcpt_cli.images.codecs import png, tiff
+from maskdcpt_cli.images.colour import Colour, pillow_image
+from maskdcpt_cli.images.formats import WRITABLE, Holds, format_of
+from maskdcpt_cli.images.photo import Metadata, Page, Photo, upright
+from maskdcpt_cli.images.reading import shown
+
+QUALITY = 95  # unless told
+FULL_COLOUR = 90  # the quality from which on colour is stored at full resolution
+JPEG_BLOCK = 65_533 - 64  # bytes that EXIF or XMP may have in a JPEG
+BAND = 1 << 20  # pixels converted at a time
+
+
+def write_photo(
+    photo: Photo,
+    pages: Sequence[Page],
+    target: Path,
+    *,
+    quality: int | None = None,
+    strip: bool = False,
+) -> tuple[str, ...]:
+    """Write `pages`, which lie as `photo.pages` do, with the photo's metadata; say what was lost.
+
+    The suffix of `target` chooses the format. `quality` is of JPEG, WebP and AVIF, 1 to 100; 100
+    makes WebP lossless. `strip` leaves out EXIF, XMP and ICC, converts other colours to sRGB and
+    turns the pixels upright, as do formats that cannot hold these. The target is replaced in one
+    step, when the new file lies whole and flushed beside it. Raises ImageError.
+    """
+    word = format_of(target.suffix)
+    if word is None:
+        choices = ", ".join(holds.suffixes[0] for holds in WRITABLE.values())
+        raise ImageError(f"{shown(target)} cannot be written: choose a suffix from {choices}.")
+    fitted = fit(photo, pages, WRITABLE[word], word=word, strip=strip)
+    height, width = fitted.pages[0].pixels.shape[:2]
+    if max(height, width) > WRITABLE[word].max_side:
+        raise ImageError(
+            f"{shown(target)} cannot be written: {word.upper()} holds at most "
+            f"{WRITABLE[word].max_side} pixels a side and the photo has {width}x{height}; "
+            "choose another --format."
+        )
+    quality = QUALITY if quality is None else quality
+    with _writing(target) as stream:
+        ENCODERS[word](stream, fitted.pages, fitted.metadata, quality)
+    return fitted.notices
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What of a photo a format can hold."""
+
+    pages: tuple[Page, ...]
+    metadata: Metadata
+    notices: tuple[str, ...]
+
+
+def fit(photo: Photo, pages: Sequence[Page], holds: Holds, *, word: str, strip: bool) -> Fitted:
+    """Pages and metadata brought to what a format holds, and a sentence for each loss."""
+    name = word.upper()
+    about, losses = photo.metadata, []
+    if len(pages) > 1 and not holds.pages:
+        losses.append(f"{name} holds one page: the first of {len(pages)} is written.")
+        pages = pages[:1]
+    first = pages[0]
+    if any(page.alpha is not None for page in pages) and not holds.alpha:
+        losses.append(f"{name} holds no alpha: the photo is blended over white.")
+        pages = [_over_white(page) for page in pages]
+    channels = first.pixels.shape[2]
+    fits = channels in holds.channels
+    converted = not fits or ((strip or not holds.icc) and not photo.colour.is_plain(channels))
+    if channels == 4 and converted:
+        losses.append(f"{'Without its profile' if fits else name} CMYK becomes RGB.")
+    if converted:
+        pages = [_to_srgb(page, photo.colour, holds) for page in pages]
+        about = replace(about, icc=None)
+    depth = str(first.pixels.dtype)
+    if depth not in holds.depths:
+        losses.append(f"{name} holds at most {holds.depths[-1]}: {depth} is reduced to it.")
+        pages = [_reduced(page, np.dtype(holds.depths[-1])) for page in pages]
+    if not holds.exif and (about.exif or about.xmp) and not strip:
+        losses.append(f"{name} holds no EXIF and no XMP: they are left out.")
+    if strip or not holds.exif:
+        pages = [_upright(page, about.orientation) for page in pages]
+        about = replace(about, exif=None, xmp=None, orientation=1)
+    if strip or not holds.icc:
+        about = replace(about, icc=None)
+    if word == "jpeg":
+        about, left_out = _within_jpeg(about)
+        losses += left_out
+    return Fitted(tuple(pages), about, tuple(losses))
+
+
+def _within_jpeg(about: Metadata) -> tuple[Metadata, list[str]]:
+    """JPEG keeps EXIF and XMP in one segment each."""
+    left_out = []
+    if about.exif and len(about.exif) > JPEG_BLOCK:
+        left_out.append("EXIF larger than a JPEG holds is left out.")
+        about = replace(about, exif=None)
+    if about.xmp and len(about.xmp) > JPEG_BLOCK:
+        left_out.append("XMP larger than a JPEG holds is left out.")
+        about = replace(about, xmp=None)
+    return about, left_out
+
+
+def _over_white(page: Page) -> Page:
+    if page.alpha is None:
+        return page
+    dtype = page.pixels.dtype
+    peak = np.iinfo(dtype).max if dtype.kind == "u" else 1
+    white = 0 if page.pixels.shape[2] == 4 else peak
+    blended = np.empty_like(page.pixels)
+    for band in _bands(page.pixels):
+        weight = page.alpha[band, :, None] / np.float32(peak)
+        mixed = page.pixels[band] * weight + white * (1 - weight)
+        blended[band] = np.rint(mixed) if dtype.kind == "u" else mixed
+    return Page(blended)
+
+
+def _to_srgb(page: Page, colour: Colour, holds: Holds) -> Page:
+    """The page in sRGB, or in its grey where the format holds grey, of its depth."""
+    dtype = page.pixels.dtype
+    peak = np.iinfo(dtype).max if dtype.kind == "u" else 1
+    channels = 1 if page.pixels.shape[2] == 1 and 1 in holds.channels else 3
+    converted = np.empty((*page.pixels.shape[:2], channels), dtype)
+    for band in _bands(page.pixels):
+        seen = colour.to_srgb(page.pixels[band])[..., :channels] * np.float32(peak)
+        converted[band] = np.rint(seen) if dtype.kind == "u" else seen
+    return Page(converted, page.alpha)
+
+
+def _reduced(page: Page, dtype: np.dtype[Any]) -> Page:
+    """The page at a smaller integer depth; floats are clipped to [0, 1]."""
+
+    def reduce(values: Native) -> Native:
+        floating = values.dtype.kind == "f"
+        peak = np.float32(np.iinfo(dtype).max / (1 if floating else np.iinfo(values.dtype).max))
+        reduced = np.empty(values.shape, dtype)
+        for band in _bands(values):
+            part = np.nan_to_num(values[band]).clip(0, 1) if floating else values[band]
+            reduced[band] = np.rint(part * peak)
+        return reduced
+
+    return Page(reduce(page.pixels), None if page.alpha is None else reduce(page.alpha))
+
+
+def _upright(page: Page, orientation: int) -> Page:
+    if orientation == 1:
+        return page
+    alpha = None if page.alpha is None else upright(page.alpha, orientation)
+    return Page(upright(page.pixels, orientation), alpha)
+
+
+def _bands(array: Native) -> Iterator[slice]:
+    rows = max(1, BAND // array.shape[1])
+    return (slice(top, top + rows) for top in range(0, len(array), rows))
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[BinaryIO]:
+    """Whatever goes wrong with a new file becomes an ImageError that names it."""
+    try:
+        with replacing(target) as stream:
+            yield stream
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageError(f"{shown(target)} cannot be written: {reason}.") from error
+    except (ValueError, OverflowError, RuntimeError) as error:  # what encoders refuse
+        raise ImageError(f"{shown(target)} cannot be written: {error}.") from error
+
+
+def _write_png(stream: BinaryIO, pages: Sequence[Page], about: Metadata, _quality: int) -> None:
+    png.write(stream, pages[0], about)
+
+
+def _write_tiff(stream: BinaryIO, pages: Sequence[Page], about: Metadata, _quality: int) -> None:
+    tiff.write(stream, pages, about)
+
+
+def _write_bmp(stream: BinaryIO, pages: Sequence[Page], about: Metadata, _quality: int) -> None:
+    _image(pages[0]).save(stream, "BMP", dpi=about.dpi or (0, 0))
+
+
+def _write_jpeg(stream: BinaryIO, pages: Sequence[Page], about: Metadata, quality: int) -> None:
+    _image(pages[0]).save(
+        stream,
+        "JPEG",
+        quality=quality,
+        subsampling="4:4:4" if quality >= FULL_COLOUR else "4:2:0",
+        dpi=about.dpi or (0, 0),
+        icc_profile=about.icc,
+        exif=b"Exif\0\0" + about.exif if about.exif else b"",
+        xmp=about.xmp or b"",
+    )
+
+
+def _write_webp(stream: BinaryIO, pages: Sequence[Page], about: Metadata, quality: int) -> None:
+    lossless = quality == 100
+    _image(pages[0]).save(
+        stream,
+        "WEBP",
+        lossless=lossless,
+        quality=20 if lossless else quality,  # of lossless WebP: the effort, not the look
+        exact=True,
+        icc_profile=about.icc,
+        exif=about.exif or b"",
+        xmp=about.xmp or b"",
+    )
+
+
+def _write_avif(stream: BinaryIO, pages: Sequence[Page], about: Metadata, quality: int) -> None:
+    _image(pages[0]).save(
+        stream,
+        "AVIF",
+        quality=quality,
+        subsampling="4:4:4" if quality >= FULL_COLOUR else "4:2:0",
+        icc_profile=about.icc,
+        exif=about.exif or b"",
+        xmp=about.xmp or b"",
+    )
+
+
+Encoder = Callable[[BinaryIO, Sequence[Page], Metadata, int], None]
+
+ENCODERS: Mapping[str, Encoder] = MappingProxyType(
+    {
+        "jpeg": _write_jpeg,
+        "png": _write_png,
+        "tiff": _write_tiff,
+        "webp": _write_webp,
+        "bmp": _write_bmp,
+        "avif": _write_avif,
+    }
+)
+
+
+def _image(page: Page) -> Image.Image:
+    image = pillow_image(page.pixels)
+    if page.alpha is not None:
+        image.putalpha(pillow_image(page.alpha[..., None]))
+    return image

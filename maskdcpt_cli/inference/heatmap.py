@@ -1,0 +1,143 @@
+"""Where in a photo which degradation was found: a picture of it beside a map in colours."""
+
+import io
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from maskdcpt_cli.degradations import CLEAN, slug
+from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.files import replacing
+from maskdcpt_cli.images.arrays import Pixels
+from maskdcpt_cli.images.contact_sheets import (
+    GAP,
+    INK,
+    LINE,
+    PAPER,
+    drawable,
+    font,
+    grid,
+    resized,
+    stacked,
+    text_width,
+)
+from maskdcpt_cli.images.reading import Photo, seen
+
+LONGEST, SHORTEST = 900, 480  # side of a photo on the sheet, in pixels
+PALE = 0.6  # how far the photo below the colours is faded towards white
+TINT = 0.85  # of a tile of which the classifier is certain
+TITLES = ("Photo", "Likeliest of each tile; the paler, the less certain")
+GREY = (150, 150, 150)  # labels without a colour
+
+# Kinds of one group are of related colours: noise red, blur blue, weather green to cyan.
+COLOURS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
+    {
+        "GN": (214, 39, 40),
+        "RN": (255, 127, 110),
+        "MB": (31, 84, 180),
+        "DB": (90, 150, 235),
+        "GB": (70, 60, 150),
+        "J": (255, 127, 14),
+        "H": (0, 150, 136),
+        "RS": (23, 190, 207),
+        "RD": (0, 110, 90),
+        "RSD": (60, 140, 160),
+        "S": (120, 205, 190),
+        "MS": (200, 30, 170),
+        "LL": (70, 45, 30),
+        "MR": (240, 150, 220),
+        "MB+J": (140, 86, 75),
+        "MB+RS": (40, 70, 110),
+        "MB+LL+GN": (110, 20, 50),
+        "LL+H+RS+S": (60, 80, 60),
+        "DS+GN+GB+J": (170, 110, 20),
+        CLEAN: (150, 210, 70),
+    }
+)
+
+
+def write_map(
+    photo: Photo,
+    found: Sequence[Sequence[str]],
+    probabilities: NDArray[np.float32],
+    target: Path,
+    *,
+    overwrite: bool,
+) -> None:
+    """Write the map of a photo, whole or not at all.
+
+    `found` names what each tile most likely shows, in rows of the photo as it is seen, and
+    `probabilities`, (rows, columns), tells how certain that is. A file of the same content may lie
+    at the target; raises ImageError for any other, unless told to overwrite it.
+    """
+    sheet = draw_map(seen(photo, max_side=LONGEST), found, probabilities, title=photo.path.name)
+    stream = io.BytesIO()
+    Image.fromarray(sheet).save(stream, format="PNG")
+    content = stream.getvalue()
+    try:
+        if target.exists() and not overwrite:
+            if target.read_bytes() == content:
+                return
+            raise ImageError(f"'{target}' exists; --overwrite replaces it.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as file:
+            file.write(content)
+    except OSError as error:
+        raise ImageError(f"Cannot write '{target}': {error.strerror or error}.") from error
+
+
+def draw_map(
+    picture: Pixels,
+    found: Sequence[Sequence[str]],
+    probabilities: NDArray[np.float32],
+    *,
+    title: str = "",
+) -> Pixels:
+    """A picture and its map side by side, with a legend below that counts the tiles."""
+    scale = max(SHORTEST / max(picture.shape[:2]), 1.0)
+    larger = resized(picture, scale)
+    both = grid([[larger, tinted(larger, found, probabilities)]], column_titles=TITLES)
+    counts = Counter(label for row in found for label in row)
+    entries = [
+        (COLOURS.get(label, GREY), f"{slug(label)} {100 * count / counts.total():.0f} %")
+        for label, count in counts.most_common()
+    ]
+    return stacked([both, _legend(entries, width=both.shape[1])], title=title)
+
+
+def tinted(
+    picture: Pixels, found: Sequence[Sequence[str]], probabilities: NDArray[np.float32]
+) -> Pixels:
+    """The picture, faded to grey, each tile in the colour of what was found in it."""
+    height, width = picture.shape[:2]
+    colours = np.array([[COLOURS.get(label, GREY) for label in row] for row in found], np.float32)
+    down = np.arange(height) * len(found) // height
+    across = np.arange(width) * len(found[0]) // width
+    strength = TINT * probabilities[down][:, across, None]
+    grey = picture.mean(axis=2, keepdims=True)
+    faded = PALE * 255 + (1 - PALE) * grey
+    mixed = faded * (1 - strength) + colours[down][:, across] * strength
+    return np.asarray(np.rint(mixed), np.uint8)
+
+
+def _legend(entries: Sequence[tuple[tuple[int, int, int], str]], *, width: int) -> Pixels:
+    """Coloured squares with their texts, in as many lines as they need."""
+    placed: list[tuple[int, int]] = []
+    left, top = GAP, 0
+    for _, text in entries:
+        needed = LINE + text_width(text) + 2 * GAP
+        if left > GAP and left + needed > width:
+            left, top = GAP, top + LINE
+        placed.append((left, top))
+        left += needed
+    sheet = Image.new("RGB", (width, top + LINE + GAP), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for (colour, text), (x, y) in zip(entries, placed, strict=True):
+        draw.rectangle((x, y + 2, x + LINE - 8, y + LINE - 6), fill=colour)
+        draw.text((x + LINE, y), drawable(text), INK, font())
+    return np.asarray(sheet)

@@ -1,0 +1,118 @@
+"""Features of many pictures, and the distances between them in a bounded amount of memory.
+
+NAFNet's latent of a 128x128 picture has a million numbers, and 500 pictures 2 GB (SwinIR 5.9 GB).
+Neighbours and t-SNE need distances only. So the features go to a file, and the matrix of their
+products is summed over blocks of columns.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from io import BufferedRandom
+from tempfile import TemporaryFile, gettempdir
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.models import Backbone
+from maskdcpt_cli.models.backbone import pad_by_reflection
+from maskdcpt_cli.models.masking import PatchMask
+from maskdcpt_cli.probing.images import Picture
+
+BLOCK = 2**25  # bytes of all vectors that are in memory at once
+BATCH = 4  # pictures
+
+Distances = NDArray[np.float64]  # (pictures, pictures)
+
+
+class Features:
+    """Vectors of float32 in a file that is gone when it is closed."""
+
+    def __init__(self, file: BufferedRandom) -> None:
+        self._file = file
+        self.count = self.length = 0
+
+    def append(self, vectors: NDArray[np.float32]) -> None:
+        """Keep vectors, the rows of (B, length); all must be of one length."""
+        if self.count and vectors.shape[1] != self.length:
+            raise ValueError(f"Vectors of {vectors.shape[1]} numbers among some of {self.length}.")
+        try:
+            self._file.write(np.ascontiguousarray(vectors).data)
+        except OSError as error:
+            raise MaskDCPTError(
+                f"The features could not be written to {gettempdir()} ({error.strerror}): make "
+                "room, set TMPDIR to a folder on a larger disk, or ask for fewer --images."
+            ) from error
+        self.count, self.length = self.count + len(vectors), vectors.shape[1]
+
+    def distances(self, *, block: int = BLOCK) -> Distances:
+        """The Euclidean distances between all vectors.
+
+        A product of two float32 is exact in double precision, which all sums are in. `block` is
+        the memory in bytes that the vectors take, a part of each at a time.
+        """
+        products = np.zeros((self.count, self.count))
+        for part in self._columns(width=max(1, block // (8 * max(self.count, 1)))):
+            products += part @ part.T
+        squares = products.diagonal()
+        squared = squares[:, None] + squares - 2 * products
+        np.fill_diagonal(squared, 0)
+        distances: Distances = np.sqrt(np.maximum(squared, 0))
+        return distances
+
+    def _columns(self, *, width: int) -> Iterator[NDArray[np.float64]]:
+        """All vectors, some of their numbers at a time."""
+        for start in range(0, self.length, width):
+            part = np.empty((self.count, min(width, self.length - start)), np.float32)
+            for number, row in enumerate(part):
+                self._file.seek(4 * (number * self.length + start))
+                self._file.readinto(row.data)
+            yield part.astype(np.float64)
+
+
+@contextmanager
+def features_on_disk() -> Generator[Features, None, None]:
+    """A place for features, in the folder for temporary files (TMPDIR)."""
+    with TemporaryFile(prefix="maskdcpt-") as file:
+        yield Features(file)
+
+
+def encode(
+    network: Backbone,
+    pictures: Sequence[Picture],
+    kept: Features,
+    *,
+    device: str,
+    mask: PatchMask | None = None,
+) -> Generator[Picture, None, None]:
+    """Keep what the restoration head would read of each picture, and yield the picture.
+
+    With a mask, of all the pictures, it is the features of a picture's visible places, in their
+    order: every picture keeps equally many, so all vectors are of one length.
+    """
+    network = network.eval().to(device)
+    for start in range(0, len(pictures), BATCH):
+        some = pictures[start : start + BATCH]
+        lq = torch.from_numpy(np.stack([picture.pixels for picture in some]))
+        lq = lq.to(device).permute(0, 3, 1, 2).float() / 255
+        latent = _latent(network, lq, _rows(mask, start, len(some), device))
+        kept.append(latent.flatten(1).cpu().numpy())
+        yield from some
+
+
+@torch.inference_mode()
+def _latent(network: Backbone, lq: Tensor, mask: PatchMask | None) -> Tensor:
+    """(B, 3, H, W) -> (B, C, h, w), or (B, C, 1, visible)."""
+    if mask is None:
+        return network.encode(pad_by_reflection(lq, network.size_multiple)).latent
+    return network.encode(mask.pack(lq), mask).latent
+
+
+def _rows(mask: PatchMask | None, start: int, count: int, device: str) -> PatchMask | None:
+    """The part of a mask that is of these pictures."""
+    if mask is None:
+        return None
+    visible = mask.visible[start : start + count].to(device)
+    return PatchMask(visible, size=mask.size, patch_size=mask.patch_size)

@@ -1,0 +1,179 @@
+"""Measure pictures, in several threads, each of them read once for all metrics."""
+
+import math
+from collections import deque
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+from queue import SimpleQueue
+from tempfile import TemporaryDirectory
+from threading import Lock
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maskdcpt_cli.data.parallel import processors
+from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.scoring.events import Item, Result, Scored, Unavailable
+from maskdcpt_cli.scoring.metrics import Metric, find_metrics
+from maskdcpt_cli.scoring.pictures import Seen, see, see_pair
+from maskdcpt_cli.scoring.protocols import DEFAULT, Protocol
+from maskdcpt_cli.scoring.pyiqa_adapter import Measure, duplicate, open_metric, quiet, reason
+from maskdcpt_cli.scoring.separable_ssim import Separable
+from maskdcpt_cli.scoring.set_metrics import Collection
+
+__all__ = ["Item", "Result", "Scored", "Scorer", "Unavailable", "score"]
+
+AHEAD = 2  # pictures that wait for each thread
+MOST_JOBS = 8  # unless told: SSIM takes 400 bytes a pixel in each
+LARGE = 4_000_000  # pixels; of larger pictures one is measured at a time
+
+
+def score(
+    items: Iterable[Item],
+    metrics: Sequence[str] | None = None,
+    *,
+    protocol: Protocol = DEFAULT,
+    jobs: int | None = None,
+    device: str = "cpu",
+) -> Generator[Scored, None, Result]:
+    """Measure restored pictures by pyiqa's metrics, and yield what was measured of each, in order.
+
+    A picture that cannot be read, and a metric whose weights cannot be fetched, never stop the
+    others: see `Scored.problem` and `Result.unavailable`, which the generator returns.
+
+    Args:
+        metrics: pyiqa's names; None takes psnr and ssim, or piqe where there is no ground truth.
+        jobs: threads; None takes one a processor, eight at most.
+        device: where metrics with a network run: "cpu", "cuda", "cuda:1", "mps".
+
+    Raises MaskDCPTError for an unknown metric, and for one that lacks its ground truth.
+    """
+    listed = list(items)
+    with_gt = bool(listed) and all(item.gt is not None for item in listed)
+    scorer = Scorer(metrics, protocol=protocol, with_gt=with_gt, jobs=jobs, device=device)
+    yield from scorer.score(listed)
+    return Result(scorer.over_set, scorer.unavailable)
+
+
+class Scorer:
+    """Metrics that have been opened, which may take seconds, to score one set after another.
+
+    Attributes:
+        metrics: the facts of what was asked for, by name.
+        unavailable: the metrics that could not be opened, or not be measured over the last set.
+        over_set: of the last set, what has one number for all of it; complete once its generator
+            has ended.
+    """
+
+    def __init__(
+        self,
+        metrics: Sequence[str] | None = None,
+        *,
+        protocol: Protocol = DEFAULT,
+        with_gt: bool = True,
+        jobs: int | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.metrics: Mapping[str, Metric] = find_metrics(metrics, with_gt=with_gt)
+        self.protocol = protocol
+        self.jobs = jobs or min(processors(), MOST_JOBS)
+        self.over_set: dict[str, float] = {}
+        opened = {
+            name: open_metric(name, protocol=protocol, device=device) for name in self.metrics
+        }
+        self._lacking = tuple(one for one in opened.values() if isinstance(one, Unavailable))
+        self.unavailable = self._lacking
+        ready = {name: one for name, one in opened.items() if not isinstance(one, Unavailable)}
+        self._over_set = {name: one for name, one in ready.items() if self.metrics[name].over_set}
+        each = {name: one for name, one in ready.items() if name not in self._over_set}
+        # On a GPU one set of metrics is shared: it is the pictures that are read ahead.
+        copies = self.jobs if device == "cpu" else 1
+        self._idle: SimpleQueue[Mapping[str, Measure]] = SimpleQueue()
+        for number in range(copies):
+            self._idle.put(duplicate(each) if number else each)
+        self._large = Lock()
+
+    def score(self, items: Iterable[Item]) -> Generator[Scored, None, None]:
+        """Yield what was measured of each, in order. Closing the generator stops the work."""
+        self.over_set, self.unavailable = {}, self._lacking
+        threads = torch.get_num_threads()
+        pool = ThreadPoolExecutor(self.jobs, initializer=self._start)
+        waiting: deque[Future[Scored]] = deque()
+        with TemporaryDirectory(prefix="maskdcpt-") as scratch:
+            kept = Collection(Path(scratch)) if self._over_set else None
+            try:
+                for item in items:
+                    waiting.append(pool.submit(self._scored, item, kept))
+                    if len(waiting) >= self.jobs * AHEAD:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+                torch.set_num_threads(threads)
+            if kept:
+                self._measure_set(kept)
+
+    def _start(self) -> None:
+        if self.jobs > 1:
+            torch.set_num_threads(1)  # as many threads as processors would only compete
+
+    def _scored(self, item: Item, kept: Collection | None) -> Scored:
+        try:
+            if item.gt is None:
+                seen, gt = see(item.restored), None
+            else:
+                seen, gt = see_pair(item.restored, item.gt)
+        except ImageError as error:
+            return Scored(item.name, {}, problem=str(error))
+        if kept and gt:
+            kept.add(item, seen.pixels, gt.pixels)
+        values, failed = self._measured(seen, gt)
+        return Scored(item.name, values, seen.notices, failed=failed)
+
+    def _measured(self, seen: Seen, gt: Seen | None) -> tuple[dict[str, float], dict[str, str]]:
+        pair = [_tensor(seen.pixels)] + ([_tensor(gt.pixels)] if gt else [])
+        values: dict[str, float] = {}
+        failed: dict[str, str] = {}
+        measures = self._idle.get()
+        try:
+            with self._alone(pair[0]), Separable():
+                for name, measure in measures.items():
+                    given = pair if self.metrics[name].reference else pair[:1]
+                    try:
+                        values[name] = _finite(measure(*given))
+                    except Exception as error:  # metrics raise what they like, as on tiny pictures
+                        failed[name] = f"{name} could not be measured: {reason(error)}."
+        finally:
+            self._idle.put(measures)
+        return values, failed
+
+    def _alone(self, picture: Tensor) -> "Lock | nullcontext[None]":
+        large = picture.shape[2] * picture.shape[3] > LARGE
+        return self._large if large else nullcontext()
+
+    def _measure_set(self, kept: Collection) -> None:
+        for name, measure in self._over_set.items():
+            try:
+                with quiet():
+                    self.over_set[name] = kept.measured_by(measure)
+            except Exception as error:
+                lost = Unavailable(name, f"{name} could not be measured: {reason(error)}.")
+                self.unavailable += (lost,)
+
+
+def _tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """(H, W, 3) as pyiqa reads files: (1, 3, H, W), float32 in [0, 1]."""
+    channels_first = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    return channels_first[None].to(torch.float32).div(255)
+
+
+def _finite(result: object) -> float:
+    value = float(result)  # type: ignore[arg-type]  # a tensor of one element, or a number
+    if not math.isfinite(value):
+        raise ValueError(f"it gives {value} on this picture")
+    return value

@@ -1,0 +1,49 @@
+"""Metrics over a whole set, which pyiqa takes from two folders."""
+
+from pathlib import Path
+from threading import Lock
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from maskdcpt_cli.scoring.events import Item, Picture
+from maskdcpt_cli.scoring.pyiqa_adapter import Measure
+
+FEWEST = 2  # pictures on each side, for a covariance
+
+
+class Collection:
+    """The pictures of a set as 8-bit PNG files, gathered by several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.restored, self.gt = folder / "restored", folder / "gt"
+        for side in (self.restored, self.gt):
+            side.mkdir()
+        self._written: set[Picture] = set()
+        self._count = 0
+        self._lock = Lock()
+
+    def add(self, item: Item, restored: NDArray[np.uint8], gt: NDArray[np.uint8]) -> None:
+        """Take a pair in; a ground truth of many restored pictures counts once."""
+        with self._lock:
+            self._count += 1
+            name = f"{self._count:08}.png"
+            known = isinstance(item.gt, Path) and item.gt in self._written
+            if isinstance(item.gt, Path):
+                self._written.add(item.gt)
+        _write(self.restored / name, restored)
+        if not known:
+            _write(self.gt / name, gt)
+
+    def measured_by(self, measure: Measure) -> float:
+        """What pyiqa gives for the two folders; ValueError where there are too few pictures."""
+        if min(len(list(side.iterdir())) for side in (self.restored, self.gt)) < FEWEST:
+            raise ValueError(f"it takes {FEWEST} or more pictures on each side")
+        return float(measure(str(self.restored), str(self.gt), num_workers=0, verbose=False))
+
+
+def _write(path: Path, pixels: NDArray[np.uint8]) -> None:
+    quick = [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    _, data = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), quick)
+    path.write_bytes(data.tobytes())

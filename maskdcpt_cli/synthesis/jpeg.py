@@ -1,0 +1,25 @@
+"""JPEG as the paper makes it: by OpenCV, with chroma at half the resolution."""
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from maskdcpt_cli.synthesis.contract import Degraded, Image
+
+FILES = (70, 98)  # qualities of the JPEG files that people have
+
+
+def jpeg(image: Image, level: float, generator: Generator) -> Degraded:
+    """Compress at the whole quality nearest to `level`, from 100 down to 1."""
+    quality = round(level)
+    pixels = cv2.cvtColor(cv2.convertScaleAbs(image, alpha=255), cv2.COLOR_RGB2BGR)
+    _, stream = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = np.asarray(cv2.imdecode(stream, cv2.IMREAD_COLOR))
+    lq = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.float32)
+    lq /= 255
+    return Degraded(lq, {"quality": quality})
+
+
+def saved(image: Image, generator: Generator) -> Image:
+    """As a JPEG file of a usual quality shows it, whatever else is wrong with it. Ours."""
+    return jpeg(image, generator.uniform(*FILES), generator).lq

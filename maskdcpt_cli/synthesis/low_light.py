@@ -1,0 +1,121 @@
+"""Photos with too little light, dark as the camera left them: underexposed rather than amplified.
+
+Model: less linear light, uneven and of another colour, on a sensor whose noise stays while the
+signal sinks (shot and read noise: see `camera`), its black level, 8 bits, and at times JPEG. What
+is drawn is fitted to the pairs of LOL (Wei et al., Deep Retinex Decomposition, BMVC 2018).
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from maskdcpt_cli.synthesis.camera import grain
+from maskdcpt_cli.synthesis.contract import Degraded, Image
+from maskdcpt_cli.synthesis.jpeg import jpeg
+from maskdcpt_cli.synthesis.light import TO_LINEAR, looked_up, to_srgb
+
+GRID = 24  # positions a side at which the fall-off of light is worked out
+NEARLY_WHITE = 0.96
+
+
+class Night(NamedTuple):
+    """A dark scene and the camera in front of it."""
+
+    warmth: float  # stops more of red, and fewer of blue, for a stop lost
+    tint: float  # stops more of green, likewise
+    contrast: float  # exponent of the tone curve above 1, for a stop lost
+    lights: float  # share of the stops that what is white, as a lamp or a window, keeps
+    pool: float  # share of the stops that the best lit place keeps
+    x: float  # where that is, in widths
+    y: float  # in heights
+    reach: float  # how far its light goes, likewise
+    read: float  # standard deviation of read noise in linear light
+    shot: float  # linear light whose shot noise is as strong
+    red: float  # white-balance gains, of noise
+    blue: float
+    denoised: float  # see `camera.grain`
+    black: float  # linear light taken for black
+    loss: float  # of JPEG quality; 0 for no JPEG
+
+
+def low_light(image: Image, level: float, generator: Generator) -> Degraded:
+    """A photo with `level` stops less light than it needs."""
+    night = _night(generator)
+    lost = 1 - 2.0**-level
+    light = looked_up(_tone(night, level), image)
+    light *= _exposure(image.shape[:2], night, level)
+    if night.lights:
+        light *= _glow(image, night, level)
+    light += _noise(light, night, generator, strength=lost)
+    light -= np.float32(lost * night.black)
+    lq = to_srgb(light)
+    lq *= 255
+    np.rint(lq, out=lq)
+    lq /= 255
+    quality = round(100 - lost * night.loss)
+    if quality < 100:
+        lq = jpeg(lq, quality, generator).lq
+    return Degraded(lq, {name: float(value) for name, value in night._asdict().items()})
+
+
+def _night(generator: Generator) -> Night:
+    warmth, tint = generator.normal(0, (0.05, 0.015))
+    lit, bright, compressed = generator.random(3) < (0.5, 0.3, 0.5)
+    return Night(
+        warmth=warmth,
+        tint=tint,
+        contrast=generator.uniform(-0.03, 0.03),
+        lights=generator.uniform(0.2, 0.8) * bright,
+        pool=generator.uniform(0.1, 0.6) * lit,
+        x=generator.uniform(-0.1, 1.1),
+        y=generator.uniform(-0.1, 1.1),
+        reach=generator.uniform(0.2, 0.7),
+        read=np.exp(generator.uniform(np.log(8e-5), np.log(6e-4))),
+        shot=np.exp(generator.uniform(np.log(2e-3), np.log(5e-2))),
+        red=generator.uniform(1, 2),
+        blue=generator.uniform(1, 2),
+        denoised=generator.random() ** 2,
+        black=6e-4 * generator.random() ** 2,
+        loss=generator.uniform(2, 30) * compressed,
+    )
+
+
+def _tone(night: Night, level: float) -> NDArray[np.float32]:
+    """Linear light before it is lost, of all sRGB values."""
+    return np.asarray(np.power(TO_LINEAR, np.float32(1 + night.contrast * level)))
+
+
+def _glow(image: Image, night: Night, level: float) -> Image:
+    """What is white, in all channels, keeps more of its light: (height, width, 3)."""
+    red, green, blue = cv2.split(image)
+    least = np.asarray(cv2.min(cv2.min(red, green), blue), np.float32)
+    whiteness = (least - np.float32(NEARLY_WHITE)) / np.float32(1 - NEARLY_WHITE)
+    kept = np.square(np.clip(whiteness, 0, 1))
+    glow = np.exp2(np.float32(night.lights * level) * kept)
+    return np.asarray(cv2.merge([glow] * 3), np.float32)
+
+
+def _exposure(size: tuple[int, int], night: Night, level: float) -> Image:
+    """What of the light is left, (height, width, 3)."""
+    across, down = np.meshgrid(
+        np.linspace(-night.x, 1 - night.x, GRID), np.linspace(-night.y, 1 - night.y, GRID)
+    )
+    lit = np.exp(-(across**2 + down**2) / (2 * night.reach**2))
+    cast = np.array([night.warmth, night.tint, -night.warmth])
+    stops = -level * (1 - night.pool * lit[..., None] - cast)
+    left = np.exp2(stops).astype(np.float32)
+    return np.asarray(cv2.resize(left, size[::-1]))
+
+
+def _noise(light: Image, night: Night, generator: Generator, *, strength: float) -> Image:
+    """Shot and read noise of some light, in linear light."""
+    sigmas = np.diag([night.red, 1, night.blue]) * strength * night.read
+    coloured = grain(light.shape[:2], generator, denoised=night.denoised)
+    residual: Image = np.asarray(cv2.transform(coloured, sigmas.astype(np.float32)))
+    variance = light / np.float32(night.shot)
+    variance += 1
+    residual *= cv2.sqrt(variance)
+    return residual

@@ -1,0 +1,75 @@
+"""Noise as papers make it: on the sRGB values, and the same everywhere.
+
+The three share a level: the root mean square of the noise on a mid-grey picture, of 255.
+"""
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from maskdcpt_cli.synthesis.contract import Degraded, Image
+from maskdcpt_cli.synthesis.light import STEPS
+
+MID_GREY = 0.5
+
+
+def gaussian(image: Image, level: float, generator: Generator) -> Degraded:
+    """White Gaussian noise of standard deviation `level`, clipped to [0, 1] (the paper's)."""
+    lq = normals(image.shape, generator)
+    lq *= np.float32(level / 255)
+    lq += image
+    return Degraded(np.clip(lq, 0, 1, out=lq), {})
+
+
+def poisson(image: Image, level: float, generator: Generator) -> Degraded:
+    """Photon counting: variance in proportion to intensity, `0.5 * (255 / level)^2` counts at
+    white.
+
+    Counts are made from normal numbers by the first terms of the expansion of Cornish and Fisher
+    (1938): whole and skewed, from one count on their mean right within 3 % and their variance
+    within 5 %. It takes a tenth of the time of exact ones, and another level shows the same grain.
+    """
+    photons = np.float32(MID_GREY * (255 / max(level, 1e-3)) ** 2)
+    expected = image * photons
+    z = normals(image.shape, generator)
+    counts = np.square(z)
+    counts -= 1
+    counts *= expected
+    counts /= 6 * expected + np.float32(0.3)  # divides by six, but keeps black black
+    z *= np.sqrt(expected)
+    counts += z
+    counts += expected
+    lq = np.rint(counts, out=counts)
+    lq /= photons
+    return Degraded(np.clip(lq, 0, 1, out=lq), {"photons": float(photons)})
+
+
+def salt_and_pepper(image: Image, level: float, generator: Generator) -> Degraded:
+    """Black and white in equal parts, in a share `(level / 127.5)^2` of the places.
+
+    As likely as not a place is a whole pixel, as when a transmission fails, or one value of three,
+    as MATLAB's imnoise and most papers have it.
+    """
+    share = min(1.0, (level / (255 * MID_GREY)) ** 2)
+    values = (1, 3)[int(generator.integers(2))]
+    chance = generator.random((*image.shape[:2], values), dtype=np.float32)
+    lq = np.where(chance < share / 2, np.float32(0), image)
+    lq = np.where(chance > 1 - share / 2, np.float32(1), lq)
+    return Degraded(lq, {"share": share, "values": values})
+
+
+def normals(shape: tuple[int, ...], generator: Generator) -> NDArray[np.float32]:
+    """Standard normal numbers up to 4.2, in a third of the time that NumPy takes."""
+    indices = generator.integers(STEPS + 1, size=shape, dtype=np.uint16)
+    return np.take(_QUANTILES, indices, mode="clip")  # see light.looked_up
+
+
+def _normal_quantiles() -> NDArray[np.float32]:
+    z = np.linspace(-6, 6, 20_001)
+    density = np.exp(-z * z / 2) * (z[1] - z[0]) / np.sqrt(2 * np.pi)
+    distribution = np.cumsum(density) - density / 2
+    middles = (np.arange(STEPS + 1) + 0.5) / (STEPS + 1)
+    return np.interp(middles, distribution, z).astype(np.float32)
+
+
+_QUANTILES = _normal_quantiles()

@@ -1,0 +1,174 @@
+"""Rain: streaks at several distances, and the veil of the rain behind them.
+
+Streaks follow the geometry of Garg & Nayar (Vision and Rain, IJCV 2007): a drop that falls during
+the exposure becomes a line as wide as the drop and as long as its way; it shows the wide surround
+it refracts, so it is brighter than most of what is behind it, and lets part of that through. How
+many drops there are and how large they are follows from the rate of rain by Marshall & Palmer
+(1948); their speed by Atlas & Ulbrich (1977), as the diameter to the power of 0.67. The veil
+attenuates with 0.312 R^0.67 per km (Halder et al., ICCV 2019).
+
+Approximated: drops in one layer are equally far and of similar size, streaks have no texture along
+their length, and how opaque they are is drawn, in the wide range of photos and datasets, rather
+than worked out from the exposure. All is done on sRGB values, as in those datasets.
+"""
+
+import math
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from maskdcpt_cli.synthesis.contract import Degraded, Image
+from maskdcpt_cli.synthesis.depth import scene_depth
+from maskdcpt_cli.synthesis.optics import Plane, in_colour
+
+Rows = NDArray[np.float64]  # (N,), a value for each streak
+
+DISTANCES = (1.0, 2.0, 4.0, 7.0)  # of the layers, in metres or so: drops get smaller, and many
+WIDTH = 2.0  # in pixels, of a streak at a metre in rain of 100 mm/h
+LENGTH = 85.0  # likewise, at an exposure of 1/60 s
+NUMBER = 20.0  # likewise, of streaks on 256 x 256 pixels
+MOST = 200.0  # mm/h: as many streaks are drawn at any level, and the first of them shown
+WARP = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+SHORT_SIDE = 720  # rain is drawn for photos up to this size, and enlarged for larger ones
+
+
+class _Camera(NamedTuple):
+    zoom: float
+    exposure: float  # of 1/60 s
+    defocus: float  # in pixels, of what is at a metre
+    slant: float  # of the streaks, horizontal by vertical
+    fan: float  # how much they run together towards the bottom, when one looks up or down
+
+
+def streaks(image: Image, level: float, generator: Generator) -> Degraded:
+    """Rain of `level` millimetres per hour: 2 is light, 10 moderate, 50 heavy, 100 a cloudburst."""
+    darkness, shine, opacity = generator.uniform((0.4, 0.5, 0.5), (0.95, 1, 1)).tolist()
+    airlight = darkness * _surround(image)
+    glint = airlight + shine * (1 - airlight)  # of streaks
+    blue = generator.normal(0, 0.015)
+    reach, zoom, exposure = np.exp(
+        generator.uniform(np.log((20, 0.5, 0.4)), np.log((400, 1.5, 3)))
+    ).tolist()
+    camera = _Camera(
+        zoom=zoom,
+        exposure=exposure,
+        defocus=3 * generator.random() ** 3,
+        slant=math.tan(math.radians(min(max(generator.normal(0, 18), -45), 45))),
+        fan=generator.uniform(-0.2, 0.2),
+    )
+    covered = _covered(image.shape[:2], level, camera, generator)
+    covered *= opacity
+    through = _transmission(scene_depth(image, generator), level, reach)
+    bare = 1 - covered
+    lq = image * in_colour(through * bare)
+    added = (1 - through) * bare * airlight + covered * glint
+    lq += cv2.merge((added * (1 - blue), added, added * (1 + blue)))
+    parameters = {"airlight": airlight, "glint": glint, "opacity": opacity, "reach": reach}
+    return Degraded(np.clip(lq, 0, 1, out=lq), parameters | {"blue": blue} | camera._asdict())
+
+
+def _surround(image: Image) -> float:
+    """How bright the sky or the lamps are that light the drops, guessed from the photo."""
+    small = cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA)
+    return 0.4 + 0.6 * float(np.quantile(small.mean(2), 0.95))
+
+
+def _transmission(depth: Plane, level: float, reach: float) -> Plane:
+    """Of the air up to the scene, whose farthest point is `reach` metres away."""
+    extinction = 0.312 * level**0.67 / 1000  # per metre
+    thickness = (0.2 + 0.8 * depth) * np.float32(extinction * reach)
+    return np.asarray(np.exp(-thickness), np.float32)
+
+
+def _covered(size: tuple[int, int], level: float, camera: _Camera, generator: Generator) -> Plane:
+    """How much of each pixel is streak rather than scene."""
+    enlarged = max(1.0, min(size) / SHORT_SIDE)
+    height, width = (round(length / enlarged) for length in size)
+    lines = np.zeros((height, width), np.float32)
+    for distance in DISTANCES:
+        lines += _layer((height, width), level, distance, camera, generator)
+    covered = 1 - np.exp(-lines)  # where several cross, each covers a part of what is left
+    return np.asarray(cv2.resize(covered, size[::-1]), np.float32)
+
+
+def _layer(
+    size: tuple[int, int], level: float, distance: float, camera: _Camera, generator: Generator
+) -> Plane:
+    """Draw streaks along the rows of a frame, which is then turned and sheared into place."""
+    height, width = size
+    scale = camera.zoom / distance
+    slant = camera.slant + generator.normal(0, 0.03)
+    along = round(1.25 * height)
+    across = round(1.25 * (width + height * abs(slant)))
+    longest = 1.5 * _length(MOST, scale, camera)
+
+    density = NUMBER / scale**2 * (along + longest) * across / 256**2
+    start, side, length, weight = generator.random((4, round(density * _number(MOST))))
+    gusts = generator.random((5, 5)) ** generator.uniform(0, 1)
+    weight *= gusts[(start * 5).astype(int), (side * 5).astype(int)] * generator.uniform(0.3, 6)
+
+    seen = slice(round(density * _number(level)))
+    thickness = WIDTH * scale * _diameter(level) / _diameter(100)
+    frame = _lines(
+        (across + 2, along),
+        start[seen] * (along + longest) - longest,
+        side[seen] * across,
+        (0.5 + length[seen]) * _length(level, scale, camera),
+        weight[seen] * thickness,
+    )
+    spread = math.hypot(max(thickness / 2, 0.45), camera.defocus * scale)
+    fading = 1 + min(_length(level, scale, camera) / 25, 3)
+    kernel = 2 * round(2 * fading) + 1, 2 * round(2.5 * spread) + 1
+    frame = np.asarray(cv2.GaussianBlur(frame, kernel, fading, None, spread), np.float32)
+    place = _placement(size, (across, along), slant, camera.fan)
+    return np.asarray(cv2.warpPerspective(frame, place, (width, height), flags=WARP), np.float32)
+
+
+def _length(level: float, scale: float, camera: _Camera) -> float:
+    """Of streaks, in pixels: the way that drops fall during the exposure."""
+    speed = math.pow(_diameter(level) / _diameter(100), 0.67)
+    return LENGTH * scale * camera.exposure * speed
+
+
+def _diameter(level: float) -> float:
+    """Mean diameter of drops in mm: they are as exp(-diameter / mean) (Marshall & Palmer)."""
+    return math.pow(max(level, 1e-9), 0.21) / 4.1
+
+
+def _number(level: float) -> float:
+    """How many drops above 0.6 mm there are, by how many there are at 100 mm/h."""
+    mean, usual = _diameter(level), _diameter(100)
+    return mean / usual * math.exp(0.6 / usual - 0.6 / mean)
+
+
+def _lines(size: tuple[int, int], starts: Rows, sides: Rows, lengths: Rows, weights: Rows) -> Plane:
+    """Lines along the rows, fainter towards their ends, their weight split between two rows.
+
+    Summing up marks at the corners of boxes makes all of them at once, whatever their length.
+    """
+    rows, columns = size
+    upper = sides.astype(np.int64)
+    lower = sides - upper
+    row = np.stack([upper, upper + 1, upper + 2])[:, None]
+    across = np.stack([1 - lower, 2 * lower - 1, -lower])[:, None] * weights / 2
+    shares = np.array([0, 0.25, 0.75, 1])[:, None]
+    column = np.clip(starts + lengths * shares, 0, columns - 1).astype(np.int64)
+    along = np.array([1, 1, -1, -1])[:, None]
+    marks = np.bincount((row * columns + column).ravel(), (across * along).ravel(), rows * columns)
+    field = marks.reshape(size).astype(np.float32)
+    return np.asarray(cv2.integral(field, sdepth=cv2.CV_32F)[1:, 1:], np.float32)
+
+
+def _placement(
+    size: tuple[int, int], frame: tuple[int, int], slant: float, fan: float
+) -> NDArray[np.float64]:
+    """From where (x, y) lies in the photo to where (along, across) lies in the frame."""
+    height, width = size
+    across, along = frame
+    centred = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]])
+    turned = np.array([[0, 1, 0], [1, -slant, 0], [0, fan / height, 1]])
+    middle = np.array([[1, 0, along / 2], [0, 1, across / 2], [0, 0, 1]])
+    return np.asarray(middle @ turned @ centred)

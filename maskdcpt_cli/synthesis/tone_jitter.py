@@ -1,0 +1,48 @@
+"""Other tones and softer detail for clean photos, so that few stand for many. Ours.
+
+A network that learns from some hundred photos knows each by heart, and takes an unknown one that is
+pale or dim for hazy or dark, and one that is soft for blurred whatever else it is.
+"""
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from maskdcpt_cli.images.arrays import Pixels
+from maskdcpt_cli.synthesis.contract import Image
+
+DIMMEST = 0.5  # of the brightness in sRGB, at most so little is left
+PALEST = 0.35  # of the contrast, likewise
+LEVELS = np.linspace(0, 1, 256)
+SOFTEST = 2.5  # times enlarged, at most
+
+
+def other_tones(pixels: Pixels, generator: Generator) -> Image:
+    """A clean photo with a tone curve of its own: (H, W, 3), float32 in [0, 1]."""
+    curve = tone_curve(generator)
+    return np.stack([np.take(curve[:, c], pixels[..., c]) for c in range(3)], axis=-1)
+
+
+def tone_curve(generator: Generator) -> NDArray[np.float32]:
+    """What each of 256 levels becomes, by channel: (256, 3), none of them falling."""
+    dim, pale = generator.random(2) < 0.5
+    exponent = 2 ** generator.uniform(-0.6, 1)
+    tint = generator.normal(1, 0.06, 3)
+    curve = np.clip(LEVELS[:, None] ** exponent * tint, 0, 1)
+    if pale:
+        grey = generator.random()
+        curve = grey + generator.uniform(PALEST, 1) * (curve - grey)
+    if dim:
+        curve *= generator.uniform(DIMMEST, 1)
+    return curve.astype(np.float32)
+
+
+def enlarged(photo: Image, generator: Generator) -> Image:
+    """A clean photo as soft as one that was enlarged to its size: (H, W, 3), float32 in [0, 1]."""
+    height, width = photo.shape[:2]
+    factor = generator.uniform(1, SOFTEST)
+    small = (max(round(width / factor), 1), max(round(height / factor), 1))
+    reduced = cv2.resize(photo, small, interpolation=cv2.INTER_AREA)
+    again = cv2.resize(reduced, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(again, 0, 1)

@@ -1,0 +1,52 @@
+"""A few iterations of each stage of a run, to know what the whole run takes."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import NamedTuple, TypeVar
+
+from maskdcpt_cli.presets.training import Run, Stage
+from maskdcpt_cli.training.events import Event, Step
+
+ITERATIONS = 5  # of each stage
+SETTLING = 2  # of them, which compile, and fill the queues of data
+
+AnyRun = TypeVar("AnyRun", bound=Run)
+
+
+class Rehearsed(NamedTuple):
+    """What a stage of a run takes."""
+
+    stage: Stage
+    seconds: float  # of the stage, without validation
+    memory: int  # bytes of a process, or of its GPU, at most
+    disk: int  # bytes that the run folder holds at the end
+
+
+def rehearse(
+    preset: AnyRun, train: Callable[[AnyRun, Path], Generator[Event, None, None]]
+) -> Iterator[Rehearsed]:
+    """Train each stage for a few iterations in a folder that is thrown away.
+
+    Args:
+        preset: of the run.
+        train: begins a run of a preset in a folder.
+    """
+    for stage in preset.training.stages:
+        with TemporaryDirectory(prefix="maskdcpt-") as name:
+            folder = Path(name)
+            with closing(train(_shortened(preset, stage), folder)) as events:
+                steps = [event for event in events if isinstance(event, Step)]
+            seconds = median(step.batch / step.images_per_second for step in steps[SETTLING:])
+            disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        memory = max(step.memory for step in steps)
+        yield Rehearsed(stage, stage.iterations * seconds, memory, disk)
+
+
+def _shortened(preset: AnyRun, stage: Stage) -> AnyRun:
+    short = stage.model_copy(update={"iterations": ITERATIONS})
+    training = preset.training.model_copy(update={"stages": (short,)})
+    validation = preset.validation.model_copy(update={"images": 1})
+    return preset.model_copy(update={"training": training, "validation": validation})

@@ -1,0 +1,310 @@
+"""The only door between weights on disk and models: read, build, save."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from maskdcpt_cli._version import __version__
+from maskdcpt_cli.errors import CheckpointError
+from maskdcpt_cli.files import replacing
+from maskdcpt_cli.models import Backbone, build_backbone
+from maskdcpt_cli.models.maskdcpt import MaskDCPT
+from maskdcpt_cli.weights.recognise import FREE, classifier_sizes, recognise
+
+ZIP = b"PK\x03\x04"
+LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickled number: torch.save before 1.6
+CLASSIFIER = "classifier."  # before the names of its tensors, in a file
+OTHER_FILES = {
+    b"<": "is a web page, not weights: the download went to the page around the file",
+    b"version https://git-lfs": "is a Git LFS pointer: `git lfs pull` fetches the weights it names",
+    b"\x80": "is a bare pickle, which could run code; it was not opened",
+}
+CROP_SIZE = 128  # of a classifier whose file does not tell
+ADVICE = "Give weights written by maskdcpt, or a name or file that `maskdcpt models` lists."
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The weights of a restoration network and what is known about them."""
+
+    backbone: str
+    options: Mapping[str, object]  # the backbone's constructor arguments
+    state_dict: Mapping[str, Tensor]
+    degradations: tuple[str, ...] = ()  # abbreviations in label order; () when unknown
+    preset: str | None = None
+    licence: str | None = None
+    version: str | None = None  # of the maskdcpt that wrote the file
+    source: Path | None = None  # the file it was read from
+    classifier: Mapping[str, Tensor] = field(default_factory=dict)  # of degradations, if trained
+    temperature: float | None = None  # by which its logits are divided; None: not calibrated
+    crop_size: int | None = None  # side in pixels of what it learnt from at last, where known
+    restores: bool = True  # whether the head is trained; pre-training leaves it as it was drawn
+
+
+@dataclass(frozen=True, eq=False)
+class DegradationClassifier:
+    """A network that names degradations, and what it takes to read its answers."""
+
+    network: MaskDCPT
+    degradations: tuple[str, ...]  # abbreviations, or CLEAN, in the order of its logits
+    temperature: float | None = None  # by which they are divided; None: it was never calibrated
+    crop_size: int = CROP_SIZE  # side in pixels of what it learnt from at last, and looks at
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The weights in a file, known by its content: ours, bare safetensors or a PyTorch pickle.
+
+    Floating-point tensors come as float32 on the CPU. Nothing in the file is executed. Raises
+    CheckpointError when the file cannot be read or holds no network of BACKBONES.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be opened: {error.strerror}. {ADVICE}") from error
+    metadata: dict[str, str] = {}
+    if head[8:9] == b"{":  # after the length of the header, which is JSON
+        tensors, metadata = _read_safetensors(path)
+    elif head.startswith((ZIP, LEGACY)):
+        tensors = _published_tensors(path, _unpickle(path, zipped=head.startswith(ZIP)))
+    else:
+        raise CheckpointError(f"{path} {_what_it_is(head)}. {ADVICE}")
+    classifier = {
+        name.removeprefix(CLASSIFIER): tensors.pop(name)
+        for name in list(tensors)
+        if name.startswith(CLASSIFIER)
+    }
+    try:
+        options, degradations = _recorded(metadata)
+        temperature = _temperature(metadata.get("temperature"))
+        crop_size = _crop_size(metadata.get("crop_size"))
+        backbone, seen = recognise(tensors)
+        _compare({"backbone": backbone, **seen}, {**metadata, **options})
+    except ValueError as error:
+        raise CheckpointError(f"{path} {error}. {ADVICE}") from error
+    return Checkpoint(
+        backbone=backbone,
+        options={**seen, **options},
+        state_dict=tensors,
+        degradations=degradations,
+        preset=metadata.get("preset"),
+        licence=metadata.get("licence"),
+        version=metadata.get("version"),
+        source=path,
+        classifier=classifier,
+        temperature=temperature,
+        crop_size=crop_size,
+        restores=not classifier and metadata.get("restores") != "false",
+    )
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Writes safetensors with metadata, whole or not at all; tensors keep their dtype.
+
+    The version recorded is this one. Raises CheckpointError when the file cannot be written.
+    """
+    temperature, crop_size = checkpoint.temperature, checkpoint.crop_size
+    facts = {
+        "backbone": checkpoint.backbone,
+        "options": json.dumps(dict(checkpoint.options)),
+        "degradations": json.dumps(checkpoint.degradations),
+        "preset": checkpoint.preset,
+        "licence": checkpoint.licence,
+        "temperature": None if temperature is None else str(temperature),
+        "crop_size": None if crop_size is None else str(crop_size),
+        "restores": None if checkpoint.restores else "false",
+        "version": __version__,
+    }
+    metadata = {name: fact for name, fact in facts.items() if fact is not None}
+    decoder = {CLASSIFIER + name: tensor for name, tensor in checkpoint.classifier.items()}
+    tensors = {
+        name: tensor.contiguous() for name, tensor in {**checkpoint.state_dict, **decoder}.items()
+    }
+    content = save(tensors, metadata=metadata)  # save_file would keep the file from other users
+    try:
+        with replacing(path) as file:
+            file.write(content)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _what_it_is(head: bytes) -> str:
+    if not head:
+        return "is empty"
+    named = (what for magic, what in OTHER_FILES.items() if head.lstrip().startswith(magic))
+    return next(named, "is neither safetensors nor a PyTorch checkpoint")
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            tensors = {name: _single_precision(file.get_tensor(name)) for name in names}
+            return tensors, file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is damaged or cut short ({error}). {ADVICE}") from error
+
+
+def _unpickle(path: Path, *, zipped: bool) -> object:
+    mmap = zipped and path.suffix != ".safetensors"  # torch.load believes this suffix of a path
+    try:
+        with path.open("rb") as file:
+            source = path if mmap else file
+            return torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:  # on damaged bytes the restricted unpickler raises almost any type
+        wanted = re.search(r"GLOBAL (\S+)", str(error))
+        if wanted:
+            problem = f"asks for '{wanted[1]}', which could run code; nothing was executed"
+        else:
+            problem = "is damaged or cut short: it does not unpickle as a PyTorch checkpoint"
+        raise CheckpointError(f"{path} {problem}. {ADVICE}") from error
+
+
+def _published_tensors(path: Path, content: object) -> dict[str, Tensor]:
+    """Those under `params_ema`, else `params`, else at the top, without `module.` prefixes."""
+    found = content
+    if isinstance(content, dict):
+        found = content.get("params_ema", content.get("params", content))
+    if not isinstance(found, dict):
+        raise CheckpointError(f"{path} holds no tensors by name. {ADVICE}")
+    return {
+        str(name).removeprefix("module."): _single_precision(tensor)
+        for name, tensor in found.items()
+        if isinstance(tensor, Tensor)
+    }
+
+
+def _single_precision(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _recorded(metadata: Mapping[str, str]) -> tuple[dict[str, object], tuple[str, ...]]:
+    """Options and degradations; neither is recorded in files that are not ours."""
+    try:
+        options = json.loads(metadata.get("options", "{}"))
+        degradations = json.loads(metadata.get("degradations", "[]"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"has metadata that is not JSON ({error})") from error
+    if not isinstance(options, dict) or not isinstance(degradations, list):
+        raise ValueError("has metadata that maskdcpt did not write: options or degradations")
+    frozen = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
+    }
+    return frozen, tuple(map(str, degradations))
+
+
+def _temperature(text: str | None) -> float | None:
+    if text is not None and not re.fullmatch(r"\d+\.\d+", text):
+        raise ValueError(f"has metadata that maskdcpt did not write: temperature {text}")
+    return None if text is None else float(text)
+
+
+def _crop_size(text: str | None) -> int | None:
+    if text is not None and not re.fullmatch(r"[1-9]\d{0,3}", text):
+        raise ValueError(f"has metadata that maskdcpt did not write: crop_size {text}")
+    return None if text is None else int(text)
+
+
+def _compare(seen: Mapping[str, object], recorded: Mapping[str, object]) -> None:
+    for name, value in seen.items():
+        claimed = recorded.get(name, value)
+        if claimed != value and name not in FREE:
+            raise ValueError(
+                f"contradicts itself: its metadata says {name} {claimed}, its tensors say {value}"
+            )
+
+
+def build(checkpoint: Checkpoint) -> Backbone:
+    """The network with its weights, float32 on the CPU, in evaluation mode.
+
+    Raises CheckpointError when a key is missing, unexpected or of the wrong shape.
+    """
+    name = _name(checkpoint)
+    try:
+        with _WithoutDrawing():
+            model = build_backbone(checkpoint.backbone, **checkpoint.options)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{name} has options that do not work: {error}") from error
+    _fill(model, checkpoint.state_dict, name=name, kind=checkpoint.backbone)
+    return model.eval()
+
+
+def build_classifier(checkpoint: Checkpoint) -> DegradationClassifier:
+    """What names degradations, without what reconstructs: float32 on the CPU, to evaluate.
+
+    Raises CheckpointError for a checkpoint that holds no classifier, or one that does not fit.
+    """
+    name = _name(checkpoint)
+    if not checkpoint.classifier:
+        raise CheckpointError(
+            f"{name} holds no classifier of degradations: take the model tiny-classifier, or a "
+            "file that `maskdcpt pretrain` writes."
+        )
+    try:
+        dims, classes = classifier_sizes(checkpoint.classifier)
+        with _WithoutDrawing():
+            model = MaskDCPT(
+                build(checkpoint), classes=classes, reconstruction=False, classifier_dims=dims
+            )
+    except ValueError as error:
+        raise CheckpointError(f"{name} has a classifier that does not work: it {error}") from error
+    if classes != len(checkpoint.degradations):
+        raise CheckpointError(
+            f"{name} has a classifier of {classes} classes, and names "
+            f"{len(checkpoint.degradations)} degradations. {ADVICE}"
+        )
+    assert model.classifier is not None
+    _fill(model.classifier, checkpoint.classifier, name=name, kind="the classifier")
+    return DegradationClassifier(
+        model.eval(),
+        checkpoint.degradations,
+        checkpoint.temperature,
+        checkpoint.crop_size or CROP_SIZE,
+    )
+
+
+def _name(checkpoint: Checkpoint) -> str:
+    return str(checkpoint.source or "The checkpoint")
+
+
+def _fill(model: nn.Module, tensors: Mapping[str, Tensor], *, name: str, kind: str) -> None:
+    misfits = _misfits(model.state_dict(), tensors)
+    if misfits:
+        raise CheckpointError(f"{name} does not fit {kind}: {'; '.join(misfits)}. {ADVICE}")
+    model.load_state_dict(tensors)
+
+
+class _WithoutDrawing(TorchFunctionMode):
+    """Leaves parameters unset: drawing those of NAFNet-64, to be overwritten at once, takes 2 s."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return None
+        return func(*args, **(kwargs or {}))
+
+
+def _misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    differing = [
+        f"{name} is {tuple(given[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+    kinds = {
+        "missing": [name for name in expected if name not in given],
+        "unexpected": [name for name in given if name not in expected],
+        "of the wrong shape": differing,
+    }
+    return [
+        f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        for kind, names in kinds.items()
+        if names
+    ]

@@ -1,0 +1,296 @@
+"""Models by name: the default inside the package, and the weights published for the paper.
+
+The published files come through huggingface_hub into its own cache; HF_HOME, HF_ENDPOINT and
+HF_HUB_OFFLINE are honoured.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from maskdcpt_cli.degradations import SETTINGS
+from maskdcpt_cli.errors import CheckpointError, DownloadError, MaskDCPTError, unknown
+
+if TYPE_CHECKING:
+    from maskdcpt_cli.models import Backbone
+    from maskdcpt_cli.weights.checkpoint import Checkpoint, DegradationClassifier
+
+EMBEDDED = Path(__file__).parents[1] / "_models"
+PUBLISHED = "Jiakui/MaskDCPT"
+DEFAULT = "tiny"
+DEFAULT_CLASSIFIER = "tiny-classifier"
+
+Use = Literal["restores", "classifies"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A named file of weights; no hash is published with those in a repository."""
+
+    name: str
+    backbone: str
+    parameters: int
+    degradations: tuple[str, ...]  # abbreviations in label order
+    filename: str
+    summary: str
+    licence: str | None = None  # None: none is stated
+    repo: str | None = PUBLISHED  # on the Hugging Face Hub; None: inside the package
+    use: Use = "restores"
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it is what a command takes that is given no other."""
+        return self.name in (DEFAULT, DEFAULT_CLASSIFIER)
+
+
+ZOO: dict[str, Model] = {
+    model.name: model
+    for model in (
+        Model(
+            name="tiny",
+            backbone="nafnet",
+            parameters=2_923_628,
+            degradations=SETTINGS["12d+clean"],
+            filename="tiny.safetensors",
+            summary="A small NAFNet at half resolution; quick on any machine, needs no download.",
+            licence="Apache-2.0",
+            repo=None,
+        ),
+        Model(
+            name="tiny-classifier",
+            backbone="nafnet",
+            parameters=3_331_805,
+            degradations=SETTINGS["12d+clean"],
+            filename="tiny-classifier.safetensors",
+            summary="Names what ails a photo, or that nothing does; needs no download.",
+            licence="Apache-2.0",
+            repo=None,
+            use="classifies",
+        ),
+        Model(
+            name="nafnet-5d",
+            backbone="nafnet",
+            parameters=67_888_835,
+            degradations=SETTINGS["5d"],
+            filename="nafnet_maskdcpt_5d.pth",
+            summary="NAFNet for the five degradations of Table I.",
+        ),
+        Model(
+            name="nafnet-12d",
+            backbone="nafnet",
+            parameters=67_888_835,
+            degradations=SETTINGS["12d"],
+            filename="nafnet_maskdcpt_12d.pth",
+            summary="NAFNet for the twelve degradations of Table II.",
+        ),
+        Model(
+            name="nafnet-mixed",
+            backbone="nafnet",
+            parameters=67_888_835,
+            degradations=SETTINGS["mixed"],
+            filename="nafnet_maskdcpt_mixed.pth",
+            summary="NAFNet for the mixed degradations of Table VI.",
+        ),
+        Model(
+            name="restormer-5d",
+            backbone="restormer",
+            parameters=26_126_644,
+            degradations=SETTINGS["5d"],
+            filename="restormer_maskdcpt_5d.pth",
+            summary="Restormer for the five degradations of Table I.",
+        ),
+        Model(
+            name="promptir-5d",
+            backbone="promptir",
+            parameters=35_539_290,
+            degradations=SETTINGS["5d"],
+            filename="promptir_maskdcpt_5d.pth",
+            summary="PromptIR for the five degradations of Table I.",
+        ),
+        Model(
+            name="swinir-5d",
+            backbone="swinir",
+            parameters=11_455_563,
+            degradations=SETTINGS["5d"],
+            filename="swinir_maskdcpt_5d.pth",
+            summary="SwinIR for the five degradations of Table I.",
+        ),
+    )
+}
+
+
+def load_model(name_or_path: str | Path = DEFAULT) -> "Backbone":
+    """A restoration network with its weights: float32, on the CPU, in evaluation mode.
+
+    Takes a name of ZOO, fetched on first use, or the path of a file. Called with lq, (B, 3, H, W)
+    float32 RGB in [0, 1] of any size, the network returns restored, as large and not clipped.
+    Raises MaskDCPTError for an unknown name, CheckpointError for a file that cannot be used, or was
+    pre-trained only, and DownloadError for one that cannot be fetched.
+    """
+    from maskdcpt_cli.weights.checkpoint import build
+
+    checkpoint = read_model(name_or_path)
+    if not checkpoint.restores:
+        raise CheckpointError(
+            f"{name_or_path} was pre-trained and does not restore yet: its restoration head is as "
+            "it was drawn. Fine-tune from it (maskdcpt finetune --init-from "
+            f"{checkpoint.source}), and restore with what comes of that."
+        )
+    return build(checkpoint)
+
+
+def load_classifier(name_or_path: str | Path = DEFAULT_CLASSIFIER) -> "DegradationClassifier":
+    """A network that names degradations, of the same names and files as load_model takes.
+
+    Raises as load_model does, and CheckpointError for what holds no classifier.
+    """
+    from maskdcpt_cli.weights.checkpoint import build_classifier
+
+    named = ZOO.get(name_or_path) if isinstance(name_or_path, str) else None
+    if named and named.use != "classifies":  # said before it is fetched
+        raise CheckpointError(
+            f"The model {named.name} restores, and holds no classifier of degradations: take "
+            f"{DEFAULT_CLASSIFIER}, or a file that `maskdcpt pretrain` writes."
+        )
+    return build_classifier(read_model(name_or_path))
+
+
+def read_model(name_or_path: str | Path) -> "Checkpoint":
+    """The checkpoint of a name of ZOO, completed by what ZOO knows of it, or of a path."""
+    from maskdcpt_cli.weights.checkpoint import read_checkpoint
+
+    path = Path(name_or_path).expanduser()
+    if isinstance(name_or_path, Path) or (name_or_path not in ZOO and _is_path(path)):
+        return read_checkpoint(path)
+    model = find(name_or_path)
+    checkpoint = read_checkpoint(locate(model.name))
+    return replace(checkpoint, degradations=model.degradations, licence=model.licence)
+
+
+def _is_path(path: Path) -> bool:
+    return path.exists() or path.suffix != "" or len(path.parts) > 1
+
+
+def find(name: str) -> Model:
+    """The model of that name; MaskDCPTError when there is none."""
+    if name not in ZOO:
+        raise MaskDCPTError(unknown("model", name, ZOO))
+    return ZOO[name]
+
+
+def card(name: str) -> str | None:
+    """How a model was made and what it can do, as Markdown; None for those of others."""
+    path = EMBEDDED / f"{find(name).name}.md"
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def on_disk(name: str) -> Path | None:
+    """Where a model's file lies, None when it is yet to be fetched; never uses the network."""
+    model = find(name)
+    if model.repo is None:
+        return EMBEDDED / model.filename
+    from huggingface_hub import try_to_load_from_cache
+
+    cached = try_to_load_from_cache(model.repo, model.filename)
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def address(name: str) -> str | None:
+    """The URL a model's file is fetched from, None for one inside the package."""
+    model = find(name)
+    if model.repo is None:
+        return None
+    from huggingface_hub import hf_hub_url
+
+    return hf_hub_url(model.repo, model.filename)
+
+
+def locate(name: str) -> Path:
+    """Where a model's file lies, fetched first when it is not on disk.
+
+    A bar shows the progress on a terminal, unless HF_HUB_DISABLE_PROGRESS_BARS is set. A download
+    that breaks off is resumed by the next call. Raises DownloadError.
+    """
+    path = on_disk(name)
+    return path if path is not None else _fetch(find(name))
+
+
+def _fetch(model: Model) -> Path:
+    from huggingface_hub import constants, hf_hub_download
+
+    assert model.repo is not None
+    try:
+        _complete_blob(model.repo, model.filename)
+        return Path(hf_hub_download(model.repo, model.filename))  # links the blob under its name
+    # The library beneath is requests, httpx or httpx2, by the version of huggingface_hub; their
+    # errors share no base but this one.
+    except Exception as error:
+        url = address(model.name)
+        raise DownloadError(
+            f"Model '{model.name}' is not on disk and {url} could not be fetched into "
+            f"{constants.HF_HUB_CACHE}: {_reason(error)}. Fetch {model.filename} by other means, "
+            f"and give its path instead of the name: --model PATH/{model.filename}."
+        ) from error
+
+
+def _complete_blob(repo: str, filename: str) -> None:
+    """Puts a file's content where huggingface_hub looks before it downloads.
+
+    Its own download forgets what has arrived when the process ends; these files take minutes.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.file_download import http_get, repo_folder_name
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented, not re-exported
+        WeakFileLock,
+        build_hf_headers,
+    )
+
+    remote = get_hf_file_metadata(hf_hub_url(repo, filename))
+    if remote.etag is None or remote.commit_hash is None:
+        raise OSError("the server does not speak for the Hugging Face Hub")
+    folder = repo_folder_name(repo_id=repo, repo_type="model")
+    blob = Path(constants.HF_HUB_CACHE, folder, "blobs", remote.etag)
+    lock = Path(constants.HF_HUB_CACHE, ".locks", folder, f"{remote.etag}.lock")
+    for parent in (blob.parent, lock.parent):
+        parent.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(lock):  # under torchrun one process fetches, the others wait
+        if blob.exists():
+            return
+        partial = blob.with_name(f"{remote.etag}.incomplete")
+        with partial.open("ab") as file:
+            http_get(
+                hf_hub_url(repo, filename, revision=remote.commit_hash),
+                file,
+                resume_size=file.tell(),
+                headers=build_hf_headers(),
+                expected_size=remote.size,
+                displayed_filename=filename,
+            )
+        _check(partial, remote.etag)
+        partial.replace(blob)
+
+
+def _check(path: Path, etag: str) -> None:
+    """The server names a large file by its SHA-256; a file that has another one is removed."""
+    if not re.fullmatch("[0-9a-f]{64}", etag):
+        return
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    if digest.hexdigest() != etag:
+        path.unlink()
+        raise OSError("it arrived damaged and was removed")
+
+
+def _reason(error: Exception) -> str:
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE forbids the network"
+    if isinstance(error, HfHubHTTPError) and error.response is not None:
+        return f"the server answers {error.response.status_code}"
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
