@@ -23,7 +23,7 @@ from maskdcpt_cli.benchmarking.run import Scored, Settings, benchmark
 from maskdcpt_cli.benchmarking.test_sets import Found, from_pairs, from_preset
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.inference.networks import Network, identity, open_network
-from maskdcpt_cli.presets.data import load_data
+from maskdcpt_cli.presets.load import load_data
 
 HARM = 0.3  # dB below the input, of a picture
 GOOD = 42.0  # dB to itself that a clean picture is asked for, in place of its input's

@@ -33,7 +33,7 @@ from maskdcpt_cli.data.shards.packing import Cropping, measure, pack, plan
 from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
 from maskdcpt_cli.images.reading import probe
-from maskdcpt_cli.presets.data import load_data
+from maskdcpt_cli.presets.load import load_data
 from maskdcpt_cli.synthesis.table import degrade
 
 SIDE = 256

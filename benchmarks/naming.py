@@ -21,7 +21,7 @@ from maskdcpt_cli import classify, load_classifier
 from maskdcpt_cli.benchmarking.test_sets import Found, from_preset
 from maskdcpt_cli.data.folders import photos
 from maskdcpt_cli.inference.classify import SURE
-from maskdcpt_cli.presets.data import load_data
+from maskdcpt_cli.presets.load import load_data
 
 Picture = NDArray[np.uint8]
 

@@ -8,8 +8,9 @@ import pytest
 
 from maskdcpt_cli.degradations import SETTINGS, Range
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets import data as presets
-from maskdcpt_cli.presets.data import Data, Folders, TextList, Unpaired, load_data
+from maskdcpt_cli.presets import load as presets
+from maskdcpt_cli.presets.data import Data, Folders, TextList, Unpaired
+from maskdcpt_cli.presets.load import load_data
 from maskdcpt_cli.synthesis.table import check
 
 # Pairs and repeats of METHOD section 4, in the order of the labels: the table of UIR-2.5M.
@@ -261,7 +262,7 @@ def test_layouts_are_told_by_their_keys():
 
 def test_presets_are_light():
     code = (
-        "import sys; from maskdcpt_cli.presets.data import load_data; load_data('12d'); "
+        "import sys; from maskdcpt_cli.presets.load import load_data; load_data('12d'); "
         "print({'torch', 'numpy', 'cv2'} & set(sys.modules))"
     )
     result = subprocess.run(

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from maskdcpt_cli.presets.data import EvalPart, Folders, Source, TextList, Unpaired, load_data
+from maskdcpt_cli.presets.data import EvalPart, Folders, Source, TextList, Unpaired
+from maskdcpt_cli.presets.load import load_data
 
 RELEASED = yaml.safe_load(
     Path(__file__).with_name("reference").joinpath("testsets.yaml").read_text()

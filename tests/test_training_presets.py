@@ -6,7 +6,7 @@ import yaml
 
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import BACKBONES, build_backbone
-from maskdcpt_cli.presets.data import load, load_data, names
+from maskdcpt_cli.presets.load import load, load_data, names
 from maskdcpt_cli.presets.show import OVERRIDDEN, annotated
 from maskdcpt_cli.presets.training import SCHEMAS, Finetune, Pretrain, Run
 

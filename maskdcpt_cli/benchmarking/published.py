@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from maskdcpt_cli.presets.data import folder
+from maskdcpt_cli.presets.load import folder
 
 FULL = ("psnr", "ssim", "lpips", "fid")
 SIMILAR = ("psnr", "ssim")

@@ -43,7 +43,7 @@ def preset_names(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> "list[CompletionItem[str]]":
     """Complete to a data preset, or a file like one."""
-    from maskdcpt_cli.presets.data import names
+    from maskdcpt_cli.presets.load import names
 
     found = [CompletionItem(name) for name in names("data") if name.startswith(incomplete)]
     return found or [CompletionItem(incomplete, type="file")]

@@ -63,7 +63,7 @@ def show(words: tuple[str, ...], backbone: str | None, overrides: tuple[str, ...
 
 
 def _rows(kind: str) -> list[tuple[str, ...]]:
-    from maskdcpt_cli.presets.data import load, names
+    from maskdcpt_cli.presets.load import load, names
     from maskdcpt_cli.presets.show import summary
     from maskdcpt_cli.presets.training import SCHEMAS
 
@@ -77,13 +77,13 @@ def _rows(kind: str) -> list[tuple[str, ...]]:
 
 def _kinds_of(name: str) -> list[str]:
     """Of a preset that is given without its kind, all that there are."""
-    from maskdcpt_cli.presets.data import names
+    from maskdcpt_cli.presets.load import names
 
     return [kind for kind in KINDS if name in names(kind)] or list(KINDS[:1])
 
 
 def _texts(name: str, kinds: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    from maskdcpt_cli.presets.data import load
+    from maskdcpt_cli.presets.load import load
     from maskdcpt_cli.presets.show import annotated
     from maskdcpt_cli.presets.training import SCHEMAS
 

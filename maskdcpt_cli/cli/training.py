@@ -154,7 +154,7 @@ def run(preset: "Run", asked: Asked, *, kind: str) -> None:
 
 def load_run(kind: str, asked: Asked) -> "Run":
     """The preset with what was given in its place, by --set and by options of their own."""
-    from maskdcpt_cli.presets.data import load
+    from maskdcpt_cli.presets.load import load
     from maskdcpt_cli.presets.training import SCHEMAS
 
     given = {"backbone": asked.backbone, "initialise_from": asked.init_from}
@@ -215,7 +215,7 @@ def _sizes(preset: "Run", asked: Asked) -> str:
 
 def open_inputs(name: str, asked: Asked) -> "Inputs":
     """What to train on: own pairs, own photos, or the data sets of the data preset of that name."""
-    from maskdcpt_cli.presets.data import load_data, names
+    from maskdcpt_cli.presets.load import load_data, names
     from maskdcpt_cli.training.inputs import from_pairs, from_photos, from_preset
 
     if asked.pairs and asked.photos:

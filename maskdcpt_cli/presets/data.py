@@ -1,13 +1,10 @@
-"""Presets: one YAML file, one setting of the paper; their schema, and how they are read."""
+"""Presets: one YAML file, one setting of the paper; the schema of those of data."""
 
 import difflib
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -16,16 +13,13 @@ from pydantic import (
     Field,
     PlainValidator,
     Tag,
-    ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from maskdcpt_cli.degradations import LABELS, SETTINGS, Range
-from maskdcpt_cli.errors import MaskDCPTError, unknown
+from maskdcpt_cli.errors import unknown
 
-PACKAGED = Path(__file__).parents[1] / "_presets"  # in a wheel
-SOURCE = Path(__file__).parents[2] / "presets"  # in a checkout
 WORD = re.compile(r"\{(\w+)\}")  # in a template
 
 
@@ -258,93 +252,3 @@ class Data(Schema):
                     f"{' '.join(labels)}"
                 )
         return self
-
-
-def names(kind: str = "data") -> list[str]:
-    """The presets of a kind, a folder below presets/."""
-    return sorted(path.stem for path in (folder() / kind).glob("*.yaml"))
-
-
-def load_data(name: str, *, overrides: Sequence[str] = ()) -> Data:
-    """The data preset of a name, or in a file; see load."""
-    return load(name, Data, kind="data", overrides=overrides)
-
-
-def load(name: str, schema: type[Model], *, kind: str, overrides: Sequence[str] = ()) -> Model:
-    """A preset by its name, or from a file: what has a folder or a suffix in its name.
-
-    Args:
-        name: as "5d", or "my/data.yaml".
-        schema: what the file must hold.
-        kind: folder of the presets, as "data".
-        overrides: as "train.0.repeat=3": a place, and its value in YAML.
-
-    Raises MaskDCPTError, with the place of what is wrong.
-    """
-    path = locate(name, kind)
-    try:
-        content = yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        raise MaskDCPTError(f"{path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MaskDCPTError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
-    for override in overrides:
-        content = _overridden(content, override)
-    try:
-        return schema.model_validate(content)
-    except ValidationError as error:
-        shown = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path
-        raise MaskDCPTError("\n".join(f"{shown}: {line}" for line in _lines(error))) from error
-
-
-def folder() -> Path:
-    """Where presets lie, in a wheel or a checkout."""
-    return PACKAGED if PACKAGED.is_dir() else SOURCE
-
-
-def locate(name: str, kind: str) -> Path:
-    """The file of a preset, given by its name or as a path; MaskDCPTError for an unknown name."""
-    if Path(name).suffix or len(Path(name).parts) > 1:
-        return Path(name)
-    if name not in names(kind):
-        raise MaskDCPTError(
-            f"{unknown(f'{kind} preset', name, names(kind))} Or give a file, .yaml."
-        )
-    return folder() / kind / f"{name}.yaml"
-
-
-def _overridden(content: Any, override: str) -> Any:
-    """The content with the value at a dotted place replaced; mappings are made where none are."""
-    place, equals, text = override.partition("=")
-    if not equals or not place:
-        raise MaskDCPTError(
-            f"'{override}' overrides nothing: say place=value, as train.0.repeat=3."
-        )
-    return _replaced(content, place.split("."), yaml.safe_load(text), override)
-
-
-def _replaced(node: Any, keys: Sequence[str], value: object, override: str) -> Any:
-    if not keys:
-        return value
-    key, *rest = keys
-    if not isinstance(node, list):
-        node = dict(node or {})
-        return {**node, key: _replaced(node.get(key), rest, value, override)}
-    if not key.isdecimal() or int(key) >= len(node):
-        raise MaskDCPTError(f"'{override}': there is no '{key}'; valid are 0 to {len(node) - 1}.")
-    place = int(key)
-    return [*node[:place], _replaced(node[place], rest, value, override), *node[place + 1 :]]
-
-
-def _lines(error: ValidationError) -> Iterator[str]:
-    """What is wrong, a line each, as `train[1].repeet: unknown key; did you mean 'repeat'?`."""
-    for detail in error.errors(include_url=False):
-        text = detail["msg"].removeprefix("Value error, ")
-        yield f"{_place(detail)}{text[:1].lower()}{text[1:]}{'' if text.endswith('?') else '.'}"
-
-
-def _place(detail: ErrorDetails) -> str:
-    keys = [key for key in detail["loc"] if not str(key).startswith("<")]
-    keys += [detail["ctx"]["key"]] if detail["type"] == "unknown_key" else []
-    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
-    return f"{text.removeprefix('.')}: " if text else ""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import BaseModel
 
-from maskdcpt_cli.presets.data import load, locate
+from maskdcpt_cli.presets.load import load, locate
 from maskdcpt_cli.presets.training import Run
 
 Place = tuple[str, ...]  # keys, and numbers in lists

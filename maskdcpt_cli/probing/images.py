@@ -22,7 +22,8 @@ from maskdcpt_cli.data.pairs import FilePairs
 from maskdcpt_cli.degradations import SETTINGS, slug
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.arrays import Pixels
-from maskdcpt_cli.presets.data import Synthesis, load_data, names
+from maskdcpt_cli.presets.data import Synthesis
+from maskdcpt_cli.presets.load import load_data, names
 from maskdcpt_cli.synthesis.table import degrade
 
 CENTRE = Augmentation(0.5, 0.5, mirrored=False, quarter_turns=0)

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from maskdcpt_cli.cli import main
-from maskdcpt_cli.presets.data import names
+from maskdcpt_cli.presets.load import names
 from tests.data.datasets import degraded, photos, save
 from tests.programs import unmeasured
 

@@ -11,7 +11,7 @@ from maskdcpt_cli.cli import Program
 from maskdcpt_cli.cli.data.pack import pack as command
 from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.data.sources import open_pairs
-from maskdcpt_cli.presets.data import load_data
+from maskdcpt_cli.presets.load import load_data
 
 program = Program("maskdcpt", commands=[command])
 

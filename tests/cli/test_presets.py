@@ -5,7 +5,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from maskdcpt_cli.cli import main
-from maskdcpt_cli.presets.data import names
+from maskdcpt_cli.presets.load import names
 from maskdcpt_cli.presets.training import SCHEMAS
 
 

@@ -21,7 +21,7 @@ from maskdcpt_cli.benchmarking.test_sets import (
 )
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.inference.networks import identity, open_network
-from maskdcpt_cli.presets.data import load_data
+from maskdcpt_cli.presets.load import load_data
 from maskdcpt_cli.scoring.events import Unavailable
 from maskdcpt_cli.weights.zoo import load_model
 from tests.data.datasets import photos, save

@@ -18,7 +18,7 @@ from maskdcpt_cli.benchmarking.published import (
 from maskdcpt_cli.benchmarking.table_rows import Measured, standings
 from maskdcpt_cli.benchmarking.test_sets import from_preset
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets.data import load_data, names
+from maskdcpt_cli.presets.load import load_data, names
 from maskdcpt_cli.weights.zoo import ZOO
 
 CELLS = [  # as printed in the paper

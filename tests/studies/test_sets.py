@@ -13,7 +13,8 @@ from maskdcpt_cli.benchmarking.test_sets import (
 )
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets.data import SeededSynthesis, load_data, names
+from maskdcpt_cli.presets.data import SeededSynthesis
+from maskdcpt_cli.presets.load import load_data, names
 from tests.studies.layouts import COUNT, SIDE, crops, lay_out, only
 
 SIGMAS = (15, 25, 50, 60, 75)

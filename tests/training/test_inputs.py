@@ -9,7 +9,8 @@ from PIL import Image
 from maskdcpt_cli.data.mixture import Ingredient
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets.data import Data, Recipe, load_data
+from maskdcpt_cli.presets.data import Data, Recipe
+from maskdcpt_cli.presets.load import load_data
 from maskdcpt_cli.training.inputs import from_pairs, from_photos, from_preset
 
 

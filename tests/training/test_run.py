@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets.data import load
+from maskdcpt_cli.presets.load import load
 from maskdcpt_cli.presets.training import Pretrain, Run
 from maskdcpt_cli.training import log as logs
 from maskdcpt_cli.training.dry_run import ITERATIONS, rehearse

@@ -181,7 +181,7 @@ def _sets(asked: Asked) -> "Sequence[Found | Absent]":
     """What to measure on: own pairs, own photos, or the test sets of the preset."""
     from maskdcpt_cli.benchmarking.test_sets import from_pairs, from_photos, from_preset
     from maskdcpt_cli.data.sources import data_root
-    from maskdcpt_cli.presets.data import load_data
+    from maskdcpt_cli.presets.load import load_data
 
     if asked.pairs and (asked.photos or asked.preset):
         raise click.UsageError("--pairs are measured alone, without --preset and --photos.")

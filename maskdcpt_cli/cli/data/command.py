@@ -70,7 +70,7 @@ def check(*, preset: str, data_root: Path | None, jobs: int | None, json: bool) 
     from maskdcpt_cli.data.audit.inspect import inspect
     from maskdcpt_cli.data.audit.scan import survey
     from maskdcpt_cli.data.parallel import processors
-    from maskdcpt_cli.presets.data import load_data
+    from maskdcpt_cli.presets.load import load_data
 
     try:
         root = sources.data_root(data_root)

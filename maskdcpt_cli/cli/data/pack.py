@@ -164,7 +164,7 @@ def _origins(
     from maskdcpt_cli.data import folders
     from maskdcpt_cli.data.shards.pack_items import Origins, of_preset
     from maskdcpt_cli.data.sources import data_root as find_root
-    from maskdcpt_cli.presets.data import load_data
+    from maskdcpt_cli.presets.load import load_data
 
     if sum(given is not None for given in (preset, pairs, photos)) != 1:
         raise click.UsageError("Give one of --preset NAME, --pairs LQ GT and --photos FOLDER.")
