@@ -204,6 +204,18 @@ def main(
             )
         )
         return
+    rows = []
+    for way in WAYS:
+        command = [sys.executable, "-m", "benchmarks.tiles", str(photos), "--model", model]
+        command += ["--backend", backend, "--megapixels", "12", "--cost-of", way]
+        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        taken = json.loads(answer.stdout.splitlines()[-1])
+        seconds = [f"{taken[name]:.1f} s" for name in ("first", "next")]
+        rows.append([WORDS[way], *seconds, f"{taken['peak']:.2f} GiB"])
+    print(
+        f"{machine()}\n\n"
+        + table(["12 megapixels in", "first photo", "next photo", "peak memory"], rows)
+    )
     engine = open_engine(load_model(model), backend=backend)
     results: dict[tuple[str, str], list[tuple[float, float]]] = {}
     exposures: dict[str, list[float]] = {}
@@ -235,7 +247,7 @@ def main(
             other = f"{max(exposures[kind]):.2f}" if way == "photo" else ""
             figures = f"{finite.mean():.2f} dB ({finite.min():.2f})"
             rows.append([kind, WORDS[way], figures, border, other])
-    print(f"{count} photos each of {megapixels} megapixels, {engine.describe()}, {machine()}\n")
+    print(f"\n{count} photos each of {megapixels} megapixels, {engine.describe()}\n")
     header = [
         "photos",
         "restored in",
@@ -244,15 +256,6 @@ def main(
         f"exposure with tiles of {OTHER_TILE}, of 255",
     ]
     print(table(header, rows))
-    rows = []
-    for way in WAYS:
-        command = [sys.executable, "-m", "benchmarks.tiles", str(photos), "--model", model]
-        command += ["--backend", backend, "--megapixels", "12", "--cost-of", way]
-        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        taken = json.loads(answer.stdout.splitlines()[-1])
-        seconds = [f"{taken[name]:.1f} s" for name in ("first", "next")]
-        rows.append([WORDS[way], *seconds, f"{taken['peak']:.2f} GiB"])
-    print("\n" + table(["12 megapixels in", "first photo", "next photo", "peak memory"], rows))
 
 
 if __name__ == "__main__":

@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING
 from maskdcpt_cli._version import __version__
 
 if TYPE_CHECKING:
+    from maskdcpt_cli.benchmarking.run import benchmark
     from maskdcpt_cli.errors import MaskDCPTError
     from maskdcpt_cli.inference.backends import open_engine
     from maskdcpt_cli.inference.classify import Classified, classify, classify_files
     from maskdcpt_cli.inference.events import Outcome, Settings
     from maskdcpt_cli.inference.restore import restore, restore_folder
+    from maskdcpt_cli.presets.training import load_preset
     from maskdcpt_cli.scoring.pairing import pair_files
     from maskdcpt_cli.scoring.scorer import score
     from maskdcpt_cli.synthesis.table import degrade
+    from maskdcpt_cli.training.finetune import finetune
+    from maskdcpt_cli.training.inputs import TrainingData
+    from maskdcpt_cli.training.pretrain import pretrain
     from maskdcpt_cli.weights.zoo import load_classifier, load_model
 
 __all__ = [
@@ -21,31 +26,41 @@ __all__ = [
     "MaskDCPTError",
     "Outcome",
     "Settings",
+    "TrainingData",
     "__version__",
+    "benchmark",
     "classify",
     "classify_files",
     "degrade",
+    "finetune",
     "load_classifier",
     "load_model",
+    "load_preset",
     "open_engine",
     "pair_files",
+    "pretrain",
     "restore",
     "restore_folder",
     "score",
 ]
 
-_ROOMS = {
+_MODULES = {
     "Classified": "maskdcpt_cli.inference.classify",
     "MaskDCPTError": "maskdcpt_cli.errors",
     "Outcome": "maskdcpt_cli.inference.events",
     "Settings": "maskdcpt_cli.inference.events",
+    "TrainingData": "maskdcpt_cli.training.inputs",
+    "benchmark": "maskdcpt_cli.benchmarking.run",
     "classify": "maskdcpt_cli.inference.classify",
     "classify_files": "maskdcpt_cli.inference.classify",
     "degrade": "maskdcpt_cli.synthesis.table",
+    "finetune": "maskdcpt_cli.training.finetune",
     "load_classifier": "maskdcpt_cli.weights.zoo",
     "load_model": "maskdcpt_cli.weights.zoo",
+    "load_preset": "maskdcpt_cli.presets.training",
     "open_engine": "maskdcpt_cli.inference.backends",
     "pair_files": "maskdcpt_cli.scoring.pairing",
+    "pretrain": "maskdcpt_cli.training.pretrain",
     "restore": "maskdcpt_cli.inference.restore",
     "restore_folder": "maskdcpt_cli.inference.restore",
     "score": "maskdcpt_cli.scoring.scorer",
@@ -53,6 +68,6 @@ _ROOMS = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module 'maskdcpt_cli' has no attribute '{name}'")
-    return getattr(importlib.import_module(_ROOMS[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

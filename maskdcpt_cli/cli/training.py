@@ -17,10 +17,9 @@ from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.data.mixture import Samples
     from maskdcpt_cli.presets.training import Run
     from maskdcpt_cli.training.events import Event
-    from maskdcpt_cli.training.inputs import Inputs
+    from maskdcpt_cli.training.inputs import Inputs, TrainingData
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
@@ -119,27 +118,28 @@ def run(preset: "Run", asked: Asked, *, kind: str) -> None:
         KeyboardInterrupt: with the sentence that says how far the run came.
     """
     from maskdcpt_cli.cli.training_view import View, open_view, show
-    from maskdcpt_cli.training.distributed import restarted
     from maskdcpt_cli.training.events import Notice
-    from maskdcpt_cli.training.run_folder import begin, record
+    from maskdcpt_cli.training.finetune import finetune
+    from maskdcpt_cli.training.pretrain import pretrain
 
-    inputs = open_inputs(preset.data, asked)
+    data = training_data(asked, preset.data)
     run_dir = asked.run_dir or Path("runs", f"{kind}-{Path(asked.preset).stem}")
     if asked.dry_run:
         from maskdcpt_cli.cli.dry_run import tell
 
-        tell(preset, inputs, run_dir, partial(trained, inputs=inputs, asked=asked), speaks=SPEAKS)
+        inputs = data.open(preset.data)
+        train = partial(_train, data=data, inputs=inputs, asked=asked)
+        tell(preset, inputs, run_dir, train, speaks=SPEAKS)
         return
-    samples = samples_of(preset, inputs, asked)  # which may refuse, before anything is written
-    if SPEAKS:
-        begin(
-            run_dir, preset, name=asked.preset, kind=kind, command=sys.argv[1:],
-            resume=asked.resume or restarted(),
-        )  # fmt: skip
+    runs: dict[str, Callable[..., Generator[Event, None, None]]] = {
+        "pretrain": pretrain,
+        "finetune": finetune,
+    }
     with stopping() as stop:
-        events = trained(preset, run_dir, inputs=inputs, asked=asked, samples=samples, stop=stop)
-        if SPEAKS:
-            events = record(events, run_dir, iterations=preset.training.iterations)
+        events = runs[kind](
+            preset, data, run_dir, resume=asked.resume,
+            micro_batch=asked.micro_batch, device=_device(asked), command=sys.argv[1:], stop=stop,
+        )  # fmt: skip
         view = open_view() if SPEAKS else View()
         view.event(Notice(_sizes(preset, asked)))
         last = show(events, view)
@@ -154,53 +154,35 @@ def run(preset: "Run", asked: Asked, *, kind: str) -> None:
 
 def load_run(kind: str, asked: Asked) -> "Run":
     """The preset with what was given in its place, by --set and by options of their own."""
-    from maskdcpt_cli.presets.load import load
-    from maskdcpt_cli.presets.training import SCHEMAS
+    from maskdcpt_cli.presets.training import load_preset
 
     given = {"backbone": asked.backbone, "initialise_from": asked.init_from}
     overrides = [f"{place}={json.dumps(str(value))}" for place, value in given.items() if value]
-    return load(asked.preset, SCHEMAS[kind], kind=kind, overrides=[*asked.overrides, *overrides])
+    return load_preset(kind, asked.preset, overrides=[*asked.overrides, *overrides])
 
 
-def trained(
-    preset: "Run",
-    run_dir: Path,
-    *,
-    inputs: "Inputs",
-    asked: Asked,
-    samples: "Samples | None" = None,
-    stop: Callable[[], bool] = lambda: False,
+def _train(
+    preset: "Run", run_dir: Path, *, data: "TrainingData", inputs: "Inputs", asked: Asked
 ) -> "Generator[Event, None, None]":
-    """The events of a run; `samples` are those of the inputs, where they are not given."""
-    from maskdcpt_cli.presets.training import Pretrain
-    from maskdcpt_cli.training.finetune import finetune
-    from maskdcpt_cli.training.pretrain import pretrain
+    """The events of a run that nothing is kept of."""
+    from maskdcpt_cli.presets.training import Finetune, Pretrain
+    from maskdcpt_cli.training import finetune, pretrain
+    from maskdcpt_cli.training.inputs import samples_of
 
-    device = None if asked.device == "auto" else asked.device
-    train: Callable[..., Generator[Event, None, None]] = (
-        pretrain if isinstance(preset, Pretrain) else finetune
-    )
-    return train(
-        preset, samples or samples_of(preset, inputs, asked), run_dir,
-        validation=inputs.validation, name=Path(asked.preset).stem, resume=asked.resume,
-        micro_batch=asked.micro_batch, device=device, stop=stop,
-    )  # fmt: skip
+    how: dict[str, Any] = {
+        "validation": inputs.validation,
+        "micro_batch": asked.micro_batch,
+        "device": _device(asked),
+    }
+    samples = samples_of(preset, data, inputs)
+    if isinstance(preset, Pretrain):
+        return pretrain.train(preset, samples, run_dir, **how)
+    assert isinstance(preset, Finetune)
+    return finetune.train(preset, samples, run_dir, **how)
 
 
-def samples_of(preset: "Run", inputs: "Inputs", asked: Asked) -> "Samples":
-    """What a run learns from, where a stage has data of its own those in their turn."""
-    from maskdcpt_cli.data.mixture import Curriculum, Mixture
-
-    stages, seed = preset.training.stages, preset.training.seed
-    mixtures = [
-        Mixture(
-            (open_inputs(stage.data, asked) if stage.data else inputs).train,
-            labels=inputs.labels,
-            seed=seed,
-        )
-        for stage in stages
-    ]
-    return Curriculum(mixtures, [stage.iterations * stage.batch for stage in stages])
+def _device(asked: Asked) -> str | None:
+    return None if asked.device == "auto" else asked.device
 
 
 def _sizes(preset: "Run", asked: Asked) -> str:
@@ -213,10 +195,10 @@ def _sizes(preset: "Run", asked: Asked) -> str:
     return told + (f", {asked.micro_batch} at once" if asked.micro_batch else "")
 
 
-def open_inputs(name: str, asked: Asked) -> "Inputs":
+def training_data(asked: Asked, preset: str) -> "TrainingData":
     """What to train on: own pairs, own photos, or the data sets of the data preset of that name."""
-    from maskdcpt_cli.presets.load import load_data, names
-    from maskdcpt_cli.training.inputs import from_pairs, from_photos, from_preset
+    from maskdcpt_cli.presets.load import load_data
+    from maskdcpt_cli.training.inputs import TrainingData
 
     if asked.pairs and asked.photos:
         raise click.UsageError("Give either --pairs or --photos.")
@@ -224,13 +206,14 @@ def open_inputs(name: str, asked: Asked) -> "Inputs":
         raise click.UsageError("--type says what --pairs are; there are none.")
     if asked.setting and not (asked.pairs or asked.photos):
         raise click.UsageError("--setting goes with --photos or --pairs; a preset has its own.")
-    data = load_data(asked.setting if asked.setting in names() else name)
-    setting = asked.setting or data.setting
-    if asked.photos:
-        return from_photos(asked.photos, data, setting=setting)
-    if asked.pairs:
-        return from_pairs(asked.pairs, _degradations(asked, setting), setting=setting)
-    return from_preset(data, asked.data_root)
+    setting = asked.setting or (load_data(preset).setting if asked.pairs else "")
+    return TrainingData(
+        root=asked.data_root,
+        photos=asked.photos,
+        pairs=asked.pairs,
+        degradations=_degradations(asked, setting) if asked.pairs else (),
+        setting=asked.setting,
+    )
 
 
 def _degradations(asked: Asked, setting: str) -> list[str]:

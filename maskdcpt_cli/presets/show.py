@@ -27,7 +27,7 @@ class Line(NamedTuple):
     ends: bool = True  # False: the value is on the lines below
 
 
-def annotated(preset: Run, *, name: str, kind: str) -> str:
+def annotated(preset: Run, *, name: str | None, kind: str) -> str:
     """Every value of a preset, as YAML that is a preset again.
 
     Behind a value stands where it comes from: the comment behind it in the file of the preset, or
@@ -35,13 +35,14 @@ def annotated(preset: Run, *, name: str, kind: str) -> str:
 
     Args:
         preset: as resolved, with all that replaces values of the file.
-        name: of the preset, or its file.
+        name: of the preset, or its file; None for a preset that was made in Python.
         kind: "pretrain" or "finetune".
     """
-    path = locate(name, kind)
-    written = _plain(load(name, type(preset), kind=kind))
-    sources = {**_defaults(preset), **_comments(path)}
-    lines = [f"# {summary(name, kind=kind)}"]
+    written, sources, lines = _plain(preset), _defaults(preset), []
+    if name is not None:
+        written = _plain(load(name, type(preset), kind=kind))
+        sources |= _comments(locate(name, kind))
+        lines.append(f"# {summary(name, kind=kind)}")
     for line in _lines(_plain(preset)):
         same = _at(written, line.place) == line.value
         source = sources.get(line.place, "") if same else OVERRIDDEN

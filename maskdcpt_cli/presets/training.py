@@ -4,13 +4,15 @@ Defaults are the paper's, with their place in it; "ours" marks what the paper le
 place is kept with the field, so that `maskdcpt presets show` prints it beside the value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import Field, ModelWrapValidatorHandler, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
+from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.presets.data import Schema, Share
+from maskdcpt_cli.presets.load import load
 
 Whole = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -128,6 +130,12 @@ class Run(Schema):
     optimiser: Optimiser
     validation: Validation = Validation()
     initialise_from: str | None = paper(None, "a file of weights; None: drawn at random")
+    _name: str | None = PrivateAttr(None)
+
+    @property
+    def name(self) -> str | None:
+        """The name or the file that the preset was loaded by; None for one made in Python."""
+        return self._name
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -241,3 +249,25 @@ class Finetune(Run):
 
 
 SCHEMAS: dict[str, type[Pretrain] | type[Finetune]] = {"pretrain": Pretrain, "finetune": Finetune}
+
+
+def load_preset(kind: str, name: str, *, overrides: Sequence[str] = ()) -> Pretrain | Finetune:
+    """Load the preset of a training run.
+
+    Args:
+        kind: "pretrain" or "finetune".
+        name: as `maskdcpt presets` lists it, or a YAML file of that form.
+        overrides: as "training.iterations=2000": the key path of a value, and the value in YAML.
+
+    Returns:
+        The settings of the run; values that the file leaves out are the paper's.
+
+    Raises:
+        MaskDCPTError: for a kind or a name that does not exist, and for values that are not valid,
+            with their key path.
+    """
+    if kind not in SCHEMAS:
+        raise MaskDCPTError(unknown("kind of preset", kind, SCHEMAS))
+    preset = load(name, SCHEMAS[kind], kind=kind, overrides=overrides)
+    preset._name = name
+    return preset

@@ -42,6 +42,11 @@ class World:
         return [item for part in all_of_them for item in part]
 
 
+def is_main() -> bool:
+    """Return whether this process is the first of torchrun's, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def restarted() -> bool:
     """Whether torchrun started this process again, after one of the processes had failed."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from maskdcpt_cli.data.augment import Cut, whole
 from maskdcpt_cli.data.folders import paired, photos
-from maskdcpt_cli.data.mixture import Ingredient
+from maskdcpt_cli.data.mixture import Curriculum, Ingredient, Mixture, Samples
 from maskdcpt_cli.data.pairs import Pair, Pairs
 from maskdcpt_cli.data.sources import Opened, data_root, open_pairs
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.presets.data import Data, Manifest, Part, Recipe, Shards, TrainPart, Unpaired
+from maskdcpt_cli.presets.load import load_data, names
+from maskdcpt_cli.presets.training import Run
 
 HELD_OUT = 10  # one of so many pictures is kept for validation where there are no test sets
 
@@ -42,6 +44,48 @@ class Selected:
 
     def degradations(self) -> frozenset[str]:
         return self.pairs.degradations()
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The images of a run: the data sets of its preset, one's own clean photos, or one's own pairs.
+
+    `TrainingData(root="data/")`, `TrainingData(photos="photos/")`, or
+    `TrainingData(pairs=[("lq/", "gt/")], degradations=["H"])`.
+    """
+
+    root: Path | str | None = None  # of data sets; None: what MASKDCPT_DATA says
+    photos: Path | str | None = None  # a folder of clean photos, degraded as they are read
+    pairs: Sequence[tuple[Path | str, Path | str]] = ()  # folders of degraded and clean images
+    degradations: Sequence[str] = ()  # of each of the pairs, by abbreviation
+    setting: str | None = None  # of photos and pairs; None: that of the data preset
+
+    def open(self, preset: str) -> Inputs:
+        """Find the images, with what the data preset of that name says of them.
+
+        Raises MaskDCPTError for images that are not there.
+        """
+        data = load_data(self.setting if self.setting in names() else preset)
+        setting = self.setting or data.setting
+        if self.photos is not None:
+            return from_photos(Path(self.photos), data, setting=setting)
+        if self.pairs:
+            folders = [(Path(lq), Path(gt)) for lq, gt in self.pairs]
+            return from_pairs(folders, self.degradations, setting=setting)
+        return from_preset(data, None if self.root is None else Path(self.root))
+
+
+def samples_of(run: Run, data: TrainingData, inputs: Inputs) -> Samples:
+    """Return what a run learns from; a stage with data of its own opens them."""
+    mixtures = [
+        Mixture(
+            (data.open(stage.data) if stage.data else inputs).train,
+            labels=inputs.labels,
+            seed=run.training.seed,
+        )
+        for stage in run.training.stages
+    ]
+    return Curriculum(mixtures, [stage.iterations * stage.batch for stage in run.training.stages])
 
 
 def from_preset(data: Data, root: Path | None) -> Inputs:

@@ -90,12 +90,14 @@ class Loop:
             return None
         return Notice(f"Going on with '{self.folder.path}' after iteration {self.saved_at}.")
 
-    def train(self) -> Generator[Event, None, None]:
-        """Go through all iterations that are left.
+    def train(self, first: Event | None = None) -> Generator[Event, None, None]:
+        """Go through all iterations that are left, after a `first` event.
 
         However it is left, by an error or by closing the generator too, the state of the last whole
         iteration is saved.
         """
+        if first:
+            yield first
         try:
             yield from self._iterate()
         finally:

@@ -12,11 +12,13 @@ from maskdcpt_cli.data.mixture import Ingredient, Sample, Samples
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.models.masking import OnGrid, PatchMask, apply
-from maskdcpt_cli.presets.training import Pretrain
+from maskdcpt_cli.presets.training import Pretrain, load_preset
 from maskdcpt_cli.training.calibration import Answer
 from maskdcpt_cli.training.distributed import join
 from maskdcpt_cli.training.events import Event
 from maskdcpt_cli.training.initialise import initialise
+from maskdcpt_cli.training.inputs import TrainingData
+from maskdcpt_cli.training.launch import launch
 from maskdcpt_cli.training.loop import Loop, Stop, never
 from maskdcpt_cli.training.losses import Losses, focal_loss
 from maskdcpt_cli.training.metrics import psnr
@@ -25,6 +27,52 @@ from maskdcpt_cli.weights.checkpoint import Checkpoint
 
 
 def pretrain(
+    preset: Pretrain | str,
+    data: TrainingData,
+    run_dir: Path | str,
+    *,
+    resume: bool = False,
+    micro_batch: int | None = None,
+    device: str | None = None,
+    command: Sequence[str] = (),
+    stop: Stop = never,
+) -> Generator[Event, None, None]:
+    """Pre-train a backbone, and yield what happens.
+
+    Half of each degraded image is hidden; the network rebuilds the clean image and classifies the
+    degradation (Sec. IV). Each validation calibrates the classifier on pairs that are not trained
+    on, and keeps its temperature with the weights.
+
+    All that can be refused is refused by the call itself, before anything is written. Under
+    torchrun each process does its part of every batch. Closing the generator saves and leaves, in
+    this process; `stop` makes all of them do so, after the same iteration.
+
+    Args:
+        preset: what `load_preset` returns, or its name.
+        data: the images to train on.
+        run_dir: folder of the run; made where it is missing.
+        resume: continue the run in `run_dir`, if there is one; torchrun's restarts always do.
+        micro_batch: images that go through the network at once; None: a process's whole batch.
+        device: as "cuda" or "cpu"; None: a GPU where there is one.
+        command: the arguments of the program, to be kept in the run folder.
+        stop: asked after each iteration.
+
+    Returns:
+        The events of the run, on every process alike; the first one also keeps them in `run_dir`.
+
+    Raises:
+        MaskDCPTError: by the call for what cannot work; later for a full disk, for data that cannot
+            be read, and when the loss is NaN or infinite again and again.
+    """
+    resolved = load_preset("pretrain", preset) if isinstance(preset, str) else preset
+    assert isinstance(resolved, Pretrain)
+    return launch(
+        train, resolved, data, Path(run_dir), kind="pretrain",
+        resume=resume, micro_batch=micro_batch, device=device, command=command, stop=stop,
+    )  # fmt: skip
+
+
+def train(
     preset: Pretrain,
     data: Samples,
     run_dir: Path,
@@ -36,25 +84,7 @@ def pretrain(
     device: str | None = None,
     stop: Stop = never,
 ) -> Generator[Event, None, None]:
-    """Pre-train a backbone, and yield what happens.
-
-    The weights of `preset.initialise_from` are where it begins.
-
-    Under torchrun each process does its part of every batch. Closing the generator saves and
-    leaves, in this process; `stop` makes all of them do so, after the same iteration.
-
-    Args:
-        validation: pairs that are not trained on; each time they are looked at, the classifier is
-            calibrated by them (see calibration.py), and its temperature kept with the weights.
-        name: of the preset, for the checkpoints.
-        resume: go on with what lies in run_dir, if anything does; torchrun's restarts always do.
-        micro_batch: images that go through the network at once; None: a process's whole batch.
-        device: as "cuda" or "cpu"; None: a GPU where there is one.
-        stop: asked after each iteration.
-
-    Raises MaskDCPTError: before the first iteration for what cannot work, later for a full disk,
-    for data that cannot be read, and when the loss is NaN or infinite again and again.
-    """
+    """Train on samples, without a record of it in the run folder; see `pretrain`."""
     task = Pretraining(preset, data.labels, name=name)
     initialised = initialise(
         task.backbone, preset, classifier=task.maskdcpt.classifier, labels=task.labels
@@ -63,11 +93,8 @@ def pretrain(
         task, preset, data, run_dir,
         world=join(device), validation=validation, micro_batch=micro_batch, stop=stop,
     )  # fmt: skip
-    if notice := loop.resume(wanted=resume):
-        yield notice
-    elif initialised:
-        yield initialised
-    yield from loop.train()
+    notice = loop.resume(wanted=resume) or initialised
+    return loop.train(notice)
 
 
 class Pretraining:

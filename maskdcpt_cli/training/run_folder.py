@@ -43,7 +43,7 @@ MAY_CHANGE = (  # between the starts of a run: what moves no weight
 
 
 def begin(
-    run_dir: Path, preset: Run, *, name: str, kind: str, command: Sequence[str], resume: bool
+    run_dir: Path, preset: Run, *, name: str | None, kind: str, command: Sequence[str], resume: bool
 ) -> None:
     """Make the folder of a run, or find that it can go on, and write down this start.
 
@@ -58,14 +58,23 @@ def begin(
     Raises MaskDCPTError for a run that lies there already, or one of other settings.
     """
     path = run_dir / PRESET
+    check_resumable(run_dir, preset, resume=resume)
     try:
-        if path.exists():
-            _check_same(path, preset, resume=resume)
         run_dir.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             file.write(annotated(preset, name=name, kind=kind).encode())
         with (run_dir / STARTS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(_start(command)) + "\n")
+    except OSError as error:
+        raise MaskDCPTError(f"The run folder {run_dir}: {error.strerror}.") from error
+
+
+def check_resumable(run_dir: Path, preset: Run, *, resume: bool) -> None:
+    """Raise MaskDCPTError for a run in the folder that is not to be, or cannot be, continued."""
+    path = run_dir / PRESET
+    try:
+        if path.exists():
+            _check_same(path, preset, resume=resume)
     except OSError as error:
         raise MaskDCPTError(f"The run folder {run_dir}: {error.strerror}.") from error
 

@@ -17,11 +17,13 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from rich.console import Console
 
-from maskdcpt_cli.cli import main, training
+from maskdcpt_cli.cli import main
 from maskdcpt_cli.cli.stopping import stopping
 from maskdcpt_cli.cli.training_view import Lines, Live, View, facts, seconds_left, show, told
+from maskdcpt_cli.data.mixture import Curriculum
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.training import Run
+from maskdcpt_cli.training import finetune, pretrain
 from maskdcpt_cli.training.events import Event, Initialised, Notice, Saved, Step, Validated
 from tests.programs import unmeasured
 
@@ -60,14 +62,20 @@ def asked(monkeypatch) -> list[dict[str, Any]]:
     """What the training was begun with; it is a false one of three steps."""
     calls: list[dict[str, Any]] = []
 
-    def trained(preset: Run, run_dir: Path, **how: Any) -> Generator[Event, None, None]:
-        calls.append({"preset": preset, "run_dir": run_dir, **how})
-        run_dir.mkdir(parents=True, exist_ok=True)
+    def train(
+        preset: Run, samples: Curriculum, run_dir: Path, **how: Any
+    ) -> Generator[Event, None, None]:
+        calls.append({"preset": preset, "train": samples.mixtures[0].ingredients, **how})
         yield from (step(iteration) for iteration in (1, 2, 3))
         yield Saved(3, run_dir / "final.safetensors")
 
-    monkeypatch.setattr(training, "trained", trained)
+    replace_training(monkeypatch, train)
     return calls
+
+
+def replace_training(monkeypatch: pytest.MonkeyPatch, train: Callable[..., Any]) -> None:
+    for task in (pretrain, finetune):
+        monkeypatch.setattr(task, "train", train)
 
 
 @pytest.mark.parametrize("command", ["pretrain", "finetune"])
@@ -81,7 +89,7 @@ def test_a_run_is_shown_and_kept(asked, command):
     folder = Path(f"runs/{command}-tiny")
     assert {"preset.yaml", "starts.jsonl", "log.jsonl"} <= {path.name for path in folder.iterdir()}
     assert asked[0]["preset"].options == {"embed_dim": 36, "depths": [2] * 6}
-    assert sum(len(one.pairs) for one in asked[0]["inputs"].train) == 5 * 9
+    assert sum(len(one.pairs) for one in asked[0]["train"]) == 5 * 9
 
 
 def test_a_stage_may_have_data_of_its_own():
@@ -109,13 +117,13 @@ def test_weights_to_begin_with_are_part_of_the_preset(asked):
 def test_own_pairs_need_a_type_only_where_there_are_several(asked):
     pairs = ("--pairs", "photos", "photos")
     assert run("finetune", "--preset", "derain", *pairs, "--run-dir", "a").exit_code == 0
-    assert asked[0]["inputs"].train[0].pairs.degradations() == {"RS"}
+    assert asked[0]["train"][0].pairs.degradations() == {"RS"}
     tiny = ("finetune", "--preset", "tiny", "--run-dir", "b", *pairs)
     refused = run(*tiny)
     assert refused.exit_code == 2
     assert "Say --type once for each; '12d+clean' has noise," in refused.stderr
     assert run(*tiny, *pairs, "--type", "haze", "--type", "snow").exit_code == 0
-    assert [one.pairs.degradations() for one in asked[1]["inputs"].train] == [{"H"}, {"S"}]
+    assert [one.pairs.degradations() for one in asked[1]["train"]] == [{"H"}, {"S"}]
 
 
 @pytest.mark.parametrize(
@@ -152,17 +160,17 @@ def test_a_second_run_in_a_folder_must_resume(asked):
     again = run("pretrain", *TINY)
     assert "say --resume to go on with it" in again.stderr
     assert run("pretrain", *TINY, "--resume").exit_code == 0
-    assert [call["asked"].resume for call in asked] == [False, True]
+    assert [call["resume"] for call in asked] == [False, True]
 
 
 def test_an_interrupted_run_says_how_to_go_on(monkeypatch):
-    def trained(_preset: Run, _run_dir: Path, **how: Any) -> Generator[Event, None, None]:
+    def train(*_: object, **how: Any) -> Generator[Event, None, None]:
         yield step(1)
         os.kill(os.getpid(), signal.SIGTERM)
         assert how["stop"]()
         yield Notice("Stopped after iteration 1; --resume goes on.")
 
-    monkeypatch.setattr(training, "trained", trained)
+    replace_training(monkeypatch, train)
     result = run("pretrain", *TINY)
     assert result.exit_code == 130
     assert "1 of 3 iterations are done and saved in runs/pretrain-tiny" in result.stderr

@@ -18,9 +18,8 @@ from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.presets.data import Recipe
 from maskdcpt_cli.presets.training import Finetune, Pretrain
+from maskdcpt_cli.training import finetune, pretrain
 from maskdcpt_cli.training.events import Event, Step, Validated
-from maskdcpt_cli.training.finetune import finetune
-from maskdcpt_cli.training.pretrain import pretrain
 from tests.small import SMALL
 
 SIDE = 32
@@ -103,8 +102,8 @@ def started(preset: Pretrain | Finetune, run_dir: Path, **how: Any) -> Generator
     data = how.pop("data", None) or mixture()
     how.setdefault("device", "cpu")
     if isinstance(preset, Pretrain):
-        return pretrain(preset, data, run_dir, **how)
-    return finetune(preset, data, run_dir, **how)
+        return pretrain.train(preset, data, run_dir, **how)
+    return finetune.train(preset, data, run_dir, **how)
 
 
 def steps(events: Iterable[Event]) -> list[Step]:

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
+from maskdcpt_cli.training import finetune
 from maskdcpt_cli.training.events import Notice, Saved, Step
-from maskdcpt_cli.training.finetune import finetune
 from maskdcpt_cli.weights.checkpoint import build, read_checkpoint
 from tests.training.runs import (
     INGREDIENTS,
@@ -140,7 +140,7 @@ def test_other_classes_than_the_checkpoint_has_are_refused(tmp_path):
     data = Poisoned()
     data.labels = ("GN", "LL")
     with pytest.raises(CheckpointError, match="order of labels is H GN LL, here it is GN LL"):
-        next(finetune(finetuning(), data, tmp_path, resume=True, device="cpu"))
+        next(finetune.train(finetuning(), data, tmp_path, resume=True, device="cpu"))
 
 
 def test_torchruns_restarts_resume_by_themselves(tmp_path, monkeypatch):

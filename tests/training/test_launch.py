@@ -1,0 +1,78 @@
+"""Training from Python: the folder of a run, and what is refused before anything is written."""
+
+import pytest
+from PIL import Image
+
+from maskdcpt_cli import MaskDCPTError, TrainingData, finetune, load_preset, pretrain
+from maskdcpt_cli.training.events import Saved, Step
+
+SMALL = (
+    "training.workers=0",
+    "training.stages=[{iterations: 2, batch: 2, crop_size: 64}]",
+    "sizes.nafnet={width: 4, enc_blk_nums: [1, 1, 1, 1]}",
+    "heads.classifier_dims=[4, 4, 4, 4]",
+    "heads.reconstruction_dims=[4, 4, 4, 4]",
+)
+RUNS = {"pretrain": pretrain, "finetune": finetune}
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        Image.effect_noise((96, 96), 80).convert("RGB").save(folder / f"{number}.png")
+    return TrainingData(photos=folder)
+
+
+def preset_of(kind, *more):
+    own = [text for text in SMALL if kind == "pretrain" or not text.startswith("heads")]
+    return load_preset(kind, "tiny", overrides=[*own, *more])
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_a_run_from_python_keeps_what_the_command_keeps(kind, photos, tmp_path):
+    events = list(RUNS[kind](preset_of(kind), photos, tmp_path / "run", device="cpu"))
+    assert [event.iteration for event in events if isinstance(event, Step)] == [1, 2]
+    assert events[-1] == Saved(2, tmp_path / "run" / "final.safetensors")
+    kept = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"preset.yaml", "starts.jsonl", "log.jsonl", "final.safetensors"} <= kept
+
+
+def test_a_finished_run_is_refused_and_resumed_on_request(photos, tmp_path):
+    list(pretrain(preset_of("pretrain"), photos, tmp_path / "run", device="cpu"))
+    with pytest.raises(MaskDCPTError, match="There is a run in"):
+        pretrain(preset_of("pretrain"), photos, tmp_path / "run", device="cpu")
+    again = pretrain(preset_of("pretrain"), photos, tmp_path / "run", resume=True, device="cpu")
+    assert not [event for event in again if isinstance(event, Step)]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("backbone=nafnett", "Did you mean 'nafnet'"),
+        ("initialise_from=missing.safetensors", "missing.safetensors"),
+        ("training.stages=[{iterations: 2, batch: 2, crop_size: 80}]", "multiples of"),
+        ("data=nowhere", "Unknown data preset 'nowhere'"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(
+    override, message, photos, tmp_path
+):
+    with pytest.raises(MaskDCPTError, match=message):
+        pretrain(preset_of("pretrain", override), photos, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_photos_that_are_not_there_are_refused(tmp_path):
+    with pytest.raises(MaskDCPTError):
+        pretrain("tiny", TrainingData(photos=tmp_path / "none"), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_preset_has_a_kind_and_a_name():
+    assert preset_of("pretrain").name == "tiny"
+    with pytest.raises(MaskDCPTError, match="Unknown kind of preset 'pretraining'"):
+        load_preset("pretraining", "tiny")
+    with pytest.raises(MaskDCPTError, match="Unknown pretrain preset 'tyni'"):
+        load_preset("pretrain", "tyni")
