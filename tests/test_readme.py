@@ -1,5 +1,6 @@
 """What the README and the pages in docs/ show works."""
 
+import importlib
 import re
 import shutil
 from pathlib import Path
@@ -52,6 +53,16 @@ def test_every_command_and_option_shown_exists(page):
         assert command is not None, text
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("-") and word != "-"} <= known, text
+
+
+@pytest.mark.parametrize("page", [*PAGES, "recipes/tiny/README.md"])
+def test_every_script_and_option_shown_exists(page):
+    text = (ROOT / page).read_text()
+    shown = re.findall(r"python -m ((?:benchmarks|recipes)\.[\w.]+)([^\n`]*)", text)
+    for name, words in shown:
+        script = importlib.import_module(name).main
+        known = {option for parameter in script.params for option in parameter.opts}
+        assert set(re.findall(r"(?<!\S)--?\w[\w-]*", words)) <= known, name
 
 
 @pytest.mark.parametrize("page", WITH_PYTHON)

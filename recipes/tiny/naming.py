@@ -1,9 +1,9 @@
 """The table of the embedded classifier's card: how many pictures of each set it names right.
 
 Measured on the test sets of presets/data/embedded.yaml below a folder of
-`python -m benchmarks.photographs`, and on folders of pictures that exist already.
+`python -m recipes.tiny.photographs`, and on folders of pictures that exist already.
 
-    python -m benchmarks.naming data/ --folder LL dark/ --folder H hazy/
+    python -m recipes.tiny.naming data/ --folder LL dark/ --folder H hazy/
 """
 
 from collections import Counter

@@ -7,7 +7,7 @@ into OUT/shards, and once more, reduced, into OUT/scenes, where a crop holds mos
 the latter, dull or hazy snapshots in part, into OUT/further-shards.
 Needs Debian's apt-get and dpkg, an index that is up to date (apt-get update), and pip.
 
-    python -m benchmarks.photographs data/ --also cid22/
+    python -m recipes.tiny.photographs data/ --also cid22/
 """
 
 import io

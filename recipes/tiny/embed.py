@@ -3,7 +3,7 @@
 Of several, which must be of one run or continue one another, the mean is put there: it may spoil
 less than each of them (Wortsman et al., Model soups, ICML 2022).
 
-    python -m benchmarks.embed runs/finetune-embedded/final.safetensors tiny
+    python -m recipes.tiny.embed runs/finetune-embedded/final.safetensors tiny
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,10 +1,10 @@
 """The table of the embedded model's card: PSNR against the input, and against a classical tool.
 
 Measured by `maskdcpt benchmark`'s own code on the test sets of presets/data/embedded.yaml below a
-folder of `python -m benchmarks.photographs`, and on pairs that exist already. What is done is not
+folder of `python -m recipes.tiny.photographs`, and on pairs that exist already. What is done is not
 done again, until the weights change.
 
-    python -m benchmarks.card data/ -o card/ --pairs LL dark/ bright/ --pairs H hazy/ clear/
+    python -m recipes.tiny.card data/ --pairs LL dark/ bright/ --pairs H hazy/ clear/
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,6 @@ from typing import NamedTuple
 import click
 import numpy as np
 
-from benchmarks.classical import TOOLS, Tool
 from benchmarks.measure import table
 from maskdcpt_cli import load_model
 from maskdcpt_cli.benchmarking.result_cache import Kept
@@ -24,6 +23,7 @@ from maskdcpt_cli.benchmarking.test_sets import Found, from_pairs, from_preset
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.inference.networks import Network, identity, open_network
 from maskdcpt_cli.presets.load import load_data
+from recipes.tiny.classical import TOOLS, Tool
 
 HARM = 0.3  # dB below the input, of a picture
 GOOD = 42.0  # dB to itself that a clean picture is asked for, in place of its input's
@@ -110,7 +110,9 @@ def printed(rows: Sequence[Row]) -> str:
 
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--out", default="results/card", show_default=True, type=click.Path(path_type=Path)
+)
 @click.option("-m", "--model", default="tiny", show_default=True)
 @click.option(
     "--pairs",

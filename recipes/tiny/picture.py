@@ -1,6 +1,6 @@
 """The picture of the README, from the photos in examples/.
 
-python -m benchmarks.picture docs/before-after.jpg
+python -m recipes.tiny.picture docs/before-after.jpg
 """
 
 from pathlib import Path
@@ -12,15 +12,18 @@ from PIL import Image, ImageOps
 from maskdcpt_cli import load_model, open_engine, restore
 from maskdcpt_cli.images.contact_sheets import grid
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SHOWN = ("kitchen-dark.jpg", "town-haze.jpg", "cat-noise.png")
 SIZE = (420, 300)
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", default="results/before-after.jpg", type=click.Path(path_type=Path))
 def main(path: Path) -> None:
-    """Restore three examples and show them below what they were."""
+    """Restore three examples and show them below what they were.
+
+    PATH is results/before-after.jpg by default.
+    """
     engine = open_engine(load_model())
     before = [Image.open(EXAMPLES / name).convert("RGB") for name in SHOWN]
     after = [Image.fromarray(restore(engine, np.asarray(photo))) for photo in before]

@@ -5,7 +5,7 @@ from random weights for as long, and from random weights for as long as MaskDCPT
 fine-tuning take together. Every run is one of the program's own commands, so that each can be
 looked at; what is finished is not done again, what was interrupted goes on.
 
-    python -m benchmarks.evidence photos/ -o evidence/ --seeds 2 --jobs 2
+    python -m recipes.tiny.evidence photos/ --seeds 2 --jobs 2
 """
 
 import os
@@ -25,11 +25,11 @@ import yaml
 from matplotlib.figure import Figure
 
 from benchmarks.measure import machine, table
-from benchmarks.photographs import split_and_pack
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.presets.load import load_data
 from maskdcpt_cli.training.log import read_log
 from maskdcpt_cli.training.validation import mean_score
+from recipes.tiny.photographs import pack, split
 
 SETTING = "5d"  # the paper's own for Table X
 MASKED, DCPT, NONE = "MaskDCPT", "DCPT", "no pre-training"
@@ -186,10 +186,14 @@ def prepare(photos: Sequence[Path], out: Path) -> Path:
     data = out / "data.yaml"
     if data.exists():
         return data
-    split_and_pack(photos, out)
+    split(photos, out)
+    pack(out / "train", out / "shards")
     packed = {"name": "photos", "shards": "shards/index.json", "clean": True}
     unseen = {"name": "photos", "gt": "unseen/{path}"}
-    made = {part.degradation: part.synthesis.model_dump() for part in load_data(SETTING).train}
+    made = {
+        part.degradation: part.synthesis.model_dump(exclude_defaults=True)  # as a test set takes it
+        for part in load_data(SETTING).train
+    }
     content = {
         "setting": SETTING,
         "train": [_part(label, packed, made[label]) for label in SETTINGS[SETTING]],
@@ -252,7 +256,9 @@ def draw(study: Study, target: Path) -> None:
 
 @click.command()
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--out", default="results/evidence", show_default=True, type=click.Path(path_type=Path)
+)
 @click.option("--seeds", default=2, show_default=True)
 @click.option("--iterations", nargs=2, default=(800, 3000), show_default=True, help="Of each.")
 @click.option("--jobs", default=2, show_default=True, help="Runs at a time.")
@@ -266,7 +272,7 @@ def main(
     jobs: int,
     settings: tuple[str, ...],
 ) -> None:
-    """Pre-train and fine-tune the tiny network in four ways; a table and OUT/evidence.png."""
+    """Pre-train and fine-tune the tiny network in four ways; tables and OUT/evidence.png."""
     prepare(photos, out)
     study = Study(out, iterations=iterations, seeds=seeds, jobs=jobs, settings=settings)
     study.do()
