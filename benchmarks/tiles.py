@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations
+from functools import partial
+from itertools import combinations, product
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import numpy as np
@@ -80,7 +82,7 @@ def panorama(photos: Sequence[Path], megapixels: float) -> Pixels:
     return canvas
 
 
-def spoilt(gt: Pixels, kind: str, *, seed: int) -> Pixels:
+def degraded(gt: Pixels, kind: str, *, seed: int) -> Pixels:
     made = KINDS[kind]
     if made is None:
         return gt
@@ -176,6 +178,60 @@ def cost(engine: Callable[[], Engine], photo: Pixels, way: str) -> dict[str, flo
     return {"first": seconds[0], "next": seconds[1], "peak": peak}
 
 
+def costs(photos: Path, model: str, backend: str) -> str:
+    """The table of seconds and memory, each way in a process of its own."""
+    rows = []
+    for way in WAYS:
+        command = [sys.executable, "-m", "benchmarks.tiles", str(photos), "--model", model]
+        command += ["--backend", backend, "--megapixels", "12", "--cost-of", way]
+        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        taken = json.loads(answer.stdout.splitlines()[-1])
+        seconds = [f"{taken[name]:.1f} s" for name in ("first", "next")]
+        rows.append([WORDS[way], *seconds, f"{taken['peak']:.2f} GiB"])
+    return table(["12 megapixels in", "first photo", "next photo", "peak memory"], rows)
+
+
+class Result(NamedTuple):
+    """What came of one photo, restored one way."""
+
+    psnr: float
+    step: float  # of mean colour between two tiles, the largest, of 255
+    exposure: float  # by how much of 255 it differs with tiles of OTHER_TILE
+
+
+def measure(engine: Engine, gt: Pixels, kind: str, way: str, *, seed: int) -> Result:
+    lq = degraded(gt, kind, seed=seed)
+    restored, step = run(engine, lq, way)
+    exposure = 0.0
+    if way == "photo":
+        other, _ = run(engine, lq, way, tile=OTHER_TILE)
+        exposure = abs(float(restored.mean() - other.mean())) * 255
+    result = Result(psnr(restored, gt), step, exposure)
+    print(f"{gt.shape[1]}x{gt.shape[0]} {kind} {way} {result}", file=sys.stderr)
+    return result
+
+
+def row(kind: str, way: str, results: Sequence[Result]) -> list[str]:
+    levels = [result.psnr for result in results]
+    steps = [result.step for result in results]
+    return [
+        kind,
+        WORDS[way],
+        f"{np.mean(levels):.2f} dB ({min(levels):.2f})",
+        "" if way == "one piece" else f"{np.mean(steps):.1f} ({max(steps):.1f})",
+        f"{max(result.exposure for result in results):.2f}" if way == "photo" else "",
+    ]
+
+
+HEADER = (
+    "photos",
+    "restored in",
+    "PSNR to the ground truth, mean (worst)",
+    "step of mean colour between tiles, mean (largest), of 255",
+    f"exposure with tiles of {OTHER_TILE}, of 255",
+)
+
+
 @click.command()
 @click.argument("photos", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--model", default="tiny", show_default=True)
@@ -194,68 +250,24 @@ def main(
     seed: int,
     cost_of: str | None,
 ) -> None:
-    """Make photos of clean PHOTOS and restore them the three ways."""
+    """Make large photos of the clean ones in PHOTOS and restore them the three ways."""
     sizes = [float(size) for size in megapixels.split(",")]
+    network = partial(open_engine, load_model(model), backend=backend)
     if cost_of:
         (photo,) = photographs(photos, sizes[0], count=1, seed=seed)
-        print(
-            json.dumps(
-                cost(lambda: open_engine(load_model(model), backend=backend), photo, cost_of)
-            )
-        )
+        print(json.dumps(cost(network, photo, cost_of)))
         return
-    rows = []
-    for way in WAYS:
-        command = [sys.executable, "-m", "benchmarks.tiles", str(photos), "--model", model]
-        command += ["--backend", backend, "--megapixels", "12", "--cost-of", way]
-        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        taken = json.loads(answer.stdout.splitlines()[-1])
-        seconds = [f"{taken[name]:.1f} s" for name in ("first", "next")]
-        rows.append([WORDS[way], *seconds, f"{taken['peak']:.2f} GiB"])
-    print(
-        f"{machine()}\n\n"
-        + table(["12 megapixels in", "first photo", "next photo", "peak memory"], rows)
-    )
-    engine = open_engine(load_model(model), backend=backend)
-    results: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    exposures: dict[str, list[float]] = {}
-    made = (
-        (size, gt) for size in sizes for gt in photographs(photos, size, count=count, seed=seed)
-    )
-    for size, gt in made:
-        for kind in KINDS:
-            lq = spoilt(gt, kind, seed=seed)
-            for way in WAYS:
-                restored, border = run(engine, lq, way)
-                results.setdefault((kind, way), []).append((psnr(restored, gt), border))
-                if way == "photo":
-                    other, _ = run(engine, lq, way, tile=OTHER_TILE)
-                    exposure = abs(float(restored.mean() - other.mean())) * 255
-                    exposures.setdefault(kind, []).append(exposure)
-            latest = {way: results[kind, way][-1] for way in WAYS}
-            print(f"{size:g} MP {kind} {latest} {exposures[kind][-1]:.2f}", file=sys.stderr)
-    rows = []
-    for kind in KINDS:
-        for way in WAYS:
-            values = np.array(results[kind, way])
-            finite = values[:, 0][np.isfinite(values[:, 0])]
-            border = (
-                ""
-                if way == "one piece"
-                else f"{values[:, 1].mean():.1f} ({values[:, 1].max():.1f})"
-            )
-            other = f"{max(exposures[kind]):.2f}" if way == "photo" else ""
-            figures = f"{finite.mean():.2f} dB ({finite.min():.2f})"
-            rows.append([kind, WORDS[way], figures, border, other])
-    print(f"\n{count} photos each of {megapixels} megapixels, {engine.describe()}\n")
-    header = [
-        "photos",
-        "restored in",
-        "PSNR to the ground truth, mean (worst)",
-        "step of mean colour between tiles, mean (largest), of 255",
-        f"exposure with tiles of {OTHER_TILE}, of 255",
-    ]
-    print(table(header, rows))
+    print(f"{machine()}\n\n{costs(photos, model, backend)}\n")
+    engine = network()
+    results: dict[tuple[str, str], list[Result]] = {}
+    for size in sizes:
+        for gt in photographs(photos, size, count=count, seed=seed):
+            for kind, way in product(KINDS, WAYS):
+                results.setdefault((kind, way), []).append(
+                    measure(engine, gt, kind, way, seed=seed)
+                )
+    print(f"{count} photos each of {megapixels} megapixels, {engine.describe()}\n")
+    print(table(HEADER, [row(*key, measured) for key, measured in results.items()]))
 
 
 if __name__ == "__main__":

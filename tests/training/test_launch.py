@@ -9,7 +9,7 @@ from maskdcpt_cli.training.events import Saved, Step
 SMALL = (
     "training.workers=0",
     "training.stages=[{iterations: 2, batch: 2, crop_size: 64}]",
-    "sizes.nafnet={width: 4, enc_blk_nums: [1, 1, 1, 1]}",
+    "sizes.nafnet={width: 4, enc_blk_nums: [1, 1, 1, 1], unshuffle: 2}",
     "heads.classifier_dims=[4, 4, 4, 4]",
     "heads.reconstruction_dims=[4, 4, 4, 4]",
 )
