@@ -73,12 +73,12 @@ def classify(
     """
     from maskdcpt_cli.cli.answers import open_answers
     from maskdcpt_cli.cli.progress import track
-    from maskdcpt_cli.images.discover import find_photos
+    from maskdcpt_cli.images.discover import discover_photos
     from maskdcpt_cli.inference.classify import Classified, classify_files
 
     if csv and csv.exists() and not overwrite:
         raise click.UsageError(f"'{csv}' exists; --overwrite replaces it.")
-    photos, missing = find_photos(with_listed(inputs), recursive=recursive)
+    photos, missing = discover_photos(with_listed(inputs), recursive=recursive)
     if not photos and not missing:
         raise click.UsageError(f"No image found in {', '.join(repr(text) for text in inputs)}.")
     targets = _targets(photos, maps) if maps else {}

@@ -319,8 +319,8 @@ def _notices(outcomes: Iterable[Outcome], todo: Plan) -> Iterable[str]:
     for notice, some in sources.items():
         more = f" and {count(len(some) - 1, 'more photo')}" if len(some) > 1 else ""
         yield printable(f"{some[0]}{more}: {notice}")
-    if todo.strangers:
-        yield f"{count(todo.strangers, 'other file')} in the folders left out, being no images."
+    if todo.skipped_files:
+        yield f"{count(todo.skipped_files, 'other file')} in the folders left out, being no images."
     if todo.results:
         yield f"{count(todo.results, 'result')} of earlier runs left out."
 

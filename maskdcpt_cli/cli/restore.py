@@ -32,7 +32,7 @@ Existing = Literal["skip", "overwrite", "error"]
 DEFAULTS = Settings()
 # Under torchrun several processes share the photos, and the first one tells what all of them do.
 SHARED = int(os.environ.get("WORLD_SIZE", "1")) > 1
-SPEAKS = not SHARED or os.environ.get("RANK") == "0"
+IS_MAIN_PROCESS = not SHARED or os.environ.get("RANK") == "0"
 
 
 @click.command(short_help="Restore photos and folders of photos.")
@@ -165,11 +165,11 @@ def restore(
         raise click.UsageError(f"--overlap {overlap} must be less than half of --tile {tile}.")
     label = model if model in ZOO else Path(model).stem
     todo = _plan(inputs, output, model=label, recursive=recursive, name=name, format=format)
-    view = open_view(todo, json=json, quiet=quiet) if SPEAKS else View()
+    view = open_view(todo, json=json, quiet=quiet) if IS_MAIN_PROCESS else View()
     network = partial(_open_network, model, device=device, precision=precision, backend=backend)
     events = _events(todo, settings, network, view, label=label, existing=existing)
     outcomes = show(events, todo, view)
-    if report and SPEAKS:
+    if report and IS_MAIN_PROCESS:
         write_report(report, outcomes, model=label, settings=settings)
     if any(outcome.status in BAD for outcome in outcomes):
         click.get_current_context().exit(1)
@@ -188,7 +188,7 @@ def _plan(
         )
     except PlanError as error:
         raise click.UsageError(str(error)) from error
-    return todo if SPEAKS else replace(todo, problems=())
+    return todo if IS_MAIN_PROCESS else replace(todo, problems=())
 
 
 def _events(

@@ -12,7 +12,7 @@ from maskdcpt_cli.inference.plan import Plan
 JOBS = tuple(Job(Path(f"in/{name}.png"), Path(f"out/{name}.png")) for name in "abcd")
 SIZES = dict(zip(JOBS, (100, 200, 300, 400), strict=True))
 MISSING = Outcome(Job(Path("x.png"), Path("out/x.png")), "failed", "'x.png' does not exist.")
-TODO = Plan(JOBS, problems=(MISSING,), strangers=2, results=1)
+TODO = Plan(JOBS, problems=(MISSING,), skipped_files=2, results=1)
 
 
 @pytest.fixture(autouse=True)

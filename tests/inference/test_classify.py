@@ -13,11 +13,11 @@ from maskdcpt_cli import classify_files
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.errors import CheckpointError, ImageError
 from maskdcpt_cli.inference.classify import (
-    MOST_PIXELS,
+    MAX_PIXELS,
     UNCERTAIN,
     Classified,
     classify,
-    places,
+    tile_positions,
 )
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.models.maskdcpt import MaskDCPT, Output
@@ -80,7 +80,7 @@ def test_pixels_are_never_resized_and_tiles_are_as_large_as_what_was_learnt_from
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     classifier = means(crop_size=tile)
     classify(classifier, image)
-    rows, columns = places(size, tile=tile, step=tile, most_pixels=MOST_PIXELS)
+    rows, columns = tile_positions(size, tile=tile, step=tile, max_pixels=MAX_PIXELS)
     first = classifier.network.seen[0].mul(255).round().byte().permute(1, 2, 0).numpy()
     height, width = (min(tile, length) for length in size)
     assert first.shape == (-(-height // 8) * 8, -(-width // 8) * 8, 3)
@@ -90,7 +90,7 @@ def test_pixels_are_never_resized_and_tiles_are_as_large_as_what_was_learnt_from
 
 @pytest.mark.parametrize("size", [(128, 128), (129, 700), (768, 512), (1000, 1000)])
 def test_tiles_cover_a_photo_of_ordinary_size(size):
-    found = places(size, tile=TILE, step=TILE, most_pixels=MOST_PIXELS)
+    found = tile_positions(size, tile=TILE, step=TILE, max_pixels=MAX_PIXELS)
     for starts, length in zip(found, size, strict=True):
         assert starts[0] == 0
         assert all(after - before <= TILE for before, after in pairwise(starts))
@@ -101,7 +101,7 @@ def test_tiles_cover_a_photo_of_ordinary_size(size):
 @pytest.mark.parametrize("most", [1, 7, 64])
 @pytest.mark.parametrize("tile", [TILE, 256])
 def test_the_work_for_a_large_photo_is_bounded_and_spread_over_all_of_it(size, most, tile):
-    rows, columns = places(size, tile=tile, step=tile, most_pixels=most * tile**2)
+    rows, columns = tile_positions(size, tile=tile, step=tile, max_pixels=most * tile**2)
     assert most / 3 <= len(rows) * len(columns) <= most
     for starts, length in zip((rows, columns), size, strict=True):
         assert all(start % 16 == 0 for start in starts)
@@ -109,7 +109,7 @@ def test_the_work_for_a_large_photo_is_bounded_and_spread_over_all_of_it(size, m
 
 
 def test_a_photo_smaller_than_its_share_of_work_is_looked_at_once_by_the_largest_tiles():
-    assert places((64, 64), tile=9999, step=9999, most_pixels=MOST_PIXELS) == ([0], [0])
+    assert tile_positions((64, 64), tile=9999, step=9999, max_pixels=MAX_PIXELS) == ([0], [0])
 
 
 def test_the_mean_over_tiles_decides():
