@@ -89,7 +89,7 @@ class Classifier(nn.Module):
         self.linear = nn.Linear(dims[-1], classes)
 
     def forward(self, features: Sequence[Tensor], on_grid: OnGrid = apply) -> Tensor:
-        """Return logits (B, classes) of features, finest first, each half the previous resolution."""
+        """Return logits (B, classes); features come finest first, each half the previous size."""
         scales = self.scales.softmax(dim=0).unbind()
         x, *joining = (
             scale * project(self.standardise(feature))

@@ -55,7 +55,7 @@ def block_wise(
 
 
 def _blocks(rows: int, columns: int, hidden: int, generator: torch.Generator | None) -> Tensor:
-    """Hide blocks by algorithm 1 of BEiT in one image; aspect ratios on a log scale, as released."""
+    """Hide blocks in one image (BEiT, algorithm 1; aspect ratios on a log scale, as released)."""
     grid = torch.zeros(rows, columns, dtype=torch.bool)
     while missing := hidden - int(grid.sum()):
         size, aspect, top, left = torch.rand(4, generator=generator).tolist()

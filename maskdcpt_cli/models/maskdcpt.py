@@ -56,7 +56,7 @@ class MaskDCPT(nn.Module):
         )
 
     def forward(self, lq: Tensor, on_grid: OnGrid = apply) -> Output:
-        """Decode (B, 3, H, W) in [0, 1]; H and W are multiples of the size_multiple of the backbone.
+        """Decode (B, 3, H, W) in [0, 1]; H and W are multiples of the backbone's size_multiple.
 
         With a PatchMask as `on_grid`, hidden pixels of lq have no influence.
         """
@@ -70,7 +70,7 @@ class MaskDCPT(nn.Module):
         )
 
     def pyramid(self, features: tuple[Tensor, ...], on_grid: OnGrid) -> list[Tensor]:
-        """Return the features, finest first, each pooled to half the resolution of the previous one.
+        """Return the features, finest first, each pooled to half the size of the previous one.
 
         Those of NAFNet have these resolutions already; those of SwinIR share one, and so do the
         last two of Restormer and PromptIR.

@@ -51,7 +51,7 @@ class Reconstruction(nn.Module):
             nn.Conv2d(feature_dim, dim, 1)
             for feature_dim, dim in zip(feature_dims, dims, strict=True)
         )
-        # `tokens` (mask tokens) and `rises` (1x1 projections before upsampling) are state-dict keys.
+        # State-dict keys: `tokens` are mask tokens, `rises` 1x1 projections before upsampling.
         self.tokens = nn.ParameterList(torch.zeros(dim) for dim in dims)
         self.levels = nn.ModuleList(
             nn.Sequential(*(ConvBlock(dim) for _ in range(n)))

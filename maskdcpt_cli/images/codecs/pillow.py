@@ -39,7 +39,7 @@ OPENERS: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
     "jpeg2000": Jpeg2KImagePlugin.Jpeg2KImageFile,
 }
 
-# How a mode is read: as which mode, and what is said about it.
+# The mode to convert each mode to, and the notice about it.
 MODES: dict[str, tuple[str, str | None]] = {
     "1": ("L", "1-bit image: the result has 8-bit grey."),
     "L": ("L", None),

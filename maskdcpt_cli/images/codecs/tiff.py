@@ -60,9 +60,9 @@ class TiffSource:
         pages: list[Page] = []
         notices: dict[str, None] = {}
         for frame in self.frames:
-            page, said = self._page(frame)
+            page, losses = self._page(frame)
             pages.append(page)
-            notices |= dict.fromkeys(said)
+            notices |= dict.fromkeys(losses)
         return Decoded(tuple(pages), metadata, tuple(notices))
 
     def _metadata(self) -> Metadata:
