@@ -144,6 +144,43 @@ def test_what_pre_training_knows_comes_back(
     assert same(read.classifier, classifier)
 
 
+def test_metadata_in_the_format_of_the_first_release_is_read(
+    nafnet: Checkpoint, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    metadata = {
+        "backbone": "nafnet",
+        "options": '{"width": 4, "enc_blk_nums": [1, 2], "middle_blk_num": 3, '
+        '"dec_blk_nums": [2, 1], "unshuffle": 2}',
+        "degradations": '["GN", "MB+LL+GN", "clean"]',
+        "preset": "classifier",
+        "licence": "Apache-2.0",
+        "temperature": "1.2343729348276442",
+        "crop_size": "192",
+        "restores": "false",
+        "version": "0.1.0",
+    }
+    classifier = {"classifier.linear.bias": torch.ones(3)}
+    save_file({**nafnet.state_dict, **classifier}, path, metadata=metadata)
+    read = read_checkpoint(path)
+    assert same(read.state_dict, nafnet.state_dict)
+    assert same(read.classifier, {"linear.bias": torch.ones(3)})
+    assert replace(read, state_dict={}, classifier={}).__dict__ == {
+        "backbone": "nafnet",
+        "options": OPTIONS["nafnet"],
+        "state_dict": {},
+        "degradations": ("GN", "MB+LL+GN", "clean"),
+        "preset": "classifier",
+        "licence": "Apache-2.0",
+        "version": "0.1.0",
+        "source": path,
+        "classifier": {},
+        "temperature": 1.2343729348276442,
+        "crop_size": 192,
+        "restores": False,
+    }
+
+
 def test_options_that_shapes_do_not_tell_come_from_the_metadata(tmp_path: Path) -> None:
     options = {**OPTIONS["swinir"], "num_heads": (4, 5, 6), "window_size": 4}
     path = tmp_path / "weights.safetensors"
@@ -285,7 +322,7 @@ def test_a_classifier_of_another_form_is_named(nafnet: Checkpoint) -> None:
 
 def test_a_classifier_whose_classes_have_no_names_is_refused(nafnet: Checkpoint) -> None:
     whole = replace(pre_trained(nafnet), degradations=("H", "RS"))
-    with pytest.raises(CheckpointError, match="of 3 classes, and names 2 degradations"):
+    with pytest.raises(CheckpointError, match="of 3 classes, but lists 2 degradations"):
         build_classifier(whole)
 
 

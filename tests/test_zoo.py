@@ -156,7 +156,7 @@ class Machine:
         return err.strip().splitlines()[-1]
 
     def files(self) -> list[Path]:
-        """What someone who looks for weights can find."""
+        """Return the files that a user who searches for weights would find."""
         found = self.home.rglob("*")
         return [path for path in found if path.suffix == ".pth" or len(path.name) == 64]
 
@@ -213,7 +213,7 @@ def test_what_was_only_pre_trained_does_not_restore_and_says_what_to_do() -> Non
     assert path is not None
     for given in (DEFAULT_CLASSIFIER, path):
         with pytest.raises(
-            CheckpointError, match=f"was pre-trained .* finetune --init-from {path}"
+            CheckpointError, match=f"is only pre-trained .* finetune --init-from {path}"
         ):
             load_model(given)
 

@@ -1,4 +1,4 @@
-"""The command line; light to import, for every TAB in a shell starts it."""
+"""The command line; light to import, because every TAB in a shell runs it."""
 
 import logging
 import os
@@ -28,14 +28,14 @@ from maskdcpt_cli.cli.study.command import study
 from maskdcpt_cli.errors import MaskDCPTError
 
 LIBGL = (
-    "OpenCV was installed with its windows, which need a library that is not here ({}): "
+    "OpenCV is installed with its GUI, which needs a missing library ({}): "
     "pip uninstall -y opencv-python && "
     "pip install --force-reinstall --no-deps opencv-python-headless"
 )
 
 
 class Program(click.Group):
-    """The one place where what went wrong becomes a sentence and an exit code."""
+    """The program: turns errors into a sentence and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         _silence_decoders()
@@ -54,7 +54,7 @@ class Program(click.Group):
 
 
 def _silence_decoders() -> None:
-    """Keep their remarks about damaged files out of the display: the errors say enough."""
+    """Silence the messages of decoders about damaged files: the errors are enough."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
@@ -81,12 +81,12 @@ def main() -> None:
 
     \b
     maskdcpt restore photos/ -o restored/        restore a folder
-    maskdcpt classify photos/                    tell what ails photos
-    maskdcpt models                              see which models there are
+    maskdcpt classify photos/                    classify the degradation of photos
+    maskdcpt models                              list the models
     maskdcpt score restored/ clean/              measure PSNR, SSIM and others
     maskdcpt degrade photos/ -o pairs/ -t haze   make pairs to train with
-    maskdcpt pretrain --preset tiny --photos photos/   train a network of your own
-    maskdcpt COMMAND --help                      see what a command can do
+    maskdcpt pretrain --preset tiny --photos photos/   train your own network
+    maskdcpt COMMAND --help                      show the options of a command
     """
 
 

@@ -1,4 +1,4 @@
-"""What is shown of classified photos: answers on standard output, the rest on standard error."""
+"""Output of classify: answers on standard output, messages on standard error."""
 
 import csv as csvlib
 import io
@@ -23,17 +23,17 @@ from maskdcpt_cli.inference.classify import UNCERTAIN, Classified
 from maskdcpt_cli.weights.checkpoint import DegradationClassifier
 
 ANSWERS = {CLEAN: ("looks clean", "green"), UNCERTAIN: (UNCERTAIN, "yellow")}
-NAMED = 3  # types told of each photo
-WIDE = 200  # columns, where there is no terminal: a line a photo, for grep
+TOP = 3  # types reported of each photo
+WIDE = 200  # columns without a terminal: a line per photo, for grep
 NARROW = 80
 UNCALIBRATED = (
-    "The probabilities are not calibrated: the file holds no temperature, as pre-training with "
-    "held-out pairs finds it."
+    "The probabilities are not calibrated: the file holds no temperature. Pre-training with "
+    "held-out pairs fits one."
 )
 
 
 class Answers(AbstractContextManager["Answers"]):
-    """Takes the answers one by one, and shows those that there are when it is left."""
+    """A collector of answers that shows them on exit."""
 
     def __init__(self, classifier: DegradationClassifier | None, *, csv: Path | None) -> None:
         self.classifier = classifier
@@ -49,17 +49,17 @@ class Answers(AbstractContextManager["Answers"]):
         self.taken.append(one)
 
     def show(self) -> None:
-        """Tell what failed; nothing else."""
+        """Report failures; nothing else."""
         for one in self.taken:
             if one.reason:
                 self.say(f"Failed: {one.reason}", style="red")
 
     def say(self, text: str, *, style: str = "") -> None:
-        lines = not self.messages.is_terminal  # a message each
+        lines = not self.messages.is_terminal  # one per message
         self.messages.print(Text(printable(text), style=style), soft_wrap=lines)
 
     def __exit__(self, *_error: object) -> None:
-        """However it was left, what is known by then is shown and written."""
+        """Show and write the answers so far, also after an error."""
         self.show()
         if self.csv:
             labels = self.classifier.degradations if self.classifier else ()
@@ -67,7 +67,7 @@ class Answers(AbstractContextManager["Answers"]):
 
 
 class Json(Answers):
-    """One JSON object per photo, as it is done."""
+    """One JSON object per photo, as soon as it is classified."""
 
     def take(self, one: Classified) -> None:
         super().take(one)
@@ -75,11 +75,11 @@ class Json(Answers):
         click.echo(jsonlib.dumps({**_facts(one), "calibrated": calibrated}))
 
     def show(self) -> None:
-        """All was told."""
+        """Show nothing: every answer is printed already."""
 
 
 class Bars(Answers):
-    """For one photo: a bar per type."""
+    """A bar per type, for one photo."""
 
     def show(self) -> None:
         console = _console(narrow=True)
@@ -89,11 +89,11 @@ class Bars(Answers):
                 console.print()
                 console.print(_bars(one, blocks=console.encoding.startswith("utf")))
         super().show()
-        _tell_notices(self)
+        _report_notices(self)
 
 
 class Rows(Answers):
-    """For several photos: a row each."""
+    """A table with a row per photo."""
 
     def show(self) -> None:
         known = [one for one in self.taken if one.probabilities]
@@ -101,12 +101,12 @@ class Rows(Answers):
             console = _console(narrow=False)
             console.print(_table(known, width=console.width))
         super().show()
-        _tell_notices(self)
+        _report_notices(self)
         counts = Counter(_word(one) for one in known)
         if failed := sum(1 for one in self.taken if one.reason):
             counts["failed"] = failed
-        told = ", ".join(f"{number} {word}" for word, number in counts.most_common())
-        self.say(f"{count(len(self.taken), 'photo')}: {told}")
+        summary = ", ".join(f"{number} {word}" for word, number in counts.most_common())
+        self.say(f"{count(len(self.taken), 'photo')}: {summary}")
 
 
 def open_answers(
@@ -117,7 +117,7 @@ def open_answers(
     json: bool,
     quiet: bool,
 ) -> Answers:
-    """The way to show answers that suits the options and the number of photos."""
+    """Choose the output for the options and the number of photos."""
     if json:
         return Json(classifier, csv=csv)
     if quiet:
@@ -126,9 +126,9 @@ def open_answers(
 
 
 def write_csv(path: Path, answers: Sequence[Classified], labels: Sequence[str]) -> None:
-    """A row a photo: the answer, the likeliest types, the probability of every label, in order.
+    """Write a row per photo: the answer, the likeliest types, the probability of every label.
 
-    Raises MaskDCPTError where it cannot be written.
+    Raises MaskDCPTError where writing fails.
     """
     ranks = ("first", "second", "third")
     stream = io.StringIO()
@@ -151,7 +151,7 @@ def _facts(one: Classified) -> dict[str, object]:
         "source": str(one.path),
         "answer": slug(one.answer) if one.answer else None,
         "probability": next(iter(shares.values()), None),
-        "top": [{"type": t, "probability": p} for t, p in islice(shares.items(), NAMED)],
+        "top": [{"type": t, "probability": p} for t, p in islice(shares.items(), TOP)],
         "probabilities": shares,
         "reason": one.reason,
         "notices": one.notices,
@@ -184,7 +184,7 @@ def _headline(one: Classified) -> Text:
 
 
 def _bars(one: Classified, *, blocks: bool) -> Table:
-    """A row a type; `blocks` where the terminal has such characters."""
+    """Return a row per type; `blocks` where the terminal has block characters."""
     table = Table.grid(padding=(0, 2, 0, 0), expand=True)
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
@@ -202,7 +202,7 @@ def _table(answers: Sequence[Classified], *, width: int) -> Table:
     table.add_column("Prob.", no_wrap=True, justify="right")
     table.add_column("Then", no_wrap=True)
     for one in answers:
-        first, *others = islice(_shares(one), NAMED)
+        first, *others = islice(_shares(one), TOP)
         uncertain = one.answer == UNCERTAIN
         probability = "" if uncertain else _percent(next(iter(one.probabilities.values())))
         then = [first, *others] if uncertain else others
@@ -211,7 +211,7 @@ def _table(answers: Sequence[Classified], *, width: int) -> Table:
 
 
 def _lines(shares: Sequence[str], width: int) -> str:
-    """The shares in lines that end between two of them, for a table of so many columns."""
+    """Wrap probabilities between two of them, for a table of `width` columns."""
     whole = ", ".join(share.replace(" ", "\u00a0") for share in shares)
     lines = fill(whole, width * 3 // 8, break_long_words=False, break_on_hyphens=False)
     return lines.replace("\u00a0", " ")
@@ -225,7 +225,7 @@ def _percent(share: float) -> str:
     return "<1 %" if share < 0.005 else f"{100 * share:.0f} %"
 
 
-def _tell_notices(answers: Answers) -> None:
+def _report_notices(answers: Answers) -> None:
     if answers.classifier and answers.classifier.temperature is None:
         answers.say(f"Note: {UNCALIBRATED}")
     for one in answers.taken:

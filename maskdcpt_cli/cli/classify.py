@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from maskdcpt_cli.weights.checkpoint import DegradationClassifier
 
 
-@click.command(short_help="Tell what ails photos: haze, rain, noise, or nothing.")
+@click.command(short_help="Classify the degradation of photos: haze, rain, noise, or none.")
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=click.Path())
 @model_option("classifies", DEFAULT_CLASSIFIER)
 @device_option
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     "maps",
     metavar="FOLDER",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write for each photo a picture of what was found where in it.",
+    help="Write a map of each photo, with the likeliest degradation of each tile.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a table and maps that are there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing table and existing maps.")
 @recursive_option
 @max_pixels_option
 @click.option("--json", is_flag=True, help="Print one JSON object per photo, and nothing else.")
-@click.option("-q", "--quiet", is_flag=True, help="Say only what failed.")
+@click.option("-q", "--quiet", is_flag=True, help="Report only failures.")
 def classify(
     *,
     inputs: tuple[str, ...],
@@ -55,12 +55,12 @@ def classify(
     json: bool,
     quiet: bool,
 ) -> None:
-    """Tell what ails photos: files, folders, quoted globs, or `-` for a list of names on
-    standard input.
+    """Classify the degradation of photos: files, folders, quoted globs, or `-` for a list of names
+    on standard input.
 
-    The answer is a type of degradation; "looks clean" where nothing ails a photo, if the model
-    knows that; "uncertain" where no answer reaches 50 %. Photos are never resized: up to 64 squares
-    of each are looked at, spread evenly.
+    The answer is a type of degradation; "looks clean" for a photo without degradation, if the model
+    has that label; "uncertain" where no probability reaches 50 %. Photos are never resized: up to
+    64 tiles of each, spread evenly, are classified.
 
     \b
     Examples:
@@ -73,12 +73,12 @@ def classify(
     """
     from maskdcpt_cli.cli.answers import open_answers
     from maskdcpt_cli.cli.progress import track
-    from maskdcpt_cli.images.discover import find_photos
+    from maskdcpt_cli.images.discover import discover_photos
     from maskdcpt_cli.inference.classify import Classified, classify_files
 
     if csv and csv.exists() and not overwrite:
         raise click.UsageError(f"'{csv}' exists; --overwrite replaces it.")
-    photos, missing = find_photos(with_listed(inputs), recursive=recursive)
+    photos, missing = discover_photos(with_listed(inputs), recursive=recursive)
     if not photos and not missing:
         raise click.UsageError(f"No image found in {', '.join(repr(text) for text in inputs)}.")
     targets = _targets(photos, maps) if maps else {}
@@ -111,7 +111,7 @@ def _load(model: str, device: str) -> "DegradationClassifier":
 
 
 def _targets(photos: "Sequence[Found]", folder: Path) -> dict[Path, Path]:
-    """Where the maps go: the folder's tree is that of the inputs."""
+    """Return the path of the map of each photo, in the same tree as the inputs."""
     from maskdcpt_cli.images.contact_sheets import MAP_SUFFIX
 
     targets: dict[Path, Path] = {}
@@ -121,7 +121,7 @@ def _targets(photos: "Sequence[Found]", folder: Path) -> dict[Path, Path]:
         if (first := owners.setdefault(target, photo.source)) != photo.source:
             raise click.UsageError(
                 f"'{first}' and '{photo.source}' would both have their map in '{target}': give "
-                "the folders that they lie in, or a --map of its own to each."
+                "their folders as inputs, or use a separate --map for each."
             )
         targets[photo.source] = target
     return targets

@@ -1,4 +1,4 @@
-"""What is seen of a run: messages go to standard error, data to standard output."""
+"""Output of restore: messages on standard error, data on standard output."""
 
 import json as jsonlib
 import threading
@@ -25,7 +25,7 @@ from rich.text import Text
 from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Started, Status
 from maskdcpt_cli.inference.plan import Plan, count_pixels
 
-# Word and colour of each way a photo can end, in the order of the summary.
+# Word and colour of each status, in the order of the summary.
 ENDINGS: dict[Status, tuple[str, str]] = {
     "restored": ("Restored", "green"),
     "skipped": ("Skipped", "cyan"),
@@ -37,23 +37,23 @@ BAD: tuple[Status, ...] = ("unrestored", "failed")
 
 
 class View:
-    """One way to show a run; this one shows nothing."""
+    """A view of a run; this base class shows nothing."""
 
     def opened(self, engine: str) -> None:
-        """The network is ready; `engine` says what it is and where it runs."""
+        """Report that the network is ready; `engine` describes it and its device."""
 
     def event(self, event: Event) -> None:
-        """Something happened to a photo."""
+        """Report an event of a photo."""
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the state of the terminal."""
 
     def summary(self, outcomes: Sequence[Outcome]) -> None:
-        """All photos are done."""
+        """Report the summary of all photos."""
 
 
 def open_view(todo: Plan, *, json: bool, quiet: bool) -> View:
-    """The view that suits the options and the terminal."""
+    """Choose the view for the options and the terminal."""
     if json:
         return Json()
     console = Console(stderr=True, highlight=False, emoji=False)
@@ -65,10 +65,10 @@ def open_view(todo: Plan, *, json: bool, quiet: bool) -> View:
 
 
 def show(events: Generator[Event, None, None], todo: Plan, view: View) -> list[Outcome]:
-    """Show a run as it happens and return how every photo ended.
+    """Show the events of a run and return the outcome of every photo.
 
     Raises:
-        KeyboardInterrupt: with the sentence that says how far the run came.
+        KeyboardInterrupt: With a sentence on the progress so far.
     """
     outcomes: list[Outcome] = []
     try:
@@ -83,7 +83,7 @@ def show(events: Generator[Event, None, None], todo: Plan, view: View) -> list[O
         photos = count(len(todo.problems) + len(todo.jobs), "photo")
         raise KeyboardInterrupt(
             f"Interrupted: {len(outcomes)} of {photos} finished; nothing half-written is left. "
-            "The same command goes on from here."
+            "The same command resumes the run."
         ) from None
     finally:
         view.close()
@@ -109,7 +109,7 @@ class Json(View):
 
 
 class Quiet(View):
-    """What went wrong, a line each."""
+    """A line per failure."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -139,18 +139,18 @@ class Lines(Quiet):
         if isinstance(event, Outcome):
             self.done += 1
             total = len(self.todo.jobs) + len(self.todo.problems)
-            told = why(event) if event.status in BAD else _what(event)
-            self._print(f"[{self.done}/{total}] {ENDINGS[event.status][0]}: {told}")
+            message = why(event) if event.status in BAD else _description(event)
+            self._print(f"[{self.done}/{total}] {ENDINGS[event.status][0]}: {message}")
 
     def summary(self, outcomes: Sequence[Outcome]) -> None:
         for notice in _notices(outcomes, self.todo):
             self._print(f"Note: {notice}")
         rows = _rows(outcomes, time.monotonic() - self.start)
-        self._print("; ".join(f"{ENDINGS[status][0]}: {told}" for status, told in rows))
+        self._print("; ".join(f"{ENDINGS[status][0]}: {text}" for status, text in rows))
 
 
 class Bar(View):
-    """A bar that moves by pixels, the photo in hand, and a table at the end."""
+    """A bar of restored pixels, the current photo, and a table at the end."""
 
     def __init__(self, console: Console, todo: Plan) -> None:
         self.console = console
@@ -168,7 +168,7 @@ class Bar(View):
             console=console,
             expand=True,
             transient=True,
-            speed_estimate_period=60,  # seconds; large photos come to a few tiles a minute
+            speed_estimate_period=60,  # seconds; large photos have a few tiles per minute
         )
         self.task = self.progress.add_task("", total=None, photos=self._photos())
 
@@ -181,7 +181,7 @@ class Bar(View):
     def event(self, event: Event) -> None:
         if isinstance(event, Started):
             megapixels = event.pixels / MEGA
-            self.progress.in_hand = f"{printable(str(event.job.source))}  {megapixels:.1f} MP"
+            self.progress.current = f"{printable(str(event.job.source))}  {megapixels:.1f} MP"
         elif isinstance(event, Advanced):
             self.workload.advance(event)
         else:
@@ -200,9 +200,9 @@ class Bar(View):
 
     def summary(self, outcomes: Sequence[Outcome]) -> None:
         table = Table.grid(padding=(0, 2))
-        for status, told in _rows(outcomes, time.monotonic() - self.start):
+        for status, text in _rows(outcomes, time.monotonic() - self.start):
             word, colour = ENDINGS[status]
-            table.add_row(Text(word, style=f"bold {colour}"), Text(told))
+            table.add_row(Text(word, style=f"bold {colour}"), Text(text))
         self.console.print(table)
         for outcome in outcomes:
             if outcome.status in BAD:
@@ -217,7 +217,7 @@ class Bar(View):
 
 
 class Workload:
-    """The pixels of a run, counted from headers while it goes on; guessed until then."""
+    """The pixels of a run, counted from headers during it; estimated until then."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs = jobs
@@ -225,11 +225,13 @@ class Workload:
         self._sizes: dict[Job, int] = {}
         self._counted = 0  # pixels; written by count() alone
         self._surplus = 0  # pixels counted that need no work: of skipped and failed photos
-        self._settled: dict[Job, int] = {}  # what was worked on of photos done before they counted
+        self._settled: dict[
+            Job, int
+        ] = {}  # pixels restored of photos that ended before they were counted
         self._advanced: dict[Job, int] = defaultdict(int)
 
     def count(self) -> None:
-        """Read every header; runs in a thread of its own."""
+        """Read every header, in a separate thread."""
         for job in self.jobs:
             size = self._settled[job] if job in self._settled else count_pixels(job)
             self._counted += size
@@ -240,7 +242,7 @@ class Workload:
         self._advanced[event.job] += event.pixels
 
     def end(self, outcome: Outcome) -> None:
-        """A photo is done: whatever of it was not worked on never will be."""
+        """Subtract the pixels of an ended photo that were not restored."""
         advanced = self._advanced.pop(outcome.job, 0)
         if outcome.job in self._sizes:
             self._surplus += self._sizes[outcome.job] - advanced
@@ -248,7 +250,7 @@ class Workload:
             self._settled[outcome.job] = advanced
 
     def total(self) -> int | None:
-        """All pixels to work on; photos not yet counted are taken to be of average size."""
+        """Return all pixels to restore; photos not yet counted are taken as of average size."""
         if not self._sizes:
             return None
         mean = self._counted / len(self._sizes)
@@ -256,40 +258,40 @@ class Workload:
 
 
 class _PhotoProgress(Progress):
-    """A progress bar with the photo in hand above it."""
+    """A progress bar with the current photo above it."""
 
-    in_hand = ""
+    current = ""
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        yield Text(self.in_hand, style="dim", no_wrap=True, overflow="ellipsis")
+        yield Text(self.current, style="dim", no_wrap=True, overflow="ellipsis")
         yield from super().get_renderables()
 
 
 class _Speed(ProgressColumn):
-    """Megapixels a second, over the last minute."""
+    """Megapixels per second, over the last minute."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed / MEGA:.2f} MP/s" if task.speed else "")
 
 
 def printable(text: str) -> str:
-    """The text with what a terminal would not show, or would obey, written as escapes."""
+    """Return the text with unprintable and control characters written as escapes."""
     return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
 def why(outcome: Outcome) -> str:
-    """The reason as a sentence that names the photo."""
+    """Return the reason as a sentence that names the photo."""
     source, reason = outcome.job.source, outcome.reason or ""
     return reason if source.name in reason else f"{source}: {reason}"
 
 
 def count(number: int, noun: str) -> str:
-    """The number with its noun."""
+    """Return the number with its noun."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def duration(seconds: float) -> str:
-    """Hours and minutes, minutes and seconds, or seconds."""
+    """Format seconds as hours and minutes, minutes and seconds, or seconds."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -302,16 +304,16 @@ def _rows(outcomes: Sequence[Outcome], seconds: float) -> Iterable[tuple[Status,
         some = [outcome for outcome in outcomes if outcome.status == status]
         if not some:
             continue
-        told = count(len(some), "photo")
+        text = count(len(some), "photo")
         pixels = sum(outcome.pixels for outcome in some)
         if status == "restored" and pixels:
             speed = pixels / MEGA / max(seconds, 1e-3)
-            told += f", {pixels / MEGA:.1f} MP in {duration(seconds)} ({speed:.2f} MP/s)"
-        yield status, told
+            text += f", {pixels / MEGA:.1f} MP in {duration(seconds)} ({speed:.2f} MP/s)"
+        yield status, text
 
 
 def _notices(outcomes: Iterable[Outcome], todo: Plan) -> Iterable[str]:
-    """What a person may want to know, equal notices of many photos taken together."""
+    """Yield the notices, equal ones of several photos merged."""
     sources = defaultdict(list)
     for outcome in outcomes:
         for notice in outcome.notices:
@@ -319,13 +321,13 @@ def _notices(outcomes: Iterable[Outcome], todo: Plan) -> Iterable[str]:
     for notice, some in sources.items():
         more = f" and {count(len(some) - 1, 'more photo')}" if len(some) > 1 else ""
         yield printable(f"{some[0]}{more}: {notice}")
-    if todo.strangers:
-        yield f"{count(todo.strangers, 'other file')} in the folders left out, being no images."
+    if todo.skipped_files:
+        yield f"{count(todo.skipped_files, 'other file')} in the folders skipped: no images."
     if todo.results:
-        yield f"{count(todo.results, 'result')} of earlier runs left out."
+        yield f"{count(todo.results, 'result')} of earlier runs skipped."
 
 
-def _what(outcome: Outcome) -> str:
+def _description(outcome: Outcome) -> str:
     job = outcome.job
     return f"{job.source} -> {job.target} ({outcome.pixels / MEGA:.1f} MP, {outcome.seconds:.1f} s)"
 

@@ -140,11 +140,11 @@ def degrade(
     """
     from maskdcpt_cli.cli.console import count
     from maskdcpt_cli.cli.progress import track
-    from maskdcpt_cli.data.degrading import degrade_photos, find_photos
+    from maskdcpt_cli.data.degrading import degrade_photos, discover_photos
     from maskdcpt_cli.data.parallel import processors
 
     wanted = _wanted(types, setting, levels)
-    sources = find_photos(photos, out=output)
+    sources = discover_photos(photos, out=output)
     events = degrade_photos(
         sources,
         output,

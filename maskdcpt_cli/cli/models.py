@@ -13,7 +13,7 @@ from maskdcpt_cli.weights.zoo import ZOO, Model, Use, address, card, find, on_di
 MEGA = 1_000_000
 BYTES_PER_PARAMETER = 4  # published in single precision
 NO_LICENCE = "none stated"
-NARROW = 100  # columns of a terminal, below which some are left out
+NARROW = 100  # columns of a terminal, below which some columns of the table are left out
 COMMANDS: dict[Use, str] = {"restores": "restore", "classifies": "classify"}
 
 
@@ -23,7 +23,7 @@ COMMANDS: dict[Use, str] = {"restores": "restore", "classifies": "classify"}
 def models(context: click.Context, json: bool) -> None:
     """List the models that --model takes by name.
 
-    Those called tiny are part of the program; the others are fetched when they are first used.
+    The models called tiny are part of the program; the others are downloaded on first use.
 
     \b
     Examples:
@@ -38,11 +38,11 @@ def models(context: click.Context, json: bool) -> None:
         _print_table()
 
 
-@models.command(short_help="Tell everything about one model.")
+@models.command(short_help="Show one model in full.")
 @click.argument("name", metavar="NAME", type=ModelName())
 @click.option("--json", is_flag=True, help="Print a JSON object on standard output.")
 def show(name: str, json: bool) -> None:
-    """Tell everything about one model: where it comes from, where it lies, and its card.
+    """Show one model in full: its source, its path on disk, and its card.
 
     \b
     Example:
@@ -106,13 +106,13 @@ def _print_table() -> None:
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = 200  # a line a model, for grep
+        console.width = 200  # a line per model, for grep
     columns = [one for one in COLUMNS if console.width >= NARROW or not one.spare]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for one in columns:
         table.add_column(one.title, no_wrap=not one.wraps, justify="right" if one.right else "left")
     for model in ZOO.values():
-        table.add_row(*(one.told(model) for one in columns))
+        table.add_row(*(one.text(model) for one in columns))
     console.print(table)
 
 
@@ -124,10 +124,10 @@ def _size(model: Model) -> str:
 
 
 class Column(NamedTuple):
-    """What the list tells of a model."""
+    """A column of the list."""
 
     title: str
-    told: Callable[[Model], str]
+    text: Callable[[Model], str]
     right: bool = False  # aligned
     wraps: bool = False
     spare: bool = False  # left out where the terminal is narrow

@@ -1,4 +1,4 @@
-"""The page that `--report` writes: one file, nothing from elsewhere, a slider for every photo."""
+"""The page of `--report`: one self-contained file with a slider for every photo."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -26,21 +26,21 @@ FIGURE = Template("""\
  aria-label="$name: how much is shown as before">
 <span class="divider"></span>
 </div>
-<figcaption><b>$name</b>$told</figcaption>
+<figcaption><b>$name</b>$notices</figcaption>
 </figure>
 """)
 LARGEST, SMALLEST = 1280, 480  # longest side of a photo on the page
 MOST_ENLARGED = 1.5
-UNSHRUNK = 60  # so many photos are shown at the largest size: about 25 MB
+UNSHRUNK = 60  # number of photos that are shown at the largest size: about 25 MB
 
 
 def write_report(
     path: Path, outcomes: Sequence[Outcome], *, model: str, settings: Settings
 ) -> None:
-    """Write the page, whole or not at all.
+    """Write the page atomically.
 
     Raises:
-        MaskDCPTError: the file cannot be written.
+        MaskDCPTError: The file cannot be written.
     """
     page = template("report").substitute(
         title="Restored photos",
@@ -68,9 +68,11 @@ def _facts(model: str, settings: Settings) -> str:
         for name, value in asdict(settings).items()
         if value != defaults[name] and name not in ("compare", "max_pixels")
     }
-    told = ", ".join(name if value is True else f"{name} {value}" for name, value in chosen.items())
-    told = told or "as by default"
-    return facts({"Model": model, "Settings": told, "Date": strftime("%Y-%m-%d")})
+    chosen_text = ", ".join(
+        name if value is True else f"{name} {value}" for name, value in chosen.items()
+    )
+    chosen_text = chosen_text or "as by default"
+    return facts({"Model": model, "Settings": chosen_text, "Date": strftime("%Y-%m-%d")})
 
 
 def _trouble(outcomes: Sequence[Outcome]) -> str:
@@ -86,7 +88,7 @@ def _figures(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 def _figure(outcome: Outcome, *, max_side: int) -> str:
     name = escape(printable(str(outcome.job.source)))
-    told = "".join(f" &middot; {escape(printable(notice))}" for notice in outcome.notices)
+    notices = "".join(f" &middot; {escape(printable(notice))}" for notice in outcome.notices)
     try:
         lq = Image.fromarray(preview(outcome.job.source, max_side=max_side))
         restored = Image.fromarray(preview(outcome.job.target, max_side=max_side))
@@ -94,7 +96,7 @@ def _figure(outcome: Outcome, *, max_side: int) -> str:
         return f"<p><b>{name}</b> &middot; {escape(printable(str(error)))}</p>\n"
     return FIGURE.substitute(
         name=name,
-        told=told,
+        notices=notices,
         before=inlined(lq),
         after=inlined(restored),
         ratio=f"{lq.width / lq.height:.4f}",

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 Existing = Literal["skip", "overwrite", "error"]
 
 DEFAULTS = Settings()
-# Under torchrun several processes share the photos, and the first one tells what all of them do.
+# Under torchrun several processes share the photos, and the main one reports the events of all.
 SHARED = int(os.environ.get("WORLD_SIZE", "1")) > 1
-SPEAKS = not SHARED or os.environ.get("RANK") == "0"
+IS_MAIN_PROCESS = not SHARED or os.environ.get("RANK") == "0"
 
 
 @click.command(short_help="Restore photos and folders of photos.")
@@ -43,7 +43,7 @@ SPEAKS = not SHARED or os.environ.get("RANK") == "0"
     required=True,
     metavar="OUT",
     type=click.Path(path_type=Path),
-    help="Folder for the results; for a single photo also a file.",
+    help="Folder of the results; for a single photo also a file.",
 )
 @model_option("restores", DEFAULT)
 @device_option
@@ -62,12 +62,12 @@ SPEAKS = not SHARED or os.environ.get("RANK") == "0"
     show_default=True,
     metavar="0..1",
     type=click.FloatRange(0, 1),
-    help="Blend with the input: 0 keeps the photo as it is.",
+    help="Blend with the input: 0 leaves the photo unchanged.",
 )
 @click.option(
     "--tta",
     is_flag=True,
-    help="Average over eight flips and turns: a little better, eight times slower.",
+    help="Average over eight flips and rotations: slightly better, eight times slower.",
 )
 @click.option(
     "--format",
@@ -80,7 +80,7 @@ SPEAKS = not SHARED or os.environ.get("RANK") == "0"
     "--quality",
     metavar="1..100",
     type=click.IntRange(1, 100),
-    help="Of JPEG, WebP and AVIF results.  [default: 95]",
+    help="Quality of JPEG, WebP and AVIF results.  [default: 95]",
 )
 @click.option(
     "--name",
@@ -94,10 +94,10 @@ SPEAKS = not SHARED or os.environ.get("RANK") == "0"
     default="skip",
     show_default=True,
     type=click.Choice(["skip", "overwrite", "error"]),
-    help="Where a result lies already: skip keeps one of the same model and settings, "
+    help="Where a result exists: skip keeps one of the same model and settings, "
     "and fails on any other file.",
 )
-@click.option("--strip", is_flag=True, help="Leave EXIF, XMP and colour profile out of results.")
+@click.option("--strip", is_flag=True, help="Write results without EXIF, XMP and colour profile.")
 @click.option("--compare", is_flag=True, help="Write a before/after sheet beside each result.")
 @click.option(
     "--report",
@@ -108,7 +108,7 @@ SPEAKS = not SHARED or os.environ.get("RANK") == "0"
 @recursive_option
 @max_pixels_option
 @click.option("--json", is_flag=True, help="Print one JSON object per photo, and nothing else.")
-@click.option("-q", "--quiet", is_flag=True, help="Say only what failed.")
+@click.option("-q", "--quiet", is_flag=True, help="Report only failures.")
 def restore(
     *,
     inputs: tuple[str, ...],
@@ -135,8 +135,8 @@ def restore(
 ) -> None:
     """Restore photos: files, folders, quoted globs, or `-` for a list of names on standard input.
 
-    Results keep the bit depth, colour profile, EXIF and transparency of their photos. Nothing is
-    overwritten unasked, and a photo that cannot be restored never stops the others.
+    Results keep the bit depth, colour profile, EXIF and transparency of their photos. No other file
+    is overwritten unless requested, and a photo that fails does not stop the others.
 
     \b
     Examples:
@@ -165,11 +165,11 @@ def restore(
         raise click.UsageError(f"--overlap {overlap} must be less than half of --tile {tile}.")
     label = model if model in ZOO else Path(model).stem
     todo = _plan(inputs, output, model=label, recursive=recursive, name=name, format=format)
-    view = open_view(todo, json=json, quiet=quiet) if SPEAKS else View()
+    view = open_view(todo, json=json, quiet=quiet) if IS_MAIN_PROCESS else View()
     network = partial(_open_network, model, device=device, precision=precision, backend=backend)
     events = _events(todo, settings, network, view, label=label, existing=existing)
     outcomes = show(events, todo, view)
-    if report and SPEAKS:
+    if report and IS_MAIN_PROCESS:
         write_report(report, outcomes, model=label, settings=settings)
     if any(outcome.status in BAD for outcome in outcomes):
         click.get_current_context().exit(1)
@@ -181,14 +181,14 @@ def _plan(
     from maskdcpt_cli.inference.plan import PlanError, plan
 
     if SHARED and "-" in inputs:
-        raise click.UsageError("Under torchrun no list can be read from standard input.")
+        raise click.UsageError("Under torchrun the list cannot be read from standard input.")
     try:
         todo = plan(
             with_listed(inputs), output, model=model, recursive=recursive, name=name, format=format
         )
     except PlanError as error:
         raise click.UsageError(str(error)) from error
-    return todo if SPEAKS else replace(todo, problems=())
+    return todo if IS_MAIN_PROCESS else replace(todo, problems=())
 
 
 def _events(
@@ -200,7 +200,7 @@ def _events(
     label: str,
     existing: Existing,
 ) -> Generator[Event, None, None]:
-    """What happens to the photos; without one to restore, no network is loaded."""
+    """Yield the events of the photos; without a photo to restore, no network is loaded."""
     if not todo.jobs:
         return
     from maskdcpt_cli.inference.restore import restore_files
@@ -228,7 +228,7 @@ def _open_network(model: str, *, device: str, precision: str, backend: str) -> "
 
 
 def _own_gpu() -> str | None:
-    """The GPU of this one of torchrun's processes."""
+    """Return the GPU of this process under torchrun."""
     import torch
 
     return f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else None

@@ -82,7 +82,7 @@ class Done:
     reason: str = ""  # why there are no pairs
 
 
-def find_photos(inputs: Sequence[Path], *, out: Path) -> list[Source]:
+def discover_photos(inputs: Sequence[Path], *, out: Path) -> list[Source]:
     """The photos given, and those in the folders given, sorted; what lies in `out` is left out.
 
     Raises MaskDCPTError where nothing is found, or two photos would give pairs of one name.

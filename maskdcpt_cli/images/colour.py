@@ -1,4 +1,4 @@
-"""How the pixels of a file relate to the sRGB that the networks know."""
+"""Colour conversion between the pixels of a file and the sRGB of the networks."""
 
 import io
 from collections.abc import Mapping
@@ -14,21 +14,23 @@ from maskdcpt_cli.images.arrays import Float, Native
 from maskdcpt_cli.images.codecs import icc
 
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601
-SPACES = {"GRAY": 1, "RGB": 3, "CMYK": 4}  # channels, by the word of ICC profiles
+SPACES = {"GRAY": 1, "RGB": 3, "CMYK": 4}  # channels, by the colour space of ICC profiles
 MODES = {1: "L", 3: "RGB", 4: "CMYK"}  # of Pillow, by channels
-SAME = 1.5 / 255  # a profile that moves no colour by more than this is sRGB
+SAME = 1.5 / 255  # a profile that changes no colour by more than this is sRGB
 
 
 class Encoding(Protocol):
-    """Native values in [0, 1] to sRGB in [0, 1], and back."""
+    """A conversion of native values in [0, 1] to sRGB in [0, 1], and back."""
 
     def decode(self, native: Float, /) -> Float: ...
 
     def encode(self, srgb: Float, native: Float, /) -> Float:
-        """The native values of `srgb` where the file holds `native`."""
+        """Return the native values of `srgb` for pixels whose values in the file are `native`."""
 
 
 class PlainGrey:
+    """Grey with the transfer function of sRGB."""
+
     def decode(self, native: Float) -> Float:
         return np.repeat(native, 3, axis=-1)
 
@@ -37,6 +39,8 @@ class PlainGrey:
 
 
 class PlainRGB:
+    """RGB that is sRGB already."""
+
     def decode(self, native: Float) -> Float:
         return native
 
@@ -45,7 +49,7 @@ class PlainRGB:
 
 
 class NeutralRGB:
-    """RGB whose channels are equal, held as one of them; it stays so."""
+    """RGB whose channels are equal, stored as one of them; the result is neutral as well."""
 
     def __init__(self, rgb: Encoding) -> None:
         self.rgb = rgb
@@ -59,7 +63,7 @@ class NeutralRGB:
 
 
 class PlainCMYK:
-    """Ink takes away light; the black ink of the file is kept as far as the colour allows."""
+    """CMYK without a profile; the black of the file is kept as far as the colour allows."""
 
     def decode(self, native: Float) -> Float:
         return (1 - native[..., :3]) * (1 - native[..., 3:])
@@ -71,9 +75,9 @@ class PlainCMYK:
 
 
 class TableProfile:
-    """A profile that works by tables, applied by LittleCMS at 8 bits.
+    """A profile of lookup tables, applied by LittleCMS at 8 bits.
 
-    Raises ValueError where LittleCMS cannot use the profile both ways.
+    Raises ValueError where LittleCMS cannot apply the profile in both directions.
     """
 
     def __init__(self, profile: bytes, channels: int) -> None:
@@ -102,7 +106,7 @@ def _through(transform: ImageCms.ImageCmsTransform, values: Float) -> Float:
 
 
 def pillow_image(pixels: NDArray[np.uint8]) -> Image.Image:
-    """Pixels (H, W, C), C = 1 grey, 3 RGB, 4 CMYK, as an image of Pillow."""
+    """Return pixels (H, W, C), C = 1 grey, 3 RGB, 4 CMYK, as a Pillow image."""
     height, width, channels = pixels.shape
     mode = MODES[channels]
     data = np.ascontiguousarray(pixels)
@@ -114,33 +118,33 @@ PLAIN: Mapping[int, Encoding] = MappingProxyType({1: PlainGrey(), 3: PlainRGB(),
 
 @dataclass(frozen=True)
 class Colour:
-    """How native pixels relate to sRGB; works on any rectangle of a page.
+    """The conversion of native pixels to sRGB and back, for any rectangle of a page.
 
-    A conversion there and back changes nothing by itself: only the difference that the network
-    made is converted, and added to the native pixels.
+    The conversion itself causes no change: only the difference between the input and the output of
+    the network is converted, and added to the native pixels.
     """
 
     encodings: Mapping[int, Encoding] = field(default_factory=lambda: PLAIN)  # by channels
 
     def is_plain(self, channels: int) -> bool:
-        """Whether pixels of so many channels are sRGB, or its plain grey or CMYK."""
+        """Return whether pixels of `channels` channels are sRGB, or its plain grey or CMYK."""
         return self.encodings[channels] is PLAIN[channels]
 
     def of_neutral(self) -> "Colour":
-        """How one channel of RGB pixels relates to sRGB whose three channels are equal."""
+        """Return the conversion of one channel of neutral RGB pixels to neutral sRGB."""
         return Colour(MappingProxyType({**self.encodings, 1: NeutralRGB(self.encodings[3])}))
 
     def to_srgb(self, pixels: Native) -> Float:
-        """Native (h, w, C) as sRGB: (h, w, 3), float32 in [0, 1].
+        """Convert native pixels (h, w, C) to sRGB: (h, w, 3), float32 in [0, 1].
 
-        Values of float pixels outside [0, 1] are clipped, those that are no number become 0.
+        Float values outside [0, 1] are clipped, NaN becomes 0.
         """
         return self.encodings[pixels.shape[2]].decode(_unit(pixels))
 
     def from_srgb(self, restored: Float, lq: Float, pixels: Native) -> Native:
-        """`pixels` with what was changed from `lq` to `restored`, (h, w, C), of their dtype.
+        """Return `pixels` plus the change from `lq` to `restored`: (h, w, C), of the same dtype.
 
-        `lq` is what `to_srgb` gave for `pixels`. Where `restored` equals `lq` the result equals
+        `lq` is `to_srgb(pixels)`. Where `restored` equals `lq` the result equals
         `pixels`. Integers are rounded; floats may leave [0, 1], as highlights do.
         """
         encoding = self.encodings[pixels.shape[2]]
@@ -162,9 +166,9 @@ def _unit(pixels: Native) -> Float:
 
 
 def colour_of(profile: bytes | None, pixels: Native) -> tuple[Colour, tuple[str, ...]]:
-    """The colour of a file with this ICC profile, whose first page holds `pixels` (H, W, C).
+    """Return the colour of a file with this ICC profile, whose first page is `pixels` (H, W, C).
 
-    The notices say where the profile cannot be followed, or not to the full depth.
+    The notices say where the profile cannot be applied, or not at the full bit depth.
     """
     if profile is None:
         return Colour(), ()
@@ -174,18 +178,20 @@ def colour_of(profile: bytes | None, pixels: Native) -> tuple[Colour, tuple[str,
         if SPACES.get(space) != channels:
             return Colour(), (
                 f"The ICC profile is for {space} and the pixels are {MODES[channels]}: "
-                "they are treated as if it were not there, and it is carried over.",
+                "it is not applied, only copied to the result.",
             )
         encoding: Encoding = icc.parse(profile) or TableProfile(profile, channels)
     except ValueError:
         return Colour(), (
-            "The ICC profile cannot be read: colours are treated as sRGB, and it is carried over.",
+            "The ICC profile cannot be read: colours are treated as sRGB, and it is copied.",
         )
     if channels < 4 and _is_srgb(encoding, channels):
         return Colour(), ()
     notices: tuple[str, ...] = ()
     if isinstance(encoding, TableProfile) and pixels.dtype != np.uint8:
-        notices = ("The ICC profile works by tables: changes are computed at 8 bits per channel.",)
+        notices = (
+            "The ICC profile uses lookup tables: changes are computed at 8 bits per channel.",
+        )
     return Colour(MappingProxyType({**PLAIN, channels: encoding})), notices
 
 

@@ -1,4 +1,4 @@
-"""Photos set side by side on one sheet, to look at."""
+"""Contact sheets: images side by side on one sheet."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from maskdcpt_cli.images.reading import preview
 SHEET_SUFFIX = ".compare.jpg"
 MAP_SUFFIX = ".map.png"  # of a heat map
 PAPER, INK = (250, 250, 249), (38, 38, 36)
-FRAMES = ((235, 94, 40), (0, 140, 186), (120, 160, 0))  # one colour per enlarged place
+FRAMES = ((235, 94, 40), (0, 140, 186), (120, 160, 0))  # one colour per enlarged region
 GAP = 12  # between photos and around the sheet, in pixels
 LINE = 22  # height of a line of text, in pixels
 WIDTH = 1920  # of a before/after sheet, at most, in pixels
 HEIGHT = 1440  # of a photo on it, at most, in pixels
 MOST_ENLARGED = 4
-LOOKED_AT = 4096  # longest side of what is compared: bounds the memory a panorama takes
+COMPARED_SIDE = 4096  # longest side of the images compared: bounds the memory of a panorama
 ZOOM = 2
 
 
@@ -46,15 +46,15 @@ class Window:
 
 
 def write_sheet(source: Path, target: Path) -> Path:
-    """Write the before/after sheet of a photo beside its result, whole or not at all.
+    """Write the before/after sheet of a photo beside its result, atomically.
 
     Returns:
-        The path of the sheet: that of the result with SHEET_SUFFIX appended.
+        The path of the sheet: the path of the result with SHEET_SUFFIX appended.
 
     Raises:
-        ImageError: one of the two cannot be read, or the sheet cannot be written.
+        ImageError: One of the two cannot be read, or the sheet cannot be written.
     """
-    lq, restored = (preview(path, max_side=LOOKED_AT) for path in (source, target))
+    lq, restored = (preview(path, max_side=COMPARED_SIDE) for path in (source, target))
     path = target.with_name(target.name + SHEET_SUFFIX)
     try:
         with replacing(path) as file:
@@ -67,9 +67,9 @@ def write_sheet(source: Path, target: Path) -> Path:
 
 
 def before_after(lq: Pixels, restored: Pixels, *, title: str = "") -> Pixels:
-    """Both photos side by side, and below them, enlarged, up to three places that differ most.
+    """Return both images side by side, above up to three enlarged regions that differ most.
 
-    The two must be of one size; the sheet is at most WIDTH pixels wide.
+    The two have the same size; the sheet is at most WIDTH pixels wide.
     """
     side = (WIDTH - 7 * GAP) // 6 // ZOOM  # three pairs below the photos fill the width
     windows = most_different(lq, restored, side=side)
@@ -88,7 +88,7 @@ def grid(
     column_titles: Sequence[str] = (),
     row_titles: Sequence[str] = (),
 ) -> Pixels:
-    """Photos in rows and columns, each centred in its cell, with titles above and to the left."""
+    """Return images in rows and columns, centred in their cells, with titles above and left."""
     widths = [max(photo.shape[1] for photo in column) for column in zip(*rows, strict=True)]
     heights = [max(photo.shape[0] for photo in row) for row in rows]
     margin = max((text_width(text) + GAP for text in row_titles), default=0)
@@ -109,7 +109,7 @@ def grid(
 
 
 def stacked(parts: Sequence[Pixels], *, title: str) -> Pixels:
-    """Sheets below one another, under a title."""
+    """Return sheets below one another, under a title."""
     head = LINE + GAP if title else 0
     width, height = max(part.shape[1] for part in parts), sum(part.shape[0] for part in parts)
     sheet = Image.new("RGB", (width, head + height), PAPER)
@@ -122,15 +122,15 @@ def stacked(parts: Sequence[Pixels], *, title: str) -> Pixels:
 
 
 def most_different(lq: Pixels, restored: Pixels, *, side: int, count: int = 3) -> list[Window]:
-    """The squares where two photos differ most, none overlapping another, strongest first."""
+    """Return the squares where two images differ most, not overlapping, largest first."""
     difference = np.abs(lq.astype(np.int16) - restored).sum(2, dtype=np.int64)
     return strongest(difference, side=side, count=count)
 
 
 def strongest(difference: NDArray[np.int64], *, side: int, count: int) -> list[Window]:
-    """The squares of the largest sums of (H, W), none overlapping another, strongest first.
+    """Return the squares of the largest sums of (H, W), not overlapping, largest first.
 
-    Where all that is left is 0 there are none.
+    Squares with a sum of 0 are left out.
     """
     height, width = difference.shape
     tops, lefts = (np.arange(0, length - side + 1, max(side // 4, 1)) for length in (height, width))
@@ -173,17 +173,21 @@ def _framed(
 
 
 def resized(photo: Pixels, scale: float) -> Pixels:
+    """Return an image scaled with bicubic interpolation, at least 1 pixel a side."""
     height, width = (max(1, round(length * scale)) for length in photo.shape[:2])
     return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font of all sheets."""
     return ImageFont.load_default(15)
 
 
 def text_width(text: str) -> int:
+    """Return the width of a text in pixels."""
     return round(font().getlength(drawable(text)))
 
 
 def drawable(text: str) -> str:
+    """Return a text with bytes that are not UTF-8 written as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Which files the inputs of a command name; found by name, before any is opened."""
+"""Discovery of input files, by name alone: no file is opened."""
 
 import os
 import re
@@ -15,7 +15,7 @@ WILDCARD = re.compile(r"[*?[]")
 
 
 class Missing(NamedTuple):
-    """An input, or a folder in one, in which nothing can be found."""
+    """An input that does not exist, or a folder that cannot be listed."""
 
     path: Path
     reason: str
@@ -26,8 +26,8 @@ class Found:
     """A file that an input names."""
 
     source: Path
-    place: Path  # the folder it lies in, symbolic links resolved
-    below: Path = Path()  # the folder it is in, relative to its input
+    place: Path  # its folder, symbolic links resolved
+    below: Path = Path()  # its folder, relative to the input
     root: Path | None = None  # the folder it was found under, resolved; None when named itself
 
     @property
@@ -35,7 +35,7 @@ class Found:
         return self.root is None or self.source.suffix.lower() in IMAGE_SUFFIXES
 
     def is_output(self, out: Path) -> bool:
-        """Whether it was found within the (resolved) output folder, or is a sheet or a map."""
+        """Return whether it is in the (resolved) output folder, or is a sheet or a map."""
         if self.root is None:
             return False
         within = self.place.is_relative_to(out) and not self.root.is_relative_to(out)
@@ -43,12 +43,12 @@ class Found:
 
     @property
     def is_sheet(self) -> bool:
-        """Whether it shows what an earlier run made of a photo: a before/after sheet, or a map."""
+        """True for a before/after sheet or a heat map of an earlier run."""
         return self.root is not None and self.source.name.endswith((SHEET_SUFFIX, MAP_SUFFIX))
 
 
-def find(inputs: Sequence[str], *, recursive: bool) -> tuple[list[Found], list[Missing]]:
-    """The files that `inputs` name, each once, in order, and what cannot be found.
+def discover(inputs: Sequence[str], *, recursive: bool) -> tuple[list[Found], list[Missing]]:
+    """Return the files that `inputs` name, each once, in order, and the missing ones.
 
     An input is a file, a folder, or a glob pattern; of several folders each keeps its name.
     """
@@ -64,14 +64,14 @@ def find(inputs: Sequence[str], *, recursive: bool) -> tuple[list[Found], list[M
     return list(found.values()), problems
 
 
-def find_photos(inputs: Sequence[str], *, recursive: bool) -> tuple[list[Found], list[Missing]]:
-    """As find, of images alone: what else lies in folders is passed over, sheets and maps, too."""
-    found, missing = find(inputs, recursive=recursive)
+def discover_photos(inputs: Sequence[str], *, recursive: bool) -> tuple[list[Found], list[Missing]]:
+    """Return images alone, as discover does: without other files, sheets and maps in folders."""
+    found, missing = discover(inputs, recursive=recursive)
     photos: list[Found] = []
     for one in found:
         if not one.is_image or one.is_sheet:
             continue
-        if reason := objection(one.source):
+        if reason := why_unreadable(one.source):
             missing.append(Missing(one.source, reason))
         else:
             photos.append(one)
@@ -113,7 +113,7 @@ def _walk(
 
 
 def _glob(pattern: Path, *, recursive: bool) -> Iterator[Found | Missing]:
-    """What the pattern matches; its part without wildcards is the folder whose tree is kept."""
+    """Yield the matches of a pattern; its part without wildcards is the root of the tree."""
     plain = next(i for i, part in enumerate(pattern.parts) if WILDCARD.search(part))
     top = Path(*pattern.parts[:plain])
     root, seen = real(top), set[Path]()
@@ -130,8 +130,8 @@ def _glob(pattern: Path, *, recursive: bool) -> Iterator[Found | Missing]:
             yield Found(match, real(match.parent), below.parent, root)
 
 
-def objection(source: Path) -> str | None:
-    """Why this is no file that can be read, as far as can be told from outside."""
+def why_unreadable(source: Path) -> str | None:
+    """Return why this is not a readable file, as far as its status shows; None if it is."""
     try:
         is_file = stat.S_ISREG(source.stat().st_mode)
     except FileNotFoundError:
@@ -142,18 +142,20 @@ def objection(source: Path) -> str | None:
 
 
 def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder; False where its parent may not be entered."""
     try:
         return path.is_dir()
-    except OSError:  # its parent may not be entered
+    except OSError:
         return False
 
 
 def real(path: Path) -> Path:
+    """Return the path with symbolic links resolved, whether it exists or not."""
     return Path(os.path.realpath(path))
 
 
 def identity(path: Path) -> tuple[int, int] | Path:
-    """Equal for two names of one file, be it by links or by a file system blind to case."""
+    """Return a key that is equal for two names of one file: links, or another case."""
     try:
         status = path.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Which image files can be read, and what the writable ones can hold."""
+"""Image formats: readable suffixes, and the capabilities of the writable formats."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class Holds:
-    """What a format can hold."""
+    """The capabilities of a format."""
 
     suffixes: tuple[str, ...]  # the usual one first
     depths: tuple[str, ...]  # dtypes
@@ -51,7 +51,7 @@ RAW_SUFFIXES = frozenset(
 )
 HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 
-# What "the same format" is for those that can be read but not written.
+# The format of results of files that can be read but not written.
 SUBSTITUTES: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(RAW_SUFFIXES, ".tiff")
     | dict.fromkeys(HEIF_SUFFIXES, ".jpg")
@@ -64,18 +64,18 @@ IMAGE_SUFFIXES: frozenset[str] = frozenset(SUBSTITUTES).union(
     *(holds.suffixes for holds in WRITABLE.values())
 )
 
-# The words of `Photo.format` that are no suffix of theirs.
+# The values of `Photo.format` that are not a suffix of the format.
 _WORDS = {"raw": ".tiff", "heif": ".jpg", "jpeg2000": ".png", "tiff": ".tiff"}
 
 
 def format_of(suffix: str) -> str | None:
-    """The writable format of a suffix, None where there is none."""
+    """Return the writable format of a suffix, None where there is none."""
     suffix = suffix.lower()
     return next((word for word, holds in WRITABLE.items() if suffix in holds.suffixes), None)
 
 
 def result_suffix(suffix_or_format: str) -> str:
-    """The suffix a result takes by default: the given one where it can be written.
+    """Return the default suffix of a result: the given one where it can be written.
 
     Takes ".NEF", ".jpg", "png", "heif"...; RAW becomes .tiff, HEIC .jpg, anything else .png.
     """

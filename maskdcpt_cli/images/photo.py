@@ -1,4 +1,4 @@
-"""A photo in memory: its pages as stored, and what its file says about them."""
+"""An image file in memory: its pages as stored, and their metadata."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from maskdcpt_cli.images.colour import Colour
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of an image before a pixel is decoded."""
+    """The facts about an image that need no decoding of pixels."""
 
     format: str  # a lower-case word: "jpeg", "png", "tiff", "raw", "heif"...
     width: int  # as stored, before any rotation
@@ -31,7 +31,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says about its photo."""
+    """The metadata of an image file."""
 
     exif: bytes | None = None  # from its TIFF header on
     icc: bytes | None = None
@@ -42,30 +42,30 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Photo:
-    """What a file holds."""
+    """The decoded content of an image file."""
 
     path: Path
     format: str  # a lower-case word, as in `Header`
-    pages: tuple[Page, ...]  # one, but for TIFF: all
+    pages: tuple[Page, ...]  # all of a TIFF file, one of any other
     colour: Colour = field(default_factory=Colour)
     metadata: Metadata = field(default_factory=Metadata)
-    notices: tuple[str, ...] = ()  # what the user may want to know, a sentence each
+    notices: tuple[str, ...] = ()  # messages for the user, a sentence each
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a decoder makes of a file, before its colours are understood."""
+    """The output of a decoder, before the colour profile is interpreted."""
 
     pages: tuple[Page, ...]
     metadata: Metadata
     notices: tuple[str, ...] = ()
 
 
-def opaque(page: Page) -> Native:
-    """The pixels (H, W, C), fully transparent places filled with the nearest visible colour.
+def fill_transparent(page: Page) -> Native:
+    """Return the pixels (H, W, C), fully transparent ones replaced by the nearest visible colour.
 
-    Restore these, and keep the page's own pixels where its alpha is 0: so the colour that lies
-    hidden there neither bleeds into the visible ones nor changes.
+    Restore these, and keep the original pixels of the page where its alpha is 0: then the hidden
+    colour neither bleeds into visible pixels nor changes.
     """
     if page.alpha is None:
         return page.pixels
@@ -82,8 +82,8 @@ def opaque(page: Page) -> Native:
     return filled
 
 
-def page_of(image: Native) -> Page:
-    """An image (H, W) or (H, W, C) as a page: grey, grey and alpha, RGB, or RGB and alpha.
+def page_from_array(image: Native) -> Page:
+    """Convert an image (H, W) or (H, W, C) to a page: grey, grey and alpha, RGB, or RGBA.
 
     Raises ImageError for other arrays.
     """
@@ -106,7 +106,7 @@ def page_of(image: Native) -> Page:
 
 
 def upright(array: Native, orientation: int) -> Native:
-    """(H, W, ...) as stored, turned the way EXIF orientation 1 to 8 says it is seen."""
+    """Return an array (H, W, ...) as stored, turned upright by its EXIF orientation, 1 to 8."""
     if orientation >= 5:
         array = array.swapaxes(0, 1)
     vertical = -1 if orientation in {3, 4, 7, 8} else 1
@@ -114,8 +114,8 @@ def upright(array: Native, orientation: int) -> Native:
     return array[::vertical, ::horizontal]
 
 
-def straight(pixels: Native, alpha: Native) -> Native:
-    """The pixels (H, W, C) of an image whose alpha (H, W) was multiplied into them."""
+def unpremultiply(pixels: Native, alpha: Native) -> Native:
+    """Divide pixels (H, W, C) that are premultiplied by the alpha (H, W)."""
     peak = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1.0
     weight = np.where(alpha == 0, peak, alpha)[..., None] / np.float32(peak)
     divided = pixels / weight

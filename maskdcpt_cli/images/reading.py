@@ -1,4 +1,4 @@
-"""Reading of image files: the one place that knows what lies on disk."""
+"""Reading of image files: recognise the format by content, decode, and interpret the colours."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -25,8 +25,8 @@ from maskdcpt_cli.images.photo import (
     Metadata,
     Page,
     Photo,
-    opaque,
-    page_of,
+    fill_transparent,
+    page_from_array,
     upright,
 )
 
@@ -38,30 +38,30 @@ __all__ = [
     "Metadata",
     "Page",
     "Photo",
-    "opaque",
-    "page_of",
+    "fill_transparent",
+    "page_from_array",
     "preview",
     "probe",
     "read_photo",
+    "render_preview",
     "result_suffix",
-    "seen",
     "shown",
     "upright",
 ]
 
 
 class Source(Protocol):
-    """A file that has been opened, no pixel of it decoded."""
+    """An opened file, with no pixel decoded."""
 
     header: Header
-    pixels: int  # that decoding yields
+    pixels: int  # number of pixels that decoding yields
 
     def decode(self) -> Decoded: ...
 
 
 Opener = Callable[[BinaryIO, str], Source]
 
-# How files begin, what that is called, and what opens them.
+# The signature of each format, and its reader.
 SIGNATURES: Mapping[str, tuple[re.Pattern[bytes], Opener]] = MappingProxyType(
     {
         "jpeg": (re.compile(rb"\xff\xd8\xff"), PillowSource),
@@ -79,16 +79,16 @@ SIGNATURES: Mapping[str, tuple[re.Pattern[bytes], Opener]] = MappingProxyType(
 
 
 def probe(path: Path) -> Header:
-    """What a file says about its image, no pixel decoded; ImageError for what is no image."""
+    """Return the header of an image file without decoding pixels; ImageError if unreadable."""
     with _opened(path) as source:
         return source.header
 
 
 def read_photo(path: Path, *, max_pixels: int | None) -> Photo:
-    """All that a file holds.
+    """Read an image file: all pages, colours and metadata.
 
-    Raises ImageError, before anything is decoded, where there are more than `max_pixels`, and
-    for every file that is missing, cut short, damaged, or of a kind that is not restored.
+    Raises ImageError for a file of more than `max_pixels` pixels (before it is decoded; None for
+    no limit), and for one that is missing, truncated, damaged, or of an unsupported format.
     """
     with _opened(path) as source:
         if max_pixels is not None and source.pixels > max_pixels:
@@ -106,18 +106,20 @@ def read_photo(path: Path, *, max_pixels: int | None) -> Photo:
 
 
 def preview(path: Path, *, max_side: int | None) -> NDArray[np.uint8]:
-    """The first page for a person to look at: (h, w, 3) sRGB, upright, over white, h and w at
-    most `max_side`, or as they are."""
-    return seen(read_photo(path, max_pixels=None), max_side=max_side)
+    """Return a preview of the first page: (h, w, 3) sRGB, upright, blended over white.
+
+    Its sides are at most `max_side` pixels; None keeps the size.
+    """
+    return render_preview(read_photo(path, max_pixels=None), max_side=max_side)
 
 
-def seen(photo: Photo, *, max_side: int | None) -> NDArray[np.uint8]:
-    """As preview, of a photo that was read."""
+def render_preview(photo: Photo, *, max_side: int | None) -> NDArray[np.uint8]:
+    """Return the preview, as `preview` does, of a photo that is read already."""
     page = photo.pages[0]
     height, width = page.pixels.shape[:2]
     scale = min(1.0, max_side / max(height, width)) if max_side else 1.0
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    picture = photo.colour.to_srgb(_shrunk(opaque(page), size))
+    picture = photo.colour.to_srgb(_shrunk(fill_transparent(page), size))
     if page.alpha is not None:
         alpha = Colour().to_srgb(_shrunk(page.alpha[..., None], size))
         picture = picture * alpha + (1 - alpha)
@@ -126,7 +128,7 @@ def seen(photo: Photo, *, max_side: int | None) -> NDArray[np.uint8]:
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """An image of a training set as (H, W, 3) sRGB, 8 bits, upright; colour profiles are ignored.
+    """Read a training image as (H, W, 3) sRGB, 8 bits, upright; colour profiles are ignored.
 
     Raises ImageError.
     """
@@ -137,7 +139,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 
 
 def decode_rgb(data: bytes, *, name: str) -> NDArray[np.uint8]:
-    """As read_rgb, from the bytes of a file; `name` is for the ImageError."""
+    """Decode the bytes of a file as read_rgb does; `name` is for the ImageError."""
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
@@ -149,7 +151,7 @@ def decode_rgb(data: bytes, *, name: str) -> NDArray[np.uint8]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Source]:
-    """The source of an image; whatever goes wrong with it becomes an ImageError that names it."""
+    """Yield the source of an image; every error becomes an ImageError that names the file."""
     name = shown(path)
     try:
         if path.is_dir():

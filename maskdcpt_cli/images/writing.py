@@ -1,4 +1,4 @@
-"""Writing of image files, whole or not at all."""
+"""Atomic writing of image files."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from maskdcpt_cli.images.formats import WRITABLE, Holds, format_of
 from maskdcpt_cli.images.photo import Metadata, Page, Photo, upright
 from maskdcpt_cli.images.reading import shown
 
-QUALITY = 95  # unless told
+QUALITY = 95  # the default
 FULL_COLOUR = 90  # the quality from which on colour is stored at full resolution
 JPEG_BLOCK = 65_533 - 64  # bytes that EXIF or XMP may have in a JPEG
 BAND = 1 << 20  # pixels converted at a time
@@ -33,12 +33,15 @@ def write_photo(
     quality: int | None = None,
     strip: bool = False,
 ) -> tuple[str, ...]:
-    """Write `pages`, which lie as `photo.pages` do, with the photo's metadata; say what was lost.
+    """Write `pages`, oriented as `photo.pages`, with the metadata of the photo; return the losses.
 
     The suffix of `target` chooses the format. `quality` is of JPEG, WebP and AVIF, 1 to 100; 100
-    makes WebP lossless. `strip` leaves out EXIF, XMP and ICC, converts other colours to sRGB and
-    turns the pixels upright, as do formats that cannot hold these. The target is replaced in one
-    step, when the new file lies whole and flushed beside it. Raises ImageError.
+    is lossless WebP. `strip` leaves out EXIF, XMP and ICC, converts other colours to sRGB and turns
+    the pixels upright, as do formats without such metadata. The target is replaced atomically, once
+    the new file beside it is complete and flushed.
+
+    Raises:
+        ImageError: The format is not writable or too small for the photo, or writing failed.
     """
     word = format_of(target.suffix)
     if word is None:
@@ -60,7 +63,7 @@ def write_photo(
 
 @dataclass(frozen=True)
 class Fitted:
-    """What of a photo a format can hold."""
+    """The pages and metadata of a photo that a format can hold, and the losses."""
 
     pages: tuple[Page, ...]
     metadata: Metadata
@@ -68,7 +71,7 @@ class Fitted:
 
 
 def fit(photo: Photo, pages: Sequence[Page], holds: Holds, *, word: str, strip: bool) -> Fitted:
-    """Pages and metadata brought to what a format holds, and a sentence for each loss."""
+    """Convert pages and metadata to the capabilities of a format; a sentence for each loss."""
     name = word.upper()
     about, losses = photo.metadata, []
     if len(pages) > 1 and not holds.pages:
@@ -104,7 +107,7 @@ def fit(photo: Photo, pages: Sequence[Page], holds: Holds, *, word: str, strip: 
 
 
 def _within_jpeg(about: Metadata) -> tuple[Metadata, list[str]]:
-    """JPEG keeps EXIF and XMP in one segment each."""
+    """Leave out EXIF or XMP that exceeds its one segment of a JPEG."""
     left_out = []
     if about.exif and len(about.exif) > JPEG_BLOCK:
         left_out.append("EXIF larger than a JPEG holds is left out.")
@@ -130,7 +133,7 @@ def _over_white(page: Page) -> Page:
 
 
 def _to_srgb(page: Page, colour: Colour, holds: Holds) -> Page:
-    """The page in sRGB, or in its grey where the format holds grey, of its depth."""
+    """Return the page in sRGB, or in grey if it is grey and the format allows it; same dtype."""
     dtype = page.pixels.dtype
     peak = np.iinfo(dtype).max if dtype.kind == "u" else 1
     channels = 1 if page.pixels.shape[2] == 1 and 1 in holds.channels else 3
@@ -142,7 +145,7 @@ def _to_srgb(page: Page, colour: Colour, holds: Holds) -> Page:
 
 
 def _reduced(page: Page, dtype: np.dtype[Any]) -> Page:
-    """The page at a smaller integer depth; floats are clipped to [0, 1]."""
+    """Return the page at a smaller integer depth; floats are clipped to [0, 1]."""
 
     def reduce(values: Native) -> Native:
         floating = values.dtype.kind == "f"
@@ -170,7 +173,7 @@ def _bands(array: Native) -> Iterator[slice]:
 
 @contextmanager
 def _writing(target: Path) -> Iterator[BinaryIO]:
-    """Whatever goes wrong with a new file becomes an ImageError that names it."""
+    """Open a new file; every error in writing it becomes an ImageError that names it."""
     try:
         with replacing(target) as stream:
             yield stream

@@ -1,4 +1,4 @@
-"""What passes between the restoration of a folder and whoever shows it; light to import."""
+"""Events and settings of the restoration of files; light to import."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ Status = Literal["restored", "skipped", "unrestored", "failed"]
 
 @dataclass(frozen=True)
 class Job:
-    """One photo to restore: where it lies, where its result goes."""
+    """One photo to restore: its path, and the path of its result."""
 
     source: Path
     target: Path
@@ -17,16 +17,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Settings:
-    """How photos are restored and written; the defaults are those of `maskdcpt restore`."""
+    """Settings of restoring and writing; the defaults are those of `maskdcpt restore`."""
 
-    tile: int | None = None  # pixels a side; None chooses by memory, 0 takes a photo in one piece
-    overlap: int | None = None  # pixels shared by neighbouring tiles; None chooses by the tile
-    strength: float = 1.0  # 0 keeps the input, 1 takes the network's result
+    tile: int | None = None  # pixels a side; None: chosen by the memory; 0: no tiles
+    overlap: int | None = None  # pixels shared by neighbouring tiles; None: chosen by the tile
+    strength: float = 1.0  # 0 is the input, 1 the output of the network
     tta: bool = False  # eight-fold self-ensemble
-    quality: int | None = None  # of JPEG, WebP and AVIF; None takes 95
+    quality: int | None = None  # of JPEG, WebP and AVIF; None: 95
     strip: bool = False  # drop EXIF, XMP and ICC
     compare: bool = False  # write a before/after sheet beside each result
-    max_pixels: int | None = 500_000_000  # larger images are refused; None lifts the limit
+    max_pixels: int | None = 500_000_000  # larger images are refused; None: no limit
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Advanced:
-    """So many more pixels of a photo are restored."""
+    """Further pixels of a photo are restored."""
 
     job: Job
     pixels: int
@@ -47,17 +47,17 @@ class Advanced:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one photo ended.
+    """The result of one photo.
 
-    `restored`: its result lies whole at the target. `skipped`: a result of the same model and
-    settings lies there already. `unrestored`: the network's output was unsound, so the target
-    holds the input's pixels. `failed`: nothing was written. `reason` is set for the last two.
+    `restored`: the target is written. `skipped`: the target exists, from the same model and
+    settings. `unrestored`: the output of the network failed its check, so the target holds the
+    pixels of the input. `failed`: nothing is written. `reason` is set for the last two.
     """
 
     job: Job
     status: Status
     reason: str | None = None
-    notices: tuple[str, ...] = ()  # what a person may want to know, a sentence each
+    notices: tuple[str, ...] = ()  # messages for the user, a sentence each
     pixels: int = 0
     seconds: float = 0.0  # in the network
 

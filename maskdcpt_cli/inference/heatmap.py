@@ -1,4 +1,4 @@
-"""Where in a photo which degradation was found: a picture of it beside a map in colours."""
+"""Heat maps: an image beside a map of the likeliest degradation of each tile."""
 
 import io
 from collections import Counter
@@ -26,11 +26,11 @@ from maskdcpt_cli.images.contact_sheets import (
     stacked,
     text_width,
 )
-from maskdcpt_cli.images.reading import Photo, seen
+from maskdcpt_cli.images.reading import Photo, render_preview
 
-LONGEST, SHORTEST = 900, 480  # side of a photo on the sheet, in pixels
-PALE = 0.6  # how far the photo below the colours is faded towards white
-TINT = 0.85  # of a tile of which the classifier is certain
+LONGEST, SHORTEST = 900, 480  # side of an image on the sheet, in pixels
+PALE = 0.6  # fraction by which the image below the colours is faded towards white
+TINT = 0.85  # opacity of the colour of a tile with probability 1
 TITLES = ("Photo", "Likeliest of each tile; the paler, the less certain")
 GREY = (150, 150, 150)  # labels without a colour
 
@@ -69,13 +69,15 @@ def write_map(
     *,
     overwrite: bool,
 ) -> None:
-    """Write the map of a photo, whole or not at all.
+    """Write the heat map of a photo atomically.
 
-    `found` names what each tile most likely shows, in rows of the photo as it is seen, and
-    `probabilities`, (rows, columns), tells how certain that is. A file of the same content may lie
-    at the target; raises ImageError for any other, unless told to overwrite it.
+    `found` holds the likeliest label of each tile, in rows of the upright photo, `probabilities`
+    (rows, columns) their probabilities. Raises ImageError where the target exists with another
+    content and `overwrite` is false, or cannot be written.
     """
-    sheet = draw_map(seen(photo, max_side=LONGEST), found, probabilities, title=photo.path.name)
+    sheet = draw_map(
+        render_preview(photo, max_side=LONGEST), found, probabilities, title=photo.path.name
+    )
     stream = io.BytesIO()
     Image.fromarray(sheet).save(stream, format="PNG")
     content = stream.getvalue()
@@ -98,7 +100,7 @@ def draw_map(
     *,
     title: str = "",
 ) -> Pixels:
-    """A picture and its map side by side, with a legend below that counts the tiles."""
+    """Return an image and its map side by side, above a legend with the fraction of tiles."""
     scale = max(SHORTEST / max(picture.shape[:2]), 1.0)
     larger = resized(picture, scale)
     both = grid([[larger, tinted(larger, found, probabilities)]], column_titles=TITLES)
@@ -113,7 +115,7 @@ def draw_map(
 def tinted(
     picture: Pixels, found: Sequence[Sequence[str]], probabilities: NDArray[np.float32]
 ) -> Pixels:
-    """The picture, faded to grey, each tile in the colour of what was found in it."""
+    """Return the image faded to grey, each tile tinted in the colour of its label."""
     height, width = picture.shape[:2]
     colours = np.array([[COLOURS.get(label, GREY) for label in row] for row in found], np.float32)
     down = np.arange(height) * len(found) // height
@@ -126,7 +128,7 @@ def tinted(
 
 
 def _legend(entries: Sequence[tuple[tuple[int, int, int], str]], *, width: int) -> Pixels:
-    """Coloured squares with their texts, in as many lines as they need."""
+    """Return coloured squares with their texts, wrapped to `width` pixels."""
     placed: list[tuple[int, int]] = []
     left, top = GAP, 0
     for _, text in entries:

@@ -1,4 +1,4 @@
-"""Tells images that hold nothing to restore, which a network would only harm."""
+"""Checks for inputs that hold nothing to restore, whose PSNR a network would only lower."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ FLAT = 8 / 255  # range of values of an image that is all black, all white or of
 
 
 def why_untouched(pixels: Native) -> str | None:
-    """Return why an image (H, W, C) is best left as it is, a sentence; None if it is not."""
+    """Return a sentence saying why an image (H, W, C) is left unchanged; None to restore it."""
     height, width, channels = pixels.shape
     if min(height, width) < SMALLEST:
         return (
@@ -22,11 +22,11 @@ def why_untouched(pixels: Native) -> str | None:
 
 
 def is_grey(pixels: Native) -> bool:
-    """Whether an RGB image (H, W, 3) shows no colour: R = G = B everywhere."""
+    """Return whether an RGB image (H, W, 3) is grey: R = G = B everywhere."""
     red, green, blue = (pixels[..., i] for i in range(3))
     return np.array_equal(red, green) and np.array_equal(green, blue)
 
 
 def _range(channel: Native) -> float:
-    """The difference of the largest and the smallest value; NaN counts for nothing."""
+    """Return the largest value minus the smallest, ignoring NaN."""
     return float(np.fmax.reduce(channel, axis=None)) - float(np.fmin.reduce(channel, axis=None))

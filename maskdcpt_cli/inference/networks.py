@@ -1,4 +1,4 @@
-"""A model as a study sees it: a function of a picture, and a few words on what it is."""
+"""Models as functions of an image, with a description and a fingerprint, for benchmarks."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,10 +14,10 @@ Restore = Callable[[Image], Image]  # from lq (H, W, 3) in [0, 1]; raises ImageE
 
 
 class Network(NamedTuple):
-    """What restores, what it is, and what tells its results from those of others."""
+    """A restoration function, its description, and a fingerprint that identifies its results."""
 
     restore: Restore
-    told: str  # as "torch on cpu, fp32"
+    description: str  # as "torch on cpu, fp32"
     fingerprint: str
 
 
@@ -29,9 +29,9 @@ def open_network(
     backend: str = "auto",
     tile: int | None = None,
 ) -> Network:
-    """Make a network ready; see open_engine. A tile of None takes a picture whole, memory allowing.
+    """Open a network; see open_engine. With a tile of None the memory decides.
 
-    Raises BackendError for what is not available here.
+    Raises BackendError for a device, precision or backend that is not available.
     """
     engine = open_engine(model, device=device, precision=precision, backend=backend)
     settings = Settings(tile=tile)
@@ -45,5 +45,5 @@ def open_network(
 
 
 def identity() -> Network:
-    """The model that leaves pictures as they are, and so shows how bad the inputs are."""
+    """Return a model that leaves images unchanged: the baseline of the inputs."""
     return Network(lambda lq: lq, "the inputs as they are", "identity")

@@ -1,6 +1,6 @@
-"""Tells an output that no restoration could be from one that is merely far from its input.
+"""Check of the output of a network: reject what cannot be a restoration of its input.
 
-A network can explode on an input as plain as a flat dark colour. What is legitimate was measured:
+A network can diverge even on a flat dark colour. The range of valid outputs was measured:
 low light, haze and heavy rain move single pixels to -0.1 and 1.7 and means of 16x16 pixels to
 -0.08 and 1.15, and low light makes a photo ten times brighter.
 """
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK = 16  # single pixels may overshoot at edges and lights, means of blocks hardly do
-LOWEST, HIGHEST = -0.5, 2.0  # of a block, about four times as far out as anything legitimate
+LOWEST, HIGHEST = -0.5, 2.0  # of a block, about four times as far out as any valid output
 BLACK = 1 / 255
 # A frame of heavy rain or noise before an even sky may well come out flat: the brightness of its
 # blocks varies by less than half of STRUCTURE. Variation above it is the scene's, which stays where
@@ -19,9 +19,9 @@ STRUCTURE, SAME_SCENE = 0.1, 0.3
 
 
 def check(lq: Tensor, restored: Tensor) -> str | None:
-    """Why `restored` (B, 3, H, W), not clipped, cannot be a restoration of lq; None if it can."""
+    """Return why `restored` (B, 3, H, W), not clipped, is no restoration of lq; None if it is."""
     before, after = _blocks(lq), _blocks(restored)
-    if not torch.isfinite(after).all():  # one such pixel spoils its block
+    if not torch.isfinite(after).all():  # one such pixel makes its block so
         return "the network's output holds NaN or infinite values"
     low, high = after.min().item(), after.max().item()
     if low < LOWEST or high > HIGHEST:
@@ -37,11 +37,11 @@ def check(lq: Tensor, restored: Tensor) -> str | None:
 
 
 def _blocks(image: Tensor) -> Tensor:
-    """The low-pass: means of blocks, the last of a row or column over what is left."""
+    """Return the means of blocks, the last of a row or column over the remaining pixels."""
     return F.avg_pool2d(image, BLOCK, ceil_mode=True)
 
 
 def _deviations(blocks: Tensor) -> Tensor:
-    """How the brightness of each block differs from its image's mean, in one row."""
+    """Return the brightness of each block minus the mean of its image, flattened."""
     brightness = blocks.mean(dim=1)
     return (brightness - brightness.mean(dim=(-2, -1), keepdim=True)).flatten()

@@ -1,4 +1,4 @@
-"""Which photos are restored and where their results go, decided from names before any is opened."""
+"""The plan of a run: the photos to restore and their targets, from file names alone."""
 
 import re
 import string
@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError, unknown
-from maskdcpt_cli.images.discover import Found, find, identity, is_folder, objection, real
+from maskdcpt_cli.images.discover import Found, discover, identity, is_folder, real, why_unreadable
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, WRITABLE, format_of, result_suffix
 from maskdcpt_cli.images.reading import probe
 from maskdcpt_cli.inference.events import Job, Outcome
@@ -19,17 +19,17 @@ FIELDS = ("stem", "suffix", "model")
 
 
 class PlanError(MaskDCPTError):
-    """The inputs, the output and the names of the results do not go together."""
+    """The inputs, the output and the names of the results contradict each other."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The photos to restore, in order, and what became of everything else that was given."""
+    """The photos to restore, in order, and counts of all other files."""
 
     jobs: tuple[Job, ...]
-    problems: tuple[Outcome, ...]  # all failed: what cannot be restored is known already
-    strangers: int  # files found in folders that are no images
-    results: int  # files left out because an earlier run wrote them
+    problems: tuple[Outcome, ...]  # all failed: inputs that cannot be restored
+    skipped_files: int  # files in folders that are not images
+    results: int  # files left out because they are results of an earlier run
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _Naming:
         return self.name.format(stem=source.stem, suffix=self.suffix(source), model=self.model)
 
     def origins(self, result: str) -> Iterator[tuple[str, str]]:
-        """Every stem, with the suffix, that gives this name with one model or another."""
+        """Yield every (stem, suffix) that gives this name with any model."""
         for length in range(1, len(result)):
             if match := _pattern(self.name, length).fullmatch(result):
                 yield match["stem"], match["suffix"]
@@ -61,7 +61,7 @@ class _Naming:
 
 @lru_cache(maxsize=256)
 def _pattern(name: str, length: int) -> re.Pattern[str]:
-    """Matches the names that a template gives to stems of this length."""
+    """Return a pattern of the names that a template gives to stems of this length."""
     groups = {"stem": f"(?P<stem>.{{{length}}})", "suffix": r"(?P<suffix>\.[^.]+)", "model": ".+"}
     parts = string.Formatter().parse(name)
     pattern = "".join(re.escape(text) + groups.get(field or "", "") for text, field, *_ in parts)
@@ -77,21 +77,21 @@ def plan(
     name: str = NAME,
     format: str = "same",
 ) -> Plan:
-    """Find the photos that `inputs` name and give each the file its result goes to.
+    """Find the photos that `inputs` name and choose the target file of each.
 
     An input is a file, a folder, or a glob pattern. A folder keeps its tree under `out`; several
     folders keep their own names there as well. With a single file, `out` may name the result.
 
     Raises:
-        PlanError: `name` is no template, `out` does not suit the inputs, or no image was found.
+        PlanError: `name` is not a template, `out` does not suit the inputs, or there is no image.
     """
     _check_name(name)
     naming = _Naming(name, format, model)
-    found, missing = find(inputs, recursive=recursive)
+    found, missing = discover(inputs, recursive=recursive)
     problems = [_failed(Job(one.path, one.path), one.reason) for one in missing]
     if out.suffix.lower() in IMAGE_SUFFIXES and not is_folder(out):
         return _single(found, problems, out, naming)
-    if objection(out) is None:
+    if why_unreadable(out) is None:
         raise PlanError(f"'{out}' is a file: -o takes a folder for the results.")
     place = real(out)
     images = [item for item in found if item.is_image]
@@ -105,13 +105,13 @@ def plan(
     return Plan(
         jobs=tuple(jobs),
         problems=tuple(problems),
-        strangers=len(found) - len(images),
+        skipped_files=len(found) - len(images),
         results=len(images) - len(outside) + len(placed) - len(fresh),
     )
 
 
 def count_pixels(job: Job) -> int:
-    """The pixels of a photo by its header alone; 0 for what cannot be read."""
+    """Return the pixels of a photo from its header alone; 0 where it cannot be read."""
     try:
         header = probe(job.source)
     except ImageError:
@@ -144,7 +144,7 @@ def _single(found: list[Found], problems: list[Outcome], out: Path, naming: _Nam
     if format_of(out.suffix) is None:
         raise PlanError(f"Cannot write '{out}': choose from {', '.join(WRITABLE)}.")
     jobs, problems = _checked([Job(found[0].source, out)])
-    return Plan(tuple(jobs), tuple(problems), strangers=0, results=0)
+    return Plan(tuple(jobs), tuple(problems), skipped_files=0, results=0)
 
 
 def _place(items: list[Found], out: Path, naming: _Naming) -> tuple[list[Job], list[Outcome]]:
@@ -159,7 +159,7 @@ def _place(items: list[Found], out: Path, naming: _Naming) -> tuple[list[Job], l
 
 
 def _without_results(jobs: list[Job], naming: _Naming) -> list[Job]:
-    """The jobs whose source is not the result that another one has, or had with another model."""
+    """Return the jobs whose source is not a result of another job, with any model."""
     makers: dict[tuple[Path, str, str], set[Path]] = defaultdict(set)
     for job in jobs:
         makers[real(job.target.parent), job.source.stem, job.target.suffix].add(job.source)
@@ -175,13 +175,13 @@ def _without_results(jobs: list[Job], naming: _Naming) -> list[Job]:
 
 
 def _checked(jobs: list[Job]) -> tuple[list[Job], list[Outcome]]:
-    """Those that can be done, and those that cannot, with the reason."""
+    """Split jobs into valid ones and failures, which say why."""
     sources = {identity(job.source): job.source for job in jobs}
     makers: dict[object, Path] = {}
     sound, problems, overwriting = [], [], []
     for job in jobs:
         target = identity(job.target)
-        if reason := objection(job.source):
+        if reason := why_unreadable(job.source):
             problems.append(_failed(job, reason))
         elif target in sources:
             reason = f"The result of '{job.source}' would overwrite the input '{sources[target]}'."

@@ -1,4 +1,4 @@
-"""What comes next is read while this is worked on."""
+"""Prefetching: read the next item while the current one is processed."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -9,10 +9,10 @@ Item = TypeVar("Item")
 Read = TypeVar("Read")
 
 
-def ahead(
+def prefetch(
     executor: Executor, read: Callable[[Item], Read], items: Iterable[Item]
 ) -> Iterator[tuple[Item, Future[Read]]]:
-    """The items in their order, each while the next one is being read."""
+    """Yield the items in order with the future of each, while the next one is being read."""
     reading: deque[tuple[Item, Future[Read]]] = deque()
     for item in items:
         reading.append((item, executor.submit(read, item)))

@@ -1,4 +1,4 @@
-"""Restores an image in memory, or a stream of files while others are read and written."""
+"""Restoration of an image in memory, or of files while others are read and written."""
 
 import os
 from collections import deque
@@ -19,7 +19,7 @@ from torch import Tensor
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.contact_sheets import write_sheet
-from maskdcpt_cli.images.reading import Page, Photo, opaque, page_of, read_photo
+from maskdcpt_cli.images.reading import Page, Photo, fill_transparent, page_from_array, read_photo
 from maskdcpt_cli.images.writing import write_photo
 from maskdcpt_cli.inference import output_check
 from maskdcpt_cli.inference.backends import Engine, open_engine
@@ -27,13 +27,13 @@ from maskdcpt_cli.inference.backends.engine import Network, RestoreTile
 from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Settings, Started
 from maskdcpt_cli.inference.input_check import is_grey, why_untouched
 from maskdcpt_cli.inference.plan import plan
-from maskdcpt_cli.inference.prefetch import ahead
+from maskdcpt_cli.inference.prefetch import prefetch
 from maskdcpt_cli.inference.result_log import fingerprint, is_current, record
 from maskdcpt_cli.inference.self_ensemble import Eightfold
 from maskdcpt_cli.inference.tiling import (
     Band,
     Progress,
-    Retreat,
+    TileSizeReduced,
     choose_overlap,
     choose_samples,
     choose_tile,
@@ -47,14 +47,24 @@ Result = TypeVar("Result")
 
 
 def restore(model: Backbone | Engine, image: Pixels, *, settings: Settings | None = None) -> Pixels:
-    """Restores one image held in memory.
+    """Restore one image in memory.
 
-    `image` is sRGB of shape (H, W) or (H, W, C) with C = 1 grey, 2 grey and alpha, 3 RGB, 4 RGB
-    and alpha; uint8, uint16, or float32 in [0, 1]. The result has the same shape and type, its
-    alpha is the input's. Raises ImageError for other arrays and where the network's output is
-    unsound.
+    Args:
+        model: A network, as `load_model` or `open_engine` returns it.
+        image: sRGB, (H, W) or (H, W, C) with C = 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha;
+            uint8, uint16, or float32 in [0, 1].
+        settings: Tiles, strength and self-ensemble; the rest concerns files. None: the defaults.
+
+    Returns:
+        The restored image, of the same shape and dtype, with the alpha of the input.
+
+    Raises:
+        ImageError: `image` has another shape or dtype, or the output of the network failed its
+            check.
+        BackendError: There is not enough memory even for the smallest tile.
+        MaskDCPTError: The overlap is not less than half a tile.
     """
-    page, pages = page_of(image), list[_Restored]()
+    page, pages = page_from_array(image), list[_Restored]()
     with ThreadPoolExecutor(1) as worker:
         steps = _restore_page(_engine(model), page, Colour(), settings or Settings(), worker)
         for _pixels in _collect(steps, pages):
@@ -76,11 +86,23 @@ def restore_folder(
     settings: Settings | None = None,
     existing: Existing = "skip",
 ) -> Iterator[Outcome]:
-    """Restores the photos of a folder, and of those below it, into `out`, whose tree is the same.
+    """Restore the photos of a folder and its subfolders into `out`, with the same tree.
 
-    Yields how each one ended; a photo that cannot be read, restored or written is one that
-    `failed`, and the others go on. Closing the iterator stops cleanly. Raises MaskDCPTError when
-    there is nothing to restore.
+    A photo that fails does not stop the others. Closing the iterator stops cleanly.
+
+    Args:
+        model: A network, as `load_model` or `open_engine` returns it.
+        folder: The folder of the photos.
+        out: The folder of the results; created where it does not exist.
+        settings: Settings of restoring and writing. None: the defaults.
+        existing: What to do where a target exists: "skip" keeps a result of the same weights and
+            settings and fails on any other file, "overwrite" replaces it, "error" fails.
+
+    Returns:
+        An iterator of one `Outcome` per photo; `failed` ones say why.
+
+    Raises:
+        MaskDCPTError: There is nothing to restore.
     """
     planned = plan([str(folder)], Path(out), model="")
     yield from planned.problems
@@ -92,21 +114,20 @@ def restore_folder(
 def restore_files(
     engine: Engine, jobs: Iterable[Job], settings: Settings, *, existing: Existing = "skip"
 ) -> Generator[Event, None, None]:
-    """Restores files one after another; each job ends in exactly one Outcome.
+    """Restore files one by one; each job ends in exactly one Outcome.
 
-    While a photo is in the network, the next one is read and the one before it is written.
-    Results appear whole or not at all. Of targets that exist, `skip` leaves those that the same
-    weights and settings made of the same source, `overwrite` replaces them, and all others are
-    failures.
+    While a photo is in the network, the next one is read and the previous one is written. Results
+    are written atomically. Where a target exists, `skip` keeps a result of the same weights,
+    settings and source, `overwrite` replaces it, and everything else is a failure.
     """
     made_by = fingerprint(engine.model, settings)
 
     def read(job: Job) -> Photo | Outcome:
-        return _verdict(job, made_by, existing) or _read(job, settings)
+        return _existing_result(job, made_by, existing) or _read(job, settings)
 
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         writing: deque[Future[Outcome]] = deque()
-        for job, reading in ahead(reader, read, jobs):
+        for job, reading in prefetch(reader, read, jobs):
             photo = reading.result()
             if isinstance(photo, Outcome):
                 yield photo
@@ -125,13 +146,13 @@ def restore_files(
 
 @dataclass(frozen=True)
 class _Restored:
-    """A page after the network, or as it was, for a reason."""
+    """A page after the network, or unchanged, with the reason."""
 
     page: Page
     seconds: float = 0.0
     notices: tuple[str, ...] = ()
     reason: str | None = None
-    blends: tuple[Future[None], ...] = ()  # on their way into the page
+    blends: tuple[Future[None], ...] = ()  # still to be blended into the page
 
     def finished(self) -> Page:
         for blend in self.blends:
@@ -140,11 +161,11 @@ class _Restored:
 
 
 class _UnsoundError(Exception):
-    """The network's output cannot be a restoration of its input."""
+    """The output of the network failed its check."""
 
 
-class _Guarded:
-    """A pass through the network, checked and timed."""
+class _CheckedNetwork:
+    """A network whose outputs are checked and whose passes are timed."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -173,11 +194,11 @@ class _Guarded:
 def _restore_page(
     engine: Engine, page: Page, colour: Colour, settings: Settings, worker: ThreadPoolExecutor
 ) -> Generator[int, None, _Restored]:
-    """Yields pixels it gets on by, negative when an attempt is given up; returns the page.
+    """Yield numbers of restored pixels, negative where an attempt is given up; return the page.
 
-    The worker blends what is done while the network goes on.
+    The worker blends finished bands while the network continues.
     """
-    source, seconds, notices = opaque(page), 0.0, []
+    source, seconds, notices = fill_transparent(page), 0.0, []
     size = (page.pixels.shape[0], page.pixels.shape[1])
     if untouched := why_untouched(source):
         yield size[0] * size[1]
@@ -194,7 +215,7 @@ def _restore_page(
     for attempt in attempts:
         tile = choose_tile(attempt, size) if settings.tile is None else settings.tile
         overlap = choose_overlap(tile) if settings.overlap is None else settings.overlap
-        network = _Guarded(Eightfold(attempt) if settings.tta else attempt)
+        network = _CheckedNetwork(Eightfold(attempt) if settings.tta else attempt)
         result, done, blends = Page(np.empty_like(page.pixels), page.alpha), 0, []
         steps = restore_tiles(
             network,
@@ -213,10 +234,10 @@ def _restore_page(
                         yield step.pixels
                     case Band():
                         blends.append(worker.submit(blend, result.pixels, step))
-                    case Retreat():
+                    case TileSizeReduced():
                         notices.append(
                             f"Out of memory with tiles of {step.tile} pixels: "
-                            f"went on with {step.smaller}."
+                            f"continued with {step.smaller}."
                         )
         except _UnsoundError as unsound:
             reason = str(unsound)
@@ -237,7 +258,7 @@ def _blend(
     colour: Colour,
     strength: float,
 ) -> None:
-    """The band in the file's own colours; what is fully transparent stays as it was."""
+    """Write the band in the colours of the file; fully transparent pixels stay unchanged."""
     native = source[band.rows]
     lq = colour.to_srgb(native)
     restored = band.restored.permute(1, 2, 0).numpy()
@@ -259,7 +280,7 @@ def _restore_photo(
             steps = _restore_page(engine, page, photo.colour, settings, worker)
             for pixels in _collect(steps, restored):
                 yield Advanced(job, pixels)
-    except (MaskDCPTError, RuntimeError) as error:  # the latter is what runtimes of networks raise
+    except (MaskDCPTError, RuntimeError) as error:  # inference runtimes raise RuntimeError
         return Outcome(job, "failed", str(error).strip(), photo.notices, _area(photo))
     return restored
 
@@ -267,12 +288,12 @@ def _restore_photo(
 def _collect(
     steps: Generator[int, None, _Restored], into: list[_Restored]
 ) -> Generator[int, None, None]:
-    """What the steps yield; what they return goes into the list."""
+    """Pass on what the steps yield and append what they return to the list."""
     into.append((yield from steps))
 
 
-def _verdict(job: Job, made_by: str, existing: Existing) -> Outcome | None:
-    """How a job ends without being done, because its target exists."""
+def _existing_result(job: Job, made_by: str, existing: Existing) -> Outcome | None:
+    """Return the outcome of a job whose target exists; None where it is to be restored."""
     if existing == "overwrite" or not os.path.lexists(job.target):
         return None
     if existing == "error":
@@ -323,7 +344,7 @@ def _write(
 
 
 def _compare(job: Job) -> tuple[str, ...]:
-    """Writes the before/after sheet; a sentence when that fails, for the result is there."""
+    """Write the before/after sheet; return a notice where that fails, for the result exists."""
     try:
         write_sheet(job.source, job.target)
     except ImageError as error:

@@ -1,4 +1,4 @@
-"""Remembers how each result was made, so that a second run can tell its own from others'."""
+"""The log of results: the model, settings and source of each, for a run that resumes."""
 
 import hashlib
 import json
@@ -9,40 +9,40 @@ from pathlib import Path
 from maskdcpt_cli.inference.events import Job, Settings
 from maskdcpt_cli.models import Backbone
 
-JOURNAL = ".maskdcpt.jsonl"  # in the folder of the results, a line each; the last one counts
+RESULT_LOG = ".maskdcpt.jsonl"  # in the folder of the results; of a name the last line counts
 
-# Settings that leave the pixels of a result as they are.
-IDLE = ("compare", "max_pixels")
+# Settings that do not change the pixels of a result.
+NEUTRAL = ("compare", "max_pixels")
 
 
 def fingerprint(model: Backbone, settings: Settings) -> str:
-    """Equal for equal weights and equal settings."""
+    """Return a hash of the weights and settings, 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().numpy())
-    told = {name: value for name, value in asdict(settings).items() if name not in IDLE}
-    digest.update(json.dumps(told, sort_keys=True).encode())
+    relevant = {name: value for name, value in asdict(settings).items() if name not in NEUTRAL}
+    digest.update(json.dumps(relevant, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 
 def is_current(job: Job, *, made_by: str) -> bool:
-    """Whether the target was made from this source, as it is now, by what `made_by` names."""
+    """Return whether the target is the result of `made_by` (a fingerprint) for this source file."""
     try:
-        text = (job.target.parent / JOURNAL).read_text(encoding="ascii", errors="replace")
+        text = (job.target.parent / RESULT_LOG).read_text(encoding="ascii", errors="replace")
         return _entries(text).get(job.target.name) == [made_by, *_state(job.source)]
     except OSError:
         return False
 
 
 def record(job: Job, *, made_by: str) -> None:
-    """Adds a line in one write, so that several processes may share a folder."""
+    """Append a line in one write, so that several processes may share a folder."""
     line = json.dumps({"name": job.target.name, "made": [made_by, *_state(job.source)]})
-    journal = os.open(job.target.parent / JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    log = os.open(job.target.parent / RESULT_LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
-        os.write(journal, line.encode("ascii") + b"\n")
+        os.write(log, line.encode("ascii") + b"\n")
     finally:
-        os.close(journal)
+        os.close(log)
 
 
 def _state(source: Path) -> tuple[int, int]:

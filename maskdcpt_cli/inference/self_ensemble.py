@@ -1,4 +1,4 @@
-"""The mean over what a network makes of an image's flips and transpositions."""
+"""Self-ensemble: the mean of the outputs for the flips and transpositions of an image."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from maskdcpt_cli.inference.backends.engine import Network, RestoreTile
 
 
 class Eightfold:
-    """The mean over the eight flips and transpositions of what a network restores (self-ensemble).
+    """A network that averages its outputs over the eight flips and transpositions.
 
-    Each of them is pooled over the photo by itself.
+    Global pooling is recorded for each of them separately.
     """
 
     def __init__(self, network: Network) -> None:
@@ -47,7 +47,7 @@ class Turn:
         return (image.mT if self.transposed else image).flip(self.flipped)
 
     def place(self, places: Tensor) -> Tensor:
-        """Where tiles at `places` (N, 4) of an image lie when it is turned."""
+        """Return the places of tiles at `places` (N, 4) after the image is turned."""
         start, extent = places.clone().view(-1, 2, 2).unbind(dim=1)
         for dim in self.flipped:
             start[:, dim] = 1 - start[:, dim] - extent[:, dim]

@@ -1,4 +1,4 @@
-"""Several processes, started by torchrun, restore one list of files between them."""
+"""Sharing of one list of files among the processes of torchrun."""
 
 import pickle
 import time
@@ -15,7 +15,7 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Share:
-    """This process's part in the work. All processes hold the same jobs in the same order."""
+    """The part of this process. All processes hold the same jobs in the same order."""
 
     store: Store
     rank: int
@@ -23,24 +23,24 @@ class Share:
 
     @classmethod
     def from_environment(cls) -> "Share":
-        """The part that torchrun's environment variables assign."""
+        """Return the part that the environment variables of torchrun assign."""
         store, rank, world_size = next(iter(rendezvous("env://")))
         return cls(PrefixStore("maskdcpt restore", store), rank, world_size)
 
     def take(self, jobs: Iterable[Job]) -> Iterator[Job]:
-        """The jobs that fall to this process: whoever is free takes the next one."""
+        """Yield the jobs of this process: the next free process takes the next job."""
         ordered = list(jobs)
         while (number := self.store.add("taken", 1) - 1) < len(ordered):
             yield ordered[number]
 
     def gather(self, events: Iterable[Event]) -> Iterator[Event]:
-        """The events of all processes in the first one; in the others none, once they are done."""
+        """Yield the events of all processes in the main process; nothing in the others."""
         if self.rank > 0:
             for event in chain(events, [None]):
-                number = self.store.add("told", 1) - 1
+                number = self.store.add("sent", 1) - 1
                 self.store.set(str(number), pickle.dumps(event))  # type: ignore[arg-type]  # bytes do
             return
-        heard, working = 0, self.world_size - 1
+        received, working = 0, self.world_size - 1
         for event in chain(events, repeat(None)):
             if event is not None:
                 yield event
@@ -48,12 +48,12 @@ class Share:
                 time.sleep(POLL_SECONDS)
             else:
                 return
-            told = self.store.add("told", 0)
-            for number in range(heard, told):
+            sent = self.store.add("sent", 0)
+            for number in range(received, sent):
                 message: Event | None = pickle.loads(self.store.get(str(number)))
                 self.store.delete_key(str(number))
                 if message is None:
                     working -= 1
                 else:
                     yield message
-            heard = told
+            received = sent

@@ -1,7 +1,7 @@
-"""Large photos: tiles are read, restored, blended over their overlap and handed on in bands.
+"""Tiling of large images: read tiles, restore them, blend their overlap, and yield bands.
 
-Nothing here grows with the photo's height: of a photo W pixels wide, three bands of tile x W pixels
-at most are held.
+The memory does not grow with the height: of an image W pixels wide, at most three bands of
+tile x W pixels are held.
 """
 
 import math
@@ -25,17 +25,17 @@ Restore = Callable[[slice, slice], Tensor]  # rows, columns -> (1, 3, h, w), res
 
 
 MINIMUM_TILE = 64
-LARGEST_CHOSEN_TILE = 1024  # larger ones compute a little less twice, and are slower in PyTorch
+LARGEST_CHOSEN_TILE = 1024  # larger ones have a little less overlap, and are slower in PyTorch
 SMALLEST_CHOSEN_TILE = 128
 OVERLAP = 128  # zero padding changes what `tiny` restores up to 40 pixels away, by 1 of 255 on
 SAMPLE_SIDE = 128
 SAMPLES = 100
 SAMPLE_MEMORY_FACTOR = 2  # peak memory over the live activations, about that of the backends
-CPU_BUDGET = 1_000_000_000  # bytes of activations that a pass may take on any machine
+CPU_BUDGET = 1_000_000_000  # bytes of activations that a pass may take on any CPU
 FREE_SHARE = 0.6  # of a GPU's free memory; the rest is for what the allocator cannot reuse
 
-# What allocators say that have no exception type of their own: PyTorch's on the CPU, oneDNN's,
-# OpenVINO's, ONNX Runtime's.
+# Messages of allocators without an exception type of their own: PyTorch on the CPU, oneDNN,
+# OpenVINO, ONNX Runtime.
 OUT_OF_MEMORY = (
     "not enough memory",
     "can't allocate memory",
@@ -50,7 +50,7 @@ OUT_OF_MEMORY = (
 class Band:
     """Finished rows of the photo over its whole width: (3, rows, W), not clipped.
 
-    Bands come from top to bottom, each row once, and no tile that is still to come reads them.
+    Bands come from top to bottom, each row once; no later tile reads their rows.
     """
 
     rows: slice
@@ -59,20 +59,20 @@ class Band:
 
 @dataclass(frozen=True)
 class Progress:
-    """So many more pixels are restored; over a photo they add up to H * W."""
+    """Further pixels are restored; over a photo they add up to H * W."""
 
     pixels: int
 
 
 @dataclass(frozen=True)
-class Retreat:
-    """Memory ran out at one size of tile, so the rest is restored with a smaller one."""
+class TileSizeReduced:
+    """The tile size is reduced for the rest of the image, because memory ran out."""
 
     tile: int
     smaller: int
 
 
-Step = Band | Progress | Retreat
+Step = Band | Progress | TileSizeReduced
 
 
 def restore_tiles(
@@ -85,13 +85,15 @@ def restore_tiles(
     multiple: int = 1,
     samples: int = SAMPLES,
 ) -> Iterator[Step]:
-    """Restores a photo of `size` (H, W), step by step.
+    """Restore a photo of `size` (H, W), step by step.
 
-    An axis longer than `tile` is cut into tiles of that length, rounded up to a `multiple`; 0
-    takes the photo in one piece. What the network pools over all positions is then pooled over
-    `samples` tiles of the whole photo first, whatever `tile` is. When the network runs out of
-    memory, tiles shrink to half, rounded down to a `multiple`. Raises MaskDCPTError for an overlap
-    of half a tile and more, BackendError when there is no memory even for the smallest tile.
+    An axis longer than `tile` is cut into tiles of that length, rounded up to a `multiple`; 0 is
+    one piece. Global pooling then runs first over `samples` tiles of the whole photo, whatever
+    `tile` is. Where memory runs out, the tile size is halved, rounded down to a `multiple`.
+
+    Raises:
+        MaskDCPTError: The overlap is half a tile or more.
+        BackendError: There is not enough memory even for the smallest tile.
     """
     if overlap < 0 or (tile and overlap >= tile / 2):
         raise MaskDCPTError(
@@ -125,7 +127,7 @@ def restore_tiles(
                 f"Out of memory at tiles of {tile} pixels, and smaller ones would not help; "
                 "close other programs or take a smaller --model."
             )
-        yield Retreat(tile, smaller)
+        yield TileSizeReduced(tile, smaller)
         if tile == max(size):
             run = photo.in_tiles(network, samples)
         tile, overlap = smaller, min(overlap, (smaller - 1) // 2)
@@ -134,7 +136,7 @@ def restore_tiles(
 def _restore_row(
     run: Restore, rows: slice, columns: Sequence[slice], bottom: int, report: "_Report"
 ) -> Generator[Progress, None, Tensor | None]:
-    """Restores a row of tiles, which counts as far as `bottom`; None where memory ran out."""
+    """Restore a row of tiles, final down to `bottom`; None where memory ran out."""
     width = columns[-1].stop
     strip = torch.empty(3, rows.stop - rows.start, width)
     done = 0
@@ -151,7 +153,7 @@ def _restore_row(
 
 
 class _Report:
-    """Progress that never goes back, where a row is restored anew."""
+    """Progress that never decreases, even where a row is restored again."""
 
     def __init__(self) -> None:
         self.pixels = 0
@@ -163,7 +165,7 @@ class _Report:
 
 
 class _Photo:
-    """A photo that is read by rectangles."""
+    """A photo that is read in rectangles."""
 
     def __init__(self, read: Read, size: tuple[int, int], multiple: int) -> None:
         self.read = read
@@ -175,7 +177,7 @@ class _Photo:
         return lambda rows, columns: network(self.read(rows, columns)[None])
 
     def in_tiles(self, network: Network, samples: int) -> Restore:
-        """Restores with pooled values of the whole photo, which the first call records."""
+        """Return a function that restores with pooled values, recorded by its first call."""
 
         @cache
         def recorded() -> RestoreTile:
@@ -189,7 +191,7 @@ class _Photo:
         return restore
 
     def _record(self, network: Network, samples: int) -> RestoreTile:
-        """Fewer samples are taken where memory does not suffice."""
+        """Record the pooled values, with fewer samples where memory runs out."""
         places = sample_places(self.size, samples=samples, multiple=self.multiple)
         tiles, at = zip(*(self._tile(rows, columns) for rows, columns in places), strict=True)
         restore = _unless_out_of_memory(lambda: network.record(torch.cat(tiles), torch.cat(at)))
@@ -198,7 +200,7 @@ class _Photo:
         return restore or self._record(network, samples // 2)
 
     def _tile(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
-        """A tile (1, 3, h, w) padded by reflection, and its place (1, 4) in the padded photo."""
+        """Return a tile (1, 3, h, w) padded by reflection, and its place (1, 4) in the photo."""
         lq = pad_by_reflection(self.read(rows, columns)[None], self.multiple)
         place = torch.tensor([rows.start, columns.start, *lq.shape[-2:]]) / self.padded
         return lq, place[None]
@@ -207,9 +209,9 @@ class _Photo:
 def sample_places(
     size: tuple[int, int], *, samples: int, multiple: int = 1
 ) -> list[tuple[slice, slice]]:
-    """Tiles that sample a photo of `size` (H, W), spread evenly: about `samples`, one at least.
+    """Return about `samples` tiles (at least one), spread evenly over a photo of `size` (H, W).
 
-    They do not overlap but where the photo is smaller than they, and begin at multiples.
+    They start at multiples and do not overlap, unless the photo is smaller than a tile.
     """
     side = _up(SAMPLE_SIDE, multiple)
     most = [max(1, length // side) for length in size]
@@ -224,7 +226,7 @@ def sample_places(
 
 
 def _spread(length: int, side: int, count: int, multiple: int) -> list[slice]:
-    """`count` tiles along an axis, each in the middle of its share."""
+    """Return `count` tiles along an axis, each in the middle of an equal part."""
     if length <= side:
         return [slice(0, length)]
     starts = [(2 * i + 1) * length / (2 * count) - side / 2 for i in range(count)]
@@ -233,7 +235,7 @@ def _spread(length: int, side: int, count: int, multiple: int) -> list[slice]:
 
 
 def choose_tile(engine: Engine, size: tuple[int, int]) -> int:
-    """The tile for a photo of `size` (H, W): one piece (0) while memory allows it."""
+    """Return the tile size for a photo of `size` (H, W): 0, one piece, if memory allows it."""
     budget = _budget(engine)
     if engine.peak_bytes(math.ceil(math.sqrt(size[0] * size[1]))) <= budget:
         return 0
@@ -243,28 +245,28 @@ def choose_tile(engine: Engine, size: tuple[int, int]) -> int:
 
 
 def choose_overlap(tile: int) -> int:
-    """The pixels that neighbouring tiles share; tiles of less than 512 share a quarter."""
+    """Return the overlap of neighbouring tiles in pixels; a quarter of tiles below 512."""
     return min(OVERLAP, tile // 4) if tile else OVERLAP
 
 
 def choose_samples(engine: Engine) -> int:
-    """How many sample tiles memory allows to pool over together, SAMPLES at most.
+    """Return the number of sample tiles that fit in memory for global pooling, up to SAMPLES.
 
-    As many with every backend, or the exposure of a photo would depend on it.
+    It is the same with every backend, or the exposure of a photo would depend on it.
     """
     fit = _budget(engine) // (SAMPLE_MEMORY_FACTOR * engine.bytes_per_pixel * SAMPLE_SIDE**2)
     return max(1, min(SAMPLES, int(fit)))
 
 
 def _budget(engine: Engine) -> float:
-    """Bytes that the activations of a pass may take."""
+    """Return the bytes that the activations of a pass may take."""
     if torch.device(engine.device).type == "cuda":
         return FREE_SHARE * float(torch.cuda.mem_get_info(engine.device)[0])
     return CPU_BUDGET
 
 
 def even(length: int, tile: int, *, overlap: int, multiple: int = 1) -> int:
-    """The length of as few tiles of at most `tile` as cover an axis, all equal, none in vain."""
+    """Return the length of the fewest equal tiles, of at most `tile`, that cover an axis."""
     if length <= tile:
         return length
     count = math.ceil((length - overlap) / (tile - overlap))
@@ -278,9 +280,9 @@ def even(length: int, tile: int, *, overlap: int, multiple: int = 1) -> int:
 def spans(
     length: int, *, tile: int, overlap: int, start: int = 0, multiple: int = 1
 ) -> Iterator[slice]:
-    """Tiles along an axis from `start` on, which begin at multiples and overlap by at least that.
+    """Yield tiles along an axis from `start`, at multiples, that overlap by at least `overlap`.
 
-    All are equally long, the last one once it is padded to a multiple.
+    All have the same length, the last one after padding to a multiple.
     """
     step = (tile - overlap) // multiple * multiple
     while start + tile < length:
@@ -294,23 +296,23 @@ def _up(length: int, multiple: int) -> int:
 
 
 def _ramp(length: int) -> Tensor:
-    """How much of the later of two tiles a place of their overlap takes.
+    """Return the weights of the later of two tiles over their overlap.
 
-    A raised cosine over the middle third: zero padding shows in the outer thirds.
+    They are a raised cosine over the middle third: zero padding shows in the outer thirds.
     """
     at = (torch.arange(length) + 0.5) / max(length, 1)
     return torch.sin((3 * at - 1).clip(0, 1) * (torch.pi / 2)) ** 2
 
 
 def _unless_out_of_memory(run: Callable[[], Result]) -> Result | None:
-    """What a call returns, or None when there was not enough memory."""
+    """Return the result of a call, or None where memory ran out."""
     try:
         return run()
     except (MemoryError, torch.OutOfMemoryError):
         pass
     except Exception as error:
-        # Every runtime has exception types of its own; what is not about memory goes on.
+        # Every runtime has exception types of its own; errors not about memory are raised again.
         if not any(words in str(error).lower() for words in OUT_OF_MEMORY):
             raise
-    torch.cuda.empty_cache()  # blocks cached for the larger tile are in the smaller one's way
+    torch.cuda.empty_cache()  # blocks cached for the larger tile would not be reused
     return None

@@ -18,7 +18,7 @@ BACKBONES: dict[str, type[Backbone]] = {
 
 
 def build_backbone(name: str, **options: object) -> Backbone:
-    """A backbone with random weights; options left out take the released values.
+    """Build a backbone with random weights; options left out take the released values.
 
     Raises ValueError for a name or an option that does not exist.
     """

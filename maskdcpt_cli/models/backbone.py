@@ -10,10 +10,10 @@ from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 
 
 class Encoded(NamedTuple):
-    """What the encoder knows of an image.
+    """The output of the encoder.
 
-    `latent` is what the restoration head reads. `features` are the outputs of the later half of
-    the network's stages in the order they are computed, {F_i} of Eq. 2.
+    `latent` is the input of the restoration head. `features` are the outputs of the later half of
+    the stages of the network, in the order of computation, {F_i} of Eq. 2.
     """
 
     latent: Tensor
@@ -21,30 +21,30 @@ class Encoded(NamedTuple):
 
 
 class Backbone(nn.Module):
-    """A restoration network: an encoder, and a head that draws the global residual.
+    """A restoration network: an encoder, and a head that predicts the global residual.
 
-    With a mask as `on_grid`, `encode` reads a packed image and returns packed maps; hidden pixels
-    cannot influence them. With values recorded over a whole image as `pool`, it reads tiles of it.
+    With a mask as `on_grid`, `encode` takes a packed image and returns packed maps; hidden pixels
+    cannot influence them. With values recorded over a whole image as `pool`, it takes tiles of it.
     """
 
     options: ClassVar[tuple[str, ...]]  # names of the constructor's arguments, kept as attributes
     size_multiple: int  # `encode` takes heights and widths that are multiples of this
     feature_dims: tuple[int, ...]  # channels of Encoded.features, in their order
-    feature_scales: tuple[int, ...]  # pixels that a position of each is wide
+    feature_scales: tuple[int, ...]  # width of a position of each, in pixels
     beyond_features: ClassVar[tuple[str, ...]]  # the submodules that no feature depends on
 
     def encode(
         self, lq: Tensor, on_grid: OnGrid = apply, pool: GlobalPool = whole_image
     ) -> Encoded:
-        """(B, 3, H, W) in [0, 1] -> latent and features; H and W are multiples of size_multiple."""
+        """Encode (B, 3, H, W) in [0, 1]; H and W are multiples of size_multiple."""
         raise NotImplementedError
 
     def head(self, latent: Tensor) -> Tensor:
-        """The latent -> the residual (B, 3, H, W) that restores lq."""
+        """Return the residual (B, 3, H, W) that restores lq from the latent."""
         raise NotImplementedError
 
     def forward(self, lq: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] of any size -> restored, as large, not clipped."""
+        """Restore (B, 3, H, W) in [0, 1] of any size; the result has the same size, not clipped."""
         height, width = lq.shape[-2:]
         padded = pad_by_reflection(lq, self.size_multiple)
         restored = padded + self.head(self.encode(padded).latent)
@@ -52,10 +52,10 @@ class Backbone(nn.Module):
 
 
 def pad_by_reflection(x: Tensor, multiple: int) -> Tensor:
-    """Grows (..., H, W) below and to the right to multiples, mirrored at the edge pixels.
+    """Pad (..., H, W) at the bottom and right to multiples, by reflection.
 
-    Unlike `torch.nn.functional.pad` it mirrors again where an image is smaller than its padding,
-    down to a single pixel.
+    Unlike `torch.nn.functional.pad` it reflects repeatedly where an image is smaller than its
+    padding, down to a single pixel.
     """
     for dim in (-2, -1):
         size = x.shape[dim]

@@ -1,7 +1,7 @@
 """The degradation classification decoder (Sec. IV-A, Eq. 3).
 
-A ResNet-18 (He et al., 2016) with layer normalisation for its batch normalisation, which reads the
-features of the restoration network instead of an image.
+A ResNet-18 (He et al., 2016) with layer normalisation instead of batch normalisation, which takes
+the features of the restoration network instead of an image.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from maskdcpt_cli.models.layers import ChannelNorm, Stage
 from maskdcpt_cli.models.masking import OnGrid, apply
 
-FAINTEST = 1e-3  # spread of a feature; a flat image has none
+STD_EPS = 1e-3  # in units of the features, for the standard deviation, which is 0 in a flat image
 DIMS = (64, 128, 256, 512)  # of the stages, as ResNet-18's
 
 
@@ -27,7 +27,7 @@ class BasicBlock(nn.Module):
         self.norm1 = ChannelNorm(dim_out)
         self.conv2 = nn.Conv2d(dim_out, dim_out, 3, padding=1, bias=False)
         self.norm2 = ChannelNorm(dim_out)
-        # Thinned out first, for a strided 1x1 convolution of few channels corrupts memory in its
+        # Subsampled first: a strided 1x1 convolution of few channels corrupts memory in its
         # backward pass on the CPU (oneDNN in PyTorch 2.14).
         self.shortcut = (
             nn.Sequential(nn.AvgPool2d(1, stride), nn.Conv2d(dim, dim_out, 1))
@@ -42,24 +42,24 @@ class BasicBlock(nn.Module):
 
 
 class Standardise(nn.Module):
-    """(B, C, H, W) with each channel's mean taken away, divided by what is left of the image.
+    """Subtraction of the mean of each channel, division by the standard deviation of the image.
 
-    Features are first of all bright or dark, which layer norms keep: without this, noise of sigma
-    25 changes what a new decoder makes of an image by less than a hundredth.
+    The brightness dominates the features, and layer norms keep it: without this module, noise of
+    sigma 25 changes the output of an untrained decoder by less than a hundredth.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         centred = x - x.mean(dim=(-2, -1), keepdim=True)
         variance = centred.square().mean(dim=(1, 2, 3), keepdim=True)
-        return centred * (variance + FAINTEST**2).rsqrt()
+        return centred * (variance + STD_EPS**2).rsqrt()
 
 
 class Classifier(nn.Module):
-    """Names the degradation of an image from the features of the restoration network.
+    """The classifier of the degradation, from the features of the restoration network.
 
-    The i-th of up to four features joins at the i-th stage: standardised (ours), projected to its
-    width, times a learned scale. Each stage halves the resolution for the next.
-    `feature_dims` are the features' channels, finest resolution first.
+    The i-th of up to four features is added at the i-th stage: standardised (ours), projected to
+    the width of the stage, times a learned scale. Each stage halves the resolution for the next.
+    `feature_dims` are the channels of the features, finest resolution first.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Classifier(nn.Module):
         self.linear = nn.Linear(dims[-1], classes)
 
     def forward(self, features: Sequence[Tensor], on_grid: OnGrid = apply) -> Tensor:
-        """Features, finest first, each of half the resolution of the one before -> (B, classes)."""
+        """Return logits (B, classes); features come finest first, each half the previous size."""
         scales = self.scales.softmax(dim=0).unbind()
         x, *joining = (
             scale * project(self.standardise(feature))

@@ -18,15 +18,15 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class Stage(nn.Module):
-    """Blocks at one resolution, one after another; `how` is what each takes beside the map."""
+    """A sequence of blocks at one resolution; `context` is passed to each beside the map."""
 
     def __init__(self, blocks: Iterable[nn.Module]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, x: Tensor, *how: OnGrid | GlobalPool) -> Tensor:
+    def forward(self, x: Tensor, *context: OnGrid | GlobalPool) -> Tensor:
         for block in self.blocks:
-            x = block(x, *how)
+            x = block(x, *context)
         return x
 
 
@@ -47,17 +47,17 @@ class ChannelAttention(nn.Module):
         return self.project_out(attended.reshape(x.shape))
 
     def attention(self, q: Tensor, k: Tensor) -> Tensor:
-        """Two maps (B, C, H, W) -> the weights (B, heads, C / heads, C / heads) of channels."""
+        """Return the channel weights (B, heads, C / heads, C / heads) of two maps (B, C, H, W)."""
         q, k = F.normalize(self.split(q), dim=-1), F.normalize(self.split(k), dim=-1)
         return (q @ k.transpose(-2, -1) * self.temperature).softmax(dim=-1)
 
     def split(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, heads, C / heads, positions)."""
+        """Split (B, C, H, W) into heads: (B, heads, C / heads, positions)."""
         return x.reshape(x.shape[0], self.heads, x.shape[1] // self.heads, -1)
 
 
 class GatedFeedForward(nn.Module):
-    """GDFN (Restormer, Sec. 3.2)."""
+    """A gated feed-forward network, GDFN (Restormer, Sec. 3.2)."""
 
     def __init__(self, dim: int, *, expansion: float, bias: bool) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class PatchEmbed(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Halves the resolution and doubles the channels."""
+    """A layer that halves the resolution and doubles the channels."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Doubles the resolution and halves the channels."""
+    """A layer that doubles the resolution and halves the channels."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

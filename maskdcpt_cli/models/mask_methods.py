@@ -1,8 +1,8 @@
-"""How the hidden patches of a masked image lie: the three methods of Table IX, as in SimMIM.
+"""Mask methods: the three arrangements of hidden patches of Table IX, as in SimMIM.
 
-SimMIM (Xie et al., 2022, Sec. 3.2 and 4.1.2) compares random patches, one square at a random place,
-and BEiT's blocks. Every method hides exactly as many patches as it is told to, so that the images
-of a batch keep equally many (ours: theirs come near the ratio with the latter two).
+SimMIM (Xie et al., 2022, Sec. 3.2 and 4.1.2) compares random patches, one square at a random
+position, and the blocks of BEiT. Every method hides exactly the requested number of patches, so all
+images of a batch keep the same number (ours: with the latter two, theirs only approach the ratio).
 """
 
 import math
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 SMALLEST_BLOCK = 16  # patches, BEiT (Bao et al., 2022), algorithm 1
-LONGEST_BLOCK = 1 / 0.3  # greatest ratio of its sides, as there
+LONGEST_BLOCK = 1 / 0.3  # greatest ratio of its sides, as in BEiT
 
 # (batch, rows, columns, hidden patches, generator) -> (batch, rows * columns), true where hidden
 Method = Callable[[int, int, int, int, torch.Generator | None], Tensor]
@@ -21,7 +21,7 @@ Method = Callable[[int, int, int, int, torch.Generator | None], Tensor]
 def random(
     batch: int, rows: int, columns: int, hidden: int, generator: torch.Generator | None
 ) -> Tensor:
-    """Each set of patches is as likely as any other."""
+    """Hide a random set of patches, all sets with the same probability."""
     order = torch.rand(batch, rows * columns, generator=generator).argsort(dim=1)
     visible = order[:, : rows * columns - hidden]
     return torch.ones_like(order, dtype=torch.bool).scatter(1, visible, False)
@@ -30,10 +30,10 @@ def random(
 def square(
     batch: int, rows: int, columns: int, hidden: int, generator: torch.Generator | None
 ) -> Tensor:
-    """One square at a random place.
+    """Hide one square at a random position.
 
-    Its last row is cut short where the square would hide a patch too many, or its first, so that
-    no corner of the image is visible in every draw (ours).
+    Its last row, or its first, is cut short where the square would hide too many patches, so that
+    no corner of the image is visible in every sample (ours).
     """
     height = min(math.isqrt(max(hidden - 1, 0)) + 1, rows)
     height = max(height, -(-hidden // columns))
@@ -50,12 +50,12 @@ def square(
 def block_wise(
     batch: int, rows: int, columns: int, hidden: int, generator: torch.Generator | None
 ) -> Tensor:
-    """Rectangles over one another; of the last only the patches that are still missing (ours)."""
+    """Hide overlapping rectangles; of the last one only the patches still missing (ours)."""
     return torch.stack([_blocks(rows, columns, hidden, generator) for _ in range(batch)])
 
 
 def _blocks(rows: int, columns: int, hidden: int, generator: torch.Generator | None) -> Tensor:
-    """BEiT's algorithm 1 for one image; like its authors' code it draws aspects on a log scale."""
+    """Hide blocks in one image (BEiT, algorithm 1; aspect ratios on a log scale, as released)."""
     grid = torch.zeros(rows, columns, dtype=torch.bool)
     while missing := hidden - int(grid.sum()):
         size, aspect, top, left = torch.rand(4, generator=generator).tolist()

@@ -1,4 +1,4 @@
-"""The model of pre-training (Sec. IV-A): a restoration network without its head, two decoders."""
+"""The pre-training model (Sec. IV-A): a restoration network without its head, two decoders."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,17 +17,17 @@ from maskdcpt_cli.models.reconstruction import Reconstruction
 
 
 class Output(NamedTuple):
-    """What the two decoders make of a masked image; None where there is no such decoder."""
+    """The outputs of the two decoders; None for a decoder that is left out."""
 
     reconstructed: Tensor | None  # (B, 3, H, W)
     logits: Tensor | None  # (B, classes)
 
 
 class MaskDCPT(nn.Module):
-    """Rebuilds the clean image and names its degradation, both from what is visible of it.
+    """A network that reconstructs a masked image and classifies its degradation.
 
-    The parts of the backbone that follow its features have no part in pre-training and are frozen,
-    so that every parameter with `requires_grad` receives a gradient.
+    The parts of the backbone after its features take no part in pre-training and are frozen, so
+    every parameter with `requires_grad` receives a gradient.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class MaskDCPT(nn.Module):
             backbone.get_submodule(name).requires_grad_(False)
         dims, scales = backbone.feature_dims[::-1], backbone.feature_scales[::-1]
         self.backbone = backbone
-        self.shrinkage = [scales[0] * 2**i // scale for i, scale in enumerate(scales)]
+        self.pool_factors = [scales[0] * 2**i // scale for i, scale in enumerate(scales)]
         self.reconstruction = (
             Reconstruction(dims, scale=scales[0], dims=reconstruction_dims)
             if reconstruction
@@ -56,7 +56,7 @@ class MaskDCPT(nn.Module):
         )
 
     def forward(self, lq: Tensor, on_grid: OnGrid = apply) -> Output:
-        """(B, 3, H, W) in [0, 1] -> Output; H and W are multiples of the backbone's size_multiple.
+        """Decode (B, 3, H, W) in [0, 1]; H and W are multiples of the backbone's size_multiple.
 
         With a PatchMask as `on_grid`, hidden pixels of lq have no influence.
         """
@@ -70,14 +70,14 @@ class MaskDCPT(nn.Module):
         )
 
     def pyramid(self, features: tuple[Tensor, ...], on_grid: OnGrid) -> list[Tensor]:
-        """The features, finest first, shrunk to half the resolution of the one before each.
+        """Return the features, finest first, each pooled to half the size of the previous one.
 
-        Those of NAFNet are so by themselves; SwinIR's share one resolution, and so do the last two
-        of Restormer and PromptIR.
+        Those of NAFNet have these resolutions already; those of SwinIR share one, and so do the
+        last two of Restormer and PromptIR.
         """
         return [
             feature if factor == 1 else on_grid(partial(F.avg_pool2d, kernel_size=factor), feature)
-            for feature, factor in zip(reversed(features), self.shrinkage, strict=True)
+            for feature, factor in zip(reversed(features), self.pool_factors, strict=True)
         ]
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:

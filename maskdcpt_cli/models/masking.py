@@ -1,11 +1,11 @@
-"""Where a layer that mixes neighbouring positions runs: on the whole map, or on the visible part.
+"""Masking: layers that mix neighbouring positions, on the whole map or on its visible part.
 
 A backbone passes every such layer through an `OnGrid` callable. Restoration uses `apply`, which
-just runs the layer. Masked pre-training (Sec. IV-A, Eq. 1) uses a `PatchMask`: between the mixing
-layers a map holds its visible positions only, and the mask lays them out on their grid, runs the
-layer there, and gathers the visible positions of the result. Hidden places are thereby zero
-wherever a layer could look at them, which is submanifold convolution, for grouped ones too. Most
-3x3 convolutions come to the same without the grid, faster.
+just runs the layer. Masked pre-training (Sec. IV-A, Eq. 1) uses a `PatchMask`: between these layers
+a map holds its visible positions only, and the mask scatters them to their grid, runs the layer
+there, and gathers the visible positions of the result. Hidden positions are thereby zero for every
+layer, which is submanifold convolution, for grouped ones too. Most 3x3 convolutions give the same
+result without the grid, faster.
 """
 
 from collections.abc import Callable
@@ -15,23 +15,23 @@ from torch import Tensor, nn
 
 from maskdcpt_cli.errors import unknown
 from maskdcpt_cli.models.mask_methods import METHODS
-from maskdcpt_cli.models.submanifold import Surroundings
+from maskdcpt_cli.models.submanifold import NeighbourIndex
 
 OnGrid = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
 
 
 def apply(op: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Restoration: a map is its grid."""
+    """Run the layer on the whole map, as restoration does."""
     return op(x)
 
 
 class PatchMask:
-    """Which patches of each image of a batch are visible; every image keeps equally many.
+    """The visible patches of each image of a batch; every image keeps the same number.
 
     A packed map has the shape (B, C, 1, visible positions): convolutions are slower on tall maps
-    than on wide ones. Its positions lie patch by patch. At a resolution so coarse that a
-    position covers a whole patch and more, all positions count as visible (ours; it happens with
-    patch sizes 1 and 4), and a map there stays the grid it is.
+    than on wide ones. Its positions are ordered patch by patch. At a resolution so coarse that a
+    position covers more than a patch, all positions count as visible (ours; it happens with patch
+    sizes 1 and 4), and a map is not packed.
 
     `visible` holds the indices (B, kept) of the visible patches, row by row over the grid of
     patches of images of `size` (H, W).
@@ -49,7 +49,7 @@ class PatchMask:
         self.patch_size = patch_size
         self._grids: dict[int, tuple[int, int]] = {}  # visible positions -> (h, w)
         self._rows: dict[tuple[int, int], Tensor] = {}  # (h, w) -> rows of the flattened grid
-        self._surroundings: dict[int, Surroundings] = {}  # by visible positions
+        self._neighbours: dict[int, NeighbourIndex] = {}  # by visible positions
         scale = 1
         while patch_size % scale == 0 and height % scale == 0 and width % scale == 0:
             self._index(height // scale, width // scale, patch_size // scale)
@@ -65,7 +65,7 @@ class PatchMask:
         mask_ratio: float = 0.5,
         generator: torch.Generator | None = None,
     ) -> "PatchMask":
-        """Draws a mask by the method of the paper's settings."""
+        """Draw a mask by the method of the settings of the paper."""
         return cls.draw(
             "random",
             batch,
@@ -86,9 +86,9 @@ class PatchMask:
         mask_ratio: float = 0.5,
         generator: torch.Generator | None = None,
     ) -> "PatchMask":
-        """Draws a fresh mask for each image: round(N * (1 - mask_ratio)) of N patches stay.
+        """Draw a mask for each image: round(N * (1 - mask_ratio)) of N patches stay visible.
 
-        The methods are those of `mask_methods.METHODS`; ValueError for another.
+        `method` is a key of `mask_methods.METHODS`; ValueError for another.
         """
         if method not in METHODS:
             raise ValueError(unknown("mask method", method, METHODS))
@@ -103,13 +103,13 @@ class PatchMask:
 
     def __call__(self, op: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         if isinstance(op, nn.Conv2d) and x.shape[-2] == 1:
-            around = self._surroundings.get(x.shape[-1])
-            if around is not None and around.suffice(op):
-                return around.convolve(op, x)
+            neighbours = self._neighbours.get(x.shape[-1])
+            if neighbours is not None and neighbours.supports(op):
+                return neighbours.convolve(op, x)
         return self.pack(op(self.unpack(x)))
 
     def pack(self, grid: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, C, 1, visible), or the grid itself where every position counts."""
+        """Pack (B, C, h, w) to (B, C, 1, visible), or return it where all positions are visible."""
         batch, channels, height, width = grid.shape
         rows = self._rows.get((height, width))
         if rows is None:
@@ -118,11 +118,11 @@ class PatchMask:
         return flat.index_select(0, rows).view(batch, 1, -1, channels).permute(0, 3, 1, 2)
 
     def unpack(self, x: Tensor) -> Tensor:
-        """(B, C, 1, visible) -> (B, C, h, w), zero at hidden positions."""
+        """Unpack (B, C, 1, visible) to (B, C, h, w), zero at hidden positions."""
         return self.fill(x, x.new_zeros(x.shape[1]))
 
     def fill(self, x: Tensor, token: Tensor) -> Tensor:
-        """(B, C, 1, visible) -> (B, C, h, w), with the token (C,) at hidden positions."""
+        """Unpack (B, C, 1, visible) to (B, C, h, w), with the token (C,) at hidden positions."""
         batch, channels, lines, positions = x.shape
         if lines != 1 or positions not in self._grids:
             return x
@@ -133,7 +133,7 @@ class PatchMask:
         return flat.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
     def _index(self, height: int, width: int, patch: int) -> None:
-        """Numbers the visible positions of a (height, width) grid whose patches have `patch`."""
+        """Index the visible positions of a (height, width) grid with patches of side `patch`."""
         batch, kept = self.visible.shape
         columns = width // patch
         if kept == (height // patch) * columns:
@@ -147,6 +147,6 @@ class PatchMask:
         positions = kept * patch**2
         self._grids[positions] = (height, width)
         self._rows[height, width] = rows
-        self._surroundings[positions] = Surroundings(
+        self._neighbours[positions] = NeighbourIndex(
             rows, self.visible, size=(height, width), patch=patch
         )

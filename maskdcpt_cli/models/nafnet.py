@@ -13,6 +13,7 @@ from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 
 
 def simple_gate(x: Tensor) -> Tensor:
+    """Return the product of both halves of the channels: (B, 2 C, H, W) to (B, C, H, W)."""
     gate, value = x.chunk(2, dim=1)
     return gate * value
 

@@ -1,8 +1,8 @@
-"""Where global pooling looks: at the map, or at the whole image that the map is a tile of.
+"""Global pooling: over the map, or over the whole image that the map is a tile of.
 
 A backbone passes every operation that pools over all positions through a `GlobalPool` callable.
 On a whole image it just runs the operation. An image too large for memory is restored in tiles,
-and what each of them pooled would differ from what its neighbour did: in two passes they agree.
+whose pooled values would differ from tile to tile. Two passes avoid this.
 First a batch of tiles that sample the image runs as one image (`JointPool`), which keeps each
 pooled value; then every tile runs with these values in place of its own (`RecordedPool`).
 Like `OnGrid`, the callable is an argument, so that a network compiles and exports as it is.
@@ -16,14 +16,14 @@ from torch import Tensor
 
 
 class GlobalPool:
-    """Pooling of maps that each show a whole image."""
+    """Pooling of maps of whole images."""
 
     def __call__(self, op: Callable[..., Tensor], *maps: Tensor) -> Tensor:
         """Pool maps (B, C, h, w) by an operation whose result does not depend on their size."""
         return op(*maps)
 
     def stretch(self, prompt: Tensor, grid: Tensor) -> Tensor:
-        """Resize a prompt (B, C, s, s) to the image that `grid` (B, ., h, w) shows."""
+        """Resize a prompt (B, C, s, s) to the size of `grid` (B, ., h, w)."""
         return F.interpolate(prompt, grid.shape[-2:], mode="bilinear")
 
 
@@ -31,7 +31,7 @@ whole_image = GlobalPool()
 
 
 class _TilePool(GlobalPool):
-    """Pooling of maps that show tiles of one image.
+    """Pooling of maps of tiles of one image.
 
     `places` (B, 4) holds top, left, height and width of each tile as fractions of the image.
     """
@@ -48,11 +48,12 @@ class _TilePool(GlobalPool):
 
 
 class JointPool(_TilePool):
-    """A batch of tiles pooled as one image; `values` holds what came out, in order of use.
+    """Pooling of a batch of tiles as one image; `values` holds the results, in order of use.
 
-    One part in `context` of a tile's height, and of its width, is left out on each side, for zero
-    padding shows there that the image does not have: without it, tiles of 256 pixels tell a third
-    less than the image of what NAFNet pools, and its exposure is another. 0 leaves out nothing.
+    One part in `context` of the height of a tile, and of its width, is left out on each side,
+    because zero padding, which the image does not have, affects it: otherwise the values that
+    NAFNet pools are a third lower with tiles of 256 pixels than with the image, and the exposure of
+    the result differs. 0 leaves out nothing.
     """
 
     def __init__(self, places: Tensor, *, context: int = 0) -> None:
@@ -73,7 +74,7 @@ class JointPool(_TilePool):
 
 
 class RecordedPool(_TilePool):
-    """Values that a `JointPool` recorded, for tiles of the same image; lasts for one pass."""
+    """Values that a `JointPool` recorded, for tiles of the same image; for one pass only."""
 
     def __init__(self, places: Tensor, values: Sequence[Tensor]) -> None:
         super().__init__(places)
@@ -84,15 +85,15 @@ class RecordedPool(_TilePool):
 
 
 def _as_one_image(x: Tensor) -> Tensor:
-    """(B, C, h, w) -> (1, C, B * h, w), the tiles below one another."""
+    """Return (1, C, B * h, w) of (B, C, h, w), the tiles below one another."""
     return x.transpose(0, 1).flatten(1, 2)[None]
 
 
 def _bilinear(start: Tensor, extent: Tensor, count: int, size: int) -> Tensor:
-    """Weights (B, count, size) of bilinear interpolation along one axis of a prompt.
+    """Return weights (B, count, size) of bilinear interpolation along one axis of a prompt.
 
-    `count` positions from `start` (B, 1, 1) over `extent`, fractions of the image that `size`
-    values are stretched over, as `F.interpolate` does without `align_corners`.
+    They are for `count` positions from `start` (B, 1, 1) over `extent`, fractions of the image to
+    which `size` values are resized, as `F.interpolate` does without `align_corners`.
     """
     steps = torch.arange(count, device=start.device).view(1, -1, 1) + 0.5
     at = (start + extent * steps / count) * size - 0.5

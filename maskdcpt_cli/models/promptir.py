@@ -25,22 +25,22 @@ class Prompt(nn.Module):
         return on_grid(lambda grid: self.conv3x3(pool.stretch(prompt, grid)), x)
 
     def weights(self, x: Tensor) -> Tensor:
-        """The map (B, C, H, W) -> how much of each prompt it gets (B, PROMPT_LENGTH)."""
+        """Return the weights of the prompts (B, PROMPT_LENGTH) for a map (B, C, H, W)."""
         return self.linear_layer(x.mean(dim=(-2, -1))).softmax(dim=1)
 
 
 class PromptIR(Restormer):
-    """Restormer whose features meet a prompt at each level before they rise to the next."""
+    """Restormer with a prompt added to the features of each level before upsampling."""
 
     bias = True
 
     def add_prompt(self, level: int, dim: int) -> int:
         channels, size = PROMPTS[level]
-        risen = min(dim, 4 * self.dim)
+        prompted_dim = min(dim, 4 * self.dim)
         self.add_module(f"prompt{level}", Prompt(dim, channels=channels, size=size))
         self.add_module(f"noise_level{level}", self.block(dim + channels, 2))
-        self.add_module(f"reduce_noise_level{level}", self.pointwise(dim + channels, risen))
-        return risen
+        self.add_module(f"reduce_noise_level{level}", self.pointwise(dim + channels, prompted_dim))
+        return prompted_dim
 
     def prompted(self, x: Tensor, level: int, on_grid: OnGrid, pool: GlobalPool) -> Tensor:
         prompt = self.get_submodule(f"prompt{level}")(x, on_grid, pool)

@@ -1,9 +1,9 @@
 """The reconstruction decoder of pre-training (Sec. IV-A); its layers are ours.
 
-The paper does not print them. From the coarsest features to the finest it lays each map out on its
-grid, with a learned token at the hidden places, and lets neighbours talk. On the coarsest map, of
-an eighth of the resolution (SwinIR: a quarter), a hidden patch is few positions wide: most blocks
-work there, and see 64 (32) pixels in every direction.
+The paper does not specify them. From the coarsest features to the finest, each map is unpacked to
+its grid, with a learned mask token at hidden positions, and convolved. On the coarsest map, at an
+eighth of the resolution (SwinIR: a quarter), a hidden patch is few positions wide: most blocks are
+there, with a receptive field of 64 (32) pixels in every direction.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ COARSE_BLOCKS = 4  # at the coarsest level; one at each of the others
 
 
 class ConvBlock(nn.Module):
-    """Two convolutions on the whole grid, added to what they read."""
+    """A residual block of two convolutions on the whole grid."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -34,10 +34,10 @@ class ConvBlock(nn.Module):
 
 
 class Reconstruction(nn.Module):
-    """Draws the clean image, hidden places too, from the features of the visible ones.
+    """The decoder of the clean image, hidden positions included, from features of visible ones.
 
-    `feature_dims` are the features' channels, finest resolution first; `scale` is how many pixels
-    a position of the finest is wide; `dims` are the widths of the levels, finest first.
+    `feature_dims` are the channels of the features, finest resolution first; `scale` is the width
+    of a position of the finest in pixels; `dims` are the widths of the levels, finest first.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Reconstruction(nn.Module):
             nn.Conv2d(feature_dim, dim, 1)
             for feature_dim, dim in zip(feature_dims, dims, strict=True)
         )
+        # State-dict keys: `tokens` are mask tokens, `rises` 1x1 projections before upsampling.
         self.tokens = nn.ParameterList(torch.zeros(dim) for dim in dims)
         self.levels = nn.ModuleList(
             nn.Sequential(*(ConvBlock(dim) for _ in range(n)))
@@ -60,7 +61,7 @@ class Reconstruction(nn.Module):
         self.rgb = nn.Conv2d(dims[0], 3 * scale**2, 3, padding=1)
 
     def forward(self, features: Sequence[Tensor], on_grid: OnGrid = apply) -> Tensor:
-        """Features, finest first, each of half the resolution of the one before -> (B, 3, H, W)."""
+        """Return (B, 3, H, W) of features, finest first, each half the previous resolution."""
         maps = [
             _fill(project(feature), token, on_grid)
             for project, token, feature in zip(self.projections, self.tokens, features, strict=True)
@@ -68,11 +69,11 @@ class Reconstruction(nn.Module):
         x = self.levels[-1](maps[-1])
         for i in reversed(range(len(self.rises))):
             x = self.levels[i](maps[i] + F.interpolate(self.rises[i](x), scale_factor=2.0))
-        # Where nothing is hidden a token is idle, but distributed training awaits its gradient.
+        # Where nothing is hidden a token is unused, but distributed training expects its gradient.
         idle = 0 * torch.cat(list(self.tokens)).sum()
         return F.pixel_shuffle(self.rgb(x), self.scale) + idle
 
 
 def _fill(x: Tensor, token: Tensor, on_grid: OnGrid) -> Tensor:
-    """The map on its grid; the whole map has no hidden place for the token."""
+    """Return the map on its grid; an unmasked map has no hidden position for the token."""
     return on_grid.fill(x, token) if isinstance(on_grid, PatchMask) else x

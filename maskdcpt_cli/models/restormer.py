@@ -47,13 +47,13 @@ class Restormer(Backbone):
         self.down3_4 = Downsample(4 * dim)
         self.latent = self.stage(8 * dim, 3, num_blocks[3])
 
-        rising = self.add_prompt(3, 8 * dim)
-        self.up4_3 = Upsample(rising)
-        self.reduce_chan_level3 = self.pointwise(rising // 2 + 4 * dim, 4 * dim)
+        prompted_dim = self.add_prompt(3, 8 * dim)
+        self.up4_3 = Upsample(prompted_dim)
+        self.reduce_chan_level3 = self.pointwise(prompted_dim // 2 + 4 * dim, 4 * dim)
         self.decoder_level3 = self.stage(4 * dim, 2, num_blocks[2])
-        rising = self.add_prompt(2, 4 * dim)
-        self.up3_2 = Upsample(rising)
-        self.reduce_chan_level2 = self.pointwise(rising // 2 + 2 * dim, 2 * dim)
+        prompted_dim = self.add_prompt(2, 4 * dim)
+        self.up3_2 = Upsample(prompted_dim)
+        self.reduce_chan_level2 = self.pointwise(prompted_dim // 2 + 2 * dim, 2 * dim)
         self.decoder_level2 = self.stage(2 * dim, 1, num_blocks[1])
         self.up2_1 = Upsample(self.add_prompt(1, 2 * dim))
         self.decoder_level1 = self.stage(2 * dim, 0, num_blocks[0])
@@ -72,14 +72,14 @@ class Restormer(Backbone):
         return nn.Conv2d(dim_in, dim_out, 1, bias=self.bias)
 
     def add_prompt(self, _level: int, dim: int) -> int:
-        """Adds what features of `dim` channels meet before they rise from a level: nothing here.
+        """Add the prompt of a level to features of `dim` channels; none here.
 
-        Returns how many channels they have then.
+        Return their number of channels after it.
         """
         return dim
 
     def prompted(self, x: Tensor, _level: int, _on_grid: OnGrid, _pool: GlobalPool) -> Tensor:
-        """The features x of a level, ready to rise."""
+        """Return the features x of a level with its prompt, ready for upsampling."""
         return x
 
     def encode(

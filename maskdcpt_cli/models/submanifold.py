@@ -1,7 +1,7 @@
-"""Submanifold convolution of a packed map: at the visible positions, without laying out the grid.
+"""Submanifold convolution of a packed map: at the visible positions, without unpacking the grid.
 
 Where patches are wide, each visible one is convolved with a halo of one position around it; where
-they are small, each position with its neighbours, as one matrix product. What is hidden there is
+they are small, each position with its neighbours, as one matrix product. Hidden neighbours are
 zero.
 """
 
@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LEAST_WITH_HALO = 4  # positions across a patch; of smaller ones most would be halo
+LEAST_WITH_HALO = 4  # positions across a patch; smaller ones would be mostly halo
 
 
-class Surroundings:
-    """The positions that a 3x3 convolution sees, of the visible part of maps of `size` (h, w).
+class NeighbourIndex:
+    """The index of the neighbours of visible positions in maps of `size` (h, w), for 3x3 kernels.
 
     `rows` are the visible positions among all of the batch, patch by patch, as a packed map holds
     them; `visible` (B, kept) are the visible patches, which are `patch` positions across.
@@ -24,15 +24,15 @@ class Surroundings:
         images, hidden = torch.arange(len(visible), device=rows.device), len(rows)
         numbers = rows.new_full((len(visible) * size[0] * size[1],), hidden)
         numbers[rows] = torch.arange(hidden, device=rows.device)
-        seen = F.pad(numbers.view(-1, *size), (1, 1, 1, 1), value=hidden)
+        gathered = F.pad(numbers.view(-1, *size), (1, 1, 1, 1), value=hidden)
         if patch >= LEAST_WITH_HALO:
-            windows = seen.unfold(1, patch + 2, patch).unfold(2, patch + 2, patch).flatten(1, 2)
+            windows = gathered.unfold(1, patch + 2, patch).unfold(2, patch + 2, patch).flatten(1, 2)
             self.windows = windows[images[:, None], visible].flatten(0, 1)
         else:
-            self.windows = seen.unfold(1, 3, 1).unfold(2, 3, 1).flatten(0, 2)[rows]
+            self.windows = gathered.unfold(1, 3, 1).unfold(2, 3, 1).flatten(0, 2)[rows]
 
-    def suffice(self, conv: nn.Conv2d) -> bool:
-        """Whether they are all that this convolution sees."""
+    def supports(self, conv: nn.Conv2d) -> bool:
+        """Return whether this convolution reads no other positions than these."""
         form = (conv.kernel_size, conv.padding, conv.dilation)
         if form != ((3, 3), (1, 1), (1, 1)):
             return False
@@ -41,15 +41,17 @@ class Surroundings:
         return conv.stride == (1, 1) or (conv.stride == (2, 2) and self.patch % 2 == 0)
 
     def convolve(self, conv: nn.Conv2d, x: Tensor) -> Tensor:
-        """(B, C, 1, visible positions) -> the same of the convolution."""
+        """Convolve a packed map (B, C, 1, visible positions); the result is packed, too."""
         batch, channels = x.shape[:2]
         visible = x.permute(0, 2, 3, 1).reshape(-1, channels)
-        seen = torch.cat([visible, visible.new_zeros(1, channels)])
-        seen = seen.index_select(0, self.windows.flatten()).view(*self.windows.shape, channels)
+        gathered = torch.cat([visible, visible.new_zeros(1, channels)])
+        gathered = gathered.index_select(0, self.windows.flatten()).view(
+            *self.windows.shape, channels
+        )
         if self.patch < LEAST_WITH_HALO:
-            y = F.linear(seen.flatten(1), conv.weight.permute(0, 2, 3, 1).flatten(1), conv.bias)
+            y = F.linear(gathered.flatten(1), conv.weight.permute(0, 2, 3, 1).flatten(1), conv.bias)
         else:
-            seen = seen.permute(0, 3, 1, 2)
-            y = F.conv2d(seen, conv.weight, conv.bias, conv.stride, groups=conv.groups)
+            gathered = gathered.permute(0, 3, 1, 2)
+            y = F.conv2d(gathered, conv.weight, conv.bias, conv.stride, groups=conv.groups)
             y = y.permute(0, 2, 3, 1)
         return y.reshape(batch, 1, -1, conv.out_channels).permute(0, 3, 1, 2)

@@ -19,7 +19,7 @@ RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of the photographs of DIV2K
 
 
 class WindowAttention(nn.Module):
-    """Self-attention among the positions of each window of a grid, cyclically shifted."""
+    """Self-attention within the windows of a grid, cyclically shifted."""
 
     def __init__(self, dim: int, *, heads: int, window_size: int, shift: int) -> None:
         super().__init__()
@@ -46,6 +46,8 @@ class WindowAttention(nn.Module):
 
 
 class MLP(nn.Module):
+    """A feed-forward network of two linear layers, at each position of (B, C, H, W)."""
+
     def __init__(self, dim: int, *, hidden: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, hidden)
@@ -57,6 +59,8 @@ class MLP(nn.Module):
 
 
 class SwinBlock(nn.Module):
+    """A Swin transformer block: window attention, then a feed-forward network."""
+
     def __init__(
         self, dim: int, *, heads: int, window_size: int, shift: int, mlp_ratio: float
     ) -> None:
@@ -95,7 +99,7 @@ class ResidualGroup(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """The normalisation of the first tokens; a patch is one position here."""
+    """The normalisation of the first tokens; a patch is one position."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The only door between weights on disk and models: read, build, save."""
+"""Reading and saving of checkpoints, and building of networks from them."""
 
 import json
 import re
@@ -21,20 +21,22 @@ from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.weights.recognise import FREE, classifier_sizes, recognise
 
 ZIP = b"PK\x03\x04"
-LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickled number: torch.save before 1.6
-CLASSIFIER = "classifier."  # before the names of its tensors, in a file
+LEGACY = (
+    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickled number: torch.save before version 1.6
+)
+CLASSIFIER = "classifier."  # prefix of its tensors in a file
 OTHER_FILES = {
     b"<": "is a web page, not weights: the download went to the page around the file",
     b"version https://git-lfs": "is a Git LFS pointer: `git lfs pull` fetches the weights it names",
     b"\x80": "is a bare pickle, which could run code; it was not opened",
 }
-CROP_SIZE = 128  # of a classifier whose file does not tell
+CROP_SIZE = 128  # of a classifier whose file does not record it
 ADVICE = "Give weights written by maskdcpt, or a name or file that `maskdcpt models` lists."
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The weights of a restoration network and what is known about them."""
+    """The weights of a restoration network and their metadata."""
 
     backbone: str
     options: Mapping[str, object]  # the backbone's constructor arguments
@@ -44,27 +46,31 @@ class Checkpoint:
     licence: str | None = None
     version: str | None = None  # of the maskdcpt that wrote the file
     source: Path | None = None  # the file it was read from
-    classifier: Mapping[str, Tensor] = field(default_factory=dict)  # of degradations, if trained
-    temperature: float | None = None  # by which its logits are divided; None: not calibrated
-    crop_size: int | None = None  # side in pixels of what it learnt from at last, where known
-    restores: bool = True  # whether the head is trained; pre-training leaves it as it was drawn
+    classifier: Mapping[str, Tensor] = field(
+        default_factory=dict
+    )  # of degradations; empty if not trained
+    temperature: float | None = None  # divides its logits; None: not calibrated
+    crop_size: int | None = None  # side of its last training crops, in pixels; None: unknown
+    restores: bool = True  # false: the head still has its initial weights, as after pre-training
 
 
 @dataclass(frozen=True, eq=False)
 class DegradationClassifier:
-    """A network that names degradations, and what it takes to read its answers."""
+    """A network that classifies degradations, with its labels and calibration."""
 
     network: MaskDCPT
     degradations: tuple[str, ...]  # abbreviations, or CLEAN, in the order of its logits
-    temperature: float | None = None  # by which they are divided; None: it was never calibrated
-    crop_size: int = CROP_SIZE  # side in pixels of what it learnt from at last, and looks at
+    temperature: float | None = None  # divides its logits; None: not calibrated
+    crop_size: int = CROP_SIZE  # side of its last training crops, and of its tiles, in pixels
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The weights in a file, known by its content: ours, bare safetensors or a PyTorch pickle.
+    """Read a checkpoint: a file of maskdcpt, plain safetensors, or a PyTorch pickle, by content.
 
-    Floating-point tensors come as float32 on the CPU. Nothing in the file is executed. Raises
-    CheckpointError when the file cannot be read or holds no network of BACKBONES.
+    Floating-point tensors become float32 on the CPU. Nothing in the file is executed.
+
+    Raises:
+        CheckpointError: The file cannot be read or holds no network of BACKBONES.
     """
     try:
         with path.open("rb") as file:
@@ -77,7 +83,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     elif head.startswith((ZIP, LEGACY)):
         tensors = _published_tensors(path, _unpickle(path, zipped=head.startswith(ZIP)))
     else:
-        raise CheckpointError(f"{path} {_what_it_is(head)}. {ADVICE}")
+        raise CheckpointError(f"{path} {_file_kind(head)}. {ADVICE}")
     classifier = {
         name.removeprefix(CLASSIFIER): tensors.pop(name)
         for name in list(tensors)
@@ -87,13 +93,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         options, degradations = _recorded(metadata)
         temperature = _temperature(metadata.get("temperature"))
         crop_size = _crop_size(metadata.get("crop_size"))
-        backbone, seen = recognise(tensors)
-        _compare({"backbone": backbone, **seen}, {**metadata, **options})
+        backbone, detected = recognise(tensors)
+        _compare({"backbone": backbone, **detected}, {**metadata, **options})
     except ValueError as error:
         raise CheckpointError(f"{path} {error}. {ADVICE}") from error
     return Checkpoint(
         backbone=backbone,
-        options={**seen, **options},
+        options={**detected, **options},
         state_dict=tensors,
         degradations=degradations,
         preset=metadata.get("preset"),
@@ -108,9 +114,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Writes safetensors with metadata, whole or not at all; tensors keep their dtype.
+    """Write safetensors with metadata, atomically; tensors keep their dtype.
 
-    The version recorded is this one. Raises CheckpointError when the file cannot be written.
+    The recorded version is the running one. Raises CheckpointError where writing fails.
     """
     temperature, crop_size = checkpoint.temperature, checkpoint.crop_size
     facts = {
@@ -129,7 +135,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     tensors = {
         name: tensor.contiguous() for name, tensor in {**checkpoint.state_dict, **decoder}.items()
     }
-    content = save(tensors, metadata=metadata)  # save_file would keep the file from other users
+    content = save(tensors, metadata=metadata)  # save_file would make the file private
     try:
         with replacing(path) as file:
             file.write(content)
@@ -137,11 +143,11 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         raise CheckpointError(f"{path} cannot be written: {error.strerror}.") from error
 
 
-def _what_it_is(head: bytes) -> str:
+def _file_kind(head: bytes) -> str:
     if not head:
         return "is empty"
-    named = (what for magic, what in OTHER_FILES.items() if head.lstrip().startswith(magic))
-    return next(named, "is neither safetensors nor a PyTorch checkpoint")
+    kinds = (kind for magic, kind in OTHER_FILES.items() if head.lstrip().startswith(magic))
+    return next(kinds, "is neither safetensors nor a PyTorch checkpoint")
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -155,22 +161,22 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _unpickle(path: Path, *, zipped: bool) -> object:
-    mmap = zipped and path.suffix != ".safetensors"  # torch.load believes this suffix of a path
+    mmap = zipped and path.suffix != ".safetensors"  # torch.load trusts this suffix of a path
     try:
         with path.open("rb") as file:
             source = path if mmap else file
             return torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # on damaged bytes the restricted unpickler raises almost any type
-        wanted = re.search(r"GLOBAL (\S+)", str(error))
-        if wanted:
-            problem = f"asks for '{wanted[1]}', which could run code; nothing was executed"
+        requested = re.search(r"GLOBAL (\S+)", str(error))
+        if requested:
+            problem = f"asks for '{requested[1]}', which could run code; nothing was executed"
         else:
             problem = "is damaged or cut short: it does not unpickle as a PyTorch checkpoint"
         raise CheckpointError(f"{path} {problem}. {ADVICE}") from error
 
 
 def _published_tensors(path: Path, content: object) -> dict[str, Tensor]:
-    """Those under `params_ema`, else `params`, else at the top, without `module.` prefixes."""
+    """Return the tensors of `params_ema`, `params`, or the top level, without `module.`."""
     found = content
     if isinstance(content, dict):
         found = content.get("params_ema", content.get("params", content))
@@ -188,7 +194,7 @@ def _single_precision(tensor: Tensor) -> Tensor:
 
 
 def _recorded(metadata: Mapping[str, str]) -> tuple[dict[str, object], tuple[str, ...]]:
-    """Options and degradations; neither is recorded in files that are not ours."""
+    """Return options and degradations; files not written by maskdcpt have neither."""
     try:
         options = json.loads(metadata.get("options", "{}"))
         degradations = json.loads(metadata.get("degradations", "[]"))
@@ -214,8 +220,8 @@ def _crop_size(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
-def _compare(seen: Mapping[str, object], recorded: Mapping[str, object]) -> None:
-    for name, value in seen.items():
+def _compare(detected: Mapping[str, object], recorded: Mapping[str, object]) -> None:
+    for name, value in detected.items():
         claimed = recorded.get(name, value)
         if claimed != value and name not in FREE:
             raise ValueError(
@@ -224,13 +230,13 @@ def _compare(seen: Mapping[str, object], recorded: Mapping[str, object]) -> None
 
 
 def build(checkpoint: Checkpoint) -> Backbone:
-    """The network with its weights, float32 on the CPU, in evaluation mode.
+    """Build the network with its weights, float32 on the CPU, in evaluation mode.
 
-    Raises CheckpointError when a key is missing, unexpected or of the wrong shape.
+    Raises CheckpointError where a key is missing, unexpected or of the wrong shape.
     """
     name = _name(checkpoint)
     try:
-        with _WithoutDrawing():
+        with _WithoutInit():
             model = build_backbone(checkpoint.backbone, **checkpoint.options)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{name} has options that do not work: {error}") from error
@@ -239,9 +245,9 @@ def build(checkpoint: Checkpoint) -> Backbone:
 
 
 def build_classifier(checkpoint: Checkpoint) -> DegradationClassifier:
-    """What names degradations, without what reconstructs: float32 on the CPU, to evaluate.
+    """Build the classifier without the reconstruction decoder: float32, CPU, evaluation mode.
 
-    Raises CheckpointError for a checkpoint that holds no classifier, or one that does not fit.
+    Raises CheckpointError for a checkpoint without a classifier, or with one that does not fit.
     """
     name = _name(checkpoint)
     if not checkpoint.classifier:
@@ -251,7 +257,7 @@ def build_classifier(checkpoint: Checkpoint) -> DegradationClassifier:
         )
     try:
         dims, classes = classifier_sizes(checkpoint.classifier)
-        with _WithoutDrawing():
+        with _WithoutInit():
             model = MaskDCPT(
                 build(checkpoint), classes=classes, reconstruction=False, classifier_dims=dims
             )
@@ -259,7 +265,7 @@ def build_classifier(checkpoint: Checkpoint) -> DegradationClassifier:
         raise CheckpointError(f"{name} has a classifier that does not work: it {error}") from error
     if classes != len(checkpoint.degradations):
         raise CheckpointError(
-            f"{name} has a classifier of {classes} classes, and names "
+            f"{name} has a classifier of {classes} classes, but lists "
             f"{len(checkpoint.degradations)} degradations. {ADVICE}"
         )
     assert model.classifier is not None
@@ -283,8 +289,8 @@ def _fill(model: nn.Module, tensors: Mapping[str, Tensor], *, name: str, kind: s
     model.load_state_dict(tensors)
 
 
-class _WithoutDrawing(TorchFunctionMode):
-    """Leaves parameters unset: drawing those of NAFNet-64, to be overwritten at once, takes 2 s."""
+class _WithoutInit(TorchFunctionMode):
+    """A mode that skips initialisation: that of NAFNet-64, overwritten at once, takes 2 s."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__module__", None) == "torch.nn.init":

@@ -1,4 +1,4 @@
-"""Which network tensors belong to, by their names and shapes alone."""
+"""Recognition of the network from the names and shapes of its tensors."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -13,9 +13,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, object]]:
-    """The backbone that tensors belong to and its options, from their names and shapes alone.
+    """Return the backbone of tensors and its options, from their names and shapes.
 
-    SwinIR's heads and window leave no trace in them: heads of 30 channels and the released window
+    The heads and window of SwinIR cannot be inferred: heads of 30 channels and the released window
     are assumed. Raises ValueError for tensors of another network.
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
@@ -73,19 +73,22 @@ def _swinir(shapes: Shapes) -> dict[str, object]:
     }
 
 
-# A key that only this backbone has; Restormer's stands in PromptIR too, so PromptIR comes first.
+# A key that only this backbone has; PromptIR has that of Restormer, too, so it comes first.
 RECOGNISED_BY: dict[str, tuple[str, Callable[[Shapes], dict[str, object]]]] = {
     "intro.weight": ("nafnet", _nafnet),
     "prompt1.prompt_param": ("promptir", _restormer),
     "patch_embed.proj.weight": ("restormer", _restormer),
     "conv_first.weight": ("swinir", _swinir),
 }
-# Options that shapes tell not at all, or only up to rounding.
+# Options that shapes do not determine, or only up to rounding.
 FREE = {"num_heads", "window_size", "mlp_ratio", "ffn_expansion_factor"}
 
 
 def classifier_sizes(tensors: Mapping[str, Tensor]) -> tuple[tuple[int, ...], int]:
-    """The widths of a classifier's stages and how many classes it tells apart; ValueError."""
+    """Return the widths of the stages of a classifier and its number of classes.
+
+    Raises ValueError for other tensors.
+    """
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     stages = range(_children(shapes, "stages."))
     dims = tuple(_size(shapes, f"stages.{i}.blocks.0.conv1.weight", 0) for i in stages)
@@ -105,7 +108,7 @@ def _children(shapes: Shapes, prefix: str) -> int:
 
 
 def _expansion(sizes: Iterable[tuple[int, int]]) -> float:
-    """The shortest decimal f with int(channels * f) == hidden for all (channels, hidden)."""
+    """Return the shortest decimal f with int(channels * f) == hidden for all (channels, hidden)."""
     pairs = set(sizes)
     ratios = [Fraction(hidden, channels) for channels, hidden in pairs if channels]
     lowest = max(ratios, default=Fraction(0))

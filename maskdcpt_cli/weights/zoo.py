@@ -1,7 +1,7 @@
-"""Models by name: the default inside the package, and the weights published for the paper.
+"""Models by name: those inside the package, and the weights published for the paper.
 
-The published files come through huggingface_hub into its own cache; HF_HOME, HF_ENDPOINT and
-HF_HUB_OFFLINE are honoured.
+The published files are downloaded by huggingface_hub into its cache; HF_HOME, HF_ENDPOINT and
+HF_HUB_OFFLINE apply.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ Use = Literal["restores", "classifies"]
 
 @dataclass(frozen=True)
 class Model:
-    """A named file of weights; no hash is published with those in a repository."""
+    """A named file of weights; no hash is published for those in a repository."""
 
     name: str
     backbone: str
@@ -41,7 +41,7 @@ class Model:
 
     @property
     def is_default(self) -> bool:
-        """Whether it is what a command takes that is given no other."""
+        """Return whether it is the default model of a command."""
         return self.name in (DEFAULT, DEFAULT_CLASSIFIER)
 
 
@@ -64,7 +64,7 @@ ZOO: dict[str, Model] = {
             parameters=3_331_805,
             degradations=SETTINGS["12d+clean"],
             filename="tiny-classifier.safetensors",
-            summary="Names what ails a photo, or that nothing does; needs no download.",
+            summary="Classifies the degradation of a photo, or none; needs no download.",
             licence="Apache-2.0",
             repo=None,
             use="classifies",
@@ -122,34 +122,52 @@ ZOO: dict[str, Model] = {
 
 
 def load_model(name_or_path: str | Path = DEFAULT) -> "Backbone":
-    """A restoration network with its weights: float32, on the CPU, in evaluation mode.
+    """Load a restoration network.
 
-    Takes a name of ZOO, fetched on first use, or the path of a file. Called with lq, (B, 3, H, W)
-    float32 RGB in [0, 1] of any size, the network returns restored, as large and not clipped.
-    Raises MaskDCPTError for an unknown name, CheckpointError for a file that cannot be used, or was
-    pre-trained only, and DownloadError for one that cannot be fetched.
+    Args:
+        name_or_path: A name that `maskdcpt models` lists, downloaded on first use, or the path of
+            a file of weights.
+
+    Returns:
+        The network, float32 on the CPU in evaluation mode: called with RGB (B, 3, H, W), float32 in
+        [0, 1] of any size, it returns the restored images, of the same size and not clipped.
+
+    Raises:
+        MaskDCPTError: The name is unknown.
+        CheckpointError: The file cannot be used, or its network is only pre-trained.
+        DownloadError: The file cannot be downloaded.
     """
     from maskdcpt_cli.weights.checkpoint import build
 
     checkpoint = read_model(name_or_path)
     if not checkpoint.restores:
         raise CheckpointError(
-            f"{name_or_path} was pre-trained and does not restore yet: its restoration head is as "
-            "it was drawn. Fine-tune from it (maskdcpt finetune --init-from "
-            f"{checkpoint.source}), and restore with what comes of that."
+            f"{name_or_path} is only pre-trained and cannot restore: its restoration head has "
+            "its initial weights. Fine-tune it (maskdcpt finetune --init-from "
+            f"{checkpoint.source}), and restore with the result."
         )
     return build(checkpoint)
 
 
 def load_classifier(name_or_path: str | Path = DEFAULT_CLASSIFIER) -> "DegradationClassifier":
-    """A network that names degradations, of the same names and files as load_model takes.
+    """Load a network that classifies degradations.
 
-    Raises as load_model does, and CheckpointError for what holds no classifier.
+    Args:
+        name_or_path: A name that `maskdcpt models` lists, downloaded on first use, or the path of
+            a file of weights.
+
+    Returns:
+        The network, float32 on the CPU in evaluation mode, with its labels, for `classify`.
+
+    Raises:
+        MaskDCPTError: The name is unknown.
+        CheckpointError: The file cannot be used, or holds no classifier.
+        DownloadError: The file cannot be downloaded.
     """
     from maskdcpt_cli.weights.checkpoint import build_classifier
 
     named = ZOO.get(name_or_path) if isinstance(name_or_path, str) else None
-    if named and named.use != "classifies":  # said before it is fetched
+    if named and named.use != "classifies":  # checked before the download
         raise CheckpointError(
             f"The model {named.name} restores, and holds no classifier of degradations: take "
             f"{DEFAULT_CLASSIFIER}, or a file that `maskdcpt pretrain` writes."
@@ -158,7 +176,7 @@ def load_classifier(name_or_path: str | Path = DEFAULT_CLASSIFIER) -> "Degradati
 
 
 def read_model(name_or_path: str | Path) -> "Checkpoint":
-    """The checkpoint of a name of ZOO, completed by what ZOO knows of it, or of a path."""
+    """Read the checkpoint of a name of ZOO, with the metadata of ZOO, or of a path."""
     from maskdcpt_cli.weights.checkpoint import read_checkpoint
 
     path = Path(name_or_path).expanduser()
@@ -174,20 +192,20 @@ def _is_path(path: Path) -> bool:
 
 
 def find(name: str) -> Model:
-    """The model of that name; MaskDCPTError when there is none."""
+    """Return the model of a name; MaskDCPTError where there is none."""
     if name not in ZOO:
         raise MaskDCPTError(unknown("model", name, ZOO))
     return ZOO[name]
 
 
 def card(name: str) -> str | None:
-    """How a model was made and what it can do, as Markdown; None for those of others."""
+    """Return the model card as Markdown; None for models outside the package."""
     path = EMBEDDED / f"{find(name).name}.md"
     return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def on_disk(name: str) -> Path | None:
-    """Where a model's file lies, None when it is yet to be fetched; never uses the network."""
+    """Return the path of the file of a model, None if not downloaded; works offline."""
     model = find(name)
     if model.repo is None:
         return EMBEDDED / model.filename
@@ -198,7 +216,7 @@ def on_disk(name: str) -> Path | None:
 
 
 def address(name: str) -> str | None:
-    """The URL a model's file is fetched from, None for one inside the package."""
+    """Return the URL of the file of a model, None for one inside the package."""
     model = find(name)
     if model.repo is None:
         return None
@@ -208,10 +226,10 @@ def address(name: str) -> str | None:
 
 
 def locate(name: str) -> Path:
-    """Where a model's file lies, fetched first when it is not on disk.
+    """Return the path of the file of a model, downloaded first if necessary.
 
-    A bar shows the progress on a terminal, unless HF_HUB_DISABLE_PROGRESS_BARS is set. A download
-    that breaks off is resumed by the next call. Raises DownloadError.
+    A bar shows the progress on a terminal, unless HF_HUB_DISABLE_PROGRESS_BARS is set. An
+    interrupted download is resumed by the next call. Raises DownloadError.
     """
     path = on_disk(name)
     return path if path is not None else _fetch(find(name))
@@ -236,9 +254,9 @@ def _fetch(model: Model) -> Path:
 
 
 def _complete_blob(repo: str, filename: str) -> None:
-    """Puts a file's content where huggingface_hub looks before it downloads.
+    """Download a file to the path that huggingface_hub checks before it downloads.
 
-    Its own download forgets what has arrived when the process ends; these files take minutes.
+    Its own download loses the partial file when the process ends; these files take minutes.
     """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.file_download import http_get, repo_folder_name
@@ -255,7 +273,7 @@ def _complete_blob(repo: str, filename: str) -> None:
     lock = Path(constants.HF_HUB_CACHE, ".locks", folder, f"{remote.etag}.lock")
     for parent in (blob.parent, lock.parent):
         parent.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(lock):  # under torchrun one process fetches, the others wait
+    with WeakFileLock(lock):  # under torchrun one process downloads, the others wait
         if blob.exists():
             return
         partial = blob.with_name(f"{remote.etag}.incomplete")
@@ -273,7 +291,7 @@ def _complete_blob(repo: str, filename: str) -> None:
 
 
 def _check(path: Path, etag: str) -> None:
-    """The server names a large file by its SHA-256; a file that has another one is removed."""
+    """Compare the SHA-256 with the name that the server gives a large file; remove others."""
     if not re.fullmatch("[0-9a-f]{64}", etag):
         return
     digest = hashlib.sha256()

@@ -20,7 +20,7 @@ from benchmarks.measure import table
 from maskdcpt_cli import classify, load_classifier
 from maskdcpt_cli.benchmarking.test_sets import Found, from_preset
 from maskdcpt_cli.data.folders import photos
-from maskdcpt_cli.inference.classify import SURE
+from maskdcpt_cli.inference.classify import MIN_PROBABILITY
 from maskdcpt_cli.presets.load import load_data
 
 Picture = NDArray[np.uint8]
@@ -53,7 +53,7 @@ def named(title: str, degradation: str, pictures: Iterable[Picture], classifier:
     for picture in pictures:
         label, probability = next(iter(classify(classifier, picture).items()))
         answers[label] += 1
-        unsure += probability < SURE
+        unsure += probability < MIN_PROBABILITY
     return Row(title, degradation, answers, unsure)
 
 

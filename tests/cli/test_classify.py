@@ -16,7 +16,7 @@ from PIL import Image
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.errors import CheckpointError
-from maskdcpt_cli.inference import classify as room
+from maskdcpt_cli.inference import classify as classify_module
 from maskdcpt_cli.inference.classify import Classified
 
 LABELS = ("GN", "MB+LL+GN", "H", CLEAN)
@@ -25,8 +25,8 @@ UNSURE = {"H": 0.4312, "GN": 0.3, CLEAN: 0.2, "MB+LL+GN": 0.0688}
 SOUND = {CLEAN: 0.8, "H": 0.1, "GN": 0.06, "MB+LL+GN": 0.04}
 
 
-class Rooms:
-    """Stands in for what loads networks and looks at photos, and remembers how it was called."""
+class FakeClassifier:
+    """A stub for loading and running the classifier, which records its calls."""
 
     def __init__(self) -> None:
         self.found: dict[str, dict[str, float] | BaseException | str] = {}  # by name
@@ -56,11 +56,11 @@ class Rooms:
 
 
 @pytest.fixture
-def rooms(monkeypatch) -> Rooms:
-    fake = Rooms()
-    monkeypatch.setattr(room, "classify_files", fake.classify_files)
-    monkeypatch.setattr("maskdcpt_cli.weights.zoo.load_classifier", fake.load_classifier)
-    return fake
+def fake(monkeypatch) -> FakeClassifier:
+    stub = FakeClassifier()
+    monkeypatch.setattr(classify_module, "classify_files", stub.classify_files)
+    monkeypatch.setattr("maskdcpt_cli.weights.zoo.load_classifier", stub.load_classifier)
+    return stub
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def invoke(*args: str, stdin: str = "") -> Result:
     return CliRunner().invoke(main, ["classify", *args], input=stdin)
 
 
-def test_one_photo_has_a_bar_for_every_type(rooms, photos):
+def test_one_photo_has_a_bar_for_every_type(fake, photos):
     result = invoke("in/a.png")
     assert result.exit_code == 0
     headline, empty, *bars = result.stdout.splitlines()
@@ -94,13 +94,13 @@ def test_one_photo_has_a_bar_for_every_type(rooms, photos):
     ("found", "headline"),
     [(SOUND, "in/a.png: looks clean, 80 %"), (UNSURE, "in/a.png: uncertain")],
 )
-def test_clean_and_uncertain_are_answers(rooms, photos, found, headline):
-    rooms.found["a.png"] = found
+def test_clean_and_uncertain_are_answers(fake, photos, found, headline):
+    fake.found["a.png"] = found
     assert invoke("in/a.png").stdout.splitlines()[0] == headline
 
 
-def test_several_photos_have_a_row_each_with_the_top_three(rooms, photos):
-    rooms.found.update({"b.png": UNSURE, "c.png": SOUND})
+def test_several_photos_have_a_row_each_with_the_top_three(fake, photos):
+    fake.found.update({"b.png": UNSURE, "c.png": SOUND})
     result = invoke("in")
     assert result.exit_code == 0
     rows = [row.rstrip() for row in result.stdout.splitlines()]
@@ -113,7 +113,7 @@ def test_several_photos_have_a_row_each_with_the_top_three(rooms, photos):
     assert result.stderr.splitlines()[-1] == "3 photos: 1 noise, 1 uncertain, 1 looks clean"
 
 
-def test_a_table_fits_a_terminal_of_80_columns(rooms, photos):
+def test_a_table_fits_a_terminal_of_80_columns(fake, photos):
     from rich.console import Console
 
     from maskdcpt_cli.cli.answers import _table
@@ -130,8 +130,8 @@ def test_a_table_fits_a_terminal_of_80_columns(rooms, photos):
     assert "haze" in row
 
 
-def test_json_is_one_object_per_photo_and_nothing_else(rooms, photos):
-    rooms.found["b.png"] = "in/b.png cannot be read: it is empty."
+def test_json_is_one_object_per_photo_and_nothing_else(fake, photos):
+    fake.found["b.png"] = "in/b.png cannot be read: it is empty."
     result = invoke("in", "missing.png", "--json", "--no-recursive")
     assert result.exit_code == 1
     assert not result.stderr
@@ -163,8 +163,8 @@ def test_json_is_one_object_per_photo_and_nothing_else(rooms, photos):
     assert told[2]["reason"] == "in/b.png cannot be read: it is empty."
 
 
-def test_csv_has_a_column_for_every_label_in_its_order(rooms, photos):
-    rooms.found.update({"b.png": UNSURE, "c.png": "it is empty"})
+def test_csv_has_a_column_for_every_label_in_its_order(fake, photos):
+    fake.found.update({"b.png": UNSURE, "c.png": "it is empty"})
     assert invoke("in", "--csv", "new/a.csv").exit_code == 1
     with Path("new/a.csv").open(newline="") as file:
         head, *rows = csv.reader(file)
@@ -179,28 +179,28 @@ def test_csv_has_a_column_for_every_label_in_its_order(rooms, photos):
     ]  # fmt: skip
 
 
-def test_a_csv_is_not_overwritten_unasked(rooms, photos):
+def test_a_csv_is_not_overwritten_unasked(fake, photos):
     Path("a.csv").write_text("mine")
     result = invoke("in", "--csv", "a.csv")
     assert result.exit_code == 2
     assert "'a.csv' exists; --overwrite replaces it." in result.stderr
-    assert not rooms.model
+    assert not fake.model
     assert invoke("in", "--csv", "a.csv", "--overwrite").exit_code == 0
     assert Path("a.csv").read_text().startswith("file,answer,")
 
 
-def test_a_csv_that_cannot_be_written_is_told_of_after_the_answers(rooms, photos):
+def test_a_csv_that_cannot_be_written_is_reported_after_the_answers(fake, photos):
     result = invoke("in", "--csv", "in/a.png/a.csv")
     assert result.exit_code == 1
     assert "in/b.png" in result.stdout
     assert "Error: Cannot write 'in/a.png/a.csv'" in result.stderr
 
 
-def test_the_options_arrive(rooms, photos):
+def test_the_options_arrive(fake, photos):
     options = "--model runs/final.safetensors --device cpu --max-pixels 20 --map maps --overwrite"
     assert invoke("in", *options.split()).exit_code == 0
-    assert (rooms.model, rooms.device) == ("runs/final.safetensors", "cpu")
-    assert rooms.options == {
+    assert (fake.model, fake.device) == ("runs/final.safetensors", "cpu")
+    assert fake.options == {
         "max_pixels": 20_000_000,
         "maps": {
             Path("in/a.png"): Path("maps/a.png.map.png"),
@@ -211,24 +211,24 @@ def test_the_options_arrive(rooms, photos):
     }
 
 
-def test_the_default_is_the_model_that_classifies(rooms, photos):
+def test_the_default_is_the_model_that_classifies(fake, photos):
     invoke("in")
-    assert rooms.model == "tiny-classifier"
+    assert fake.model == "tiny-classifier"
 
 
-def test_files_folders_globs_and_lists_are_taken_and_maps_are_not(rooms, photos):
+def test_files_folders_globs_and_lists_are_taken_and_maps_are_not(fake, photos):
     for name in ("a.png.map.png", "a.png.compare.jpg", "notes.txt"):
         (photos / name).write_bytes((photos / "a.png").read_bytes())
     invoke("in", "--no-recursive")
     invoke("in/sub/*.png")
     invoke("-", stdin="in/b.png\nin/a.png\n")
     invoke("in/a.png.map.png")
-    assert [path.as_posix() for path in rooms.paths] == [
+    assert [path.as_posix() for path in fake.paths] == [
         "in/a.png", "in/b.png", "in/sub/c.png", "in/b.png", "in/a.png", "in/a.png.map.png",
     ]  # fmt: skip
 
 
-def test_two_photos_with_one_map_are_wrong_usage(rooms, photos):
+def test_two_photos_with_one_map_are_wrong_usage(fake, photos):
     (photos / "sub" / "a.png").write_bytes((photos / "a.png").read_bytes())
     result = invoke("in/a.png", "in/sub/a.png", "--map", "maps")
     assert result.exit_code == 2
@@ -245,51 +245,51 @@ def test_two_photos_with_one_map_are_wrong_usage(rooms, photos):
         ("", "Missing argument 'INPUT...'"),
     ],
 )
-def test_wrong_usage_is_exit_code_2_and_nothing_is_loaded(rooms, photos, arguments, sentence):
+def test_wrong_usage_is_exit_code_2_and_nothing_is_loaded(fake, photos, arguments, sentence):
     Path("empty").mkdir()
     result = invoke(*arguments.split())
     assert result.exit_code == 2
     assert sentence in " ".join(result.stderr.split())
-    assert not rooms.model
+    assert not fake.model
 
 
-def test_one_bad_file_never_stops_the_others(rooms, photos):
-    rooms.found["a.png"] = "in/a.png cannot be read: it is empty."
+def test_one_bad_file_never_stops_the_others(fake, photos):
+    fake.found["a.png"] = "in/a.png cannot be read: it is empty."
     result = invoke("in", "none*.jpg")
     assert result.exit_code == 1
-    assert len(rooms.paths) == 3
+    assert len(fake.paths) == 3
     assert "Failed: in/a.png cannot be read: it is empty." in result.stderr
     assert "Failed: No file matches 'none*.jpg'." in result.stderr
     assert result.stderr.splitlines()[-1] == "4 photos: 2 noise, 2 failed"
 
 
-def test_only_problems_load_no_network(rooms, photos):
+def test_only_problems_load_no_network(fake, photos):
     result = invoke("missing.png")
     assert result.exit_code == 1
     assert "Failed: 'missing.png' does not exist." in result.stderr
-    assert not rooms.model
+    assert not fake.model
 
 
-def test_quiet_says_only_what_failed(rooms, photos):
+def test_quiet_says_only_what_failed(fake, photos):
     assert not invoke("in", "--quiet").output
-    rooms.found["b.png"] = "in/b.png cannot be read."
+    fake.found["b.png"] = "in/b.png cannot be read."
     assert invoke("in", "--quiet").output == "Failed: in/b.png cannot be read.\n"
 
 
-def test_a_model_that_does_not_classify_is_one_sentence(rooms, photos):
+def test_a_model_that_does_not_classify_is_one_sentence(fake, photos):
     result = invoke("in", "--model", "tiny")
     assert (result.exit_code, result.stderr) == (1, "Error: tiny holds no classifier.\n")
 
 
-def test_probabilities_that_are_not_calibrated_are_told_of(rooms, photos):
+def test_uncalibrated_probabilities_are_reported(fake, photos):
     assert "not calibrated" not in invoke("in").stderr
-    rooms.temperature = None
+    fake.temperature = None
     assert "Note: The probabilities are not calibrated" in invoke("in").stderr
     assert json.loads(invoke("in/a.png", "--json").stdout)["calibrated"] is False
 
 
-def test_an_interruption_shows_what_is_known_by_then(rooms, photos):
-    rooms.found["c.png"] = KeyboardInterrupt()
+def test_an_interruption_shows_what_is_known_by_then(fake, photos):
+    fake.found["c.png"] = KeyboardInterrupt()
     result = invoke("in", "--csv", "a.csv")
     assert result.exit_code == 130
     assert "Interrupted: 2 of 3 photos done" in result.stderr
@@ -299,7 +299,7 @@ def test_an_interruption_shows_what_is_known_by_then(rooms, photos):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
 @pytest.mark.parametrize("option", ["--json", "--csv=a.csv"])
-def test_a_name_that_is_not_utf8_can_be_shown(rooms, photos, option):
+def test_a_name_that_is_not_utf8_can_be_shown(fake, photos, option):
     name = os.fsdecode(b"caf\xe9\n.png")
     (photos / name).write_bytes((photos / "a.png").read_bytes())
     result = invoke("in", option)

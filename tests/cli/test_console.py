@@ -12,7 +12,7 @@ from maskdcpt_cli.inference.plan import Plan
 JOBS = tuple(Job(Path(f"in/{name}.png"), Path(f"out/{name}.png")) for name in "abcd")
 SIZES = dict(zip(JOBS, (100, 200, 300, 400), strict=True))
 MISSING = Outcome(Job(Path("x.png"), Path("out/x.png")), "failed", "'x.png' does not exist.")
-TODO = Plan(JOBS, problems=(MISSING,), strangers=2, results=1)
+TODO = Plan(JOBS, problems=(MISSING,), skipped_files=2, results=1)
 
 
 @pytest.fixture(autouse=True)
@@ -53,8 +53,8 @@ def test_a_terminal_shows_a_bar_and_a_summary_that_fit(width):
     assert "• 'x.png' does not exist." in words
     assert "• Cannot write 'out/d.png': No space left on device." in words
     assert "• in/a.png and 1 more photo: A notice." in words
-    assert "2 other files in the folders left out" in words
-    assert "1 result of earlier runs left out." in words
+    assert "2 other files in the folders skipped: no images." in words
+    assert "1 result of earlier runs skipped." in words
 
 
 def test_the_bar_tells_the_photo_in_hand_and_the_count():

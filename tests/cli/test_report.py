@@ -140,7 +140,7 @@ class Page:
         return answer["result"]["value"]
 
     def clip(self) -> float:
-        """How much of the first photo is shown as before, in percent of its width."""
+        """Return the part of the first photo shown as before, in percent of its width."""
         clip = self.value("getComputedStyle(document.querySelector('.before')).clipPath")
         hidden = re.fullmatch(r"inset\(0px ([\d.]+)(?:%|px) 0px 0px\)", clip)
         assert hidden, clip

@@ -18,8 +18,8 @@ from maskdcpt_cli.errors import BackendError
 from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Settings, Started
 
 
-class Rooms:
-    """Stands in for what loads networks and restores files, and remembers how it was called."""
+class FakeBackend:
+    """A stub for loading networks and restoring files, which records its calls."""
 
     def __init__(self) -> None:
         self.outcomes: dict[str, Outcome | BaseException] = {}  # by the name of the source
@@ -58,15 +58,15 @@ class Rooms:
 
 
 @pytest.fixture
-def rooms(monkeypatch) -> Rooms:
-    fake = Rooms()
+def fake(monkeypatch) -> FakeBackend:
+    stub = FakeBackend()
     for module, names in {
-        "maskdcpt_cli.inference.restore": {"restore_files": fake.restore_files},
-        "maskdcpt_cli.inference.backends": {"open_engine": fake.open_engine},
+        "maskdcpt_cli.inference.restore": {"restore_files": stub.restore_files},
+        "maskdcpt_cli.inference.backends": {"open_engine": stub.open_engine},
     }.items():
         monkeypatch.setitem(sys.modules, module, SimpleNamespace(**names))
-    monkeypatch.setattr("maskdcpt_cli.weights.zoo.load_model", fake.load_model)
-    return fake
+    monkeypatch.setattr("maskdcpt_cli.weights.zoo.load_model", stub.load_model)
+    return stub
 
 
 @pytest.fixture
@@ -106,26 +106,26 @@ SKIPPED = Outcome(JOB, "skipped")
         ("--max-pixels off", "max_pixels", None),
     ],
 )
-def test_each_setting_arrives_and_the_others_stay_as_they_are(rooms, photos, options, field, value):
+def test_each_setting_arrives_and_the_others_stay_as_they_are(fake, photos, options, field, value):
     result = invoke("in", "-o", "out", *options.split())
     assert result.exit_code == 0, result.output
-    assert rooms.settings == replace(Settings(), **{field: value})
+    assert fake.settings == replace(Settings(), **{field: value})
 
 
-def test_the_options_of_the_network_arrive(rooms, photos):
+def test_the_options_of_the_network_arrive(fake, photos):
     options = "--model nafnet-5d --device cuda:1 --precision bf16 --backend torch"
     assert invoke("in", "-o", "out", *options.split()).exit_code == 0
-    assert rooms.model == "nafnet-5d"
-    assert rooms.opened == {"device": "cuda:1", "precision": "bf16", "backend": "torch"}
+    assert fake.model == "nafnet-5d"
+    assert fake.opened == {"device": "cuda:1", "precision": "bf16", "backend": "torch"}
 
 
 @pytest.mark.parametrize("existing", ["skip", "overwrite", "error"])
-def test_what_to_do_with_existing_results_arrives(rooms, photos, existing):
+def test_what_to_do_with_existing_results_arrives(fake, photos, existing):
     invoke("in", "-o", "out", "--existing", existing)
-    assert rooms.existing == existing
+    assert fake.existing == existing
 
 
-def test_names_and_formats_choose_the_targets(rooms, photos):
+def test_names_and_formats_choose_the_targets(fake, photos):
     options = [
         "--model",
         "weights/mine.pth",
@@ -135,7 +135,7 @@ def test_names_and_formats_choose_the_targets(rooms, photos):
         "webp",
     ]
     invoke("in/a.png", "-o", "out", *options)
-    assert [job.target for job in rooms.jobs] == [Path("out/a-mine.webp")]
+    assert [job.target for job in fake.jobs] == [Path("out/a-mine.webp")]
 
 
 @pytest.mark.parametrize(
@@ -155,14 +155,14 @@ def test_names_and_formats_choose_the_targets(rooms, photos):
         ("-o in/a.png", "several inputs"),
     ],
 )
-def test_wrong_usage_is_exit_code_2_and_nothing_is_loaded(rooms, photos, options, sentence):
+def test_wrong_usage_is_exit_code_2_and_nothing_is_loaded(fake, photos, options, sentence):
     result = invoke("in", *options.split())
     assert result.exit_code == 2
     assert sentence in " ".join(result.stderr.split())
-    assert not rooms.model
+    assert not fake.model
 
 
-def test_an_empty_folder_is_wrong_usage(rooms, tmp_path, monkeypatch):
+def test_an_empty_folder_is_wrong_usage(fake, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
     result = invoke("empty", "-o", "out")
@@ -173,34 +173,34 @@ def test_an_empty_folder_is_wrong_usage(rooms, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("outcome", "exit_code"), [(None, 0), (SKIPPED, 0), (FAILED, 1), (UNSOUND, 1)]
 )
-def test_the_exit_code_tells_whether_all_is_well(rooms, photos, outcome, exit_code):
+def test_the_exit_code_tells_whether_all_is_well(fake, photos, outcome, exit_code):
     if outcome:
-        rooms.outcomes["b.png"] = outcome
+        fake.outcomes["b.png"] = outcome
     assert invoke("in", "-o", "out").exit_code == exit_code
-    assert len(rooms.jobs) == 3
+    assert len(fake.jobs) == 3
 
 
-def test_a_backend_that_is_not_here_is_one_sentence(rooms, photos):
+def test_a_backend_that_is_not_here_is_one_sentence(fake, photos):
     result = invoke("in", "-o", "out", "--device", "mps")
     assert (result.exit_code, result.stderr) == (1, "Error: There is no 'mps' here.\n")
 
 
-def test_only_problems_load_no_network(rooms, photos):
+def test_only_problems_load_no_network(fake, photos):
     result = invoke("missing.png", "-o", "out")
     assert result.exit_code == 1
     assert "'missing.png' does not exist." in result.stderr
-    assert not rooms.model
+    assert not fake.model
 
 
 @pytest.mark.parametrize("separator", [b"\n", b"\r\n", b"\0"])
-def test_names_come_from_standard_input(rooms, photos, separator):
+def test_names_come_from_standard_input(fake, photos, separator):
     listed = separator.join([b"in/a.png", b"in/c.png", b""])
     assert invoke("-", "-o", "out", stdin=listed).exit_code == 0
-    assert [job.source for job in rooms.jobs] == [Path("in/a.png"), Path("in/c.png")]
+    assert [job.source for job in fake.jobs] == [Path("in/a.png"), Path("in/c.png")]
 
 
-def test_without_a_terminal_there_are_plain_lines(rooms, photos):
-    rooms.outcomes.update({"b.png": FAILED, "c.png": UNSOUND})
+def test_without_a_terminal_there_are_plain_lines(fake, photos):
+    fake.outcomes.update({"b.png": FAILED, "c.png": UNSOUND})
     (photos / "notes.txt").touch()
     result = invoke("in", "-o", "out")
     assert not result.stdout
@@ -210,28 +210,28 @@ def test_without_a_terminal_there_are_plain_lines(rooms, photos):
     assert lines[2:5] == [
         "[2/3] Failed: Cannot read 'in/b.png': it is truncated.",
         "[3/3] Not restored: in/c.png: the output is black",
-        "Note: 1 other file in the folders left out, being no images.",
+        "Note: 1 other file in the folders skipped: no images.",
     ]
     assert lines[5].startswith("Restored: 1 photo, ")
     assert lines[5].endswith("; Not restored: 1 photo; Failed: 1 photo")
 
 
-def test_equal_notices_are_told_once(rooms, photos):
+def test_equal_notices_are_reported_once(fake, photos):
     palette = Outcome(JOB, "restored", notices=("Palette image: the result is RGB.",))
-    rooms.outcomes.update(dict.fromkeys(("a.png", "b.png", "c.png"), palette))
+    fake.outcomes.update(dict.fromkeys(("a.png", "b.png", "c.png"), palette))
     told = [line for line in invoke("in", "-o", "out").stderr.splitlines() if "Palette" in line]
     assert told == ["Note: in/a.png and 2 more photos: Palette image: the result is RGB."]
 
 
-def test_quiet_says_only_what_failed(rooms, photos):
+def test_quiet_says_only_what_failed(fake, photos):
     assert not invoke("in", "-o", "out", "--quiet").output
-    rooms.outcomes["b.png"] = FAILED
+    fake.outcomes["b.png"] = FAILED
     result = invoke("in", "-o", "out", "--quiet", "--existing", "overwrite")
     assert result.output == "Failed: Cannot read 'in/b.png': it is truncated.\n"
 
 
-def test_json_is_one_object_per_photo_and_nothing_else(rooms, photos):
-    rooms.outcomes["b.png"] = FAILED
+def test_json_is_one_object_per_photo_and_nothing_else(fake, photos):
+    fake.outcomes["b.png"] = FAILED
     result = invoke("in", "missing.png", "-o", "out", "--json")
     assert not result.stderr
     told = [json.loads(line) for line in result.stdout.splitlines()]
@@ -254,10 +254,10 @@ def test_json_is_one_object_per_photo_and_nothing_else(rooms, photos):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
 @pytest.mark.parametrize("option", ["--json", "--quiet", "--existing=skip"])
-def test_a_name_that_is_not_utf8_can_be_shown(rooms, photos, option):
+def test_a_name_that_is_not_utf8_can_be_shown(fake, photos, option):
     name = os.fsdecode(b"caf\xe9\n.png")
     Path("in", name).write_bytes(Path("in/a.png").read_bytes())
-    rooms.outcomes[name] = Outcome(JOB, "failed", "no space left")
+    fake.outcomes[name] = Outcome(JOB, "failed", "no space left")
     result = invoke("in", "-o", "out", option)
     assert result.exit_code == 1
     if option == "--json":
@@ -267,26 +267,26 @@ def test_a_name_that_is_not_utf8_can_be_shown(rooms, photos, option):
         assert r"Failed: in/caf\xe9\n.png: no space left" in result.stderr
 
 
-def test_an_interruption_tells_how_far_the_run_came(rooms, photos):
-    rooms.outcomes["c.png"] = KeyboardInterrupt()
+def test_an_interruption_tells_how_far_the_run_came(fake, photos):
+    fake.outcomes["c.png"] = KeyboardInterrupt()
     result = invoke("in", "-o", "out")
     assert result.exit_code == 130
     assert "Interrupted: 2 of 3 photos finished; nothing half-written is left." in result.stderr
 
 
-def test_a_view_that_breaks_stops_the_run_cleanly(rooms, photos, monkeypatch):
+def test_a_view_that_breaks_stops_the_run_cleanly(fake, photos, monkeypatch):
     def broken(*_args, **_options):
         raise BrokenPipeError(32, "Broken pipe")
 
     monkeypatch.setattr("maskdcpt_cli.cli.console.click.echo", broken)
     result = invoke("in", "-o", "out", "--json")
     assert result.exit_code == 1
-    assert rooms.closed
-    assert len(rooms.jobs) == 1
+    assert fake.closed
+    assert len(fake.jobs) == 1
     assert "Traceback" not in result.stderr
 
 
-def test_the_report_is_written(rooms, photos):
+def test_the_report_is_written(fake, photos):
     for name in ("a.png", "b.png", "c.png"):
         Path("out").mkdir(exist_ok=True)
         Path("out", name).write_bytes((photos / name).read_bytes())

@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from maskdcpt_cli.images.codecs import icc
 from maskdcpt_cli.images.colour import PLAIN, Colour, PlainCMYK, TableProfile, colour_of
-from maskdcpt_cli.images.reading import Page, Photo, opaque, preview, read_photo
+from maskdcpt_cli.images.reading import Page, Photo, fill_transparent, preview, read_photo
 from maskdcpt_cli.images.writing import write_photo
 
 DTYPES = ["uint8", "uint16", "float16", "float32", "float64"]
@@ -292,7 +292,7 @@ def test_hidden_colour_is_filled_from_the_nearest_visible_one() -> None:
     alpha = np.full((5, 9), 7, np.uint16)
     alpha[:, 2:7] = 0
     pixels[:, 2:7] = 12345
-    filled = opaque(Page(pixels, alpha))
+    filled = fill_transparent(Page(pixels, alpha))
     assert np.unique(filled[:, :4].reshape(-1, 3), axis=0).tolist() == [[100, 0, 0]]
     assert np.unique(filled[:, 5:].reshape(-1, 3), axis=0).tolist() == [[0, 0, 900]]
     assert (pixels[:, 2:7] == 12345).all()
@@ -302,7 +302,7 @@ def test_hidden_colour_is_filled_from_the_nearest_visible_one() -> None:
 def test_pages_without_a_border_of_transparency_are_taken_as_they_are(alpha: int | None) -> None:
     pixels = noise(3, "uint8")
     plane = None if alpha is None else np.full(pixels.shape[:2], alpha, np.uint8)
-    assert opaque(Page(pixels, plane)) is pixels
+    assert fill_transparent(Page(pixels, plane)) is pixels
 
 
 def test_preview_is_upright_small_and_over_white(tmp_path: Path) -> None:

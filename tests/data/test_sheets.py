@@ -77,7 +77,7 @@ def test_photos_smaller_than_a_place_have_none(size):
     assert not most_different(plain(*size), plain(*size, value=0), side=20)
 
 
-def test_equal_photos_have_no_places():
+def test_equal_photos_have_no_regions():
     assert not most_different(plain(50, 50), plain(50, 50), side=20)
 
 

@@ -102,7 +102,7 @@ def test_how_the_input_lies_in_memory_does_not_matter(backend: str) -> None:
 
 
 def dark_and_noisy() -> Tensor:
-    """What asks most of a network."""
+    """The most demanding inputs of a network."""
     return (0.08 * golden_image(96, 64) + 0.01 * (example((96, 64)) - 0.5)).clip(0, 1)
 
 
@@ -191,7 +191,7 @@ def test_auto_takes_a_gpu_before_the_cpu(
 
 
 def pretend_to_open(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What an engine is opened with, without opening it."""
+    """The arguments that an engine is opened with, without opening it."""
     made: dict[str, str] = {}
 
     def init(self: Engine, model: Backbone, *, device: str, precision: str) -> None:

@@ -13,11 +13,11 @@ from maskdcpt_cli import classify_files
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.errors import CheckpointError, ImageError
 from maskdcpt_cli.inference.classify import (
-    MOST_PIXELS,
+    MAX_PIXELS,
     UNCERTAIN,
     Classified,
     classify,
-    places,
+    tile_positions,
 )
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.models.maskdcpt import MaskDCPT, Output
@@ -29,7 +29,7 @@ TILE = 128
 
 
 class Means(nn.Module):
-    """Names what is black LL, what is red GN, what is green clean; remembers what it was shown."""
+    """A classifier of black as LL, red as GN, green as clean; it records its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ def test_probabilities_come_with_the_likeliest_first():
 
 @pytest.mark.parametrize("shape", [(32, 48), (32, 48, 1), (32, 48, 2), (32, 48, 4)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_every_kind_of_image_can_be_looked_at(shape, dtype):
+def test_every_kind_of_image_is_classified(shape, dtype):
     assert set(classify(means(), np.zeros(shape, dtype))) == set(LABELS)
 
 
@@ -80,7 +80,7 @@ def test_pixels_are_never_resized_and_tiles_are_as_large_as_what_was_learnt_from
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     classifier = means(crop_size=tile)
     classify(classifier, image)
-    rows, columns = places(size, tile=tile, step=tile, most_pixels=MOST_PIXELS)
+    rows, columns = tile_positions(size, tile=tile, step=tile, max_pixels=MAX_PIXELS)
     first = classifier.network.seen[0].mul(255).round().byte().permute(1, 2, 0).numpy()
     height, width = (min(tile, length) for length in size)
     assert first.shape == (-(-height // 8) * 8, -(-width // 8) * 8, 3)
@@ -90,7 +90,7 @@ def test_pixels_are_never_resized_and_tiles_are_as_large_as_what_was_learnt_from
 
 @pytest.mark.parametrize("size", [(128, 128), (129, 700), (768, 512), (1000, 1000)])
 def test_tiles_cover_a_photo_of_ordinary_size(size):
-    found = places(size, tile=TILE, step=TILE, most_pixels=MOST_PIXELS)
+    found = tile_positions(size, tile=TILE, step=TILE, max_pixels=MAX_PIXELS)
     for starts, length in zip(found, size, strict=True):
         assert starts[0] == 0
         assert all(after - before <= TILE for before, after in pairwise(starts))
@@ -101,15 +101,15 @@ def test_tiles_cover_a_photo_of_ordinary_size(size):
 @pytest.mark.parametrize("most", [1, 7, 64])
 @pytest.mark.parametrize("tile", [TILE, 256])
 def test_the_work_for_a_large_photo_is_bounded_and_spread_over_all_of_it(size, most, tile):
-    rows, columns = places(size, tile=tile, step=tile, most_pixels=most * tile**2)
+    rows, columns = tile_positions(size, tile=tile, step=tile, max_pixels=most * tile**2)
     assert most / 3 <= len(rows) * len(columns) <= most
     for starts, length in zip((rows, columns), size, strict=True):
         assert all(start % 16 == 0 for start in starts)
         assert len(starts) < 3 or starts[-1] > 0.9 * (length - tile) - 16
 
 
-def test_a_photo_smaller_than_its_share_of_work_is_looked_at_once_by_the_largest_tiles():
-    assert places((64, 64), tile=9999, step=9999, most_pixels=MOST_PIXELS) == ([0], [0])
+def test_a_photo_smaller_than_the_largest_tile_is_classified_in_one_tile():
+    assert tile_positions((64, 64), tile=9999, step=9999, max_pixels=MAX_PIXELS) == ([0], [0])
 
 
 def test_the_mean_over_tiles_decides():
@@ -138,7 +138,7 @@ def test_an_answer_needs_half_of_the_probability(probabilities, answer):
     assert Classified(Path("a.png"), probabilities).answer == answer
 
 
-def test_a_photo_is_looked_at_as_it_is_seen(tmp_path):
+def test_a_photo_is_classified_upright(tmp_path):
     """Rain falls down: EXIF's 6 lies on its side in the file."""
     pixels = np.zeros((64, 32, 3), np.uint8)
     pixels[:8] = 255
@@ -157,10 +157,10 @@ def test_one_bad_file_never_stops_the_others(tmp_path):
     good = [saved(tmp_path / name, painted(20, 20)) for name in ("a.png", "c.jpg")]
     broken, huge = tmp_path / "b.png", saved(tmp_path / "d.png", painted(40, 40))
     broken.write_bytes(good[0].read_bytes()[:50])
-    told = list(classify_files(means(), [good[0], broken, huge, good[1]], max_pixels=1000))
-    assert [one.answer for one in told] == ["GN", None, None, "GN"]
-    assert "b.png cannot be read" in told[1].reason
-    assert "lift it with --max-pixels" in told[2].reason
+    results = list(classify_files(means(), [good[0], broken, huge, good[1]], max_pixels=1000))
+    assert [one.answer for one in results] == ["GN", None, None, "GN"]
+    assert "b.png cannot be read" in results[1].reason
+    assert "lift it with --max-pixels" in results[2].reason
 
 
 def test_what_runs_out_of_memory_fails_alone(tmp_path):
@@ -179,13 +179,13 @@ def test_what_runs_out_of_memory_fails_alone(tmp_path):
     assert fine.answer == "LL"
 
 
-def test_of_several_pages_the_first_is_looked_at_and_that_is_said(tmp_path):
+def test_only_the_first_page_is_classified_and_a_notice_reports_it(tmp_path):
     path = tmp_path / "a.tif"
     pages = [Image.fromarray(painted(16, 16, colour)) for colour in ((255, 0, 0), (0, 255, 0))]
     pages[0].save(path, save_all=True, append_images=pages[1:])
     (one,) = classify_files(means(), [path])
     assert one.answer == "GN"
-    assert one.notices == ("It has 2 pages: the first one was looked at.",)
+    assert one.notices == ("It has 2 pages: only the first one was classified.",)
 
 
 def test_a_map_shows_what_was_found_where(tmp_path):

@@ -53,7 +53,7 @@ def test_strangers_and_hidden_files_in_a_folder_are_left_out():
     touch("in/a.jpg", "in/notes.txt", "in/.a.jpg.part", "in/._a.jpg", "in/.thumbs/a.jpg")
     result = planned("in")
     assert pairs(result) == {"in/a.jpg": "out/a.jpg"}
-    assert result.strangers == 1
+    assert result.skipped_files == 1
 
 
 @pytest.mark.parametrize(

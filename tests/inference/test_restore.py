@@ -141,7 +141,7 @@ def test_small_or_faint_is_not_tiny_or_flat():
         assert not np.array_equal(restore(Brighten(), image), image)
 
 
-def test_what_is_left_as_it_is_is_told(tmp_path):
+def test_an_unchanged_photo_is_reported(tmp_path):
     sizes = {"black": (40, 40, 3), "tiny": (15, 40, 3)}
     for name, size in sizes.items():
         values = np.zeros(size, np.uint8) if name == "black" else ramp(*size)
@@ -265,6 +265,25 @@ def test_skip_leaves_what_the_same_weights_and_settings_made(photos, tmp_path):
     assert [job.target.stat().st_mtime_ns for job in jobs] == before
 
 
+def test_a_result_log_in_the_format_of_the_first_release_is_read(photos, tmp_path):
+    engine = Brighten()
+    engine.model = small("nafnet")
+    with torch.no_grad():
+        for parameter in engine.model.parameters():
+            parameter.fill_(0.5)
+    job = jobs_of(photos, tmp_path / "out")[0]
+    os.utime(job.source, ns=(1_700_000_000_000_000_000, 1_700_000_000_000_000_000))
+    size = job.source.stat().st_size
+    job.target.parent.mkdir()
+    job.target.write_bytes(b"a result")
+    log = tmp_path / "out" / ".maskdcpt.jsonl"
+    line = '{"name": "0.png", "made": ["%s", %d, 1700000000000000000]}\n'
+    log.write_text(line % ("e2df0e9ac8861852", size))
+    settings = Settings(tile=32, overlap=4, strength=0.5)
+    assert [one.status for one in outcomes_of(engine, [job], settings)] == ["skipped"]
+    assert [one.status for one in outcomes_of(engine, [job], Settings())] == ["failed"]
+
+
 def test_skip_refuses_what_was_made_otherwise(photos, tmp_path):
     jobs = jobs_of(photos, tmp_path / "out")
     outcomes_of(Brighten(), jobs)
@@ -296,7 +315,7 @@ def test_a_file_of_the_users_own_is_never_replaced_unasked(photos, tmp_path):
     assert outcomes_of(Brighten(), jobs[:1], existing="overwrite")[0].status == "restored"
 
 
-def test_a_torn_line_in_the_journal_is_passed_over(photos, tmp_path):
+def test_a_truncated_line_of_the_result_log_is_ignored(photos, tmp_path):
     jobs = jobs_of(photos, tmp_path / "out")
     outcomes_of(Brighten(), jobs)
     journal = tmp_path / "out" / ".maskdcpt.jsonl"
@@ -359,7 +378,7 @@ def test_a_sheet_that_fails_does_not_fail_the_photo(photos, tmp_path):
     assert any("No before/after sheet" in notice for notice in outcome.notices)
 
 
-def test_running_out_of_memory_is_told(photos, tmp_path):
+def test_a_smaller_tile_size_is_reported(photos, tmp_path):
     class Cramped(Brighten):
         def __call__(self, lq):
             if lq.shape[-1] > 128:
@@ -370,7 +389,9 @@ def test_running_out_of_memory_is_told(photos, tmp_path):
     jobs = jobs_of(photos, tmp_path / "out")[-1:]
     (outcome,) = outcomes_of(Cramped(), jobs, Settings(tile=256, overlap=16))
     assert outcome.status == "restored"
-    assert any("Out of memory" in notice and "128" in notice for notice in outcome.notices)
+    assert any(
+        "Out of memory" in notice and "continued with 128" in notice for notice in outcome.notices
+    )
 
 
 def test_a_folder_is_restored_from_python(photos, tmp_path):

@@ -15,7 +15,7 @@ from maskdcpt_cli.inference.self_ensemble import Eightfold
 from maskdcpt_cli.inference.tiling import (
     Band,
     Progress,
-    Retreat,
+    TileSizeReduced,
     choose_overlap,
     choose_samples,
     choose_tile,
@@ -68,7 +68,7 @@ class Restoring:
     canvas: Tensor = field(init=False)
     pixels: list[int] = field(default_factory=list)
     bands: list[slice] = field(default_factory=list)
-    retreats: list[Retreat] = field(default_factory=list)
+    reductions: list[TileSizeReduced] = field(default_factory=list)
 
     def __call__(
         self, run: Callable[[Tensor], Tensor], *, tile: int, overlap: int, multiple: int = 1
@@ -90,8 +90,8 @@ class Restoring:
                 case Band():
                     self.bands.append(step.rows)
                     self.canvas[:, step.rows] = step.restored
-                case Retreat():
-                    self.retreats.append(step)
+                case TileSizeReduced():
+                    self.reductions.append(step)
         return self
 
 
@@ -245,7 +245,7 @@ def test_without_memory_for_all_samples_fewer_are_taken() -> None:
         )
     )
     assert len(network.recorded) == 1
-    assert not any(isinstance(step, Retreat) for step in steps)
+    assert not any(isinstance(step, TileSizeReduced) for step in steps)
 
 
 def test_the_ensemble_tells_every_turn_of_a_tile_where_it_lies(image: Tensor) -> None:
@@ -315,7 +315,7 @@ def out_of_memory(error: Exception, *, above: int) -> Callable[[Tensor], Tensor]
 def test_tiles_shrink_until_memory_suffices(image: Tensor, error: Exception) -> None:
     run = out_of_memory(error, above=100)
     restoring = Restoring(image)(run, tile=0, overlap=24, multiple=16)
-    assert restoring.retreats == [Retreat(200, 96)]
+    assert restoring.reductions == [TileSizeReduced(200, 96)]
     torch.testing.assert_close(restoring.canvas, image * 2)
     assert sum(restoring.pixels) == image[0].numel()
 
@@ -336,7 +336,7 @@ def test_running_out_of_memory_half_way_repeats_no_finished_row(
         return twice(lq)
 
     restoring = Restoring(image)(run, tile=128, overlap=overlap)
-    assert restoring.retreats == [Retreat(128, 64)]
+    assert restoring.reductions == [TileSizeReduced(128, 64)]
     assert [band.start for band in restoring.bands] == [
         0,
         *(band.stop for band in restoring.bands[:-1]),

@@ -1,4 +1,4 @@
-"""What every backbone promises: walks BACKBONES."""
+"""The contract of every backbone: walks BACKBONES."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What the model of pre-training promises of every backbone: walks BACKBONES."""
+"""The contract of the pre-training model for every backbone: walks BACKBONES."""
 
 import pytest
 import torch

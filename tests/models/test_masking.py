@@ -72,7 +72,7 @@ def test_square_hides_one_square(size, mask_ratio, height, width):
 
 
 def neighbours(mask: PatchMask) -> float:
-    """How often a patch is as its right neighbour is."""
+    """Return the fraction of patches that equal their right neighbour."""
     hidden = hidden_patches(mask)
     return (hidden[..., 1:] == hidden[..., :-1]).float().mean().item()
 

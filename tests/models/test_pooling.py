@@ -1,4 +1,4 @@
-"""What is pooled over a whole image serves its tiles: walks BACKBONES."""
+"""Values pooled over a whole image, used for its tiles: walks BACKBONES."""
 
 import pytest
 import torch

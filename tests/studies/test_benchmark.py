@@ -106,7 +106,7 @@ def test_a_network_restores_what_is_measured(pairs, tmp_path):
     through_network = run(from_pairs([pairs]), tmp_path / "a", network.restore, limit=1)
     as_they_are = run(from_pairs([pairs]), tmp_path / "b", limit=1)
     assert only(through_network, Scored)[0].values != only(as_they_are, Scored)[0].values
-    assert "fp32" in network.told
+    assert "fp32" in network.description
 
 
 def test_sets_that_are_missing_do_not_stop_the_others(tmp_path):

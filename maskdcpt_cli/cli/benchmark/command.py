@@ -224,14 +224,14 @@ def _run(asked: Asked, sets: "Sequence[Found | Absent]", tables: "Sequence[Table
     settings, network = _settings(asked), _network(asked)
     kept = Kept(asked.folder, made_by=f"{network.fingerprint}-{settings.protocol.name}")
     view = View(sets, settings.limit)
-    view.say(f"{asked.label}: {network.told}")
+    view.say(f"{asked.label}: {network.description}")
     shown = show(benchmark(sets, network.restore, settings, kept), view)
     measured = [one.measured for one in shown.closed]
     protocol = f"{settings.protocol.name}: {settings.protocol.describe()}"
     report = Report(
         name=asked.name,
         model=asked.label,
-        facts={"Network": network.told, "Protocol": protocol},
+        facts={"Network": network.description, "Protocol": protocol},
         standings=tuple(standings(tables, measured, model=asked.label, beside=asked.beside)),
         closed=shown.closed,
         examples=_examples(sets, settings, shown),

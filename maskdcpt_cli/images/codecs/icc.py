@@ -32,7 +32,7 @@ LUMA = (0.2126, 0.7152, 0.0722)  # ITU-R BT.709
 
 @dataclass(frozen=True)
 class Table:
-    """A function of [0, 1], looked up: a power of every value would take longer than a network."""
+    """A function of [0, 1] as a lookup table: a power per value takes longer than a network."""
 
     values: NDArray[np.float32]  # at equal steps
 
@@ -63,7 +63,7 @@ class Curve:
 
     @cached_property
     def from_root(self) -> Table:
-        """Back from the square root of light, over which the curve is nearly straight."""
+        """The inverse, from the square root of light, over which the curve is nearly straight."""
         return Table(np.interp(GRID**2, self.samples, self._grid).astype(np.float32))
 
     @property
@@ -73,7 +73,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class MatrixProfile:
-    """RGB: a curve per channel, then a matrix."""
+    """An RGB profile: a curve per channel, then a matrix."""
 
     curves: tuple[Curve, Curve, Curve]
     to_linear_srgb: NDArray[np.float32]  # (3, 3)
@@ -89,7 +89,7 @@ class MatrixProfile:
 
 @dataclass(frozen=True)
 class GreyProfile:
-    """Grey: one curve."""
+    """A grey profile: one curve."""
 
     curve: Curve
 
@@ -101,7 +101,7 @@ class GreyProfile:
 
 
 def weighted(rgb: Float, weights: tuple[float, float, float]) -> Float:
-    """(h, w, 1) of (h, w, 3); unlike a product of matrices the same whatever the memory layout."""
+    """Return the weighted sum (h, w, 1) of (h, w, 3), equal for every memory layout."""
     red, green, blue = (
         np.float32(weight) * rgb[..., i : i + 1] for i, weight in enumerate(weights)
     )
@@ -123,9 +123,9 @@ def _by_channel(values: Float, tables: Sequence[Table]) -> Float:
 
 
 def colour_space(profile: bytes) -> str:
-    """The space of the pixels a profile describes: "RGB", "GRAY", "CMYK"...
+    """Return the colour space that a profile describes: "RGB", "GRAY", "CMYK"...
 
-    Raises ValueError for what is no profile.
+    Raises ValueError for other data.
     """
     if len(profile) < 132 or profile[36:40] != b"acsp":
         raise ValueError("no ICC profile")
@@ -133,7 +133,7 @@ def colour_space(profile: bytes) -> str:
 
 
 def parse(profile: bytes) -> MatrixProfile | GreyProfile | None:
-    """What a profile's matrix and curves say; None where it has none and works by tables.
+    """Parse the matrix and curves of a profile; None where it has lookup tables instead.
 
     Raises ValueError where the profile is damaged.
     """
@@ -186,7 +186,7 @@ def _curve(data: bytes) -> Curve:
 
 
 def _sampled(data: bytes) -> NDArray[np.float64]:
-    """`curv`: nothing for the identity, one number for a gamma, else the samples themselves."""
+    """Parse `curv`: no value is the identity, one is a gamma, more are samples."""
     (count,) = struct.unpack_from(">I", data, 8)
     values = np.frombuffer(data[12 : 12 + 2 * count], ">u2").astype(np.float64)
     if len(values) != count:
@@ -199,7 +199,7 @@ def _sampled(data: bytes) -> NDArray[np.float64]:
 
 
 def _parametric(data: bytes) -> NDArray[np.float64]:
-    """`para`: y = (a x + b) ** g + e from d on, c x + f below; its five types leave some out."""
+    """Parse `para`: y = (a x + b) ** g + e from d on, c x + f below; five types leave some out."""
     (kind,) = struct.unpack_from(">H", data, 8)
     if kind > 4:
         raise ValueError(f"ICC curve type {kind} is unknown")

@@ -42,7 +42,7 @@ Directory: TypeAlias = Mapping[int, Union[Field, "Directory"]]
 
 @dataclass(frozen=True)
 class Layout:
-    """How numbers are laid out: the byte order as `struct` writes it, and BigTIFF or not."""
+    """The layout of numbers: the byte order as `struct` writes it, and BigTIFF or not."""
 
     order: Literal["<", ">"]
     big: bool = False
@@ -57,7 +57,7 @@ class Layout:
 
     @property
     def room(self) -> int:
-        """Bytes of an entry that hold its values, or the place where they are."""
+        """The bytes of an entry for its values, or for their offset."""
         return 8 if self.big else 4
 
     @property
@@ -65,11 +65,11 @@ class Layout:
         return self.order + ("HHQ8s" if self.big else "HHI4s")
 
     def field(self, kind: int, *values: int) -> Field:
-        """An entry of numbers; RATIONAL takes numerators and denominators by turns."""
+        """Return an entry of numbers; RATIONAL takes alternating numerators and denominators."""
         return Field(kind, struct.pack(f"{self.order}{len(values)}{CODES[kind]}", *values))
 
     def header(self, first: int) -> bytes:
-        """The head of a file whose first directory lies at `first`."""
+        """Return the header of a file whose first directory is at offset `first`."""
         mark = b"II" if self.order == "<" else b"MM"
         version = (43, 8, 0) if self.big else (42,)
         code = f"{self.order}{len(version)}H"
@@ -77,7 +77,7 @@ class Layout:
 
 
 def read(stream: BinaryIO, tags: Container[int]) -> tuple[Layout, Directory]:
-    """The first directory of a TIFF stream, those of its entries that are in `tags`.
+    """Read the first directory of a TIFF stream, those of its entries that are in `tags`.
 
     Entries that point outside the stream are left out; ValueError where there is no directory.
     """
@@ -124,13 +124,13 @@ def _read_directory(
         if length > layout.room:
             stream.seek(_unpack(layout.offset, value))
             data = stream.read(length)
-        if len(data) == length:  # else it lies outside the file, and is left out
+        if len(data) == length:  # else it is outside the file, and left out
             directory[tag] = Field(kind, data)
     return directory
 
 
 def pack(directory: Directory, layout: Layout, at: int) -> bytes:
-    """The bytes of a directory that will lie at offset `at`; no directory follows it."""
+    """Return the bytes of a directory for offset `at`; no directory follows it."""
     place = next_link(directory, layout, at) + struct.calcsize(layout.offset)
     entries, values = b"", b""
     for tag, field in sorted(directory.items()):
@@ -151,23 +151,23 @@ def pack(directory: Directory, layout: Layout, at: int) -> bytes:
 
 
 def next_link(directory: Directory, layout: Layout, at: int) -> int:
-    """Where a directory at offset `at` says which directory follows it."""
+    """Return the offset at which a directory at `at` stores that of the next one."""
     return at + struct.calcsize(layout.count) + len(directory) * struct.calcsize(layout.entry)
 
 
 def block(directory: Directory, layout: Layout) -> bytes:
-    """An EXIF block: a TIFF file of one directory and no pixels."""
+    """Return an EXIF block: a TIFF file of one directory and no pixels."""
     plain = Layout(layout.order)
     return plain.header(8) + pack(directory, plain, 8)
 
 
 def parse_block(exif: bytes) -> tuple[Layout, Directory]:
-    """The descriptive entries of an EXIF block; ValueError where it is damaged."""
+    """Return the descriptive entries of an EXIF block; ValueError where it is damaged."""
     return read(BytesIO(exif), DESCRIPTIVE)
 
 
 def number(directory: Directory, tag: int, layout: Layout) -> float | None:
-    """The first value of a numeric entry; None where there is none."""
+    """Return the first value of a numeric entry; None where there is none."""
     field = directory.get(tag)
     if not isinstance(field, Field) or field.kind not in CODES:
         return None
@@ -179,7 +179,7 @@ def number(directory: Directory, tag: int, layout: Layout) -> float | None:
 
 
 def orientation(exif: bytes | None) -> int:
-    """The orientation an EXIF block states, 1 where it states none."""
+    """Return the orientation of an EXIF block, 1 where it has none."""
     if not exif:
         return 1
     layout, directory = parse_block(exif)

@@ -1,4 +1,4 @@
-"""Images that Pillow opens: JPEG, PNG, WebP, BMP, GIF, AVIF, PNM, JPEG 2000, and pages of TIFF."""
+"""Reading with Pillow: JPEG, PNG, WebP, BMP, GIF, AVIF, PNM, JPEG 2000, and pages of TIFF."""
 
 import re
 from collections.abc import Callable
@@ -39,7 +39,7 @@ OPENERS: dict[str, Callable[[BinaryIO], ImageFile.ImageFile]] = {
     "jpeg2000": Jpeg2KImagePlugin.Jpeg2KImageFile,
 }
 
-# How a mode is read: as which mode, and what is said about it.
+# The mode to convert each mode to, and the notice about it.
 MODES: dict[str, tuple[str, str | None]] = {
     "1": ("L", "1-bit image: the result has 8-bit grey."),
     "L": ("L", None),
@@ -64,7 +64,7 @@ GREY_ALPHA = 4  # a colour type of PNG
 
 
 class PillowSource:
-    """An image that Pillow has opened, no pixel of it decoded."""
+    """An image opened by Pillow, with no pixel decoded."""
 
     def __init__(self, stream: BinaryIO, word: str) -> None:
         self.stream = stream
@@ -79,11 +79,11 @@ class PillowSource:
         # OpenCV takes damaged files for whole ones: Pillow decodes those too, and refuses them.
         self.image.load()
         metadata, damaged = _metadata(self.image)
-        page, said = (self._by_opencv(), ()) if deep else page_of(self.image)
-        return Decoded((page,), metadata, notices + said + damaged)
+        page, losses = (self._by_opencv(), ()) if deep else page_from_pillow(self.image)
+        return Decoded((page,), metadata, notices + losses + damaged)
 
     def _is_deep(self) -> bool:
-        """Whether Pillow would silently bring 16 bits of colour down to 8."""
+        """Return whether Pillow would silently reduce 16 bits of colour to 8."""
         head = self._head()
         match self.header.format, self.image.mode:
             case "png", "RGB" | "RGBA":
@@ -126,8 +126,8 @@ def _largest_value(image: ImageFile.ImageFile) -> int:
     return int(args[1]) if isinstance(args, tuple) and isinstance(args[1], int) else 255
 
 
-def page_of(image: Image.Image) -> tuple[Page, tuple[str, ...]]:
-    """The pixels of an opened image, and what the user may want to know of them."""
+def page_from_pillow(image: Image.Image) -> tuple[Page, tuple[str, ...]]:
+    """Return the pixels of an opened image, and notices for the user."""
     image.load()
     if image.mode not in MODES:
         raise ImageError(f"its pixels are {image.mode} and those are not restored")
@@ -147,7 +147,7 @@ def page_of(image: Image.Image) -> tuple[Page, tuple[str, ...]]:
 
 
 def _array(image: Image.Image, mode: str) -> Native:
-    """(H, W, C), copied band by band: Pillow's own way makes three copies of the whole."""
+    """Return (H, W, C), copied band by band: Pillow itself makes three copies of the image."""
     dtype = DTYPES.get(mode, np.uint8)
     stored = np.empty((image.height, image.width, len(Image.new(mode, (1, 1)).getbands())), dtype)
     rows = max(1, BAND // image.width)

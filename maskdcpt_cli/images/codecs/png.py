@@ -1,4 +1,4 @@
-"""PNG files, written at 8 or 16 bits with any of their kinds of colour (PNG, third edition).
+"""Writing of PNG files at 8 or 16 bits in all their colour types (PNG, third edition).
 
 Pillow writes no 16-bit colour, and OpenCV neither grey with alpha nor, in its older versions,
 metadata; both take longer than this does.
@@ -20,7 +20,7 @@ BAND = 1 << 22  # bytes filtered at a time
 
 
 def write(stream: BinaryIO, page: Page, metadata: Metadata) -> None:
-    """One page of uint8 or uint16, grey or RGB, with or without alpha."""
+    """Write one page of uint8 or uint16, grey or RGB, with or without alpha."""
     height, width, channels = page.pixels.shape
     colour_type = COLOUR_TYPES[channels, page.alpha is not None]
     bits = 8 * page.pixels.itemsize

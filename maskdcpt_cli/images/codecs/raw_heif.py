@@ -1,4 +1,4 @@
-"""RAW files of cameras (extra `raw`) and HEIC photos (extra `heif`)."""
+"""Reading of RAW files of cameras (extra `raw`) and HEIC photos (extra `heif`)."""
 
 from typing import Any, BinaryIO
 
@@ -42,7 +42,7 @@ class RawSource:
 
 
 class HeifSource:
-    """A HEIC or HEIF photo, which comes upright."""
+    """A HEIC or HEIF photo, decoded upright."""
 
     def __init__(self, stream: BinaryIO, _word: str) -> None:
         try:

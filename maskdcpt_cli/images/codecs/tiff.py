@@ -1,4 +1,4 @@
-"""TIFF files: all pages, at any depth that images are restored at, with their EXIF directories."""
+"""Reading and writing of TIFF files: all pages, all bit depths, with EXIF directories."""
 
 import importlib.util
 import struct
@@ -14,8 +14,8 @@ from PIL import ImageFile, TiffImagePlugin
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.arrays import Native
 from maskdcpt_cli.images.codecs import ifd
-from maskdcpt_cli.images.codecs.pillow import page_of
-from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page, straight
+from maskdcpt_cli.images.codecs.pillow import page_from_pillow
+from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page, unpremultiply
 
 GREY_FROM_WHITE, GREY, RGB, SEPARATED = 0, 1, 2, 5  # PhotometricInterpretation
 CHANNELS = {GREY_FROM_WHITE: 1, GREY: 1, RGB: 3, SEPARATED: 4}
@@ -29,7 +29,7 @@ CLASSIC_LIMIT = (1 << 32) - (1 << 24)  # bytes; offsets of a larger file need Bi
 
 
 class PageAsStored(TiffImagePlugin.TiffImageFile):
-    """A page as it lies in the file: Pillow's own class turns it upright, and limits its size."""
+    """A page as stored: the class of Pillow turns it upright, and limits its size."""
 
     def _setup(self) -> None:
         self.tag_v2.pop(ifd.ORIENTATION, None)
@@ -43,7 +43,7 @@ class PageAsStored(TiffImagePlugin.TiffImageFile):
 
 
 class TiffSource:
-    """A TIFF file whose directories have been read."""
+    """A TIFF file whose directories are read."""
 
     def __init__(self, stream: BinaryIO, _word: str) -> None:
         self.stream = stream
@@ -60,9 +60,9 @@ class TiffSource:
         pages: list[Page] = []
         notices: dict[str, None] = {}
         for frame in self.frames:
-            page, said = self._page(frame)
+            page, losses = self._page(frame)
             pages.append(page)
-            notices |= dict.fromkeys(said)
+            notices |= dict.fromkeys(losses)
         return Decoded(tuple(pages), metadata, tuple(notices))
 
     def _metadata(self) -> Metadata:
@@ -90,7 +90,7 @@ class TiffSource:
             self.stream.seek(0)
             image = PageAsStored(self.stream)
             image.seek(frame.index)
-            return page_of(image)
+            return page_from_pillow(image)
         if not known:
             raise ImageError(
                 f"its {dtype} pixels are {frame.photometric.name} "
@@ -115,11 +115,11 @@ class TiffSource:
             return Page(pixels), (notice,) if extras else ()
         alpha = np.ascontiguousarray(stored[..., channels])
         if 1 in frame.extrasamples:
-            return Page(straight(pixels, alpha), alpha), ()
+            return Page(unpremultiply(pixels, alpha), alpha), ()
         return Page(pixels, alpha), ()
 
     def _by_opencv(self, frame: Any) -> Native:
-        """The pixels of a page whose compression tifffile cannot read by itself."""
+        """Decode a page whose compression tifffile cannot read by itself."""
         contiguous = frame.planarconfig == 1 or frame.samplesperpixel == 1
         if not contiguous or frame.photometric not in {GREY, RGB} or frame.samplesperpixel == 2:
             raise ImageError(
@@ -142,7 +142,7 @@ class TiffSource:
 
 
 def _readable(frame: Any) -> bool:
-    """Whether tifffile reads a page: whole bytes, in a compression it knows."""
+    """Return whether tifffile can read a page: whole bytes, in a compression it supports."""
     whole = frame.bitspersample == 8 * frame.dtype.itemsize
     own = frame.compression in OWN_CODECS and frame.predictor in {1, 2}
     return whole and (own or importlib.util.find_spec("imagecodecs") is not None)
@@ -153,7 +153,7 @@ def _peak(dtype: np.dtype[Any]) -> Any:
 
 
 def write(stream: BinaryIO, pages: Sequence[Page], metadata: Metadata) -> None:
-    """All pages, deflated, each with the metadata."""
+    """Write all pages, deflated, each with the metadata."""
     layout, described = ifd.parse_block(metadata.exif) if metadata.exif else (ifd.Layout("<"), {})
     planes = [plane for page in pages for plane in (page.pixels, page.alpha)]
     size = sum(plane.nbytes for plane in planes if plane is not None)
@@ -188,7 +188,7 @@ def _entries(metadata: Metadata, layout: ifd.Layout) -> dict[int, ifd.Field | if
 def _pixels(
     stream: BinaryIO, page: Page, layout: ifd.Layout
 ) -> dict[int, ifd.Field | ifd.Directory]:
-    """Write the strips of a page; the entries that say where and how they lie."""
+    """Write the strips of a page; return the entries of their offsets and encoding."""
     height, width, channels = page.pixels.shape
     samples = channels + (page.alpha is not None)
     floating = page.pixels.dtype.kind == "f"
@@ -220,7 +220,7 @@ def _pixels(
 
 
 def _strips(page: Page, rows: int, order: Literal["<", ">"]) -> Iterator[Native]:
-    """Bands of rows in the file's byte order; of integers, the steps from pixel to pixel."""
+    """Yield bands of rows in the byte order of the file; integers as horizontal differences."""
     for top in range(0, len(page.pixels), rows):
         strip = page.pixels[top : top + rows]
         if page.alpha is not None:

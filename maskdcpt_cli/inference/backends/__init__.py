@@ -1,4 +1,4 @@
-"""Where a network runs: one door, `open_engine`, before PyTorch, OpenVINO and ONNX Runtime."""
+"""Inference backends: PyTorch, OpenVINO and ONNX Runtime, opened by `open_engine`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ __all__ = ["BACKENDS", "PRECISIONS", "Engine", "find_device", "open_engine"]
 
 @dataclass(frozen=True)
 class Backend:
-    """Where an engine's class lies, and the packages that the extra brings which it needs."""
+    """The module and class of an engine, and the packages and the extra that it needs."""
 
     module: str
     engine: str
@@ -49,11 +49,22 @@ DEVICES: dict[str, Callable[[], bool]] = {
 def open_engine(
     model: Backbone, *, device: str = "auto", precision: str = "auto", backend: str = "auto"
 ) -> Engine:
-    """Makes a network ready to run, in a copy of its own.
+    """Prepare a copy of a network for inference.
 
-    `auto` takes a GPU before the CPU; on the CPU OpenVINO where it is installed; and the precision
-    that the hardware is fast in and that stays within 50 dB of fp32. Raises BackendError for what
-    does not exist or is not available here.
+    Args:
+        model: The network, as `load_model` returns it; it is left unchanged.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps"; "auto" prefers a GPU to the CPU.
+        precision: "auto", "fp32", "bf16" or "fp16"; "auto" is the fastest one of the hardware
+            whose output is within 50 dB of fp32.
+        backend: "auto", "torch", "openvino" or "onnx"; "auto" is OpenVINO on the CPU where it is
+            installed, else PyTorch.
+
+    Returns:
+        The engine: called with float32 (B, 3, H, W) in [0, 1] of any size, it returns the restored
+        images, of the same size and not clipped.
+
+    Raises:
+        BackendError: The device, precision or backend does not exist or is not available.
     """
     device = find_device(device)
     if backend == "auto":
@@ -76,7 +87,7 @@ def open_engine(
 
 
 def find_device(name: str) -> str:
-    """The first device there is for `auto`; otherwise the one named, or BackendError."""
+    """Return the first available device for `auto`, else the named one; or raise BackendError."""
     if name == "auto":
         return next(kind for kind, available in DEVICES.items() if available())
     kind, colon, index = name.partition(":")

@@ -1,4 +1,4 @@
-"""What every inference backend does alike."""
+"""The common part of all inference backends."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ RestoreTile = Callable[[Tensor, Tensor], Tensor]  # (1, 3, h, w) and its place -
 
 
 class Residual(nn.Module):
-    """What a network adds to lq. The addition stays outside, in fp32: lq must not lose bits."""
+    """The residual of a network. It is added outside, in fp32: lq must not lose bits."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Residual(nn.Module):
 
 
 class PooledValues(nn.Module):
-    """What a network pools over the positions of an image that is given as a batch of tiles."""
+    """The globally pooled values of an image that is given as a batch of tiles."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class PooledValues(nn.Module):
 
 
 class TileResidual(nn.Module):
-    """What a network adds to tiles of an image whose pooled values were recorded."""
+    """The residual of tiles of an image whose pooled values were recorded."""
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class TileResidual(nn.Module):
 
 
 class Network(Protocol):
-    """What `Engine` promises of calls."""
+    """The callable interface of `Engine`."""
 
     def __call__(self, lq: Tensor, /) -> Tensor: ...
 
@@ -66,7 +66,7 @@ class Network(Protocol):
 
 
 class Engine(ABC):
-    """A backbone made ready on one device: (B, 3, h, w) in [0, 1] of any size -> restored.
+    """A backbone prepared on one device: (B, 3, h, w) in [0, 1] of any size -> restored.
 
     Takes and returns float32 on the CPU; the result is not clipped.
     """
@@ -90,8 +90,8 @@ class Engine(ABC):
         """Pool over tiles (N, 3, h, w) that sample an image, and keep the values.
 
         `places` (N, 4) holds top, left, height and width of each tile as fractions of the image;
-        heights and widths of tiles are multiples of `size_multiple`. Returns how tiles of that
-        image are restored, at places (1, 4), as its sample says: (1, 3, h, w) -> restored.
+        heights and widths of tiles are multiples of `size_multiple`. Returns a function that
+        restores tiles of that image with these values: (1, 3, h, w), places (1, 4) -> restored.
         """
         if not self._pooled_shapes:
             return lambda lq, _place: self(lq)
@@ -100,7 +100,7 @@ class Engine(ABC):
 
     @abstractmethod
     def residual(self, padded: Tensor) -> Tensor:
-        """What the network adds to lq, whose height and width are multiples of size_multiple."""
+        """Return the residual of lq, whose height and width are multiples of size_multiple."""
 
     @abstractmethod
     def pooled_values(self, tiles: Tensor, places: Tensor) -> Sequence[Any]:
@@ -111,19 +111,19 @@ class Engine(ABC):
         """See `TileResidual`."""
 
     @classmethod
-    def fast_precision(cls, device: str) -> str:  # noqa: ARG003  what a child may decide by
-        """What `auto` means on a device."""
+    def fast_precision(cls, device: str) -> str:  # noqa: ARG003  for subclasses
+        """Return the precision that `auto` stands for on a device."""
         return "fp32"
 
     def describe(self) -> str:
         return f"{self.backend} on {self.device}, {self.precision}"
 
     def in_fp32(self) -> "Engine":
-        """The same network in full precision, for what the guard refuses."""
+        """Return the same network in full precision, for inputs whose output fails its check."""
         return self if self.precision == "fp32" else self._in_fp32
 
     def peak_bytes(self, tile: int) -> int:
-        """The memory that a pass over tile x tile pixels needs on top of the weights."""
+        """Return the bytes that a pass over tile x tile pixels needs on top of the weights."""
         return round(self.memory_factor * self.bytes_per_pixel * tile**2)
 
     @cached_property
@@ -146,7 +146,7 @@ class Engine(ABC):
             return tuple(value.shape for value in functional_call(network, weights, inputs))
 
     def example_inputs(self, network: type[nn.Module]) -> tuple[Tensor, ...]:
-        """Inputs that a network of one of the three kinds above can be traced with."""
+        """Return inputs to trace one of the three networks above with."""
         side = 2 * self.size_multiple
         tile = torch.zeros(1, 3, side, side)
         places = torch.tensor([[0.0, 0.0, 1.0, 1.0]])

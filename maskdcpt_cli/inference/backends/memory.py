@@ -1,4 +1,4 @@
-"""How much memory a network's activations take, found without computing any of them."""
+"""The memory of the activations of a network, without computing them."""
 
 import weakref
 from itertools import chain
@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 
 def activation_bytes(model: nn.Module, side: int) -> int:
-    """The most float32 activations that are alive at once in a pass over (1, 3, side, side).
+    """Return the peak bytes of float32 activations in a pass over (1, 3, side, side).
 
     Runs on the meta device, where tensors have shapes and no memory, in a fraction of a second.
     """

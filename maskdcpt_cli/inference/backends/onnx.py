@@ -68,12 +68,12 @@ class ONNXEngine(Engine):
 
 
 def name(i: int) -> str:
-    """Of input i of an exported network."""
+    """Return the name of input i of an exported network."""
     return f"input{i}"
 
 
 def _export(network: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
-    """The network as an ONNX file, for tiles of any number and size.
+    """Return the network as an ONNX file, for tiles of any number and size.
 
     By tracing: torch.export takes 11 to 23 s for what tracing does in half a second.
     """

@@ -80,7 +80,7 @@ class OpenVINOEngine(Engine):
     def _run(
         self, network: type[nn.Module], shape: tuple[int, ...], *inputs: Tensor | NDArray[Any]
     ) -> Any:
-        """The outputs of a graph that is compiled for a first input of this shape."""
+        """Return the outputs of a graph that is compiled for a first input of this shape."""
         key = network, shape
         compiled = self._compiled.pop(key, None) or self._compile(*key)
         self._compiled[key] = compiled
@@ -111,7 +111,7 @@ class OpenVINOEngine(Engine):
 
 
 def _convert(network: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
-    """The network as an OpenVINO graph, without a file in between.
+    """Return the network as an OpenVINO graph, without a file in between.
 
     The public `openvino.convert_model` traces twice more to compare, and reports its use.
     """

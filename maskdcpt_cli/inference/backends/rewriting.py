@@ -1,4 +1,4 @@
-"""The same function in a form that graph compilers run faster.
+"""Rewriting of networks into an equal form that graph compilers run faster.
 
 They transpose maps for a layer norm over channels, and copy both halves where channels are cut in
 two: of NAFNet-64 in OpenVINO that took a quarter of the time.
@@ -57,12 +57,12 @@ class SplitNAFBlock(nn.Module):
 
 
 def split_gates(network: nn.Module) -> nn.Module:
-    """Gives the gates within `network` convolutions of their own, in place."""
+    """Split the convolutions before the gates within `network` in two, in place."""
     return _replace(network, NAFBlock, SplitNAFBlock)
 
 
 def spell_out_norms(network: nn.Module) -> nn.Module:
-    """Writes out the layer norms within `network`, in place."""
+    """Replace the layer norms within `network` by their formula, in place."""
     return _replace(network, ChannelNorm, SpelledOutNorm)
 
 
