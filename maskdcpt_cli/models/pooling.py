@@ -52,8 +52,8 @@ class JointPool(_TilePool):
 
     One part in `context` of the height of a tile, and of its width, is left out on each side,
     because zero padding, which the image does not have, affects it: otherwise the values that
-    NAFNet pools are a third lower with tiles of 256 pixels than with the image, and the exposure of
-    the result differs. 0 leaves out nothing.
+    `tiny` pools over tiles of 256 pixels are off by a third, and so is the exposure of the result.
+    0 leaves out nothing.
     """
 
     def __init__(self, places: Tensor, *, context: int = 0) -> None:
