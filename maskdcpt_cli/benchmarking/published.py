@@ -10,15 +10,15 @@ import yaml
 from maskdcpt_cli.presets.load import folder
 
 FULL = ("psnr", "ssim", "lpips", "fid")
-SIMILAR = ("psnr", "ssim")
+FIDELITY = ("psnr", "ssim")
 BLIND = ("piqe", "brisque")
 SPECIALISTS = "best single-task"  # the row of another network for each column
 METHOD = "MaskDCPT"  # what the rows of the paper's own method have in their names
 
-Figures = Mapping[str, float]  # by metric
+MetricValues = Mapping[str, float]  # by metric
 
 
-class About(NamedTuple):
+class SetInfo(NamedTuple):
     """What a test set is, as columns tell it from others."""
 
     name: str  # of the source in its preset
@@ -40,11 +40,11 @@ class Column(NamedTuple):
     def key(self) -> str:
         return f"{self.group} {self.title}".lstrip()
 
-    def covers(self, about: About) -> bool:
+    def covers(self, info: SetInfo) -> bool:
         return (
-            self.degradation in (None, about.degradation)
-            and (not self.names or about.name in self.names)
-            and self.level in (None, about.level)
+            self.degradation in (None, info.degradation)
+            and (not self.names or info.name in self.names)
+            and self.level in (None, info.level)
         )
 
 
@@ -55,19 +55,19 @@ class Table:
     title: str  # as "Table I"
     caption: str
     columns: tuple[Column, ...]
-    rows: Mapping[str, Mapping[str, Figures]]  # by method, by key of a column
+    rows: Mapping[str, Mapping[str, MetricValues]]  # by method, by key of a column
     note: str = ""
 
-    def of(self, sets: Sequence[About]) -> "Table":
+    def of(self, sets: Sequence[SetInfo]) -> "Table":
         """The columns that these sets are in."""
-        columns = (c for c in self.columns if any(c.covers(about) for about in sets))
+        columns = (c for c in self.columns if any(c.covers(info) for info in sets))
         return replace(self, columns=tuple(columns))
 
 
 Cell = tuple[str, str, Sequence[float | None]]  # method, key of a column, figures
 
 
-class Layout(NamedTuple):
+class TableLayout(NamedTuple):
     """How a table of the file is read."""
 
     title: str
@@ -122,8 +122,8 @@ def _mixed(name: str, *, source: str = "") -> Column:
     return Column(name, FULL, names=(source or name,))
 
 
-LAYOUTS: dict[str, Layout] = {
-    "table_1_5d": Layout(
+LAYOUTS: dict[str, TableLayout] = {
+    "table_1_5d": TableLayout(
         "Table I", "one network for five degradations",
         (
             Column("dehazing", FULL, "H", ("SOTS",)),
@@ -134,7 +134,7 @@ LAYOUTS: dict[str, Layout] = {
         ),
         _by_method_in_order,
     ),
-    "table_2_12d": Layout(
+    "table_2_12d": TableLayout(
         "Table II", "one network for twelve degradations, the mean over the test sets of each",
         (
             Column("deraining", FULL, "RS"),
@@ -152,11 +152,11 @@ LAYOUTS: dict[str, Layout] = {
         ),
         _by_column,
     ),
-    "table_3_gaussian_denoising": Layout(
+    "table_3_gaussian_denoising": TableLayout(
         "Table III", "Gaussian noise, trained on up to 50",
         _noise(("Urban100", "Kodak24", "CBSD68")), _by_method_and_group,
     ),
-    "table_4_real_world": Layout(
+    "table_4_real_world": TableLayout(
         "Table IV", "the real world, trained on none of it",
         (
             Column("motion blur", FULL, "MB", ("RealBlur-R",)),
@@ -168,16 +168,16 @@ LAYOUTS: dict[str, Layout] = {
         ),
         _by_method,
     ),
-    "table_5_single_task_finetuning": Layout(
+    "table_5_single_task_finetuning": TableLayout(
         "Table V", "Restormer fine-tuned for a single task",
         (
-            Column("GoPro", SIMILAR, "MB", ("GoPro",)),
-            Column("HIDE", SIMILAR, "MB", ("HIDE",)),
-            Column("Test100", SIMILAR, "RS", ("Test100",)),
+            Column("GoPro", FIDELITY, "MB", ("GoPro",)),
+            Column("HIDE", FIDELITY, "MB", ("HIDE",)),
+            Column("Test100", FIDELITY, "RS", ("Test100",)),
         ),
         _by_column,
     ),
-    "table_6_mixed": Layout(
+    "table_6_mixed": TableLayout(
         "Table VI", "mixed degradations",
         (
             _mixed("low_haze_rain"),
@@ -220,15 +220,15 @@ def paper_results() -> Any:
     return yaml.safe_load(path.read_bytes())
 
 
-def tables(preset: str, sets: Sequence[About]) -> list[Table]:
+def tables(preset: str, sets: Sequence[SetInfo]) -> list[Table]:
     """The tables of a preset, their columns those that its test sets are in; none for others."""
     names = TABLES.get(preset, ())
     content = paper_results() if names else {}
     return [_read(LAYOUTS[name], content[name]).of(sets) for name in names]
 
 
-def _read(layout: Layout, content: Any) -> Table:
-    rows: dict[str, dict[str, Figures]] = defaultdict(dict)
+def _read(layout: TableLayout, content: Any) -> Table:
+    rows: dict[str, dict[str, MetricValues]] = defaultdict(dict)
     metrics = {column.key: column.metrics for column in layout.columns}
     for method, key, figures in layout.cells(content, layout.columns):
         pairs = zip(metrics[key], figures, strict=True)

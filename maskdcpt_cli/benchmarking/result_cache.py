@@ -11,8 +11,8 @@ FILE = "results.jsonl"
 Values = Mapping[str, float]
 
 
-class Kept:
-    """A file with a line for each result; the last one of a picture counts.
+class ResultCache:
+    """A file with a line for each result; the last one of an image counts.
 
     Raises MaskDCPTError where the folder cannot be written, or holds what something else made.
     """
@@ -35,7 +35,7 @@ class Kept:
     def find(
         self, of: str, name: str, state: Sequence[object], metrics: Sequence[str]
     ) -> Values | None:
-        """The values of a picture whose files are as they were, where none of the metrics lacks."""
+        """The values of an image whose files are as they were, where none of the metrics lacks."""
         found, values = self._entries.get((of, name), (None, {}))
         if found != list(state) or not set(metrics) <= set(values):
             return None

@@ -5,32 +5,32 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
-from maskdcpt_cli.benchmarking.published import METHOD, ROWS, About, Column, Figures, Table
+from maskdcpt_cli.benchmarking.published import METHOD, ROWS, Column, MetricValues, SetInfo, Table
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.scoring.metrics import METRICS
 
 
-class Measured(NamedTuple):
+class SetResult(NamedTuple):
     """What was measured of a test set; without figures where nothing could be."""
 
-    about: About
-    figures: Figures  # the mean over its pictures, or a metric of all of them together
-    pictures: int = 0
-    expected: int | None = None  # pictures, where it is known
+    info: SetInfo
+    figures: MetricValues  # the mean over its images, or a metric of all of them together
+    images: int = 0
+    expected: int | None = None  # images, where it is known
     failed: int = 0
 
     @property
     def complete(self) -> bool:
-        return bool(self.figures) and not self.failed and self.expected in (None, self.pictures)
+        return bool(self.figures) and not self.failed and self.expected in (None, self.images)
 
 
 @dataclass(frozen=True)
-class Standing:
+class TableRow:
     """A row of one's own in a table of the paper."""
 
     table: Table
-    ours: Mapping[str, Figures]  # by key of a column, of those where anything was measured
-    remarks: tuple[str, ...]  # of columns whose figures are of fewer pictures than the paper's
+    ours: Mapping[str, MetricValues]  # by key of a column, of those where anything was measured
+    remarks: tuple[str, ...]  # of columns whose figures are of fewer images than the paper's
     partial: frozenset[str]  # the keys of these columns
     beside: str  # the published row that ours is set beside
 
@@ -47,9 +47,9 @@ class Standing:
         return tuple(metric for metric in dict.fromkeys(found) if metric in measured)
 
 
-def standings(
-    tables: Sequence[Table], sets: Sequence[Measured], *, model: str, beside: str = ""
-) -> list[Standing]:
+def table_rows(
+    tables: Sequence[Table], sets: Sequence[SetResult], *, model: str, beside: str = ""
+) -> list[TableRow]:
     """Set measured test sets into tables.
 
     Args:
@@ -70,12 +70,12 @@ def check_row(tables: Sequence[Table], beside: str) -> None:
         raise MaskDCPTError(unknown("row", beside, rows))
 
 
-def _stand(table: Table, sets: Sequence[Measured], *, model: str, beside: str) -> Standing:
-    ours: dict[str, Figures] = {}
+def _stand(table: Table, sets: Sequence[SetResult], *, model: str, beside: str) -> TableRow:
+    ours: dict[str, MetricValues] = {}
     remarks: list[str] = []
     partial: set[str] = set()
     for column in table.columns:
-        covered = [one for one in sets if column.covers(one.about)]
+        covered = [one for one in sets if column.covers(one.info)]
         measured = [one for one in covered if one.figures]
         if not measured:
             continue
@@ -84,29 +84,28 @@ def _stand(table: Table, sets: Sequence[Measured], *, model: str, beside: str) -
             partial.add(column.key)
             remarks.append(f"{column.key}: {told}")
     chosen = beside if beside in table.rows else ROWS.get(model, {}).get(table.title)
-    return Standing(table, ours, tuple(remarks), frozenset(partial), chosen or _best(table, ours))
+    return TableRow(table, ours, tuple(remarks), frozenset(partial), chosen or _best(table, ours))
 
 
-def _means(column: Column, measured: Sequence[Measured]) -> Figures:
-    """The mean over test sets, each counting the same however many pictures it has."""
+def _means(column: Column, measured: Sequence[SetResult]) -> MetricValues:
+    """The mean over test sets, each counting the same however many images it has."""
     values = {m: [one.figures[m] for one in measured if m in one.figures] for m in column.metrics}
     return {metric: fmean(some) for metric, some in values.items() if some}
 
 
-def _told(covered: Sequence[Measured]) -> str:
+def _told(covered: Sequence[SetResult]) -> str:
     """Why the figures of a column are not of all that the paper's are of; empty where they are."""
-    lacking = [one.about.name for one in covered if not one.figures]
+    lacking = [one.info.name for one in covered if not one.figures]
     fewer = [one for one in covered if one.figures and not one.complete]
     parts = [f"without {', '.join(lacking)}"] if lacking else []
     parts += [
-        f"{one.pictures} of {one.expected or one.pictures + one.failed} pictures of "
-        f"{one.about.name}"
+        f"{one.images} of {one.expected or one.images + one.failed} images of {one.info.name}"
         for one in fewer
     ]
     return "; ".join(parts)
 
 
-def _best(table: Table, ours: Mapping[str, Figures]) -> str:
+def _best(table: Table, ours: Mapping[str, MetricValues]) -> str:
     columns = [column for column in table.columns if column.key in ours] or list(table.columns)
 
     def merit(row: str) -> float:

@@ -1,4 +1,4 @@
-"""Test sets: pairs that lie on disk, and clean pictures that are degraded when they are read."""
+"""Test sets: pairs that lie on disk, and clean images that are degraded when they are read."""
 
 import math
 import re
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import default_rng
 from numpy.typing import NDArray
 
-from maskdcpt_cli.benchmarking.published import About
+from maskdcpt_cli.benchmarking.published import SetInfo
 from maskdcpt_cli.data.folders import paired, photos
 from maskdcpt_cli.data.pairs import FilePairs, Pair, Pairs
 from maskdcpt_cli.data.sources import check_synthesis, scan
@@ -31,53 +31,53 @@ from maskdcpt_cli.presets.data import (
 from maskdcpt_cli.synthesis.contract import Image
 from maskdcpt_cli.synthesis.table import degrade
 
-# What is said of sets whose pictures are degraded when they are read, before the level.
+# What is said of sets whose images are degraded when they are read, before the level.
 WORDS = {"GN": "\N{GREEK SMALL LETTER SIGMA}", "J": "quality", "MS": "mosaic", "GB": "blur"}
-PLAIN = SeededSynthesis()
+DEFAULT_SYNTHESIS = SeededSynthesis()
 
 
-class Case(NamedTuple):
-    """One picture of a test set."""
+class EvalSample(NamedTuple):
+    """One image of a test set."""
 
     name: str
     lq: Image
-    gt: NDArray[np.uint8] | None  # None where no clean picture exists
+    gt: NDArray[np.uint8] | None  # None where no clean image exists
 
 
 @dataclass(frozen=True)
-class Found:
-    """A test set: pictures to restore, and the clean ones where there are such."""
+class TestSet:
+    """A test set: images to restore, and the clean ones where there are such."""
 
-    about: About
+    info: SetInfo
     pairs: Pairs
-    synthesis: SeededSynthesis = PLAIN  # of clean pictures
-    blind: bool = False  # without clean pictures
-    expected: int | None = None  # pictures, where it is known
+    synthesis: SeededSynthesis = DEFAULT_SYNTHESIS  # of clean images
+    blind: bool = False  # without clean images
+    expected: int | None = None  # images, where it is known
 
     @property
     def title(self) -> str:
-        return title(self.about)
+        return title(self.info)
 
     @property
     def key(self) -> str:
         """What names it in files: no other set of a preset has it."""
-        name, degradation, level = self.about
+        name, degradation, level = self.info
         words = [degradation or "", "" if level is None else f"{level:g}", name]
         return "-".join(re.sub(r"[^A-Za-z0-9_.+-]+", "-", word) for word in words if word)
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def read(self, index: int) -> Case:
-        """One picture; raises ImageError, naming the file, where it cannot be read."""
+    def read(self, index: int) -> EvalSample:
+        """One image; raises ImageError, naming the file, where it cannot be read."""
         pair = self.pairs.read(index)
         if self.blind:
-            return Case(pair.name, _scaled(pair.gt), None)
+            return EvalSample(pair.name, _scaled(pair.gt), None)
         lq = self._made(pair) if pair.lq is None else _scaled(pair.lq)
-        return Case(pair.name, lq, pair.gt)
+        return EvalSample(pair.name, lq, pair.gt)
 
     def state(self, index: int) -> tuple[object, ...]:
-        """Equal for equal pictures, told from their files without reading them."""
+        """Equal for equal images, told from their files without reading them."""
         made = repr(self.synthesis)
         if not isinstance(self.pairs, FilePairs):
             return (made, index)
@@ -89,32 +89,32 @@ class Found:
         return (made, *(n for state in states for n in (state.st_size, state.st_mtime_ns)))
 
     def name(self, index: int) -> str:
-        """The name that the picture will have, known before it is read."""
+        """The name that the image will have, known before it is read."""
         if isinstance(self.pairs, FilePairs):
             return (self.pairs.lq or self.pairs.gt)[index]
-        return f"{self.about.name}-{index:06}"
+        return f"{self.info.name}-{index:06}"
 
     def _made(self, pair: Pair) -> Image:
-        return low_quality(_scaled(pair.gt), pair.degradation, self.synthesis, name=pair.name)
+        return synthesize_lq(_scaled(pair.gt), pair.degradation, self.synthesis, name=pair.name)
 
 
-class Absent(NamedTuple):
+class MissingTestSet(NamedTuple):
     """A test set of a preset that is not there."""
 
-    about: About
+    info: SetInfo
     reason: str
 
     @property
     def title(self) -> str:
-        return title(self.about)
+        return title(self.info)
 
 
-def title(about: About) -> str:
+def title(info: SetInfo) -> str:
     """As "CBSD68, \N{GREEK SMALL LETTER SIGMA} 25", or "Rain100L" where nothing is made."""
-    word = WORDS.get(about.degradation or "", "")
-    if about.level is None:
-        return f"{about.name}, {word}" if word else about.name
-    return f"{about.name}, {word or slug(about.degradation)} {about.level:g}"
+    word = WORDS.get(info.degradation or "", "")
+    if info.level is None:
+        return f"{info.name}, {word}" if word else info.name
+    return f"{info.name}, {word or slug(info.degradation)} {info.level:g}"
 
 
 def slug(degradation: str | None) -> str:
@@ -123,7 +123,7 @@ def slug(degradation: str | None) -> str:
     return known.slug if known else degradation or ""
 
 
-def from_preset(data: Data, root: Path) -> list[Found | Absent]:
+def from_preset(data: Data, root: Path) -> list[TestSet | MissingTestSet]:
     """The test sets of a preset below a data root, in its order.
 
     Raises MaskDCPTError for a preset without test sets, and for a synthesis that does not exist.
@@ -134,10 +134,10 @@ def from_preset(data: Data, root: Path) -> list[Found | Absent]:
     return found
 
 
-def from_photos(data: Data, folder: Path) -> list[Found]:
-    """One's own clean pictures, degraded in each way in which the preset degrades its own.
+def from_photos(data: Data, folder: Path) -> list[TestSet]:
+    """One's own clean images, degraded in each way in which the preset degrades its own.
 
-    Raises MaskDCPTError where there are no pictures, and for a preset that degrades none.
+    Raises MaskDCPTError where there are no images, and for a preset that degrades none.
     """
     made = {
         (part.degradation, part.synthesis): part
@@ -150,30 +150,30 @@ def from_photos(data: Data, folder: Path) -> list[Found]:
         )
     name = folder.resolve().name
     return [
-        Found(
-            _about(part, name), photos(folder, degradation=part.degradation or ""), part.synthesis
+        TestSet(
+            _info(part, name), photos(folder, degradation=part.degradation or ""), part.synthesis
         )
         for part in made.values()
     ]
 
 
-def from_pairs(folders: Sequence[tuple[Path, Path]]) -> list[Found]:
-    """Two folders each, with pictures of the same names.
+def from_pairs(folders: Sequence[tuple[Path, Path]]) -> list[TestSet]:
+    """Two folders each, with images of the same names.
 
     Raises MaskDCPTError where there are none, or an lq has no gt.
     """
     return [
-        Found(About(name, None), paired(lq, gt, degradation=""))
+        TestSet(SetInfo(name, None), paired(lq, gt, degradation=""))
         for name, (lq, gt) in zip(_names(folders), folders, strict=True)
     ]
 
 
-def low_quality(gt: Image, degradation: str, synthesis: SeededSynthesis, *, name: str) -> Image:
-    """A clean picture as it is degraded for a test, the same every time.
+def synthesize_lq(gt: Image, degradation: str, synthesis: SeededSynthesis, *, name: str) -> Image:
+    """A clean image as it is degraded for a test, the same every time.
 
     Gaussian noise is that of the release, number by number. All else is drawn as for training,
-    from the seed and the name of the picture (ours: the release does not seed it), so that not all
-    pictures of a set are blurred by one kernel.
+    from the seed and the name of the image (ours: the release does not seed it), so that not all
+    images of a set are blurred by one kernel.
     """
     seed, levels = synthesis.seed, synthesis.levels
     if (degradation, synthesis.kind) == ("GN", "gaussian") and levels and len(set(levels)) == 1:
@@ -193,24 +193,24 @@ def noise_psnr(sigma: float) -> float:
     return 20 * math.log10(255 / sigma)
 
 
-def _found(part: EvalPart, source: Source, root: Path) -> Found | Absent:
+def _found(part: EvalPart, source: Source, root: Path) -> TestSet | MissingTestSet:
     check_synthesis(part)
-    about = _about(part, source.name)
+    info = _info(part, source.name)
     try:
         found = scan(source, root, part.degradation)
     except MaskDCPTError as error:
-        return Absent(about, str(error))
+        return MissingTestSet(info, str(error))
     if found.missing:
-        return Absent(about, f"there is no {', no '.join(found.missing)} in '{shown(root)}'")
+        return MissingTestSet(info, f"there is no {', no '.join(found.missing)} in '{shown(root)}'")
     if not len(found.pairs):
-        return Absent(about, f"there are no pictures of it in '{shown(root)}'")
+        return MissingTestSet(info, f"there are no images of it in '{shown(root)}'")
     blind = isinstance(source, Unpaired)
-    return Found(about, found.pairs, part.synthesis, blind, source.pairs)
+    return TestSet(info, found.pairs, part.synthesis, blind, source.pairs)
 
 
-def _about(part: EvalPart, name: str) -> About:
+def _info(part: EvalPart, name: str) -> SetInfo:
     levels = part.synthesis.levels
-    return About(name, part.degradation, levels[0] if levels and len(set(levels)) == 1 else None)
+    return SetInfo(name, part.degradation, levels[0] if levels and len(set(levels)) == 1 else None)
 
 
 def _is_clean(source: Source) -> bool:

@@ -9,11 +9,11 @@ import click
 from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.comparison.grid import Whole
-    from maskdcpt_cli.comparison.results import Files
+    from maskdcpt_cli.comparison.grid import WholeImage
+    from maskdcpt_cli.comparison.results import SceneFiles
     from maskdcpt_cli.images.arrays import Pixels
 
-PLACE = click.Path(path_type=Path, exists=True)
+PATH = click.Path(path_type=Path, exists=True)
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
@@ -24,13 +24,13 @@ def _picture(context: click.Context, parameter: click.Parameter, path: Path) -> 
 
 
 @click.command(short_help="Set results of several methods side by side, as papers print them.")
-@click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=PLACE)
+@click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=PATH)
 @click.option(
-    "--input", "lq", required=True, metavar="LQ", type=PLACE,
-    help="What was restored: a picture, or a folder of them.",
+    "--input", "lq", required=True, metavar="LQ", type=PATH,
+    help="What was restored: an image, or a folder of them.",
 )  # fmt: skip
 @click.option(
-    "--gt", metavar="GT", type=PLACE, help="The ground truth: a picture, or a folder of them.",
+    "--gt", metavar="GT", type=PATH, help="The ground truth: an image, or a folder of them.",
 )  # fmt: skip
 @click.option(
     "-o", "--output", required=True, metavar="FILE", callback=_picture,
@@ -50,7 +50,7 @@ def _picture(context: click.Context, parameter: click.Parameter, path: Path) -> 
 )  # fmt: skip
 @click.option(
     "--rows", default=3, show_default=True, metavar="N", type=click.IntRange(min=1),
-    help="Of folders, how many pictures: those whose results differ most.",
+    help="Of folders, how many images: those whose results differ most.",
 )  # fmt: skip
 @click.option(
     "--metrics", default="psnr,ssim", show_default=True, metavar="NAME,NAME...",
@@ -82,14 +82,14 @@ def compare(
     rows: int,
     metrics: str,
     pair_by: str,
-    whole: "Whole",
+    whole: "WholeImage",
     overwrite: bool,
     quiet: bool,
 ) -> None:
     """Draw a grid of input, what each method made of it, and ground truth.
 
-    RESULT, LQ and GT are pictures, or folders of pictures that are paired by name. Enlarged are
-    the places where the methods differ most. Scores are of the whole picture, the best bold.
+    RESULT, LQ and GT are images, or folders of images that are paired by name. Enlarged are
+    the places where the methods differ most. Scores are of the whole image, the best bold.
 
     \b
     Examples:
@@ -97,7 +97,7 @@ def compare(
       maskdcpt compare nafnet/ swinir/ -l NAFNet -l SwinIR --input lq/ --gt gt/ -o grid.png
 
     \b
-    Exit code: 0 all compared, 1 some pictures could not be, 2 wrong usage.
+    Exit code: 0 all compared, 1 some images could not be, 2 wrong usage.
     """
     from maskdcpt_cli.comparison.grid import figure
     from maskdcpt_cli.comparison.results import find_scenes, open_scenes
@@ -131,13 +131,13 @@ def _labels(results: Sequence[Path], labels: Sequence[str]) -> list[str]:
 
 
 def _choose(
-    scenes: "Sequence[Files]", rows: int, *, quiet: bool
-) -> "tuple[list[Files], list[str]]":
+    scenes: "Sequence[SceneFiles]", rows: int, *, quiet: bool
+) -> "tuple[list[SceneFiles], list[str]]":
     """The scenes whose results differ most, in their order, and why others could not be read."""
     from maskdcpt_cli.cli.progress import track
-    from maskdcpt_cli.comparison.results import look
+    from maskdcpt_cli.comparison.results import measure_differences
 
-    looked = list(track(look(scenes), total=len(scenes), noun="picture", quiet=quiet))
+    looked = list(track(measure_differences(scenes), total=len(scenes), noun="image", quiet=quiet))
     sound = sorted((one for one in looked if not one.problem), key=lambda one: -one.difference)
     taken = {one.files.lq for one in sound[:rows]}
     problems = [one.problem for one in looked if one.problem]

@@ -1,4 +1,4 @@
-"""What several methods make of pictures, set side by side as papers print it."""
+"""What several methods make of images, set side by side as papers print it."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -20,13 +20,13 @@ LABEL, SCORE = 22, 19  # sizes of text, in pixels
 LEAST_TEXT = 13  # to which a label shrinks before it is cut
 TEXT_GAP = 6  # above a line of text, in pixels
 CAPTION = LABEL + SCORE + 16  # height of the two lines below a crop
-WRAPPED = 4  # pictures, from which on single crops lie in two lines
-SHARE = 5  # a crop's side is this part of the shorter side of the picture, unless told
+WRAPPED = 4  # images, from which on single crops lie in two lines
+CROP_FRACTION = 5  # a crop's side is this part of the shorter side of the image, unless told
 LEAST_CROP = 32
-WIDEST = 1.8  # of a whole picture, in its heights
+WIDEST = 1.8  # of a whole image, in its heights
 BOLD = 0.6  # pixels that the strokes of the best score are thicker: the font has no bold face
 
-Whole = Literal["input", "gt"]
+WholeImage = Literal["input", "gt"]
 
 
 class Score(NamedTuple):
@@ -35,7 +35,7 @@ class Score(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """A picture of a scene and what stands below it."""
+    """An image of a scene and what stands below it."""
 
     label: str
     pixels: Pixels
@@ -54,15 +54,15 @@ class Scene(NamedTuple):
     def panels(self) -> tuple[Panel, ...]:
         return (self.lq, *self.results, *([self.gt] if self.gt else []))
 
-    def named(self, whole: Whole) -> Panel:
+    def named(self, whole: WholeImage) -> Panel:
         return self.gt if whole == "gt" and self.gt else self.lq
 
 
-class Layout(NamedTuple):
+class GridLayout(NamedTuple):
     """How the crops of a scene lie, in lines and columns.
 
     Several crops have a line each, with a caption below the last. One crop has a caption below
-    each picture, and lies in two lines where there are many pictures.
+    each image, and lies in two lines where there are many images.
     """
 
     columns: int
@@ -70,7 +70,7 @@ class Layout(NamedTuple):
     single: bool
 
     @classmethod
-    def of(cls, panels: int, *, crops: int) -> "Layout":
+    def of(cls, panels: int, *, crops: int) -> "GridLayout":
         if crops > 1:
             return cls(panels, crops, single=False)
         lines = 2 if panels >= WRAPPED else 1
@@ -91,7 +91,7 @@ class Layout(NamedTuple):
         return column * (CELL + INNER), line * (CELL + INNER + caption)
 
     def cell(self, crop: int, panel: int) -> tuple[int, int]:
-        """Left and top of one picture's crop."""
+        """Left and top of one image's crop."""
         return (
             self.corner(*divmod(panel, self.columns)) if self.single else self.corner(crop, panel)
         )
@@ -102,7 +102,7 @@ def figure(
     *,
     crops: int = 2,
     crop_size: int | None = None,
-    whole: Whole = "input",
+    whole: WholeImage = "input",
 ) -> Pixels:
     """The scenes below one another: each whole, with crops of what all methods make of it.
 
@@ -110,10 +110,10 @@ def figure(
 
     Args:
         scenes: of one number of panels; the panels of one are of one size.
-        crop_size: side of a crop in pixels of the picture; None: a fifth of the shorter side.
+        crop_size: side of a crop in pixels of the image; None: a fifth of the shorter side.
         whole: what is shown whole; the ground truth, where there is one, says more of the dark.
     """
-    layout = Layout.of(len(scenes[0].panels), crops=crops)
+    layout = GridLayout.of(len(scenes[0].panels), crops=crops)
     wholes = [_fitted(scene.named(whole).pixels, layout.height) for scene in scenes]
     room = max(fitted.shape[1] for fitted in wholes)
     step = layout.height + CAPTION + BETWEEN
@@ -121,7 +121,7 @@ def figure(
     sheet = Image.new("RGB", size, WHITE)
     for number, (scene, fitted) in enumerate(zip(scenes, wholes, strict=True)):
         top = GAP + number * step
-        windows = places(scene, crops=crops, crop_size=crop_size)
+        windows = crop_windows(scene, crops=crops, crop_size=crop_size)
         shown = _framed(fitted, windows, fitted.shape[0] / scene.lq.pixels.shape[0])
         spare = (layout.height - shown.height) // 2
         sheet.paste(shown, (GAP + (room - shown.width) // 2, top + spare))
@@ -131,7 +131,7 @@ def figure(
     return np.asarray(sheet)
 
 
-def places(scene: Scene, *, crops: int, crop_size: int | None = None) -> list[Window]:
+def crop_windows(scene: Scene, *, crops: int, crop_size: int | None = None) -> list[Window]:
     """Where the results differ most from one another: squares that do not overlap.
 
     What differs must be finer than a crop. Where they do not differ, and with one result, it is
@@ -139,35 +139,35 @@ def places(scene: Scene, *, crops: int, crop_size: int | None = None) -> list[Wi
     """
     height, width = scene.lq.pixels.shape[:2]
     shorter = min(height, width)
-    side = min(crop_size or max(shorter // SHARE, LEAST_CROP), shorter)
+    side = min(crop_size or max(shorter // CROP_FRACTION, LEAST_CROP), shorter)
     results = [panel.pixels for panel in scene.results]
     others = [panel.pixels for panel in (scene.gt, scene.lq) if panel]
     for compared in (results, *([results[0], other] for other in others)):
-        if found := strongest(apart(compared, side=side), side=side, count=crops):
+        if found := strongest(pixel_difference(compared, side=side), side=side, count=crops):
             return found
     return [Window((height - side) // 2, (width - side) // 2, side)]
 
 
-def apart(pictures: Sequence[Pixels], *, side: int | None = None) -> NDArray[np.int64]:
-    """(H, W): how far the pictures lie apart at each pixel, the sum over its colours.
+def pixel_difference(images: Sequence[Pixels], *, side: int | None = None) -> NDArray[np.int64]:
+    """(H, W): how far the images lie apart at each pixel, the sum over its colours.
 
-    With a side, only what is finer than that many pixels counts: pictures of unlike brightness
+    With a side, only what is finer than that many pixels counts: images of unlike brightness
     would differ most where there is nothing to see.
     """
-    seen = [_fine(picture, side) if side else picture for picture in pictures]
+    seen = [_fine(image, side) if side else image for image in images]
     distance = np.maximum.reduce(seen) - np.minimum.reduce(seen)
     summed: NDArray[np.int64] = distance.sum(2, dtype=np.int64)
     return summed
 
 
-def _fine(picture: Pixels, side: int) -> NDArray[np.int16]:
-    values = picture.astype(np.float32)
+def _fine(image: Pixels, side: int) -> NDArray[np.int16]:
+    values = image.astype(np.float32)
     fine: NDArray[np.int16] = np.rint(values - cv2.blur(values, (side, side))).astype(np.int16)
     return fine
 
 
 def _framed(whole: Pixels, windows: Sequence[Window], scale: float) -> Image.Image:
-    """A picture, shown at this scale, with a rectangle for every crop."""
+    """An image, shown at this scale, with a rectangle for every crop."""
     image = Image.fromarray(whole)
     for window, colour in zip(windows, FRAMES, strict=False):
         ImageDraw.Draw(image).rectangle(window.box(scale), outline=colour, width=FRAME)
@@ -178,7 +178,7 @@ def _draw_crops(
     sheet: Image.Image,
     scene: Scene,
     windows: Sequence[Window],
-    layout: Layout,
+    layout: GridLayout,
     origin: tuple[int, int],
 ) -> None:
     for crop, (window, colour) in enumerate(zip(windows, FRAMES, strict=False)):
@@ -221,8 +221,8 @@ def _draw_text(
     ImageDraw.Draw(sheet).text(centre, text, INK, font, anchor="ma")
 
 
-def _fitted(picture: Pixels, height: int) -> Pixels:
-    """A picture of this height, or lower where it would be too wide."""
-    scale = min(height / picture.shape[0], WIDEST * height / picture.shape[1])
-    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+def _fitted(image: Pixels, height: int) -> Pixels:
+    """An image of this height, or lower where it would be too wide."""
+    scale = min(height / image.shape[0], WIDEST * height / image.shape[1])
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))

@@ -4,7 +4,7 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from maskdcpt_cli.comparison.grid import Panel, Scene, Score, apart
+from maskdcpt_cli.comparison.grid import Panel, Scene, Score, pixel_difference
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.reading import preview, shown
 from maskdcpt_cli.scoring.events import Item
@@ -15,7 +15,7 @@ from maskdcpt_cli.scoring.scorer import Scorer
 INPUT, TRUTH = "Input", "Ground truth"
 
 
-class Files(NamedTuple):
+class SceneFiles(NamedTuple):
     """The files of one scene."""
 
     name: str
@@ -24,24 +24,24 @@ class Files(NamedTuple):
     gt: Path | None
 
 
-class Found(NamedTuple):
+class ScenePairing(NamedTuple):
     """The scenes of which every file is there, and a sentence on each of the others."""
 
-    scenes: tuple[Files, ...]
+    scenes: tuple[SceneFiles, ...]
     missing: tuple[str, ...]
 
 
-class Looked(NamedTuple):
+class SceneDifference(NamedTuple):
     """A scene that was looked at: how far its results lie apart, or why that is not known."""
 
-    files: Files
+    files: SceneFiles
     difference: float  # mean over pixels and colours, of 255
     problem: str = ""
 
 
 def find_scenes(
     results: Sequence[Path], lq: Path, gt: Path | None, *, pair_by: str = "auto"
-) -> Found:
+) -> ScenePairing:
     """The inputs, and of each the results and the ground truth, found as `maskdcpt score` does.
 
     Args:
@@ -51,7 +51,7 @@ def find_scenes(
     """
     partners = [_partners(lq, place, "auto") for place in results]
     truths = _partners(lq, gt, pair_by) if gt else {}
-    scenes: list[Files] = []
+    scenes: list[SceneFiles] = []
     missing: list[str] = []
     for item in pair_files(lq, None).items:
         path = Path(item.name)
@@ -61,30 +61,30 @@ def find_scenes(
             places = " and ".join(f"'{shown(place)}'" for place in lacking)
             missing.append(f"{shown(path)} has no partner in {places}.")
         else:
-            scene = Files(
+            scene = SceneFiles(
                 path.stem, _file(lq, path), tuple(of[path] for of in partners), truths.get(path)
             )
             scenes.append(scene)
-    return Found(tuple(scenes), tuple(missing))
+    return ScenePairing(tuple(scenes), tuple(missing))
 
 
-def look(scenes: Sequence[Files]) -> Generator[Looked, None, None]:
+def measure_differences(scenes: Sequence[SceneFiles]) -> Generator[SceneDifference, None, None]:
     """Yield for each scene how far its results lie apart; a lone result, from the input."""
     for files in scenes:
         try:
             panels = _panels(files)
         except ImageError as error:
-            yield Looked(files, 0.0, str(error))
+            yield SceneDifference(files, 0.0, str(error))
             continue
         results = panels[1 : 1 + len(files.results)]
-        pictures = [panel.pixels for panel in (results if len(results) > 1 else panels[:2])]
-        yield Looked(files, float(apart(pictures).mean()) / 3)
+        images = [panel.pixels for panel in (results if len(results) > 1 else panels[:2])]
+        yield SceneDifference(files, float(pixel_difference(images).mean()) / 3)
 
 
 def open_scenes(
-    scenes: Sequence[Files], labels: Sequence[str], *, metrics: Sequence[str]
+    scenes: Sequence[SceneFiles], labels: Sequence[str], *, metrics: Sequence[str]
 ) -> Generator[Scene, None, None]:
-    """Yield each scene with its pictures and, where there is a ground truth, their scores.
+    """Yield each scene with its images and, where there is a ground truth, their scores.
 
     Raises ImageError where a file cannot be read, or is of another size than the input, and
     MaskDCPTError where a metric cannot be measured.
@@ -103,10 +103,10 @@ def open_scenes(
 
 
 def _partners(lq: Path, place: Path, pair_by: str) -> dict[Path, Path]:
-    """The picture in a place that belongs to each input, by the input's name."""
+    """The image in a place that belongs to each input, by the input's name."""
     paired = pair_files(lq, place, by=pair_by).items
     if not paired:
-        raise MaskDCPTError(f"Nothing in '{shown(place)}' has the name of a picture in {lq}.")
+        raise MaskDCPTError(f"Nothing in '{shown(place)}' has the name of an image in {lq}.")
     return {Path(item.name): item.gt for item in paired if isinstance(item.gt, Path)}
 
 
@@ -114,7 +114,7 @@ def _file(place: Path, name: Path) -> Path:
     return place / name if place.is_dir() else place
 
 
-def _panels(files: Files) -> list[Panel]:
+def _panels(files: SceneFiles) -> list[Panel]:
     """Input, results and ground truth, upright, in sRGB, labels yet missing."""
     paths = [files.lq, *files.results, *([files.gt] if files.gt else [])]
     panels = [Panel("", preview(path, max_side=None)) for path in paths]
@@ -123,12 +123,14 @@ def _panels(files: Files) -> list[Panel]:
             sizes = [f"{p.pixels.shape[1]}x{p.pixels.shape[0]}" for p in (panel, panels[0])]
             raise ImageError(
                 f"{shown(path)} is {sizes[0]} pixels, but the input {shown(files.lq)} {sizes[1]}: "
-                "only pictures of one size can be compared."
+                "only images of one size can be compared."
             )
     return panels
 
 
-def _scores(scorer: Scorer, files: Files, metrics: Mapping[str, Metric]) -> list[tuple[Score, ...]]:
+def _scores(
+    scorer: Scorer, files: SceneFiles, metrics: Mapping[str, Metric]
+) -> list[tuple[Score, ...]]:
     """The scores of the input and each result, and for the ground truth what they are."""
     items = [Item(str(path), path, files.gt) for path in (files.lq, *files.results)]
     scored = list(scorer.score(items))

@@ -1,6 +1,6 @@
-"""Features of many pictures, and the distances between them in a bounded amount of memory.
+"""FeatureStore of many images, and the distances between them in a bounded amount of memory.
 
-NAFNet's latent of a 128x128 picture has a million numbers, and 500 pictures 2 GB (SwinIR 5.9 GB).
+NAFNet's latent of a 128x128 image has a million numbers, and 500 images 2 GB (SwinIR 5.9 GB).
 Neighbours and t-SNE need distances only. So the features go to a file, and the matrix of their
 products is summed over blocks of columns.
 """
@@ -19,15 +19,15 @@ from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.models.backbone import pad_by_reflection
 from maskdcpt_cli.models.masking import PatchMask
-from maskdcpt_cli.probing.images import Picture
+from maskdcpt_cli.probing.images import ProbeImage
 
 BLOCK = 2**25  # bytes of all vectors that are in memory at once
-BATCH = 4  # pictures
+BATCH = 4  # images
 
-Distances = NDArray[np.float64]  # (pictures, pictures)
+Distances = NDArray[np.float64]  # (images, images)
 
 
-class Features:
+class FeatureStore:
     """Vectors of float32 in a file that is gone when it is closed."""
 
     def __init__(self, file: BufferedRandom) -> None:
@@ -73,29 +73,29 @@ class Features:
 
 
 @contextmanager
-def features_on_disk() -> Generator[Features, None, None]:
+def features_on_disk() -> Generator[FeatureStore, None, None]:
     """A place for features, in the folder for temporary files (TMPDIR)."""
     with TemporaryFile(prefix="maskdcpt-") as file:
-        yield Features(file)
+        yield FeatureStore(file)
 
 
 def encode(
     network: Backbone,
-    pictures: Sequence[Picture],
-    kept: Features,
+    images: Sequence[ProbeImage],
+    kept: FeatureStore,
     *,
     device: str,
     mask: PatchMask | None = None,
-) -> Generator[Picture, None, None]:
-    """Keep what the restoration head would read of each picture, and yield the picture.
+) -> Generator[ProbeImage, None, None]:
+    """Keep what the restoration head would read of each image, and yield the image.
 
-    With a mask, of all the pictures, it is the features of a picture's visible places, in their
-    order: every picture keeps equally many, so all vectors are of one length.
+    With a mask, of all the images, it is the features of an image's visible places, in their
+    order: every image keeps equally many, so all vectors are of one length.
     """
     network = network.eval().to(device)
-    for start in range(0, len(pictures), BATCH):
-        some = pictures[start : start + BATCH]
-        lq = torch.from_numpy(np.stack([picture.pixels for picture in some]))
+    for start in range(0, len(images), BATCH):
+        some = images[start : start + BATCH]
+        lq = torch.from_numpy(np.stack([image.pixels for image in some]))
         lq = lq.to(device).permute(0, 3, 1, 2).float() / 255
         latent = _latent(network, lq, _rows(mask, start, len(some), device))
         kept.append(latent.flatten(1).cpu().numpy())
@@ -111,7 +111,7 @@ def _latent(network: Backbone, lq: Tensor, mask: PatchMask | None) -> Tensor:
 
 
 def _rows(mask: PatchMask | None, start: int, count: int, device: str) -> PatchMask | None:
-    """The part of a mask that is of these pictures."""
+    """The part of a mask that is of these images."""
     if mask is None:
         return None
     visible = mask.visible[start : start + count].to(device)

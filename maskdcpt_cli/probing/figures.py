@@ -1,4 +1,4 @@
-"""The pictures of a study, drawn with matplotlib."""
+"""The images of a study, drawn with matplotlib."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,8 +9,8 @@ import numpy as np
 
 from maskdcpt_cli.degradations import slug
 from maskdcpt_cli.files import written
-from maskdcpt_cli.probing.neighbours import Classified
-from maskdcpt_cli.probing.tsne import Places
+from maskdcpt_cli.probing.neighbours import KnnResult
+from maskdcpt_cli.probing.tsne import Embedding
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,23 +29,23 @@ STYLE: dict[Any, Any] = {
 }
 
 
-class Panel(NamedTuple):
-    """What one network makes of the pictures."""
+class EmbeddingPanel(NamedTuple):
+    """What one network makes of the images."""
 
     title: str
-    places: Places
-    degradations: tuple[str, ...]  # abbreviations, of each picture
+    embedding: Embedding
+    degradations: tuple[str, ...]  # abbreviations, of each image
 
 
-class Curve(NamedTuple):
+class AccuracyCurve(NamedTuple):
     """Accuracy against mask ratio."""
 
     title: str
     ratios: tuple[float, ...]
-    results: tuple[Classified, ...]
+    results: tuple[KnnResult, ...]
 
 
-def draw_planes(panels: Sequence[Panel], path: Path) -> None:
+def draw_embeddings(panels: Sequence[EmbeddingPanel], path: Path) -> None:
     """A panel for each network; raises MaskDCPTError where the file cannot be written."""
     with _figure(path, panels=len(panels), side=3.4) as (figure, axes):
         for axis, panel in zip(axes, panels, strict=True):
@@ -54,16 +54,16 @@ def draw_planes(panels: Sequence[Panel], path: Path) -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
 
 
-def draw_confusions(titled: Sequence[tuple[str, Classified]], path: Path) -> None:
-    """What neighbours take each degradation for; raises as draw_planes."""
+def draw_confusions(titled: Sequence[tuple[str, KnnResult]], path: Path) -> None:
+    """What neighbours take each degradation for; raises as draw_embeddings."""
     side = 2.2 + 0.3 * len(titled[0][1].degradations)
     with _figure(path, panels=len(titled), side=side) as (_, axes):
         for axis, (title, classified) in zip(axes, titled, strict=True):
             _confusion(axis, title, classified)
 
 
-def draw_curves(curves: Sequence[Curve], path: Path, *, chance: float) -> None:
-    """Accuracy against mask ratio, with the spread over the seeds; raises as draw_planes."""
+def draw_curves(curves: Sequence[AccuracyCurve], path: Path, *, chance: float) -> None:
+    """Accuracy against mask ratio, with the spread over the seeds; raises as draw_embeddings."""
     with _figure(path, panels=1, side=4.2) as (_, (axis,)):
         for number, curve in enumerate(curves):
             mean = 100 * np.array([one.accuracy for one in curve.results])
@@ -79,10 +79,10 @@ def draw_curves(curves: Sequence[Curve], path: Path, *, chance: float) -> None:
         axis.spines[["top", "right"]].set_visible(False)
 
 
-def _scatter(axis: "Axes", panel: Panel) -> None:
+def _scatter(axis: "Axes", panel: EmbeddingPanel) -> None:
     kinds = np.array(panel.degradations)
     for number, kind in enumerate(dict.fromkeys(panel.degradations)):
-        x, y = panel.places[kinds == kind].T
+        x, y = panel.embedding[kinds == kind].T
         colour, mark = COLOURS[number % len(COLOURS)], MARKS[number // len(COLOURS) % len(MARKS)]
         label = slug(kind)
         axis.scatter(x, y, s=11, color=colour, marker=mark, alpha=0.8, lw=0, label=label)
@@ -90,12 +90,14 @@ def _scatter(axis: "Axes", panel: Panel) -> None:
     axis.spines[:].set_color("0.8")
 
 
-def _confusion(axis: "Axes", title: str, classified: Classified) -> None:
-    shares = 100 * classified.confusion / classified.confusion.sum(axis=1, keepdims=True)
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    for (row, column), share in np.ndenumerate(shares):
-        colour = "white" if share > 55 else "black"
-        axis.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour, fontsize=8)
+def _confusion(axis: "Axes", title: str, classified: KnnResult) -> None:
+    fractions = 100 * classified.confusion / classified.confusion.sum(axis=1, keepdims=True)
+    axis.imshow(fractions, cmap="Blues", vmin=0, vmax=100)
+    for (row, column), fraction in np.ndenumerate(fractions):
+        colour = "white" if fraction > 55 else "black"
+        axis.text(
+            column, row, f"{fraction:.0f}", ha="center", va="center", color=colour, fontsize=8
+        )
     slugs = [slug(kind) for kind in classified.degradations]
     ticks = range(len(slugs))
     axis.set_xticks(ticks, slugs, rotation=40, ha="right", rotation_mode="anchor")

@@ -1,8 +1,8 @@
-"""The pictures of the preliminary study (Sec. III): some of each degradation, cut from the centre.
+"""The images of the preliminary study (Sec. III): some of each degradation, cut from the centre.
 
 The paper takes a data set for each degradation. From clean photos we make such sets: every photo
-is in one of them only (ours), so that a network cannot know a picture again by its content. Shared
-photos are in all of them: then content tells nothing of the degradation, and photos, not pictures,
+is in one of them only (ours), so that a network cannot know an image again by its content. Shared
+photos are in all of them: then content tells nothing of the degradation, and photos, not images,
 are split into training and test.
 """
 
@@ -32,27 +32,27 @@ SURROUNDINGS = 2  # a photo is degraded so many times as large as what is cut fr
 USUAL = Synthesis()
 
 
-class Picture(NamedTuple):
-    """A picture of the study."""
+class ProbeImage(NamedTuple):
+    """An image of the study."""
 
-    scene: str  # what is seen: pictures of one scene are on one side of a split
+    scene: str  # what is seen: images of one scene are on one side of a split
     degradation: str  # abbreviation
     pixels: Pixels  # (size, size, 3)
 
 
-class Passed(NamedTuple):
+class SkippedFile(NamedTuple):
     """A file that was passed over."""
 
     reason: str
 
 
-Read = Picture | Passed
+Read = ProbeImage | SkippedFile
 
 
 def from_photos(
     folders: Sequence[Path], setting: str, *, images: int, size: int, shared: bool, seed: int = 0
 ) -> Generator[Read, None, None]:
-    """Clean photos in random order, degraded as the setting's data preset degrades clean pictures.
+    """Clean photos in random order, degraded as the setting's data preset degrades clean images.
 
     Noise of 5D is Gaussian with sigma 15, 25 or 50, as in the paper; other levels are the usual
     ones of `maskdcpt degrade`. Where there are too few photos, all degradations get equally many.
@@ -62,16 +62,16 @@ def from_photos(
     data = load_data(setting if setting in names() else "5d")
     recipes = {part.degradation: part.synthesis for part in data.train}
     kinds = SETTINGS[setting]
-    taken: list[Picture] = []  # of the round in hand: one photo of each degradation
+    taken: list[ProbeImage] = []  # of the round in hand: one photo of each degradation
     rounds, turns = 0, cycle(kinds)
     for source, place in _shuffled([photos(folder) for folder in folders], seed):
         photo = _read(source, place, size=SURROUNDINGS * size, at_least=size)
-        if isinstance(photo, Passed):
+        if isinstance(photo, SkippedFile):
             yield photo
             continue
         for kind in kinds if shared else [next(turns)]:
             made = _degraded(photo, kind, recipes.get(kind, USUAL), seed=seed)
-            taken.append(Picture(photo.scene, kind, _centre(made, size)))
+            taken.append(ProbeImage(photo.scene, kind, _centre(made, size)))
         if len(taken) == len(kinds):
             yield from taken
             taken, rounds = [], rounds + 1
@@ -82,20 +82,20 @@ def from_photos(
 def from_folders(
     folders: Mapping[str, Path], *, images: int, size: int, seed: int = 0
 ) -> Generator[Read, None, None]:
-    """Degraded pictures as they lie on disk, of a folder for each degradation, at random.
+    """Degraded images as they lie on disk, of a folder for each degradation, at random.
 
-    Pictures of one name, as `maskdcpt degrade` writes them, count as one scene.
+    Images of one name, as `maskdcpt degrade` writes them, count as one scene.
 
-    Raises MaskDCPTError where a folder has no pictures.
+    Raises MaskDCPTError where a folder has no images.
     """
     for degradation, folder in folders.items():
         found = 0
         for source, place in _shuffled([photos(folder)], seed):
-            picture = _read(source, place, size=size, at_least=size)
-            if isinstance(picture, Picture):
+            image = _read(source, place, size=size, at_least=size)
+            if isinstance(image, ProbeImage):
                 found += 1
-                picture = picture._replace(degradation=degradation)
-            yield picture
+                image = image._replace(degradation=degradation)
+            yield image
             if found == images:
                 break
 
@@ -107,19 +107,19 @@ def _shuffled(sources: Sequence[FilePairs], seed: int) -> Iterator[tuple[FilePai
 
 
 def _read(source: FilePairs, place: int, *, size: int, at_least: int) -> Read:
-    """The centre of a picture, its degradation yet unknown."""
+    """The centre of an image, its degradation yet unknown."""
     path = Path(source.gt[place])
     try:
         pixels = source.read(place, partial(CENTRE.window, side=size)).gt
     except ImageError as error:
-        return Passed(str(error))
+        return SkippedFile(str(error))
     height, width = pixels.shape[:2]
     if min(height, width) < at_least:
-        return Passed(f"{path} is smaller than {at_least}x{at_least} pixels.")
-    return Picture(path.with_suffix("").as_posix(), "", pixels)
+        return SkippedFile(f"{path} is smaller than {at_least}x{at_least} pixels.")
+    return ProbeImage(path.with_suffix("").as_posix(), "", pixels)
 
 
-def _degraded(photo: Picture, kind: str, recipe: Synthesis, *, seed: int) -> Pixels:
+def _degraded(photo: ProbeImage, kind: str, recipe: Synthesis, *, seed: int) -> Pixels:
     gt = np.divide(photo.pixels, 255, dtype=np.float32)
     words = (photo.scene, slug(kind))
     drawn_by = SeedSequence(

@@ -14,7 +14,7 @@ from maskdcpt_cli.weights.zoo import ZOO, read_model
 Training = Literal["random", "restoration", "pre-training"]
 
 
-class Published(NamedTuple):
+class PaperFigure(NamedTuple):
     """What the paper reports of 5D."""
 
     told: str  # the figure in %, as printed
@@ -24,11 +24,11 @@ class Published(NamedTuple):
 # Table X, before the first iteration and after the last, which are the figures of Sec. III, too.
 RANDOM = {"swinir": "54", "nafnet": "52", "restormer": "60", "promptir": "56"}
 PRE_TRAINED = {"swinir": "94", "nafnet": "98", "restormer": "99", "promptir": "98"}
-RESTORING = Published(">= 94", "Sec. III, after 3D restoration training")
+RESTORING = PaperFigure(">= 94", "Sec. III, after 3D restoration training")
 
 
 @dataclass(frozen=True)
-class Subject:
+class ProbedModel:
     """A network that is studied, opened when its turn comes: one at a time is in memory."""
 
     name: str
@@ -37,25 +37,25 @@ class Subject:
     open: Callable[[], Backbone]
 
     @property
-    def published(self) -> Published | None:
+    def paper_figure(self) -> PaperFigure | None:
         """What the paper reports of networks of this kind."""
         if self.training == "restoration":
             return RESTORING
         figures = RANDOM if self.training == "random" else PRE_TRAINED
         if self.backbone not in figures:
             return None
-        return Published(figures[self.backbone], "Table X")
+        return PaperFigure(figures[self.backbone], "Table X")
 
 
-def untrained(backbone: str, *, seed: int = 0, **options: object) -> Subject:
+def untrained(backbone: str, *, seed: int = 0, **options: object) -> ProbedModel:
     """A backbone as it is before training; options left out take the released values."""
     size = " of this size" if options else ""
-    return Subject(
+    return ProbedModel(
         f"{backbone}{size}", backbone, "random", lambda: _random(backbone, options, seed=seed)
     )
 
 
-def subject(name: str) -> Subject:
+def model(name: str) -> ProbedModel:
     """A named model, or a file of weights; a file with a classifier comes from pre-training.
 
     Raises MaskDCPTError where there is none.
@@ -63,10 +63,10 @@ def subject(name: str) -> Subject:
     checkpoint = read_model(name)
     training: Training = "restoration" if checkpoint.restores else "pre-training"
     label = name if name in ZOO else Path(name).stem
-    return Subject(label, checkpoint.backbone, training, lambda: build(read_model(name)))
+    return ProbedModel(label, checkpoint.backbone, training, lambda: build(read_model(name)))
 
 
-def untrained_as(name: str, *, seed: int = 0) -> Subject:
+def untrained_like(name: str, *, seed: int = 0) -> ProbedModel:
     """The network of a model, before training."""
     checkpoint: Checkpoint = read_model(name)
     return untrained(checkpoint.backbone, seed=seed, **checkpoint.options)

@@ -1,19 +1,19 @@
-"""Pictures laid out in a plane, so that those of similar features are neighbours (Sec. III)."""
+"""Images laid out in a plane, so that those of similar features are neighbours (Sec. III)."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskdcpt_cli.probing.features import Distances
 
-PERPLEXITY = 30.0  # about how many neighbours a picture is meant to have
+PERPLEXITY = 30.0  # about how many neighbours an image is meant to have
 
-Places = NDArray[np.float32]  # (pictures, 2)
+Embedding = NDArray[np.float32]  # (images, 2)
 
 
-def lay_out(distances: Distances, *, seed: int = 0, perplexity: float = PERPLEXITY) -> Places:
-    """Places in the plane by t-SNE (van der Maaten and Hinton, 2008).
+def embed(distances: Distances, *, seed: int = 0, perplexity: float = PERPLEXITY) -> Embedding:
+    """Embedding in the plane by t-SNE (van der Maaten and Hinton, 2008).
 
-    The perplexity is lowered where there are less than three times as many pictures.
+    The perplexity is lowered where there are less than three times as many images.
     """
     from sklearn.manifold import TSNE
 

@@ -8,22 +8,22 @@ from typing import Any, NamedTuple, TypeAlias
 from numpy.typing import NDArray
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
-Picture: TypeAlias = Path | NDArray[Any]
+ImageSource: TypeAlias = Path | NDArray[Any]
 
 
 class Item(NamedTuple):
-    """A restored picture and what it is compared with, as files or arrays.
+    """A restored image and what it is compared with, as files or arrays.
 
     Arrays are (H, W, 3) or (H, W), uint8, uint16, or floats in [0, 1].
     """
 
     name: str
-    restored: Picture
-    gt: Picture | None = None
+    restored: ImageSource
+    gt: ImageSource | None = None
 
 
 class Scored(NamedTuple):
-    """What was measured of a picture."""
+    """What was measured of an image."""
 
     name: str
     values: Mapping[str, float]  # finite; a metric that could not be measured is in `failed`
@@ -40,7 +40,7 @@ class Unavailable(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What is known when all pictures are scored."""
+    """What is known when all images are scored."""
 
-    over_set: Mapping[str, float]  # of metrics that have one number for all pictures
+    over_set: Mapping[str, float]  # of metrics that have one number for all images
     unavailable: tuple[Unavailable, ...]

@@ -14,7 +14,7 @@ class Metric(NamedTuple):
     higher_is_better: bool
     digits: int  # after the point, as papers print it
     unit: str = ""
-    over_set: bool = False  # one number for all pictures, none for each
+    over_set: bool = False  # one number for all images, none for each
     weights: str = ""  # what pyiqa fetches when it is first used, "" for nothing
 
     def shown(self, value: float) -> str:
@@ -43,7 +43,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 WITH_GT = ("psnr", "ssim")
 WITHOUT_GT = ("piqe",)
 OVER_SET = ("fid", "sfid", "fid_dinov2")
-UNFIT = ("inception_score", "clipscore")  # no single number, or in need of a caption
+UNSUPPORTED = ("inception_score", "clipscore")  # no single number, or in need of a caption
 
 
 def find_metric(name: str) -> Metric:
@@ -56,26 +56,26 @@ def find_metric(name: str) -> Metric:
     from pyiqa.default_model_configs import DEFAULT_CONFIGS  # noqa: PLC0415  # takes seconds
 
     facts = DEFAULT_CONFIGS.get(name)
-    if facts is None or name in UNFIT:
-        known = [other for other in DEFAULT_CONFIGS if other not in UNFIT]
+    if facts is None or name in UNSUPPORTED:
+        known = [other for other in DEFAULT_CONFIGS if other not in UNSUPPORTED]
         raise MaskDCPTError(_shortened(unknown("metric", name, known)))
     over_set = name in OVER_SET
     reference = over_set or facts.get("metric_mode") == "FR"
     return Metric(reference, not facts.get("lower_better", False), 4, over_set=over_set)
 
 
-def usual(*, with_gt: bool) -> tuple[str, ...]:
+def default_metrics(*, with_gt: bool) -> tuple[str, ...]:
     """What is measured where nothing is asked for: nothing that pyiqa must fetch weights for."""
     return WITH_GT if with_gt else WITHOUT_GT
 
 
 def find_metrics(names: Sequence[str] | None, *, with_gt: bool) -> dict[str, Metric]:
-    """The facts about each, in the order asked for; None takes the usual ones.
+    """The facts about each, in the order asked for; None takes the default_metrics ones.
 
     Raises MaskDCPTError for an unknown name, and for one that compares where nothing is given to
     compare with.
     """
-    found = {name: find_metric(name) for name in names or usual(with_gt=with_gt)}
+    found = {name: find_metric(name) for name in names or default_metrics(with_gt=with_gt)}
     comparing = [name for name, metric in found.items() if metric.reference]
     if comparing and not with_gt:
         rest = [name for name in found if name not in comparing] or list(WITHOUT_GT)

@@ -1,4 +1,4 @@
-"""Which ground truth belongs to which restored picture."""
+"""Which ground truth belongs to which restored image."""
 
 import os
 import re
@@ -14,14 +14,14 @@ from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
 from maskdcpt_cli.images.reading import shown
 from maskdcpt_cli.scoring.events import Item
 
-# A rule gives the names that a restored picture's ground truth may have, best first, and the name
+# A rule gives the names that a restored image's ground truth may have, best first, and the name
 # under which a ground truth is found; both from a path relative to its folder.
 Names = Callable[[PurePath], Iterable[str]]
 SEPARATOR = re.compile(r"[-_. ][^-_. ]*$")
 
 
 class Rule(NamedTuple):
-    """A way to find the ground truth of a restored picture."""
+    """A way to find the ground truth of a restored image."""
 
     wanted: Names
     known: Callable[[PurePath], str]
@@ -32,8 +32,8 @@ class Pairing(NamedTuple):
     """What lies in two places, and what belongs together."""
 
     items: tuple[Item, ...]
-    missing: tuple[Path, ...] = ()  # restored pictures without a ground truth
-    extra: tuple[Path, ...] = ()  # ground truths that no restored picture belongs to
+    missing: tuple[Path, ...] = ()  # restored images without a ground truth
+    extra: tuple[Path, ...] = ()  # ground truths that no restored image belongs to
     told: str = ""  # how they were paired, for "3 pairs, ..."
     hint: str = ""  # a sentence on a rule that would pair more
 
@@ -61,23 +61,23 @@ AUTO = ("path", "stem")
 
 
 def pair_files(pred: Path | str, gt: Path | str | None = None, *, by: str = "auto") -> Pairing:
-    """Pair the pictures in two folders and below them, or two files.
+    """Pair the images in two folders and below them, or two files.
 
-    Suffixes do not matter, except where a folder holds several pictures of one name. `path` is the
+    Suffixes do not matter, except where a folder holds several images of one name. `path` is the
     path within the folder, `stem` the name in whatever folder, `prefix` the longest beginning of
-    the name, cut at one of `-_. `: many restored pictures may have one ground truth, as 1400_3.png
+    the name, cut at one of `-_. `: many restored images may have one ground truth, as 1400_3.png
     and 1400_7.png have 1400.png. `auto` is by path and, for what that leaves, by stem.
 
-    Raises MaskDCPTError for what is not there, holds no pictures, and names that are ambiguous.
+    Raises MaskDCPTError for what is not there, holds no images, and names that are ambiguous.
     """
     if by != "auto" and by not in RULES:
         raise MaskDCPTError(unknown("rule", by, ["auto", *RULES]))
     pred = Path(pred)
-    restored = _pictures(pred)
+    restored = _images(pred)
     if gt is None:
         return Pairing(tuple(Item(name.as_posix(), path) for name, path in restored.items()))
     gt = Path(gt)
-    clean = _pictures(gt)
+    clean = _images(gt)
     if gt.is_file() and (pred.is_dir() or by == "auto"):
         only = next(iter(clean.values()))
         items = tuple(Item(name.as_posix(), path, only) for name, path in restored.items())
@@ -101,15 +101,15 @@ def pair_files(pred: Path | str, gt: Path | str | None = None, *, by: str = "aut
     )
 
 
-def _pictures(place: Path) -> dict[PurePath, Path]:
-    """The pictures in a folder and below it by their path in it, or the one file, in order."""
+def _images(place: Path) -> dict[PurePath, Path]:
+    """The images in a folder and below it by their path in it, or the one file, in order."""
     if place.is_file():
         return {PurePath(place.name): place}
     if not place.is_dir():
         raise MaskDCPTError(f"'{shown(place)}' is neither a file nor a folder.")
     found = sorted(_walked(place))
     if not found:
-        raise MaskDCPTError(f"There are no pictures in '{shown(place)}'.")
+        raise MaskDCPTError(f"There are no images in '{shown(place)}'.")
     return {PurePath(path.relative_to(place)): path for path in found}
 
 

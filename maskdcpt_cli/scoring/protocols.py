@@ -8,11 +8,11 @@ Options = Mapping[str, bool | int | float | str]
 
 # That pyiqa adds to the squared error, of values in [0, 1].
 FLOOR = 1e-8
-NO_FLOOR = 1e-12  # identical pictures then have 120 dB, in place of infinity
+NO_FLOOR = 1e-12  # identical images then have 120 dB, in place of infinity
 
 
 class Protocol(NamedTuple):
-    """How pictures are prepared for PSNR and SSIM. Other metrics see what pyiqa gives them."""
+    """How images are prepared for PSNR and SSIM. Other metrics see what pyiqa gives them."""
 
     name: str
     source: str  # where it comes from, as the end of "as ..."

@@ -22,11 +22,11 @@ PATIENCE = 20.0  # seconds that a server may be silent before weights count as o
 Measure = Callable[..., Any]
 
 
-class Missing(NamedTuple):
+class MissingFile(NamedTuple):
     """A file that could not be fetched."""
 
     url: str
-    place: Path
+    path: Path  # to save it as
 
 
 def open_metric(name: str, *, protocol: Protocol, device: str) -> Measure | Unavailable:
@@ -84,7 +84,7 @@ def _why(name: str, error: BaseException) -> str:
         return f"{name} cannot be opened: {reason(error)}."
     return (
         f"{name} needs weights that could not be fetched ({reason(error)}): download "
-        f"{missing.url} and save it as {missing.place}."
+        f"{missing.url} and save it as {missing.path}."
     )
 
 
@@ -97,10 +97,10 @@ def reason(error: BaseException) -> str:
     return first.rstrip(".")
 
 
-def not_fetched(error: BaseException) -> Missing | None:
+def not_fetched(error: BaseException) -> MissingFile | None:
     """The file in whose download an error arose; both pyiqa and torchvision fetch by torch.hub."""
     fetching = torch.hub.download_url_to_file.__code__
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code is fetching:
-            return Missing(frame.f_locals["url"], Path(frame.f_locals["dst"]))
+            return MissingFile(frame.f_locals["url"], Path(frame.f_locals["dst"]))
     return None

@@ -1,4 +1,4 @@
-"""Measure pictures, in several threads, each of them read once for all metrics."""
+"""Measure images, in several threads, each of them read once for all metrics."""
 
 import math
 from collections import deque
@@ -18,18 +18,18 @@ from torch import Tensor
 from maskdcpt_cli.data.parallel import processors
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.scoring.events import Item, Result, Scored, Unavailable
+from maskdcpt_cli.scoring.images import ScoringImage, read_image, read_pair
 from maskdcpt_cli.scoring.metrics import Metric, find_metrics
-from maskdcpt_cli.scoring.pictures import Seen, see, see_pair
 from maskdcpt_cli.scoring.protocols import DEFAULT, Protocol
 from maskdcpt_cli.scoring.pyiqa_adapter import Measure, duplicate, open_metric, quiet, reason
 from maskdcpt_cli.scoring.separable_ssim import Separable
-from maskdcpt_cli.scoring.set_metrics import Collection
+from maskdcpt_cli.scoring.set_metrics import SetFolders
 
 __all__ = ["Item", "Result", "Scored", "Scorer", "Unavailable", "score"]
 
-AHEAD = 2  # pictures that wait for each thread
+PREFETCH = 2  # images that wait for each thread
 MOST_JOBS = 8  # unless told: SSIM takes 400 bytes a pixel in each
-LARGE = 4_000_000  # pixels; of larger pictures one is measured at a time
+LARGE = 4_000_000  # pixels; of larger images one is measured at a time
 
 
 def score(
@@ -40,9 +40,9 @@ def score(
     jobs: int | None = None,
     device: str = "cpu",
 ) -> Generator[Scored, None, Result]:
-    """Measure restored pictures by pyiqa's metrics, and yield what was measured of each, in order.
+    """Measure restored images by pyiqa's metrics, and yield what was measured of each, in order.
 
-    A picture that cannot be read, and a metric whose weights cannot be fetched, never stop the
+    An image that cannot be read, and a metric whose weights cannot be fetched, never stop the
     others: see `Scored.problem` and `Result.unavailable`, which the generator returns.
 
     Args:
@@ -90,7 +90,7 @@ class Scorer:
         ready = {name: one for name, one in opened.items() if not isinstance(one, Unavailable)}
         self._over_set = {name: one for name, one in ready.items() if self.metrics[name].over_set}
         each = {name: one for name, one in ready.items() if name not in self._over_set}
-        # On a GPU one set of metrics is shared: it is the pictures that are read ahead.
+        # On a GPU one set of metrics is shared: it is the images that are read ahead.
         copies = self.jobs if device == "cpu" else 1
         self._idle: SimpleQueue[Mapping[str, Measure]] = SimpleQueue()
         for number in range(copies):
@@ -104,11 +104,11 @@ class Scorer:
         pool = ThreadPoolExecutor(self.jobs, initializer=self._start)
         waiting: deque[Future[Scored]] = deque()
         with TemporaryDirectory(prefix="maskdcpt-") as scratch:
-            kept = Collection(Path(scratch)) if self._over_set else None
+            kept = SetFolders(Path(scratch)) if self._over_set else None
             try:
                 for item in items:
                     waiting.append(pool.submit(self._scored, item, kept))
-                    if len(waiting) >= self.jobs * AHEAD:
+                    if len(waiting) >= self.jobs * PREFETCH:
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
@@ -122,12 +122,12 @@ class Scorer:
         if self.jobs > 1:
             torch.set_num_threads(1)  # as many threads as processors would only compete
 
-    def _scored(self, item: Item, kept: Collection | None) -> Scored:
+    def _scored(self, item: Item, kept: SetFolders | None) -> Scored:
         try:
             if item.gt is None:
-                seen, gt = see(item.restored), None
+                seen, gt = read_image(item.restored), None
             else:
-                seen, gt = see_pair(item.restored, item.gt)
+                seen, gt = read_pair(item.restored, item.gt)
         except ImageError as error:
             return Scored(item.name, {}, problem=str(error))
         if kept and gt:
@@ -135,7 +135,9 @@ class Scorer:
         values, failed = self._measured(seen, gt)
         return Scored(item.name, values, seen.notices, failed=failed)
 
-    def _measured(self, seen: Seen, gt: Seen | None) -> tuple[dict[str, float], dict[str, str]]:
+    def _measured(
+        self, seen: ScoringImage, gt: ScoringImage | None
+    ) -> tuple[dict[str, float], dict[str, str]]:
         pair = [_tensor(seen.pixels)] + ([_tensor(gt.pixels)] if gt else [])
         values: dict[str, float] = {}
         failed: dict[str, str] = {}
@@ -146,17 +148,17 @@ class Scorer:
                     given = pair if self.metrics[name].reference else pair[:1]
                     try:
                         values[name] = _finite(measure(*given))
-                    except Exception as error:  # metrics raise what they like, as on tiny pictures
+                    except Exception as error:  # metrics raise what they like, as on tiny images
                         failed[name] = f"{name} could not be measured: {reason(error)}."
         finally:
             self._idle.put(measures)
         return values, failed
 
-    def _alone(self, picture: Tensor) -> "Lock | nullcontext[None]":
-        large = picture.shape[2] * picture.shape[3] > LARGE
+    def _alone(self, image: Tensor) -> "Lock | nullcontext[None]":
+        large = image.shape[2] * image.shape[3] > LARGE
         return self._large if large else nullcontext()
 
-    def _measure_set(self, kept: Collection) -> None:
+    def _measure_set(self, kept: SetFolders) -> None:
         for name, measure in self._over_set.items():
             try:
                 with quiet():
@@ -175,5 +177,5 @@ def _tensor(pixels: NDArray[np.uint8]) -> Tensor:
 def _finite(result: object) -> float:
     value = float(result)  # type: ignore[arg-type]  # a tensor of one element, or a number
     if not math.isfinite(value):
-        raise ValueError(f"it gives {value} on this picture")
+        raise ValueError(f"it gives {value} on this image")
     return value

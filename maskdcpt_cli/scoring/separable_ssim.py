@@ -1,7 +1,7 @@
 """Gaussian windows, filtered along rows and then along columns.
 
-pyiqa slides SSIM's window of 11x11 over the picture in float64, for which PyTorch has no fast
-convolution on a CPU: seconds for a picture of 768x512. The window is the product of a column and a
+pyiqa slides SSIM's window of 11x11 over the image in float64, for which PyTorch has no fast
+convolution on a CPU: seconds for an image of 768x512. The window is the product of a column and a
 row, so two passes of 11 do; within this mode everything else remains pyiqa's code.
 """
 
@@ -52,12 +52,12 @@ def factorised(
 
 def _is_plain(x: Tensor, windows: Tensor, options: Mapping[str, Any]) -> bool:
     """Whether every channel is filtered by the same large window, at every place inside."""
-    usual = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+    default_metrics = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
     channels = x.shape[1]
     return (
         x.dtype == torch.float64
         and x.device.type == "cpu"
-        and {**usual, **options} == {**usual, "groups": channels}
+        and {**default_metrics, **options} == {**default_metrics, "groups": channels}
         and windows.shape[:2] == (channels, 1)
         and min(windows.shape[2:]) >= SMALLEST
         and bool((windows == windows[:1]).all())

@@ -1,4 +1,4 @@
-"""From figures of many pictures to one line a metric."""
+"""From figures of many images to one line a metric."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from maskdcpt_cli.scoring.metrics import Metric
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-TOGETHER = 2**22  # figures that are drawn at a time; bounds the memory
+DRAWN_AT_ONCE = 2**22  # figures that are drawn at a time; bounds the memory
 WORST = 5
 
 
@@ -26,8 +26,8 @@ class Summary(NamedTuple):
 
     metric: str
     mean: float
-    interval: Interval | None  # of the mean, at 95 %; None for one picture, and one number a set
-    pictures: int  # that were measured
+    interval: Interval | None  # of the mean, at 95 %; None for one image, and one number a set
+    images: int  # that were measured
 
 
 def summarise(
@@ -54,7 +54,7 @@ def interval(values: NDArray[np.float64], *, seed: int = 0) -> Interval | None:
     if len(values) < 2:
         return None
     generator = default_rng(seed)
-    count, rows = len(values), max(1, TOGETHER // len(values))
+    count, rows = len(values), max(1, DRAWN_AT_ONCE // len(values))
     means = []
     for start in range(0, RESAMPLES, rows):
         size = (min(rows, RESAMPLES - start), count)
@@ -67,7 +67,7 @@ def interval(values: NDArray[np.float64], *, seed: int = 0) -> Interval | None:
 def worst(
     metrics: Mapping[str, Metric], scored: Sequence[Scored], *, count: int | None = WORST
 ) -> list[Scored]:
-    """The pictures with the worst figures of the first metric that has any, the worst first."""
+    """The images with the worst figures of the first metric that has any, the worst first."""
     for name, metric in metrics.items():
         some = [one for one in scored if name in one.values]
         if some:

@@ -75,7 +75,7 @@ def test_sets_that_are_missing_are_named_with_their_place(five, data):
     result, _ = five
     assert result.exit_code == 1
     assert f"Not measured: GoPro: there is no GoPro/test in '{data}'." in result.stdout
-    assert "* dehazing: 2 of 500 pictures of SOTS" in result.stdout
+    assert "* dehazing: 2 of 500 images of SOTS" in result.stdout
 
 
 def test_tables_fit_the_terminal(five):
@@ -99,7 +99,7 @@ def test_all_measured_is_exit_code_0(data):
     assert result.exit_code == 0, result.output
     folder = Path("benchmarks/photos-denoise-identity")
     assert {path.name for path in folder.iterdir()} >= {"table.md", "table.csv", "index.html"}
-    assert "Table III" not in result.stdout  # other pictures than the paper's
+    assert "Table III" not in result.stdout  # other images than the paper's
 
 
 def test_own_pairs_are_measured_with_the_embedded_model(data):
@@ -115,7 +115,7 @@ def test_the_same_command_goes_on(data):
     command = ["--pairs", str(data / "rainy"), str(data / "photos"), "-m", "identity", "-o", "out"]
     first = run(*command, "--limit", "1")
     second = run(*command)
-    assert "1 of 2 pictures measured before" in second.stderr
+    assert "1 of 2 images read from earlier results" in second.stderr
     assert (first.exit_code, second.exit_code) == (0, 0)
     third = run(*command, "--protocol", "restormer-derain")
     assert third.exit_code == 1
@@ -194,8 +194,8 @@ def test_a_run_that_is_interrupted_says_how_to_go_on(data, monkeypatch):
         patched.setattr(networks, "identity", lambda: identity()._replace(restore=restore))
         result = run(*command)
     assert result.exit_code == 130
-    assert "Interrupted: 2 pictures measured and kept; the same command goes on" in result.stderr
-    assert "Rain100L: 2 of 2 pictures measured before" in run(*command).stderr
+    assert "Interrupted: 2 images measured and kept; the same command goes on" in result.stderr
+    assert "Rain100L: 2 of 2 images read from earlier results" in run(*command).stderr
 
 
 def test_a_tab_offers_presets():

@@ -43,7 +43,7 @@ def test_what_the_path_leaves_is_paired_by_name(lay):
     assert pair_files(restored, gt, by="path").missing == (restored / "night/2.png",)
 
 
-def test_many_restored_pictures_have_one_ground_truth_by_prefix(lay):
+def test_many_restored_images_have_one_ground_truth_by_prefix(lay):
     names = ["1400_3.png", "1400_7.png", "0001_0.8_0.2.jpg", "1400.png", "14001_1.png"]
     restored, gt = lay(names, ["1400.png", "0001.png", "1.png"])
     pairing = pair_files(restored, gt, by="prefix")
@@ -70,7 +70,7 @@ def test_a_rule_that_would_pair_more_is_told(lay):
     )
 
 
-def test_of_several_pictures_of_one_name_the_one_of_the_same_suffix_is_taken(lay):
+def test_of_several_images_of_one_name_the_one_of_the_same_suffix_is_taken(lay):
     restored, gt = lay(["1.png"], ["1.png", "1.jpg"])
     assert told(pair_files(restored, gt)) == {"1.png": "1.png"}
 
@@ -99,7 +99,7 @@ def test_a_file_finds_its_ground_truth_in_a_folder(lay):
     assert told(pair_files(restored / "b.png", gt)) == {"b.png": "b.png"}
 
 
-def test_without_ground_truth_all_pictures_are_taken(lay):
+def test_without_ground_truth_all_images_are_taken(lay):
     restored, _ = lay(["a.png", "x/b.png", ".hidden/c.png", ".d.png", "e.txt"], [])
     pairing = pair_files(restored, None)
     assert [(item.name, item.gt) for item in pairing.items] == [("a.png", None), ("x/b.png", None)]
@@ -109,7 +109,7 @@ def test_without_ground_truth_all_pictures_are_taken(lay):
     ("gt", "by", "sentence"),
     [
         ("nowhere", "auto", "nowhere' is neither a file nor a folder."),
-        ("gt", "auto", "There are no pictures in '.*gt'"),
+        ("gt", "auto", "There are no images in '.*gt'"),
         ("restored", "stm", "Unknown rule 'stm'. Did you mean 'stem'"),
     ],
 )

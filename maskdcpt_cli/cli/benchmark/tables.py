@@ -4,30 +4,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from maskdcpt_cli.benchmarking.examples import Example
+from maskdcpt_cli.benchmarking.examples import ExampleCrop
 from maskdcpt_cli.benchmarking.published import Column
-from maskdcpt_cli.benchmarking.run import Closed
-from maskdcpt_cli.benchmarking.table_rows import Measured, Standing
+from maskdcpt_cli.benchmarking.run import SetFinished
+from maskdcpt_cli.benchmarking.table_rows import SetResult, TableRow
 from maskdcpt_cli.benchmarking.test_sets import slug, title
 from maskdcpt_cli.scoring.metrics import METRICS
 
-Kind = Literal["published", "beside", "ours", "difference"]
+RowRole = Literal["published", "beside", "ours", "difference"]
 
 DIGITS = {"ssim": 3, "lpips": 3}  # as the paper prints them; of its other metrics two
 NOTHING = "\N{EN DASH}"
-PARTIAL = "*"  # beside figures of fewer pictures than the paper's
+PARTIAL = "*"  # beside figures of fewer images than the paper's
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchmarkReport:
     """What there is to tell of a benchmark."""
 
     name: str  # what was measured
     model: str
     facts: Mapping[str, str]  # how it was measured, each by a word
-    standings: tuple[Standing, ...]
-    closed: tuple[Closed, ...]
-    examples: Mapping[str, Sequence[tuple[Example, Mapping[str, float]]]]  # by title of a set
+    table_rows: tuple[TableRow, ...]
+    closed: tuple[SetFinished, ...]
+    examples: Mapping[str, Sequence[tuple[ExampleCrop, Mapping[str, float]]]]  # by title of a set
 
     notes: tuple[str, ...] = ()  # a sentence each
 
@@ -36,16 +36,16 @@ class Report:
         return f"{self.model} on {self.name}"
 
     @property
-    def placed(self) -> list[Standing]:
-        return [standing for standing in self.standings if standing.ours]
+    def measured_rows(self) -> list[TableRow]:
+        return [table_row for table_row in self.table_rows if table_row.ours]
 
 
-class Line(NamedTuple):
+class CellRow(NamedTuple):
     """A row of a table."""
 
     name: str
     cells: tuple[str, ...]
-    kind: Kind = "published"
+    role: RowRole = "published"
 
 
 class Block(NamedTuple):
@@ -54,32 +54,32 @@ class Block(NamedTuple):
     title: str
     groups: tuple[str, ...]  # of the columns; "" for one that stands alone
     heads: tuple[str, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[CellRow, ...]
 
 
-def blocks(standing: Standing, *, model: str) -> Iterator[Block]:
+def blocks(table_row: TableRow, *, model: str) -> Iterator[Block]:
     """A table of the paper with our row, metric by metric."""
-    for metric in standing.metrics():
-        columns = [column for column in standing.table.columns if metric in column.metrics]
+    for metric in table_row.metrics():
+        columns = [column for column in table_row.table.columns if metric in column.metrics]
         yield Block(
-            f"{standing.table.title}, {metric_name(metric)}",
+            f"{table_row.table.title}, {metric_name(metric)}",
             tuple(column.group for column in columns),
             tuple(column.title for column in columns),
-            tuple(_lines(standing, columns, metric, model)),
+            tuple(_lines(table_row, columns, metric, model)),
         )
 
 
 WORDS = ("test set", "degradation")  # heads of the columns that hold no figures
 
 
-def measured_lines(sets: Sequence[Measured]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def measured_lines(sets: Sequence[SetResult]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """The heads and rows of what was measured, a row for each test set."""
     sets = [one for one in sets if one.figures]
     metrics = list(dict.fromkeys(metric for one in sets for metric in one.figures))
-    columns = {"test set": [title(one.about) for one in sets]}
-    if any(one.about.degradation for one in sets):
-        columns["degradation"] = [slug(one.about.degradation) for one in sets]
-    columns["pictures"] = [f"{one.pictures}" for one in sets]
+    columns = {"test set": [title(one.info) for one in sets]}
+    if any(one.info.degradation for one in sets):
+        columns["degradation"] = [slug(one.info.degradation) for one in sets]
+    columns["images"] = [f"{one.images}" for one in sets]
     for metric in metrics:
         columns[metric_name(metric)] = [exact(metric, one.figures.get(metric)) for one in sets]
     return tuple(columns), list(zip(*columns.values(), strict=True))
@@ -119,21 +119,21 @@ def better(metric: str, difference: float) -> bool:
 
 
 def _lines(
-    standing: Standing, columns: Sequence[Column], metric: str, model: str
-) -> Iterator[Line]:
-    for method, cells in standing.table.rows.items():
+    table_row: TableRow, columns: Sequence[Column], metric: str, model: str
+) -> Iterator[CellRow]:
+    for method, cells in table_row.table.rows.items():
         figures = (cells.get(column.key, {}).get(metric) for column in columns)
-        kind: Kind = "beside" if method == standing.beside else "published"
-        yield Line(method, tuple(figure(metric, value) for value in figures), kind)
+        role: RowRole = "beside" if method == table_row.beside else "published"
+        yield CellRow(method, tuple(figure(metric, value) for value in figures), role)
     ours = [
-        _star(standing, column) + figure(metric, standing.ours.get(column.key, {}).get(metric))
+        _star(table_row, column) + figure(metric, table_row.ours.get(column.key, {}).get(metric))
         for column in columns
     ]
-    yield Line(f"{model} (ours)", tuple(ours), "ours")
-    differences = (standing.difference(column, metric) for column in columns)
+    yield CellRow(f"{model} (ours)", tuple(ours), "ours")
+    differences = (table_row.difference(column, metric) for column in columns)
     told = tuple(figure(metric, value, sign=True) for value in differences)
-    yield Line("difference", told, "difference")
+    yield CellRow("difference", told, "difference")
 
 
-def _star(standing: Standing, column: Column) -> str:
-    return PARTIAL if column.key in standing.partial else ""
+def _star(table_row: TableRow, column: Column) -> str:
+    return PARTIAL if column.key in table_row.partial else ""

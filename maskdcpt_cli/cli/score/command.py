@@ -12,11 +12,11 @@ from click.shell_completion import CompletionItem
 
 from maskdcpt_cli.cli.options import known_device
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.scoring.metrics import METRICS, usual
+from maskdcpt_cli.scoring.metrics import METRICS, default_metrics
 from maskdcpt_cli.scoring.protocols import DEFAULT, PROTOCOLS
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.cli.score.report import Bound, Report
+    from maskdcpt_cli.cli.score.report import Bound, ScoreReport
     from maskdcpt_cli.scoring.pairing import Pairing
     from maskdcpt_cli.scoring.protocols import Protocol
     from maskdcpt_cli.scoring.scorer import Scorer
@@ -92,13 +92,13 @@ def _complete(
     "--csv",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a line for each picture.",
+    help="Write a line for each image.",
 )
 @click.option(
     "--html",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a page that shows the pictures and where they err, the worst first.",
+    help="Write a page that shows the images and where they err, the worst first.",
 )
 @click.option("--json", is_flag=True, help="Print everything as one JSON object, and nothing else.")
 @click.option("--overwrite", is_flag=True, help="Replace the files of --csv and --html.")
@@ -114,7 +114,7 @@ def _complete(
     "--jobs",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Pictures measured at a time.  [default: one a processor, 8 at most]",
+    help="Images measured at a time.  [default: one a processor, 8 at most]",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Say only what failed.")
 def score(
@@ -135,10 +135,10 @@ def score(
     jobs: int | None,
     quiet: bool,
 ) -> None:
-    """Measure the restored pictures in PRED, a folder or a file, against those in GT.
+    """Measure the restored images in PRED, a folder or a file, against those in GT.
 
-    Metrics are pyiqa's, under its own names. Pictures are paired by name, whatever their suffix;
-    those without a partner are listed. Without GT, metrics that need none say how a picture looks.
+    Metrics are pyiqa's, under its own names. Images are paired by name, whatever their suffix;
+    those without a partner are listed. Without GT, metrics that need none say how an image looks.
     What cannot be measured never stops the rest.
 
     \b
@@ -225,19 +225,22 @@ def _report(
     device: str,
     jobs: int | None,
     quiet: bool,
-) -> "Report":
+) -> "ScoreReport":
     """Pair, measure and sum up."""
     from maskdcpt_cli.cli.progress import track
-    from maskdcpt_cli.cli.score.report import Report
+    from maskdcpt_cli.cli.score.report import ScoreReport
     from maskdcpt_cli.scoring.summary import summarise
 
     pairing = _paired(pred, gt, pair_by=pair_by)
-    asked = [*(metrics or usual(with_gt=gt is not None)), *(bound.metric for bound in bounds)]
+    asked = [
+        *(metrics or default_metrics(with_gt=gt is not None)),
+        *(bound.metric for bound in bounds),
+    ]
     names = list(dict.fromkeys(asked))
     scorer = _opened(names, protocol, with_gt=gt is not None, device=device, jobs=jobs, quiet=quiet)
     events = scorer.score(pairing.items)
-    scored = tuple(track(events, total=len(pairing.items), noun="picture", quiet=quiet))
-    return Report(
+    scored = tuple(track(events, total=len(pairing.items), noun="image", quiet=quiet))
+    return ScoreReport(
         pred,
         gt,
         pairing,
@@ -259,7 +262,7 @@ def _paired(pred: Path, gt: Path | None, *, pair_by: str) -> "Pairing":
         raise click.UsageError(str(error)) from error
     if not pairing.items:
         raise click.UsageError(
-            f"No picture in '{pred}' has a ground truth of its name in '{gt}'. {pairing.hint}"
+            f"No image in '{pred}' has a ground truth of its name in '{gt}'. {pairing.hint}"
         )
     return pairing
 

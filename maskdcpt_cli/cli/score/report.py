@@ -1,4 +1,4 @@
-"""All that is known once pictures are scored, as data: bounds, JSON and CSV."""
+"""All that is known once images are scored, as data: bounds, JSON and CSV."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ class Bound(NamedTuple):
         return mean >= self.value if self.option == "min" else mean <= self.value
 
 
-class Report(NamedTuple):
+class ScoreReport(NamedTuple):
     """What was asked for and what came out."""
 
     pred: Path
@@ -58,7 +58,7 @@ class Report(NamedTuple):
         return told
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """The name of a picture, and a sentence: each that something could not be measured of."""
+        """The name of an image, and a sentence: each that something could not be measured of."""
         for one in self.scored:
             if one.problem:
                 yield one.name, one.problem
@@ -80,7 +80,7 @@ def _apart(metric: Metric, mean: float, bound: Bound) -> str:
     return metric._replace(digits=DIGITS).shown(mean)
 
 
-def as_json(report: Report) -> dict[str, object]:
+def as_json(report: ScoreReport) -> dict[str, object]:
     """Everything, with keys that stay."""
     return {
         "pred": shown(report.pred),
@@ -89,8 +89,7 @@ def as_json(report: Report) -> dict[str, object]:
         "paired": report.pairing.told or None,
         "metrics": {one.metric: _summary(report, one) for one in report.summaries},
         "pictures": [
-            _picture(item, one)
-            for item, one in zip(report.pairing.items, report.scored, strict=True)
+            _image(item, one) for item, one in zip(report.pairing.items, report.scored, strict=True)
         ],
         "without_gt": [shown(path) for path in report.pairing.missing],
         "unused_gt": [shown(path) for path in report.pairing.extra],
@@ -100,18 +99,18 @@ def as_json(report: Report) -> dict[str, object]:
     }
 
 
-def _summary(report: Report, one: Summary) -> dict[str, object]:
+def _summary(report: ScoreReport, one: Summary) -> dict[str, object]:
     metric = report.metrics[one.metric]
     return {
         "mean": round(one.mean, DIGITS),
         "interval": one.interval and [round(end, DIGITS) for end in one.interval],
-        "pictures": one.pictures,
+        "pictures": one.images,
         "unit": metric.unit,
         "higher_is_better": metric.higher_is_better,
     }
 
 
-def _picture(item: Item, one: Scored) -> dict[str, object]:
+def _image(item: Item, one: Scored) -> dict[str, object]:
     return {
         "name": shown(Path(one.name)),
         "restored": _path(item.restored),
@@ -123,8 +122,8 @@ def _picture(item: Item, one: Scored) -> dict[str, object]:
     }
 
 
-def write_csv(path: Path, report: Report) -> None:
-    """Write a line for each picture, whole or not at all.
+def write_csv(path: Path, report: ScoreReport) -> None:
+    """Write a line for each image, whole or not at all.
 
     Raises:
         MaskDCPTError: the file cannot be written.
@@ -142,5 +141,5 @@ def write_csv(path: Path, report: Report) -> None:
         file.write(text.getvalue().encode())
 
 
-def _path(picture: object) -> str | None:
-    return shown(picture) if isinstance(picture, Path) else None
+def _path(image: object) -> str | None:
+    return shown(image) if isinstance(image, Path) else None

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from maskdcpt_cli.cli.console import count, printable
-from maskdcpt_cli.cli.score.report import Report, as_json
+from maskdcpt_cli.cli.score.report import ScoreReport, as_json
 from maskdcpt_cli.images.reading import shown
 from maskdcpt_cli.scoring.metrics import Metric
 from maskdcpt_cli.scoring.summary import RESAMPLES, Summary, worst
@@ -19,7 +19,7 @@ from maskdcpt_cli.scoring.summary import RESAMPLES, Summary, worst
 LISTED = 5  # of one kind of trouble
 
 
-def show(report: Report, *, json: bool, quiet: bool) -> None:
+def show(report: ScoreReport, *, json: bool, quiet: bool) -> None:
     """Show a report the way that was asked for."""
     if json:
         click.echo(jsonlib.dumps(as_json(report), indent=2))
@@ -46,7 +46,7 @@ def within(metric: Metric, one: Summary) -> str:
     return f"{low} to {high}"
 
 
-def facts(report: Report) -> Iterator[tuple[str, str]]:
+def facts(report: ScoreReport) -> Iterator[tuple[str, str]]:
     """What a reader must know to compare the figures with others: a word and a sentence."""
     yield f"Protocol {report.protocol.name}", report.protocol.describe()
     if report.gt:
@@ -56,10 +56,10 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
         yield "Intervals", f"95 %, of the mean, by bootstrap ({RESAMPLES:,} resamples, seed 0)."
 
 
-def _show_figures(report: Report) -> None:
+def _show_figures(report: ScoreReport) -> None:
     console = Console(highlight=False, emoji=False, markup=False)
     if not console.is_terminal:
-        console.width = 200  # a line a picture, for grep
+        console.width = 200  # a line an image, for grep
     if report.summaries:
         console.print(_means(report))
     some = worst(report.metrics, report.scored)
@@ -80,18 +80,18 @@ def _table(*titles: str) -> Table:
     return table
 
 
-def _means(report: Report) -> Table:
-    table = _table("Metric", "Mean", "95 % interval", "Pictures", "")
+def _means(report: ScoreReport) -> Table:
+    table = _table("Metric", "Mean", "95 % interval", "Images", "")
     table.columns[-1].justify = "left"
     for one in report.summaries:
         metric = report.metrics[one.metric]
         kind = f"{direction(metric)}{', over the set' if metric.over_set else ''}"
-        cells = [metric.shown(one.mean), within(metric, one), f"{one.pictures:,}"]
+        cells = [metric.shown(one.mean), within(metric, one), f"{one.images:,}"]
         table.add_row(one.metric, *cells, Text(kind, style="dim"))
     return table
 
 
-def _worst(report: Report) -> Table:
+def _worst(report: ScoreReport) -> Table:
     names = [name for name in report.metrics if any(name in one.values for one in report.scored)]
     some = worst(report.metrics, report.scored)
     first = next(name for name in names if name in some[0].values)
@@ -108,7 +108,7 @@ def _worst(report: Report) -> Table:
     return table
 
 
-def _trouble(report: Report, *, quiet: bool) -> Iterator[tuple[str, str, Sequence[str]]]:
+def _trouble(report: ScoreReport, *, quiet: bool) -> Iterator[tuple[str, str, Sequence[str]]]:
     """Kinds of trouble: a colour, a title and lines."""
     problems = [f"{name}: {sentence}" for name, sentence in report.problems()]
     if problems:
@@ -125,20 +125,20 @@ def _trouble(report: Report, *, quiet: bool) -> Iterator[tuple[str, str, Sequenc
         yield "bold red", "Out of bounds", broken
     unused = [shown(path) for path in report.pairing.extra]
     if unused and not quiet:
-        yield "yellow", f"Ground truths of no restored picture: {len(unused):,}", _capped(unused)
+        yield "yellow", f"Ground truths of no restored image: {len(unused):,}", _capped(unused)
     notices = list(_notices(report))
     if notices and not quiet:
         yield "yellow", "Converted", _capped(notices)
 
 
-def _notices(report: Report) -> Iterator[str]:
-    """Equal notices of many pictures taken together."""
+def _notices(report: ScoreReport) -> Iterator[str]:
+    """Equal notices of many images taken together."""
     names: dict[str, list[str]] = defaultdict(list)
     for one in report.scored:
         for notice in one.notices:
             names[notice].append(one.name)
     for notice, some in names.items():
-        more = f" and {count(len(some) - 1, 'more picture')}" if len(some) > 1 else ""
+        more = f" and {count(len(some) - 1, 'more image')}" if len(some) > 1 else ""
         yield f"{some[0]}{more}: {notice}"
 
 

@@ -1,4 +1,4 @@
-"""What the commands of `maskdcpt study` share: their options, and what to study from them."""
+"""What the commands of `maskdcpt study` fraction: their options, and what to study from them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from maskdcpt_cli.degradations import SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.probing.images import Picture
-    from maskdcpt_cli.probing.probed_models import Subject
-    from maskdcpt_cli.probing.study import Masking, Measured
+    from maskdcpt_cli.probing.images import ProbeImage
+    from maskdcpt_cli.probing.probed_models import ProbedModel
+    from maskdcpt_cli.probing.study import DistancesMeasured, Masking
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 BACKBONES = ("nafnet", "promptir", "restormer", "swinir")
@@ -24,7 +24,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @dataclass(frozen=True)
-class Asked:
+class StudyOptions:
     """What was given on the command line; the fields are those of OPTIONS."""
 
     backbones: tuple[str, ...]
@@ -74,7 +74,7 @@ OPTIONS = (
     ),
     click.option(
         "--folder", "folders", multiple=True, metavar="TYPE=FOLDER",
-        help="Degraded pictures of a type, as haze=hazy/; given for each type, instead of "
+        help="Degraded images of a type, as haze=hazy/; given for each type, instead of "
         "--photos.",
     ),
     click.option(
@@ -84,16 +84,16 @@ OPTIONS = (
     ),
     click.option(
         "--images", default=100, show_default=True, metavar="N", type=click.IntRange(min=2),
-        help="Pictures of each degradation, at most.",
+        help="Images of each degradation, at most.",
     ),
     click.option(
         "--size", default=128, show_default=True, metavar="N", type=click.IntRange(min=16),
-        help="Side of what is cut from the centre of a picture, in pixels.",
+        help="Side of what is cut from the centre of an image, in pixels.",
     ),
     device_option,
     click.option(
         "-o", "--output", metavar="FILE", type=FILE, callback=_suffix,
-        help="Write the picture: .png, .pdf or .svg.",
+        help="Write the image: .png, .pdf or .svg.",
     ),
     click.option("--csv", metavar="FILE", type=FILE, help="Write the figures as CSV."),
     click.option("--json", is_flag=True, help="Print JSON on standard output, and no table."),
@@ -109,10 +109,10 @@ def options(command: Command) -> Command:
     return command
 
 
-def read_pictures(asked: Asked) -> "list[Picture]":
-    """The pictures of a study, after a look at everything that could be wrong before it."""
+def read_images(asked: StudyOptions) -> "list[ProbeImage]":
+    """The images of a study, after a look at everything that could be wrong before it."""
     from maskdcpt_cli.cli.progress import track
-    from maskdcpt_cli.probing.images import Passed, from_folders, from_photos
+    from maskdcpt_cli.probing.images import SkippedFile, from_folders, from_photos
     from maskdcpt_cli.probing.neighbours import split
     from maskdcpt_cli.probing.study import require_packages
 
@@ -131,15 +131,15 @@ def read_pictures(asked: Asked) -> "list[Picture]":
     else:
         folders = dict(_folder(text) for text in asked.folders)
         types, reading = len(folders), from_folders(folders, **sizes)
-    read = list(track(reading, total=types * asked.images, noun="picture", quiet=asked.quiet))
+    read = list(track(reading, total=types * asked.images, noun="image", quiet=asked.quiet))
     for one in read:
-        if isinstance(one, Passed):
-            click.echo(f"Passed over: {one.reason}", err=True)
-    pictures = [one for one in read if not isinstance(one, Passed)]
-    if len(pictures) < types * asked.images and not asked.quiet:
-        click.echo(f"Note: {len(pictures)} pictures, not {types} x {asked.images}.", err=True)
-    split(pictures, seed=0)  # so that too few are told of before the networks run
-    return pictures
+        if isinstance(one, SkippedFile):
+            click.echo(f"SkippedFile over: {one.reason}", err=True)
+    images = [one for one in read if not isinstance(one, SkippedFile)]
+    if len(images) < types * asked.images and not asked.quiet:
+        click.echo(f"Note: {len(images)} images, not {types} x {asked.images}.", err=True)
+    split(images, seed=0)  # so that too few are told of before the networks run
+    return images
 
 
 def _folder(text: str) -> tuple[str, Path]:
@@ -153,32 +153,32 @@ def _folder(text: str) -> tuple[str, Path]:
 
 
 def measured(
-    asked: Asked,
-    pictures: "Sequence[Picture]",
+    asked: StudyOptions,
+    images: "Sequence[ProbeImage]",
     *,
     ratios: Sequence[float] = (0.0,),
     masking: "Masking | None" = None,
-) -> "Iterator[Measured]":
+) -> "Iterator[DistancesMeasured]":
     """What is measured of each network, with a bar on a terminal."""
     from maskdcpt_cli.cli.progress import track
     from maskdcpt_cli.inference.backends import find_device
-    from maskdcpt_cli.probing.study import Masking, Measured, measure
+    from maskdcpt_cli.probing.study import DistancesMeasured, Masking, measure
 
-    subjects = _subjects(asked)
+    models = _models(asked)
     events = measure(
-        subjects, pictures,
+        models, images,
         device=find_device(asked.device), mask_ratios=ratios, masking=masking or Masking(),
     )  # fmt: skip
-    total = len(subjects) * len(ratios) * (len(pictures) + 1)
-    for event in track(events, total=total, noun="picture", quiet=asked.quiet):
-        if isinstance(event, Measured):
+    total = len(models) * len(ratios) * (len(images) + 1)
+    for event in track(events, total=total, noun="image", quiet=asked.quiet):
+        if isinstance(event, DistancesMeasured):
             yield event
 
 
-def _subjects(asked: Asked) -> "list[Subject]":
-    from maskdcpt_cli.probing.probed_models import subject, untrained, untrained_as
+def _models(asked: StudyOptions) -> "list[ProbedModel]":
+    from maskdcpt_cli.probing.probed_models import model, untrained, untrained_like
 
-    subjects = [untrained(name) for name in asked.backbones]
+    models = [untrained(name) for name in asked.backbones]
     for name in asked.models:
-        subjects += [untrained_as(name), subject(name)] if asked.untrained else [subject(name)]
-    return subjects
+        models += [untrained_like(name), model(name)] if asked.untrained else [model(name)]
+    return models

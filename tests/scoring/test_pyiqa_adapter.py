@@ -11,7 +11,7 @@ import pyiqa.archs.brisque_arch as brisque
 import pytest
 import torch
 
-from maskdcpt_cli.scoring import pyiqa_adapter as opening
+from maskdcpt_cli.scoring import pyiqa_adapter as pyiqa_adapter
 from maskdcpt_cli.scoring.metrics import METRICS
 from maskdcpt_cli.scoring.protocols import DEFAULT
 from maskdcpt_cli.scoring.pyiqa_adapter import open_metric
@@ -113,7 +113,7 @@ def test_a_server_without_the_file_is_said(served, cache, monkeypatch):
 
 
 def test_a_silent_server_stalls_nothing(cache, monkeypatch):
-    monkeypatch.setattr(opening, "PATIENCE", 0.2)
+    monkeypatch.setattr(pyiqa_adapter, "PATIENCE", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/{FILE}"
         monkeypatch.setitem(brisque.default_model_urls, "url", url)

@@ -1,4 +1,4 @@
-"""Pictures as the metrics see them: 8-bit RGB, with a word on whatever was converted."""
+"""Images as the metrics see them: 8-bit RGB, with a word on whatever was converted."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,14 +12,14 @@ from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.photo import Photo
 from maskdcpt_cli.images.reading import read_photo, upright
-from maskdcpt_cli.scoring.events import Picture
+from maskdcpt_cli.scoring.events import ImageSource
 
-KINDS = {1: "grey", 3: "RGB", 4: "CMYK"}
-KEPT = 4  # pictures just read: the ground truth of many restored ones is read once
+CHANNEL_NAMES = {1: "grey", 3: "RGB", 4: "CMYK"}
+CACHED = 4  # images just read: the ground truth of many restored ones is read once
 
 
-class Seen(NamedTuple):
-    """A picture to measure."""
+class ScoringImage(NamedTuple):
+    """An image to measure."""
 
     pixels: NDArray[np.uint8]  # (H, W, 3), as stored
     notices: tuple[str, ...] = ()
@@ -27,15 +27,15 @@ class Seen(NamedTuple):
     profile: bytes | None = None  # of a colour space other than sRGB, not applied
 
 
-def see(picture: Picture) -> Seen:
-    """Read a picture; ImageError, naming it, where it cannot be."""
-    return _read(picture) if isinstance(picture, Path) else _converted(picture)
+def read_image(image: ImageSource) -> ScoringImage:
+    """Read an image; ImageError, naming it, where it cannot be."""
+    return _read(image) if isinstance(image, Path) else _converted(image)
 
 
-def see_pair(restored: Picture, gt: Picture) -> tuple[Seen, Seen]:
-    """Two pictures of one size and orientation; ImageError where they are not."""
-    one, other = see(restored), see(gt)
-    notices = tuple(f"The restored picture: {notice}" for notice in one.notices)
+def read_pair(restored: ImageSource, gt: ImageSource) -> tuple[ScoringImage, ScoringImage]:
+    """Two images of one size and orientation; ImageError where they are not."""
+    one, other = read_image(restored), read_image(gt)
+    notices = tuple(f"The restored image: {notice}" for notice in one.notices)
     notices += tuple(f"The ground truth: {notice}" for notice in other.notices)
     if one.orientation != other.orientation:
         one, other = _turned(one), _turned(other)
@@ -44,20 +44,20 @@ def see_pair(restored: Picture, gt: Picture) -> tuple[Seen, Seen]:
         notices += ("Their colour profiles differ, and were not applied.",)
     if one.pixels.shape != other.pixels.shape:
         raise ImageError(
-            f"The restored picture is {_size(one)} pixels, but its ground truth {_size(other)}: "
-            "only pictures of one size can be compared."
+            f"The restored image is {_size(one)} pixels, but its ground truth {_size(other)}: "
+            "only images of one size can be compared."
         )
     return one._replace(notices=notices), other
 
 
-@lru_cache(maxsize=KEPT)
-def _read(path: Path) -> Seen:
+@lru_cache(maxsize=CACHED)
+def _read(path: Path) -> ScoringImage:
     photo = read_photo(path, max_pixels=None)
     page = photo.pages[0]
     channels = page.pixels.shape[2]
     plain = photo.colour.is_plain(channels)
     told = "; ".join(_conversions(photo))
-    return Seen(
+    return ScoringImage(
         _bytes(page.pixels),
         (f"{told}.",) if told else (),
         photo.metadata.orientation,
@@ -75,18 +75,18 @@ def _conversions(photo: Photo) -> Sequence[str]:
         kind = "floating point" if page.pixels.dtype.kind == "f" else "bits a channel"
         told.append(f"{bits} {kind}, rounded to 8 bits")
     if page.pixels.shape[2] != 3:
-        told.append(f"{KINDS[page.pixels.shape[2]]}, converted to RGB")
+        told.append(f"{CHANNEL_NAMES[page.pixels.shape[2]]}, converted to RGB")
     if page.alpha is not None and not _opaque(page.alpha):
         told.append("transparency left out, colours as stored")
     return told
 
 
-def _converted(pixels: NDArray[Any]) -> Seen:
+def _converted(pixels: NDArray[Any]) -> ScoringImage:
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not pixels.size:
-        raise ImageError(f"An array of shape {pixels.shape} is no picture of (H, W, 3) or (H, W).")
-    return Seen(_bytes(pixels))
+        raise ImageError(f"An array of shape {pixels.shape} is no image of (H, W, 3) or (H, W).")
+    return ScoringImage(_bytes(pixels))
 
 
 def _bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
@@ -103,9 +103,9 @@ def _opaque(alpha: NDArray[Any]) -> bool:
     return bool((alpha == peak).all())
 
 
-def _turned(seen: Seen) -> Seen:
+def _turned(seen: ScoringImage) -> ScoringImage:
     return seen._replace(pixels=upright(seen.pixels, seen.orientation), orientation=1)
 
 
-def _size(seen: Seen) -> str:
+def _size(seen: ScoringImage) -> str:
     return f"{seen.pixels.shape[1]}x{seen.pixels.shape[0]}"
