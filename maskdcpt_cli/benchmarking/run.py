@@ -1,4 +1,4 @@
-"""Restores test sets and scores what comes of them, set by set."""
+"""Restore test sets and score the results, one set after another."""
 
 import zlib
 from collections import deque
@@ -20,25 +20,25 @@ from maskdcpt_cli.scoring.metrics import WITH_GT, WITHOUT_GT, find_metric
 from maskdcpt_cli.scoring.protocols import DEFAULT, Protocol
 from maskdcpt_cli.scoring.scorer import Scorer
 
-RESTORED = "restored"  # folder of --save-images
-ALL = ""  # in place of an image's name, for what is measured of all of them together
+RESTORED = "restored"  # folder of the restored images, with save_images
+ALL = ""  # in place of an image's name: for metrics over the whole set
 
 
 @dataclass(frozen=True)
 class BenchmarkSettings:
-    """How test sets are measured."""
+    """Options of a benchmark."""
 
     folder: Path  # of the results
-    metrics: tuple[str, ...] = ()  # those that suit a test set; (): the usual ones
+    metrics: tuple[str, ...] = ()  # each set takes the applicable ones; (): the default ones
     protocol: Protocol = DEFAULT
-    device: str = "cpu"  # of metrics that are networks
+    device: str = "cpu"  # of metrics with a network
     jobs: int | None = None
-    limit: int | None = None  # of the images of each test set, the first ones
+    limit: int | None = None  # measure only the first images of each test set, this many
     save_images: bool = False
 
 
 class SetStarted(NamedTuple):
-    """A test set is begun; so many of its images have results from before."""
+    """Event: a test set is started."""
 
     testset: TestSet
     images: int
@@ -46,7 +46,7 @@ class SetStarted(NamedTuple):
 
 
 class ImageScored(NamedTuple):
-    """An image has its figures."""
+    """Event: an image is measured."""
 
     testset: TestSet
     name: str
@@ -56,7 +56,7 @@ class ImageScored(NamedTuple):
 
 
 class ImageFailed(NamedTuple):
-    """An image could not be restored or measured, or not by every metric."""
+    """Event: an image could not be restored, or not be measured by every metric."""
 
     testset: TestSet
     name: str
@@ -64,7 +64,7 @@ class ImageFailed(NamedTuple):
 
 
 class SetFinished(NamedTuple):
-    """A test set is done, or is not there, for a reason."""
+    """Event: a test set is finished, or could not be measured, for the reason given."""
 
     result: SetResult
     reason: str = ""
@@ -81,7 +81,7 @@ def benchmark(
 ) -> Generator[Event, None, None]:
     """Measure test sets one after another; each ends in exactly one SetFinished.
 
-    What has a result in `kept` is not done again. An image that cannot be read or restored is
+    Results in `cache` are not computed again. An image that cannot be read or restored is
     one that ImageFailed, and the others go on. Closing the generator leaves every result that was
     reached.
     """
@@ -93,7 +93,9 @@ def benchmark(
         metrics = applicable_metrics(settings.metrics, blind=one.blind)
         if not metrics:
             names = ", ".join(settings.metrics)
-            yield SetFinished(SetResult(one.info, {}), f"it has no clean images to take {names} of")
+            yield SetFinished(
+                SetResult(one.info, {}), f"it has no ground truth, which {names} need"
+            )
             continue
         if one.blind not in opened:
             opened[one.blind] = _open(metrics, settings, with_gt=not one.blind)
@@ -102,7 +104,7 @@ def benchmark(
 
 
 def applicable_metrics(metrics: Sequence[str], *, blind: bool) -> tuple[str, ...]:
-    """The metrics that can be taken of a test set: without clean images not all can.
+    """Return the metrics that apply to a test set: without ground truth only no-reference metrics.
 
     Raises MaskDCPTError for an unknown name.
     """
@@ -112,7 +114,7 @@ def applicable_metrics(metrics: Sequence[str], *, blind: bool) -> tuple[str, ...
 
 
 class OpenMetrics(NamedTuple):
-    """OpenMetrics that have been opened, and the names of those that could be."""
+    """Scorer and the names of its available metrics."""
 
     scorer: Scorer
     ready: tuple[str, ...]
@@ -126,12 +128,12 @@ def _open(names: Sequence[str], settings: BenchmarkSettings, *, with_gt: bool) -
         jobs=settings.jobs,
         device=settings.device,
     )
-    lacking = {one.metric for one in scorer.unavailable}
-    return OpenMetrics(scorer, tuple(name for name in scorer.metrics if name not in lacking))
+    unavailable = {one.metric for one in scorer.unavailable}
+    return OpenMetrics(scorer, tuple(name for name in scorer.metrics if name not in unavailable))
 
 
 class _SetRun:
-    """A test set while it is measured."""
+    """Measurement of one test set."""
 
     def __init__(
         self,
@@ -144,20 +146,20 @@ class _SetRun:
         self.testset, self.restore, self.settings, self.cache = testset, restore, settings, cache
         self.scorer = metrics.scorer
         self.images = min(len(testset), settings.limit or len(testset))
-        self.each = tuple(m for m in metrics.ready if not self.scorer.metrics[m].over_set)
-        self.together = tuple(m for m in metrics.ready if self.scorer.metrics[m].over_set)
+        self.per_image = tuple(m for m in metrics.ready if not self.scorer.metrics[m].over_set)
+        self.over_set = tuple(m for m in metrics.ready if self.scorer.metrics[m].over_set)
         self.failures: deque[ImageFailed] = deque()
 
-    def known(self) -> dict[int, Values]:
-        """The values from before, by the index of the image; none where all must be seen anew."""
-        if self.together and self.known_together() is None:
+    def cached(self) -> dict[int, Values]:
+        """Return the cached values by index of the image; none if all must be restored again."""
+        if self.over_set and self.cached_over_set() is None:
             return {}
-        found = {index: self._known(index) for index in range(self.images)}
+        found = {index: self._cached_values(index) for index in range(self.images)}
         return {index: values for index, values in found.items() if values is not None}
 
-    def known_together(self) -> Values | None:
-        """What was measured before of all images at once."""
-        return self.cache.find(self.testset.key, ALL, self._state_of_all(), self.together)
+    def cached_over_set(self) -> Values | None:
+        """Return the cached values of the metrics over the whole set."""
+        return self.cache.find(self.testset.key, ALL, self._state_of_all(), self.over_set)
 
     def score(self, indices: Sequence[int]) -> Iterator[ImageScored | ImageFailed]:
         """Restore images, and score each while the next ones are restored."""
@@ -183,26 +185,26 @@ class _SetRun:
         for index in indices:
             name = self.testset.name(index)
             try:
-                case = self.testset.read(index)
-                restored = self.restore(case.lq)
-            except (MaskDCPTError, RuntimeError) as error:  # the latter is what networks raise
+                sample = self.testset.read(index)
+                restored = self.restore(sample.lq)
+            except (MaskDCPTError, RuntimeError) as error:  # networks raise RuntimeError
                 self.failures.append(ImageFailed(self.testset, name, str(error).strip()))
                 continue
             if index in shown:
                 examples.write_example(
-                    self.settings.folder, self.testset.key, index, case, restored
+                    self.settings.folder, self.testset.key, index, sample, restored
                 )
             if self.settings.save_images:
                 examples.save_png(self._file(name), examples.to_uint8(restored))
-            yield Item(str(index), restored, case.gt)
+            yield Item(str(index), restored, sample.gt)
 
     def _file(self, name: str) -> Path:
         below = name if name.lower().endswith(".png") else f"{name}.png"
         return self.settings.folder / RESTORED / self.testset.key / below
 
-    def _known(self, index: int) -> Values | None:
+    def _cached_values(self, index: int) -> Values | None:
         name, state = self.testset.name(index), self.testset.state(index)
-        return self.cache.find(self.testset.key, name, state, self.each)
+        return self.cache.find(self.testset.key, name, state, self.per_image)
 
     def _state_of_all(self) -> Sequence[object]:
         states = (self.testset.state(index) for index in range(self.images))
@@ -214,7 +216,7 @@ class _SetRun:
 
 
 def _measure(run: _SetRun) -> Generator[Event, None, None]:
-    values = run.known()
+    values = run.cached()
     yield SetStarted(run.testset, run.images, len(values))
     for index, known in values.items():
         yield ImageScored(run.testset, run.testset.name(index), known, cached=True)
@@ -225,9 +227,9 @@ def _measure(run: _SetRun) -> Generator[Event, None, None]:
         else:
             failed.add(event.name)
         yield event
-    if run.together:
-        yield from (one for one in run.scorer.unavailable if one.metric in run.together)
-    figures = {**_means(measured, run.each), **(run.known_together() or {})}
+    if run.over_set:
+        yield from (one for one in run.scorer.unavailable if one.metric in run.over_set)
+    figures = {**_means(measured, run.per_image), **(run.cached_over_set() or {})}
     expected = run.testset.expected or len(run.testset)
     reason = "" if figures else f"none of its {run.images} images could be measured"
     info = run.testset.info
@@ -235,6 +237,6 @@ def _measure(run: _SetRun) -> Generator[Event, None, None]:
 
 
 def _means(values: Sequence[Values], metrics: Sequence[str]) -> dict[str, float]:
-    """The mean over the images that have a metric."""
+    """Return for each metric the mean over the images that have it."""
     found = {metric: [one[metric] for one in values if metric in one] for metric in metrics}
     return {metric: fmean(some) for metric, some in found.items() if some}

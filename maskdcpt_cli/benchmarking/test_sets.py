@@ -1,4 +1,4 @@
-"""Test sets: pairs that lie on disk, and clean images that are degraded when they are read."""
+"""Test sets: pairs on disk, or clean images that are degraded when they are read."""
 
 import math
 import re
@@ -31,28 +31,28 @@ from maskdcpt_cli.presets.data import (
 from maskdcpt_cli.synthesis.contract import Image
 from maskdcpt_cli.synthesis.table import degrade
 
-# What is said of sets whose images are degraded when they are read, before the level.
-WORDS = {"GN": "\N{GREEK SMALL LETTER SIGMA}", "J": "quality", "MS": "mosaic", "GB": "blur"}
+# Name of the level, in the titles of synthetic sets.
+LEVEL_NAMES = {"GN": "\N{GREEK SMALL LETTER SIGMA}", "J": "quality", "MS": "mosaic", "GB": "blur"}
 DEFAULT_SYNTHESIS = SeededSynthesis()
 
 
 class EvalSample(NamedTuple):
-    """One image of a test set."""
+    """Sample of a test set: input, and ground truth if there is one."""
 
     name: str
     lq: Image
-    gt: NDArray[np.uint8] | None  # None where no clean image exists
+    gt: NDArray[np.uint8] | None  # None for real images without ground truth
 
 
 @dataclass(frozen=True)
 class TestSet:
-    """A test set: images to restore, and the clean ones where there are such."""
+    """Test set: images to restore, with ground truth if there is any."""
 
     info: SetInfo
     pairs: Pairs
-    synthesis: SeededSynthesis = DEFAULT_SYNTHESIS  # of clean images
-    blind: bool = False  # without clean images
-    expected: int | None = None  # images, where it is known
+    synthesis: SeededSynthesis = DEFAULT_SYNTHESIS  # of clean images, if there is no lq on disk
+    blind: bool = False  # without ground truth
+    expected: int | None = None  # images of the complete set, if known
 
     @property
     def title(self) -> str:
@@ -60,7 +60,7 @@ class TestSet:
 
     @property
     def key(self) -> str:
-        """What names it in files: no other set of a preset has it."""
+        """Name in files, unique in a preset."""
         name, degradation, level = self.info
         words = [degradation or "", "" if level is None else f"{level:g}", name]
         return "-".join(re.sub(r"[^A-Za-z0-9_.+-]+", "-", word) for word in words if word)
@@ -69,37 +69,37 @@ class TestSet:
         return len(self.pairs)
 
     def read(self, index: int) -> EvalSample:
-        """One image; raises ImageError, naming the file, where it cannot be read."""
+        """Read a sample; raises ImageError, which names the file, if it cannot be read."""
         pair = self.pairs.read(index)
         if self.blind:
             return EvalSample(pair.name, _scaled(pair.gt), None)
-        lq = self._made(pair) if pair.lq is None else _scaled(pair.lq)
+        lq = self._synthesized(pair) if pair.lq is None else _scaled(pair.lq)
         return EvalSample(pair.name, lq, pair.gt)
 
     def state(self, index: int) -> tuple[object, ...]:
-        """Equal for equal images, told from their files without reading them."""
-        made = repr(self.synthesis)
+        """Return a state that changes with the files of a sample (size, time) or its synthesis."""
+        synthesis = repr(self.synthesis)
         if not isinstance(self.pairs, FilePairs):
-            return (made, index)
+            return (synthesis, index)
         names = {names[index] for names in (self.pairs.gt, self.pairs.lq) if names is not None}
         try:
             states = [(self.pairs.root / name).stat() for name in sorted(names)]
         except OSError:
-            return (made,)
-        return (made, *(n for state in states for n in (state.st_size, state.st_mtime_ns)))
+            return (synthesis,)
+        return (synthesis, *(n for state in states for n in (state.st_size, state.st_mtime_ns)))
 
     def name(self, index: int) -> str:
-        """The name that the image will have, known before it is read."""
+        """Return the name of a sample without reading it."""
         if isinstance(self.pairs, FilePairs):
             return (self.pairs.lq or self.pairs.gt)[index]
         return f"{self.info.name}-{index:06}"
 
-    def _made(self, pair: Pair) -> Image:
+    def _synthesized(self, pair: Pair) -> Image:
         return synthesize_lq(_scaled(pair.gt), pair.degradation, self.synthesis, name=pair.name)
 
 
 class MissingTestSet(NamedTuple):
-    """A test set of a preset that is not there."""
+    """Test set of a preset that is not on disk."""
 
     info: SetInfo
     reason: str
@@ -110,23 +110,23 @@ class MissingTestSet(NamedTuple):
 
 
 def title(info: SetInfo) -> str:
-    """As "CBSD68, \N{GREEK SMALL LETTER SIGMA} 25", or "Rain100L" where nothing is made."""
-    word = WORDS.get(info.degradation or "", "")
+    """Return a title: "CBSD68, \N{GREEK SMALL LETTER SIGMA} 25"; for a real set "Rain100L"."""
+    word = LEVEL_NAMES.get(info.degradation or "", "")
     if info.level is None:
         return f"{info.name}, {word}" if word else info.name
     return f"{info.name}, {word or slug(info.degradation)} {info.level:g}"
 
 
 def slug(degradation: str | None) -> str:
-    """What a degradation is called on the command line."""
+    """Return the name of a degradation on the command line."""
     known = DEGRADATIONS.get(degradation or "")
     return known.slug if known else degradation or ""
 
 
 def from_preset(data: Data, root: Path) -> list[TestSet | MissingTestSet]:
-    """The test sets of a preset below a data root, in its order.
+    """Find the test sets of a preset below a data root, in the order of the preset.
 
-    Raises MaskDCPTError for a preset without test sets, and for a synthesis that does not exist.
+    Raises MaskDCPTError for a preset without test sets, and for an unknown synthesis.
     """
     found = [_found(part, source, root) for part in data.test for source in part.sources]
     if not found:
@@ -135,32 +135,33 @@ def from_preset(data: Data, root: Path) -> list[TestSet | MissingTestSet]:
 
 
 def from_photos(data: Data, folder: Path) -> list[TestSet]:
-    """One's own clean images, degraded in each way in which the preset degrades its own.
+    """Make a synthetic test set of the user's clean photos for each synthesis of the preset.
 
-    Raises MaskDCPTError where there are no images, and for a preset that degrades none.
+    Raises MaskDCPTError if there are no photos, and for a preset without synthetic test sets.
     """
-    made = {
+    synthetic = {
         (part.degradation, part.synthesis): part
         for part in data.test
         if part.degradation and any(_is_clean(source) for source in part.sources)
     }
-    if not made:
+    if not synthetic:
         raise MaskDCPTError(
-            "This preset has pairs alone, and no way to degrade photos; denoise and 12d have."
+            "This preset has no synthetic test sets, so it cannot degrade photos; "
+            "use denoise or 12d."
         )
     name = folder.resolve().name
     return [
         TestSet(
             _info(part, name), photos(folder, degradation=part.degradation or ""), part.synthesis
         )
-        for part in made.values()
+        for part in synthetic.values()
     ]
 
 
 def from_pairs(folders: Sequence[tuple[Path, Path]]) -> list[TestSet]:
-    """Two folders each, with images of the same names.
+    """Make a test set of each pair of folders (lq, gt), whose images have the same names.
 
-    Raises MaskDCPTError where there are none, or an lq has no gt.
+    Raises MaskDCPTError if there are no images, or an lq has no gt.
     """
     return [
         TestSet(SetInfo(name, None), paired(lq, gt, degradation=""))
@@ -169,11 +170,11 @@ def from_pairs(folders: Sequence[tuple[Path, Path]]) -> list[TestSet]:
 
 
 def synthesize_lq(gt: Image, degradation: str, synthesis: SeededSynthesis, *, name: str) -> Image:
-    """A clean image as it is degraded for a test, the same every time.
+    """Degrade a clean image for a test, deterministically.
 
-    Gaussian noise is that of the release, number by number. All else is drawn as for training,
-    from the seed and the name of the image (ours: the release does not seed it), so that not all
-    images of a set are blurred by one kernel.
+    Gaussian noise equals that of the release, value by value. Other degradations are sampled as in
+    training, from the seed and the name of the image (the release does not seed them), so that
+    the images of a set have different blur kernels.
     """
     seed, levels = synthesis.seed, synthesis.levels
     if (degradation, synthesis.kind) == ("GN", "gaussian") and levels and len(set(levels)) == 1:
@@ -183,13 +184,16 @@ def synthesize_lq(gt: Image, degradation: str, synthesis: SeededSynthesis, *, na
 
 
 def released_noise(gt: Image, sigma: float, *, seed: int) -> Image:
-    """Gaussian noise from NumPy's old generator, drawn in RGB and clipped to [0, 1]."""
+    """Add Gaussian noise from NumPy's legacy generator, sampled in RGB, and clip to [0, 1].
+
+    `sigma` is in 8-bit values.
+    """
     noise = np.random.RandomState(seed).normal(0, sigma / 255, gt.shape)
     return np.clip((gt + noise).astype(np.float32), 0, 1)
 
 
 def noise_psnr(sigma: float) -> float:
-    """The PSNR of Gaussian noise in dB, before it is clipped to [0, 1], which takes some away."""
+    """Return the PSNR in dB of Gaussian noise that is not clipped; `sigma` is in 8-bit values."""
     return 20 * math.log10(255 / sigma)
 
 
@@ -203,7 +207,7 @@ def _found(part: EvalPart, source: Source, root: Path) -> TestSet | MissingTestS
     if found.missing:
         return MissingTestSet(info, f"there is no {', no '.join(found.missing)} in '{shown(root)}'")
     if not len(found.pairs):
-        return MissingTestSet(info, f"there are no images of it in '{shown(root)}'")
+        return MissingTestSet(info, f"it has no images in '{shown(root)}'")
     blind = isinstance(source, Unpaired)
     return TestSet(info, found.pairs, part.synthesis, blind, source.pairs)
 
@@ -220,7 +224,7 @@ def _is_clean(source: Source) -> bool:
 
 
 def _names(folders: Sequence[tuple[Path, Path]]) -> list[str]:
-    """What to call pairs of folders: by that of the lq and the one it lies in, as `rain/lq`."""
+    """Name pairs of folders by the lq folder and its parent, as `rain/lq`."""
     names: list[str] = []
     for lq, _ in folders:
         name = "/".join(lq.resolve().parts[-2:]).lstrip("/")

@@ -1,4 +1,4 @@
-"""The preliminary study (Sec. III), from networks and images to distances between features."""
+"""Preliminary study (Sec. III): from networks and images to distances between features."""
 
 from collections.abc import Generator, Sequence
 from importlib.util import find_spec
@@ -16,7 +16,7 @@ PACKAGES = ("sklearn", "matplotlib")
 
 
 class Masking(NamedTuple):
-    """How patches are hidden; every image has a mask of its own, as in pre-training."""
+    """Mask options; each image has its own mask, as in pre-training."""
 
     method: str = "random"
     patch_size: int = 16
@@ -24,7 +24,7 @@ class Masking(NamedTuple):
 
 
 class ImageEncoded(NamedTuple):
-    """An image went through a network."""
+    """Event: an image is encoded."""
 
     model: ProbedModel
     mask_ratio: float
@@ -32,7 +32,7 @@ class ImageEncoded(NamedTuple):
 
 
 class DistancesMeasured(NamedTuple):
-    """All images went through a network; how far its features of them lie apart."""
+    """Event: all images are encoded, with the distances between their features."""
 
     model: ProbedModel
     mask_ratio: float
@@ -44,7 +44,7 @@ Event = ImageEncoded | DistancesMeasured
 
 
 def require_packages() -> None:
-    """Raise MaskDCPTError where what draws and classifies is not installed."""
+    """Raise MaskDCPTError if scikit-learn or matplotlib is not installed."""
     if not all(find_spec(package) for package in PACKAGES):
         raise MaskDCPTError(
             "A study needs scikit-learn and matplotlib: pip install 'maskdcpt[study]'."
@@ -59,18 +59,18 @@ def measure(
     mask_ratios: Sequence[float] = (0.0,),
     masking: Masking = Masking(),  # noqa: B008  # it is frozen
 ) -> Generator[Event, None, None]:
-    """Yield the distances for each network and mask ratio, one network in memory at a time.
+    """Yield the distances for each network and mask ratio, with one network in memory at a time.
 
-    Of a masked image the visible places are compared, in their order (ours; the paper does not
-    say). Zeros at hidden places would be compared with features: whatever has small ones, as dark
-    images, would be everyone's neighbour, and accuracy fell to chance with half of it hidden.
+    Of masked images the features at visible positions are compared, in their order (the paper does
+    not specify this). With zeros at masked positions, images with small features, such as dark
+    ones, would be neighbours of all others: accuracy was at chance level at a mask ratio of 0.5.
 
-    Raises MaskDCPTError where the features find no room on disk.
+    Raises MaskDCPTError if the disk is too small for the features.
     """
     for model in models:
         network = model.open()
         for ratio in mask_ratios:
-            mask = _drawn(masking, ratio, images) if ratio else None
+            mask = _mask(masking, ratio, images) if ratio else None
             with features_on_disk() as features:
                 for image in encode(network, images, features, device=device, mask=mask):
                     yield ImageEncoded(model, ratio, image)
@@ -78,7 +78,7 @@ def measure(
         del network  # before the next one is opened
 
 
-def _drawn(masking: Masking, ratio: float, images: Sequence[ProbeImage]) -> PatchMask:
+def _mask(masking: Masking, ratio: float, images: Sequence[ProbeImage]) -> PatchMask:
     height, width = images[0].pixels.shape[:2]
     return PatchMask.draw(
         masking.method, len(images), size=(height, width), patch_size=masking.patch_size,

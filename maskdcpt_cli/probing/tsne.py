@@ -1,19 +1,19 @@
-"""Images laid out in a plane, so that those of similar features are neighbours (Sec. III)."""
+"""Embedding of images in the plane by t-SNE (Sec. III)."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskdcpt_cli.probing.features import Distances
 
-PERPLEXITY = 30.0  # about how many neighbours an image is meant to have
+PERPLEXITY = 30.0  # about the number of neighbours of an image
 
 Embedding = NDArray[np.float32]  # (images, 2)
 
 
 def embed(distances: Distances, *, seed: int = 0, perplexity: float = PERPLEXITY) -> Embedding:
-    """Embedding in the plane by t-SNE (van der Maaten and Hinton, 2008).
+    """Embed images in the plane by t-SNE (van der Maaten and Hinton, 2008).
 
-    The perplexity is lowered where there are less than three times as many images.
+    Return (images, 2). The perplexity is reduced to a third of the number of images, at most.
     """
     from sklearn.manifold import TSNE
 

@@ -1,4 +1,4 @@
-"""Metrics over a whole set, which pyiqa takes from two folders."""
+"""Metrics over a whole set, which pyiqa computes from two folders."""
 
 from pathlib import Path
 from threading import Lock
@@ -14,7 +14,7 @@ FEWEST = 2  # images on each side, for a covariance
 
 
 class SetFolders:
-    """The images of a set as 8-bit PNG files, gathered by several threads."""
+    """Two folders with the images of a set as 8-bit PNG files; add() is thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self.restored, self.gt = folder / "restored", folder / "gt"
@@ -25,7 +25,7 @@ class SetFolders:
         self._lock = Lock()
 
     def add(self, item: Item, restored: NDArray[np.uint8], gt: NDArray[np.uint8]) -> None:
-        """Take a pair in; a ground truth of many restored images counts once."""
+        """Add a pair; a ground truth file of several restored images is added once."""
         with self._lock:
             self._count += 1
             name = f"{self._count:08}.png"
@@ -37,9 +37,9 @@ class SetFolders:
             _write(self.gt / name, gt)
 
     def measured_by(self, measure: Measure) -> float:
-        """What pyiqa gives for the two folders; ValueError where there are too few images."""
+        """Return pyiqa's value for the two folders; raises ValueError if there are too few images."""
         if min(len(list(side.iterdir())) for side in (self.restored, self.gt)) < FEWEST:
-            raise ValueError(f"it takes {FEWEST} or more images on each side")
+            raise ValueError(f"it needs {FEWEST} or more images on each side")
         return float(measure(str(self.restored), str(self.gt), num_workers=0, verbose=False))
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from maskdcpt_cli.cli import main
-from maskdcpt_cli.cli.benchmark.tables import NOTHING
+from maskdcpt_cli.cli.benchmark.tables import NO_FIGURE
 from maskdcpt_cli.inference import networks
 from maskdcpt_cli.inference.networks import identity
 from tests.cli.test_report import Page, in_a_browser, opened
@@ -57,7 +57,7 @@ def test_our_row_stands_below_the_published_ones(five):
     assert line_of(table, "NAFNet+MaskDCPT") == [31.40, 39.92, 31.41, 31.40, 26.31]
     ours, difference = table[-2].split(), table[-1].split()
     assert ours[:2] == ["identity", "(ours)"]
-    assert (ours[5], difference[4]) == (NOTHING, NOTHING)  # GoPro is not there
+    assert (ours[5], difference[4]) == (NO_FIGURE, NO_FIGURE)  # GoPro is not there
     theirs = dict(zip(heads, line_of(table, "PromptIR+MaskDCPT"), strict=True))
     assert float(difference[1]) == pytest.approx(
         float(ours[2].strip("*")) - theirs["dehazing"], abs=0.011
@@ -158,8 +158,14 @@ def test_csv_holds_a_figure_a_line(five):
         ([], "Say which test sets: --preset NAME, or --pairs LQ GT."),
         (["--preset", "5dd", "--data-root", "."], "Did you mean '5d'?"),
         (["--preset", "5d"], "Say --data-root FOLDER, or set MASKDCPT_DATA"),
-        (["--preset", "derain", "--photos", "."], "no way to degrade photos; denoise and 12d have"),
-        (["--preset", "5d", "--pairs", ".", "."], "--pairs are measured alone"),
+        (
+            ["--preset", "derain", "--photos", "."],
+            "no synthetic test sets, so it cannot degrade photos; use denoise or 12d",
+        ),
+        (
+            ["--preset", "5d", "--pairs", ".", "."],
+            "--pairs cannot be combined with --preset or --photos.",
+        ),
         (["--preset", "5d", "--data-root", ".", "--metrics", "pnsr"], "Did you mean 'psnr'?"),
         (["--preset", "5d", "--data-root", ".", "--beside", "Airnet"], "Did you mean 'AirNet'?"),
         (["--preset", "5d", "--data-root", ".", "--protocol", "x"], "'x' is not one of"),
@@ -194,7 +200,7 @@ def test_a_run_that_is_interrupted_says_how_to_go_on(data, monkeypatch):
         patched.setattr(networks, "identity", lambda: identity()._replace(restore=restore))
         result = run(*command)
     assert result.exit_code == 130
-    assert "Interrupted: 2 images measured and kept; the same command goes on" in result.stderr
+    assert "Interrupted: 2 images measured and saved; the same command resumes" in result.stderr
     assert "Rain100L: 2 of 2 images read from earlier results" in run(*command).stderr
 
 

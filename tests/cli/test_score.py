@@ -22,7 +22,9 @@ from maskdcpt_cli.scoring.scorer import score
 from tests.cli.test_report import CHROMIUM, OFFLINE, in_a_browser
 from tests.scoring.pairs import noisy, photograph, two_folders, write
 
-NEEDS = "lpips needs weights that could not be fetched (no network): download U and save it as P."
+NEEDS = (
+    "lpips needs weights that could not be downloaded (no network): download U and save it as P."
+)
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +74,7 @@ def test_the_table_has_mean_interval_and_the_worst_five():
 def test_the_protocol_and_the_rule_of_the_pairs_are_printed():
     told = run("restored", "gt", "--protocol", "restormer-derain", "--crop", "2").stdout
     assert "Protocol restormer-derain: PSNR and SSIM of luma" in told
-    assert "2 pixels cut off every side" in told
+    assert "2 pixels cropped from each side" in told
     assert "7 pairs, by the path in the folder, then by the name." in told
 
 
@@ -93,7 +95,7 @@ def test_files_without_a_partner_are_listed():
     Path("restored/1.png").unlink()
     result = run("restored", "gt", code=1)
     assert "Without a ground truth: 1\n  restored/0.png\n" in result.stderr
-    assert "Ground truths of no restored image: 1\n  gt/1.png\n" in result.stderr
+    assert "Ground truths without a restored image: 1\n  gt/1.png\n" in result.stderr
 
 
 def test_a_ground_truth_too_many_is_no_failure():
@@ -129,7 +131,7 @@ def test_without_ground_truth_piqe_is_measured():
 
 def test_a_comparison_without_ground_truth_is_wrong_usage():
     result = run("restored", "--metrics", "psnr,piqe", code=2)
-    assert "psnr compares with a ground truth" in result.stderr
+    assert "psnr needs a ground truth" in result.stderr
     assert "or type --metrics piqe." in result.stderr
 
 
@@ -179,7 +181,7 @@ def test_a_bound_adds_its_metric(offline):
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (["--min", "psnr"], "--min psnr: valid is a metric and a number, as psnr=30."),
+        (["--min", "psnr"], "--min psnr: expected a metric and a number, as psnr=30."),
         (["--min", "pnsr=3"], "Unknown metric 'pnsr'. Did you mean 'psnr'?"),
         (["--min", "lpips=0.2"], "lpips is better when lower, type --max lpips=0.2."),
         (["--max", "psnr=30"], "psnr is better when higher, type --min psnr=30."),

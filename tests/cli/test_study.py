@@ -68,7 +68,7 @@ def test_nothing_is_overwritten_unasked():
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (("knn", *PAIR), "Which network"),
+        (("knn", *PAIR), "No network given: add --backbone NAME"),
         (("knn", "-m", "tiny"), "--photos FOLDER"),
         (("knn", "-m", "tiny", "--folder", "hazy"), "haze=hazy"),
         (("mask", "-m", "tiny", *PAIR, "--ratios", "0,1"), "from 0 to below 1"),

@@ -30,7 +30,7 @@ def test_16_bits_are_rounded_to_8_and_that_is_said(tmp_path, gt, suffix):
     restored, _ = read_pair(path, gt)
     assert restored.pixels[0, 0].tolist() == [100, 101, 0]
     np.testing.assert_array_equal(restored.pixels[1:], photograph(0)[1:])
-    assert restored.notices == ("The restored image: 16 bits a channel, rounded to 8 bits.",)
+    assert restored.notices == ("The restored image: 16 bits per channel, rounded to 8 bits.",)
 
 
 def test_grey_is_repeated_and_that_is_said(tmp_path, gt):
@@ -48,7 +48,7 @@ def test_transparency_is_left_out_and_that_is_said(tmp_path, gt):
     glass = write(tmp_path / "glass.png", np.dstack([photograph(0), alpha]))
     seen = read_pair(glass, gt)[0]
     np.testing.assert_array_equal(seen.pixels, photograph(0))
-    assert seen.notices == ("The restored image: transparency left out, colours as stored.",)
+    assert seen.notices == ("The restored image: transparency ignored, colours as stored.",)
 
 
 def test_orientations_matter_only_where_they_differ(tmp_path, gt):
@@ -83,5 +83,5 @@ def test_arrays_are_seen_like_files(dtype):
     np.testing.assert_array_equal(read_image((photo * dtype(scale)).astype(dtype)).pixels, photo)
     grey = read_image(photo[..., 0])
     np.testing.assert_array_equal(grey.pixels, photo[..., [0, 0, 0]])
-    with pytest.raises(ImageError, match=r"shape \(1, 2, 3, 3\) is no image"):
+    with pytest.raises(ImageError, match=r"shape \(1, 2, 3, 3\) is not an image of shape"):
         read_image(np.zeros((1, 2, 3, 3), dtype))

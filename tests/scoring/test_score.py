@@ -86,7 +86,7 @@ def test_what_is_no_number_is_no_figure(faked, value):
     faked(piqe=lambda _: torch.tensor(value))
     (one,) = score([Item("a", photograph(0))])
     assert one.values == {}
-    assert one.failed == {"piqe": f"piqe could not be measured: it gives {value} on this image."}
+    assert one.failed == {"piqe": f"piqe could not be measured: its value is {value}."}
 
 
 def test_a_ground_truth_of_many_is_read_once(folders, monkeypatch):
@@ -192,7 +192,7 @@ def test_a_set_of_one_is_too_small_and_that_is_said(faked):
     assert len(list(scorer.score([Item("a", photograph(0), photograph(0))]))) == 1
     assert scorer.over_set == {}
     assert scorer.unavailable == (
-        Unavailable("fid", "fid could not be measured: it takes 2 or more images on each side."),
+        Unavailable("fid", "fid could not be measured: it needs 2 or more images on each side."),
     )
 
 
@@ -227,6 +227,6 @@ def test_a_comparison_without_ground_truth_says_what_to_type():
     with pytest.raises(MaskDCPTError) as error:
         find_metrics(["psnr", "niqe", "lpips"], with_gt=False)
     assert str(error.value) == (
-        "psnr and lpips compare with a ground truth: give its folder as second argument, as "
+        "psnr and lpips need a ground truth: give its folder as second argument, as "
         "`maskdcpt score PRED GT`, or type --metrics niqe."
     )

@@ -269,7 +269,7 @@ def test_image_without_clean_ones_are_measured_without(tmp_path):
     usual = only(run(sets, tmp_path / "a", metrics=()), SetFinished)
     assert [set(one.result.figures) for one in usual] == [{"piqe"}, {"piqe"}]
     lacking = only(run(sets, tmp_path / "b", metrics=("psnr", "ssim")), SetFinished)
-    assert [one.reason for one in lacking] == ["it has no clean images to take psnr, ssim of"] * 2
+    assert [one.reason for one in lacking] == ["it has no ground truth, which psnr, ssim need"] * 2
 
 
 class Opener:
@@ -280,7 +280,7 @@ class Opener:
 
     def __call__(self, name: str, **_: object) -> Callable[..., float] | Unavailable:
         if name == "lpips":
-            return Unavailable(name, "lpips needs weights that could not be fetched.")
+            return Unavailable(name, "lpips needs weights that could not be downloaded.")
         return self.fid if name == "fid" else lambda *_pair: 30.0
 
     def fid(self, restored: str, _gt: str, **_: object) -> float:

@@ -150,7 +150,7 @@ def test_each_test_set_of_a_column_counts_the_same(tmp_path):
         SetResult(SetInfo("Rain100H", "RS"), {}),
     ]
     table_row, _ = table_rows(tables("12d", sets_of("12d", tmp_path)), rain, model="mine")
-    assert table_row.ours == {"deraining": {"psnr": 25.0}}
+    assert table_row.figures == {"deraining": {"psnr": 25.0}}
     assert table_row.remarks == ("deraining: without Rain100H",)
 
 

@@ -29,12 +29,12 @@ def test_every_test_set_is_found_where_its_preset_says(preset, tmp_path):
     assert len({one.key for one in sets}) == len(sets)
     for one in sets:
         assert len(one) == COUNT
-        case = one.read(1)
-        assert case.name == one.name(1)
-        assert case.lq.shape == (SIDE, SIDE, 3)
-        assert (case.gt is None) == one.blind
+        sample = one.read(1)
+        assert sample.name == one.name(1)
+        assert sample.lq.shape == (SIDE, SIDE, 3)
+        assert (sample.gt is None) == one.blind
         same = one.blind or one.info.degradation == CLEAN
-        assert same or np.abs(case.lq * 255 - case.gt).max() > 1
+        assert same or np.abs(sample.lq * 255 - sample.gt).max() > 1
 
 
 def test_noise_is_that_of_the_release():
@@ -73,7 +73,10 @@ def test_photos_are_degraded_in_each_way_of_the_preset(clean):
     assert [one.key for one in sets] == [
         "GN-50-clean", "GN-25-clean", "GN-15-clean", "J-50-clean", "MS-clean", "GB-clean",
     ]  # fmt: skip
-    with pytest.raises(MaskDCPTError, match="no way to degrade photos"):
+    with pytest.raises(
+        MaskDCPTError,
+        match="no synthetic test sets, so it cannot degrade photos; use denoise or 12d",
+    ):
         from_photos(load_data("derain"), clean)
 
 

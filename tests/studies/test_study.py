@@ -1,4 +1,4 @@
-"""The preliminary study: distances, neighbours, masks, places in a plane."""
+"""The preliminary study: distances, neighbours, masks, t-SNE."""
 
 import numpy as np
 import pytest
@@ -26,10 +26,10 @@ def images(count: int = 12, *, side: int = 32) -> list[ProbeImage]:
 
 
 def distances_of(vectors: np.ndarray, *, block: int) -> np.ndarray:
-    with features_on_disk() as kept:
+    with features_on_disk() as store:
         for vector in vectors:
-            kept.append(vector[None])
-        return kept.distances(block=block)
+            store.append(vector[None])
+        return store.distances(block=block)
 
 
 @pytest.mark.parametrize("block", [1, 1000, 2**25])
@@ -54,14 +54,16 @@ def test_neighbours_say_what_those_of_the_raw_features_say():
 def test_a_split_keeps_scenes_apart_and_knows_every_degradation():
     some = [image._replace(scene=f"scene{i // 2}") for i, image in enumerate(images(24))]
     halves = split(some, seed=0)
-    scenes = [{some[place].scene for place in side} for side in halves]
+    scenes = [{some[index].scene for index in side} for side in halves]
     assert not scenes[0] & scenes[1]
     assert len(halves.test) == 8
-    assert all({some[place].degradation for place in side} == set(KINDS) for side in halves)
+    assert all({some[index].degradation for index in side} == set(KINDS) for side in halves)
 
 
 def test_too_few_images_are_refused():
-    with pytest.raises(MaskDCPTError, match="3 images of 2 degradations are too few"):
+    with pytest.raises(
+        MaskDCPTError, match="3 images of 2 degradations are too few for a 2:1 split"
+    ):
         split(images(3), seed=0)
 
 

@@ -36,7 +36,7 @@ FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 @dataclass(frozen=True)
 class BenchmarkOptions:
-    """What was given on the command line."""
+    """Options of the command line."""
 
     preset: str | None
     model: str
@@ -57,12 +57,12 @@ class BenchmarkOptions:
 
     @property
     def label(self) -> str:
-        """What the model is called."""
+        """Name of the model."""
         return self.model if self.model in (*ZOO, IDENTITY) else Path(self.model).stem
 
     @property
     def name(self) -> str:
-        """What is measured, as the page says it."""
+        """Name of the preset, photos or pairs, as shown on the page."""
         if self.pairs:
             return "own pairs"
         preset = Path(self.preset or "").stem
@@ -75,12 +75,12 @@ class BenchmarkOptions:
         return self.output or Path("benchmarks", "-".join((*words, self.label)))
 
 
-@click.command(short_help="Measure a model on test sets, beside the published figures.")
+@click.command(short_help="Measure a model on test sets and compare with the published figures.")
 @click.option(
     "--preset",
     metavar="NAME|FILE",
     shell_complete=preset_names,
-    help="Whose test sets: 5d, 12d, denoise, real-world, mixed, derain, motion-deblur, or a file.",
+    help="Test sets of 5d, 12d, denoise, real-world, mixed, derain, motion-deblur, or a file.",
 )
 @click.option(
     "-m",
@@ -89,19 +89,19 @@ class BenchmarkOptions:
     show_default=True,
     metavar="NAME|FILE|identity",
     type=ModelName(),
-    help="As for restore; `identity` measures the inputs themselves.",
+    help="Model, as for restore; `identity` measures the inputs themselves.",
 )
 @click.option(
     "--data-root",
     metavar="FOLDER",
     type=FOLDER,
-    help="Where the data sets of the preset lie.  [default: $MASKDCPT_DATA]",
+    help="Folder of the data sets of the preset.  [default: $MASKDCPT_DATA]",
 )
 @click.option(
     "--photos",
     metavar="FOLDER",
     type=FOLDER,
-    help="Measure on your own clean photos, degraded in the ways of the preset.",
+    help="Measure on your own clean photos, degraded as the preset defines.",
 )
 @click.option(
     "--pairs",
@@ -109,7 +109,7 @@ class BenchmarkOptions:
     nargs=2,
     metavar="LQ GT",
     type=FOLDER,
-    help="Measure on your own pairs: two folders of images of the same names.",
+    help="Measure on your own pairs: two folders of images with the same names.",
 )
 @click.option(
     "-o",
@@ -121,7 +121,7 @@ class BenchmarkOptions:
 @click.option(
     "--metrics",
     metavar="NAME,...",
-    help="As psnr,ssim,lpips,fid; without clean images as piqe,brisque.  [default: "
+    help="For example psnr,ssim,lpips,fid; without ground truth piqe,brisque.  [default: "
     "psnr,ssim and piqe]",
 )
 @click.option(
@@ -129,7 +129,7 @@ class BenchmarkOptions:
     default=DEFAULT_PROTOCOL.name,
     show_default=True,
     type=click.Choice(list(PROTOCOLS)),
-    help="What PSNR and SSIM are taken of; it is printed with the result.",
+    help="Definition of PSNR and SSIM; it is printed with the result.",
 )
 @click.option(
     "--beside",
@@ -141,25 +141,25 @@ class BenchmarkOptions:
     "--limit",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Take the first N images of each test set.",
+    help="Measure only the first N images of each test set.",
 )
-@click.option("--save-images", is_flag=True, help="Write the restored images into OUT, too.")
+@click.option("--save-images", is_flag=True, help="Also write the restored images to OUT.")
 @device_option
-@precision_option(default="fp32", remark="; less than fp32 moves the figures")
+@precision_option(default="fp32", remark="; lower precision changes the figures")
 @backend_option
 @tile_option
 @click.option(
     "--jobs",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Threads that measure.  [default: one a processor]",
+    help="Threads for the metrics.  [default: one per processor]",
 )
 def benchmark(**given: Any) -> None:
-    """Restore the test sets of a setting, measure them, and set the figures beside the paper's.
+    """Restore the test sets of a setting, measure them, and compare with the paper's figures.
 
-    Clean test sets are degraded as the release does it: Gaussian noise from NumPy's seed 0 for
-    every image, clipped to [0, 1]; JPEG of quality 50. Test sets that are not there are named at
-    the end. Every result is kept in OUT: the same command goes on where it was stopped.
+    Clean test sets are degraded as in the release: Gaussian noise from NumPy's seed 0 for every
+    image, clipped to [0, 1]; JPEG of quality 50. Missing test sets are listed at the end. Every
+    result is saved in OUT: the same command resumes a stopped run.
 
     \b
     Examples:
@@ -169,7 +169,7 @@ def benchmark(**given: Any) -> None:
 
     \b
     Exit code: 0 all measured, 1 some test sets or images were not, 2 wrong usage,
-    130 interrupted, results kept.
+    130 interrupted, results saved.
     """
     options = BenchmarkOptions(**given)
     sets = _sets(options)
@@ -178,13 +178,13 @@ def benchmark(**given: Any) -> None:
 
 
 def _sets(options: BenchmarkOptions) -> "Sequence[TestSet | MissingTestSet]":
-    """What to measure on: own pairs, own photos, or the test sets of the preset."""
+    """Return the test sets: own pairs, own photos, or those of the preset."""
     from maskdcpt_cli.benchmarking.test_sets import from_pairs, from_photos, from_preset
     from maskdcpt_cli.data.sources import data_root
     from maskdcpt_cli.presets.load import load_data
 
     if options.pairs and (options.photos or options.preset):
-        raise click.UsageError("--pairs are measured alone, without --preset and --photos.")
+        raise click.UsageError("--pairs cannot be combined with --preset or --photos.")
     if options.pairs:
         return from_pairs(options.pairs)
     if not options.preset:
@@ -201,7 +201,7 @@ def _sets(options: BenchmarkOptions) -> "Sequence[TestSet | MissingTestSet]":
 def _tables(
     options: BenchmarkOptions, sets: "Sequence[TestSet | MissingTestSet]"
 ) -> "Sequence[Table]":
-    """The tables of the paper that the test sets are in; one's own images are in none."""
+    """Return the tables of the paper with these test sets; none for the user's own images."""
     from maskdcpt_cli.benchmarking.published import tables
     from maskdcpt_cli.benchmarking.table_rows import check_row
 
@@ -217,7 +217,7 @@ def _tables(
 def _run(
     options: BenchmarkOptions, sets: "Sequence[TestSet | MissingTestSet]", tables: "Sequence[Table]"
 ) -> bool:
-    """Measure, show and write; whether nothing was left out."""
+    """Measure, show and write; return whether everything was measured."""
     from maskdcpt_cli.benchmarking.result_cache import ResultCache
     from maskdcpt_cli.benchmarking.run import benchmark
     from maskdcpt_cli.benchmarking.table_rows import table_rows
@@ -243,7 +243,7 @@ def _run(
     )
     print_tables(report)
     view.say(f"Written: {', '.join(str(path) for path in write_files(options.folder, report))}")
-    return shown.whole
+    return shown.complete
 
 
 def _settings(options: BenchmarkOptions) -> "BenchmarkSettings":
@@ -283,16 +283,16 @@ def _network(options: BenchmarkOptions) -> "Network":
 
 
 def _notes(measured: "Sequence[SetResult]") -> tuple[str, ...]:
-    """What the identity shows: whether noise is as strong as it should be."""
+    """Return a note on the PSNR of noise in theory, for the identity."""
     from maskdcpt_cli.benchmarking.test_sets import noise_psnr
 
     levels = [one.info.level for one in measured if one.figures and one.info.degradation == "GN"]
-    told = [f"{noise_psnr(level):.2f} at {level:g}" for level in dict.fromkeys(levels) if level]
-    if not told:
+    expected = [f"{noise_psnr(level):.2f} at {level:g}" for level in dict.fromkeys(levels) if level]
+    if not expected:
         return ()
     return (
-        f"By theory noise has a PSNR of 20 log10(255 / sigma) dB: {', '.join(told)}. Clipping it "
-        "to [0, 1], as the release does, takes some of it away where an image is bright or dark.",
+        f"In theory, noise has a PSNR of 20 log10(255 / sigma) dB: {', '.join(expected)}. "
+        "Clipping it to [0, 1], as in the release, removes some noise in bright and dark regions.",
     )
 
 
@@ -301,7 +301,7 @@ def _examples(
     settings: "BenchmarkSettings",
     shown: "BenchmarkOutcome",
 ) -> "dict[str, list[tuple[ExampleCrop, Mapping[str, float]]]]":
-    """What was cut out of each test set, with the figures of the image."""
+    """Return the example crops of each test set, with the figures of the image."""
     from maskdcpt_cli.benchmarking import examples
     from maskdcpt_cli.benchmarking.test_sets import TestSet
 

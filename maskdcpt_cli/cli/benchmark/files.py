@@ -1,4 +1,4 @@
-"""The files of a benchmark: its tables as Markdown and CSV, and a page with examples."""
+"""Files of a benchmark: tables as Markdown and CSV, and a page with examples."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ from maskdcpt_cli.benchmarking.table_rows import TableRow
 from maskdcpt_cli.benchmarking.test_sets import title
 from maskdcpt_cli.cli.benchmark.tables import (
     PARTIAL,
-    WORDS,
+    TEXT_HEADS,
     BenchmarkReport,
     Block,
     CellRow,
@@ -23,7 +23,7 @@ from maskdcpt_cli.cli.benchmark.tables import (
     blocks,
     measured_lines,
     metric_name,
-    stated,
+    with_name,
 )
 from maskdcpt_cli.cli.console import count, printable
 from maskdcpt_cli.cli.page import facts, inlined, template
@@ -31,18 +31,18 @@ from maskdcpt_cli.files import written
 
 FIGURE = Template("""\
 <figure><div class="parts">$parts</div>
-<figcaption><b>$name</b> $told</figcaption></figure>
+<figcaption><b>$name</b> $text</figcaption></figure>
 """)
 PART = Template("""\
-<div><img src="$image" alt="$kind" loading="lazy"><span>$kind</span></div>
+<div><img src="$image" alt="$part" loading="lazy"><span>$part</span></div>
 """)
 CSV_HEADS = ("table", "method", "column", "metric", "figure", "partial")
 
 
 def write_files(folder: Path, report: BenchmarkReport) -> list[Path]:
-    """Write all of them, each whole or not at all.
+    """Write all files, each atomically, and return their paths.
 
-    Raises MaskDCPTError where a file cannot be written.
+    Raises MaskDCPTError if a file cannot be written.
     """
     texts = {
         "table.md": "\n".join(_markdown(report)) + "\n",
@@ -66,7 +66,7 @@ def _markdown(report: BenchmarkReport) -> Iterator[str]:
             "",
             "## Measured",
             "",
-            *_markdown_table(heads, rows, left=sum(head in WORDS for head in heads)),
+            *_markdown_table(heads, rows, left=sum(head in TEXT_HEADS for head in heads)),
         )
         yield from (line for note in report.notes for line in ("", note))
     for table_row in report.measured_rows:
@@ -105,14 +105,14 @@ def _heads(block: Block) -> list[str]:
 
 
 def _remarks(table_row: TableRow) -> Iterator[str]:
-    yield f"The difference is to {table_row.beside}, as published."
+    yield f"The difference is to the published row {table_row.beside}."
     if table_row.table.note:
         yield table_row.table.note
     yield from (f"{PARTIAL} {remark}" for remark in table_row.remarks)
 
 
 def _csv(report: BenchmarkReport) -> str:
-    """A figure a line, for spreadsheets and data frames; all digits of what was measured."""
+    """Return one figure a line, for spreadsheets and data frames; measured ones with 6 digits."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_HEADS)
@@ -127,7 +127,7 @@ def _csv(report: BenchmarkReport) -> str:
             for column in table_row.table.columns:
                 for metric, value in columns.get(column.key, {}).items():
                     writer.writerow((name, method, column.key, metric, value, 0))
-        for key, figures in table_row.ours.items():
+        for key, figures in table_row.figures.items():
             for metric, value in figures.items():
                 partial = key in table_row.partial
                 writer.writerow((name, report.model, key, metric, f"{value:.6g}", int(partial)))
@@ -204,21 +204,21 @@ def _measured(report: BenchmarkReport) -> str:
     heads, rows = measured_lines([one.result for one in report.closed])
     if not rows:
         return ""
-    kinds = [" class=word" if head in WORDS else "" for head in heads]
+    classes = [" class=word" if head in TEXT_HEADS else "" for head in heads]
     head = "".join(
-        f"<th{kind}>{escape(text)}</th>" for kind, text in zip(kinds, heads, strict=True)
+        f"<th{css}>{escape(text)}</th>" for css, text in zip(classes, heads, strict=True)
     )
     body = "\n".join(
         "<tr>"
         + "".join(
-            f"<td{kind}>{escape(printable(cell))}</td>"
-            for kind, cell in zip(kinds, cells, strict=True)
+            f"<td{css}>{escape(printable(cell))}</td>"
+            for css, cell in zip(classes, cells, strict=True)
         )
         + "</tr>"
         for cells in rows
     )
     return (
-        '<section>\n<h2>What was measured</h2>\n<div class="scroll"><table>\n'
+        '<section>\n<h2>Measured figures</h2>\n<div class="scroll"><table>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n"
         + "".join(f"<p class=remark>{escape(note)}</p>\n" for note in report.notes)
         + "</section>"
@@ -227,20 +227,20 @@ def _measured(report: BenchmarkReport) -> str:
 
 def _examples(report: BenchmarkReport) -> Iterator[str]:
     if any(report.examples.values()):
-        yield "<h2>Examples, cut out where input and result differ most</h2>"
+        yield "<h2>Examples: crops where input and result differ most</h2>"
     yield '<div class="examples">'
     for name, shown in report.examples.items():
         for example, values in shown:
             parts = zip(PARTS, example.files, strict=False)
-            told = ", ".join(stated(metric, value) for metric, value in values.items())
+            figures = ", ".join(with_name(metric, value) for metric, value in values.items())
             yield FIGURE.substitute(
-                parts="".join(PART.substitute(kind=k, image=_inlined(file)) for k, file in parts),
+                parts="".join(PART.substitute(part=k, image=_inlined(file)) for k, file in parts),
                 name=escape(printable(name)),
-                told=escape(printable(", ".join(filter(None, (example.name, told))))),
+                text=escape(printable(", ".join(filter(None, (example.name, figures))))),
             )
     yield "</div>"
 
 
 def _inlined(path: Path) -> str:
-    """A part of an image; without loss it would be three times as large."""
+    """Encode a crop as lossy WebP: lossless would be three times as large."""
     return inlined(Image.open(path), format="webp", quality=92)

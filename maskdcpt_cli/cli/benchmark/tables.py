@@ -1,4 +1,4 @@
-"""The tables of a benchmark as text in cells, the same for the terminal, Markdown and the page."""
+"""Tables of a benchmark as text in cells, shared by the terminal, Markdown and the page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,22 +13,21 @@ from maskdcpt_cli.scoring.metrics import METRICS
 
 RowRole = Literal["published", "beside", "ours", "difference"]
 
-DIGITS = {"ssim": 3, "lpips": 3}  # as the paper prints them; of its other metrics two
-NOTHING = "\N{EN DASH}"
-PARTIAL = "*"  # beside figures of fewer images than the paper's
+DIGITS = {"ssim": 3, "lpips": 3}  # as in the paper; two for its other metrics
+NO_FIGURE = "\N{EN DASH}"
+PARTIAL = "*"  # marks figures of fewer images than the paper's
 
 
 @dataclass(frozen=True)
 class BenchmarkReport:
-    """What there is to tell of a benchmark."""
+    """Contents of the tables, files and page of a benchmark."""
 
-    name: str  # what was measured
+    name: str  # of the preset, photos or pairs
     model: str
-    facts: Mapping[str, str]  # how it was measured, each by a word
+    facts: Mapping[str, str]  # network, protocol and so on
     table_rows: tuple[TableRow, ...]
     closed: tuple[SetFinished, ...]
     examples: Mapping[str, Sequence[tuple[ExampleCrop, Mapping[str, float]]]]  # by title of a set
-
     notes: tuple[str, ...] = ()  # a sentence each
 
     @property
@@ -37,11 +36,11 @@ class BenchmarkReport:
 
     @property
     def measured_rows(self) -> list[TableRow]:
-        return [table_row for table_row in self.table_rows if table_row.ours]
+        return [table_row for table_row in self.table_rows if table_row.figures]
 
 
 class CellRow(NamedTuple):
-    """A row of a table."""
+    """Row of a table as text."""
 
     name: str
     cells: tuple[str, ...]
@@ -49,16 +48,16 @@ class CellRow(NamedTuple):
 
 
 class Block(NamedTuple):
-    """One metric of a table of the paper."""
+    """Table of one metric, part of a table of the paper."""
 
     title: str
-    groups: tuple[str, ...]  # of the columns; "" for one that stands alone
+    groups: tuple[str, ...]  # heading above each column; "" for none
     heads: tuple[str, ...]
     lines: tuple[CellRow, ...]
 
 
 def blocks(table_row: TableRow, *, model: str) -> Iterator[Block]:
-    """A table of the paper with our row, metric by metric."""
+    """Yield a table of the paper with the measured row, one block for each metric."""
     for metric in table_row.metrics():
         columns = [column for column in table_row.table.columns if metric in column.metrics]
         yield Block(
@@ -69,11 +68,11 @@ def blocks(table_row: TableRow, *, model: str) -> Iterator[Block]:
         )
 
 
-WORDS = ("test set", "degradation")  # heads of the columns that hold no figures
+TEXT_HEADS = ("test set", "degradation")  # heads of columns of text
 
 
 def measured_lines(sets: Sequence[SetResult]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The heads and rows of what was measured, a row for each test set."""
+    """Return the heads and rows of the measured figures, a row for each test set."""
     sets = [one for one in sets if one.figures]
     metrics = list(dict.fromkeys(metric for one in sets for metric in one.figures))
     columns = {"test set": [title(one.info) for one in sets]}
@@ -86,35 +85,35 @@ def measured_lines(sets: Sequence[SetResult]) -> tuple[tuple[str, ...], list[tup
 
 
 def metric_name(metric: str) -> str:
-    """As "PSNR, dB", with an arrow for those of which less is better."""
+    """Return a name such as "PSNR, dB", with an arrow down if lower is better."""
     known = METRICS.get(metric)
     unit = f", {known.unit}" if known and known.unit else ""
     arrow = " \N{DOWNWARDS ARROW}" if known and not known.higher_is_better else ""
     return f"{metric.upper()}{unit}{arrow}"
 
 
-def stated(metric: str, value: float) -> str:
-    """As "PSNR 31.41 dB"."""
+def with_name(metric: str, value: float) -> str:
+    """Return text such as "PSNR 31.41 dB"."""
     known = METRICS.get(metric)
     return f"{metric.upper()} {known.shown(value) if known else f'{value:.4f}'}"
 
 
 def figure(metric: str, value: float | None, *, sign: bool = False) -> str:
-    """A figure with the digits of the paper."""
+    """Format a figure with the digits of the paper."""
     if value is None:
-        return NOTHING
+        return NO_FIGURE
     return f"{value:{'+' if sign else ''}.{DIGITS.get(metric, 2)}f}"
 
 
 def exact(metric: str, value: float | None) -> str:
-    """A figure with the digits of `maskdcpt score`."""
+    """Format a figure with the digits of `maskdcpt score`."""
     if value is None:
-        return NOTHING
+        return NO_FIGURE
     return f"{value:.{METRICS[metric].digits if metric in METRICS else 4}f}"
 
 
 def better(metric: str, difference: float) -> bool:
-    """Whether ours is the better one."""
+    """Return whether a difference of this sign is an improvement."""
     return METRICS[metric].goodness(difference) > 0
 
 
@@ -126,13 +125,13 @@ def _lines(
         role: RowRole = "beside" if method == table_row.beside else "published"
         yield CellRow(method, tuple(figure(metric, value) for value in figures), role)
     ours = [
-        _star(table_row, column) + figure(metric, table_row.ours.get(column.key, {}).get(metric))
+        _star(table_row, column) + figure(metric, table_row.figures.get(column.key, {}).get(metric))
         for column in columns
     ]
     yield CellRow(f"{model} (ours)", tuple(ours), "ours")
     differences = (table_row.difference(column, metric) for column in columns)
-    told = tuple(figure(metric, value, sign=True) for value in differences)
-    yield CellRow("difference", told, "difference")
+    cells_of_difference = tuple(figure(metric, value, sign=True) for value in differences)
+    yield CellRow("difference", cells_of_difference, "difference")
 
 
 def _star(table_row: TableRow, column: Column) -> str:

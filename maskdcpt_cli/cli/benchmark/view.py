@@ -1,4 +1,4 @@
-"""What is seen of a benchmark: progress on standard error, tables on standard output."""
+"""Terminal output of a benchmark: progress on standard error, tables on standard output."""
 
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -22,13 +22,13 @@ from maskdcpt_cli.benchmarking.table_rows import SetResult, TableRow
 from maskdcpt_cli.benchmarking.test_sets import MissingTestSet, TestSet, title
 from maskdcpt_cli.cli.benchmark.tables import (
     PARTIAL,
-    WORDS,
+    TEXT_HEADS,
     BenchmarkReport,
     Block,
     RowRole,
     blocks,
     measured_lines,
-    stated,
+    with_name,
 )
 from maskdcpt_cli.cli.console import count, printable
 from maskdcpt_cli.scoring.events import Unavailable
@@ -37,11 +37,11 @@ STYLES: dict[RowRole, str] = {
     "published": "", "beside": "cyan", "ours": "bold", "difference": "italic",
 }  # fmt: skip
 GAP = 2  # between columns, of which the box takes one
-LOGGED = 200  # columns of what goes to a file or pipe
+LOGGED = 200  # width in columns if the output is a file or pipe
 
 
 class BenchmarkView:
-    """A line for each test set, and for what failed; on a terminal a bar below them."""
+    """Progress display: a line for each test set and failure, and a progress bar on a terminal."""
 
     def __init__(self, sets: Sequence[TestSet | MissingTestSet], limit: int | None) -> None:
         self.console = Console(stderr=True, highlight=False, emoji=False)
@@ -63,7 +63,7 @@ class BenchmarkView:
         self.console.print(Text(printable(text)), soft_wrap=True)
 
     def event(self, event: Event) -> None:
-        """Something happened."""
+        """Show an event."""
         match event:
             case SetStarted():
                 self.progress.start()
@@ -77,33 +77,35 @@ class BenchmarkView:
                 self.say(f"{event.testset.title}: {event.name}: {event.reason}")
             case Unavailable():
                 self.say(event.reason)
-            case SetFinished() if not event.reason:  # what is not there is told at the end
-                self.say(_told(event.result))
+            case SetFinished() if not event.reason:  # missing sets are listed at the end
+                self.say(_result_line(event.result))
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Remove the progress bar."""
         self.progress.stop()
 
 
 class BenchmarkOutcome(NamedTuple):
-    """What a benchmark came to."""
+    """Outcome of a benchmark."""
 
     closed: tuple[SetFinished, ...]
-    values: Mapping[tuple[str, str], Mapping[str, float]]  # by key of a test set, and image
+    values: Mapping[
+        tuple[str, str], Mapping[str, float]
+    ]  # by key of a test set and name of an image
     problems: tuple[str, ...]  # why an image or a test set was not measured
     unavailable: tuple[str, ...]  # why a metric was not
 
     @property
-    def whole(self) -> bool:
-        """Whether nothing was left out."""
+    def complete(self) -> bool:
+        """Return whether everything was measured."""
         return not (self.problems or self.unavailable)
 
 
 def show(events: Generator[Event, None, None], view: BenchmarkView) -> BenchmarkOutcome:
-    """Show a benchmark as it happens.
+    """Show the events of a benchmark and return its outcome.
 
     Raises:
-        KeyboardInterrupt: with the sentence that says how far it came.
+        KeyboardInterrupt: with a message that states the progress.
     """
     closed: list[SetFinished] = []
     values: dict[tuple[str, str], Mapping[str, float]] = {}
@@ -124,14 +126,14 @@ def show(events: Generator[Event, None, None], view: BenchmarkView) -> Benchmark
                     problems[event.reason] = None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"Interrupted: {count(len(values), 'image')} measured and kept; the same command "
-            "goes on from here."
+            f"Interrupted: {count(len(values), 'image')} measured and saved; the same command "
+            "resumes here."
         ) from None
     return BenchmarkOutcome(tuple(closed), values, tuple(problems), tuple(unavailable))
 
 
 def print_tables(report: BenchmarkReport) -> None:
-    """Print the tables of the paper with our row, what was measured, and what was not."""
+    """Print the tables of the paper with the measured row, all figures, and what is missing."""
     console = Console(highlight=False, emoji=False, markup=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = LOGGED
@@ -139,7 +141,7 @@ def print_tables(report: BenchmarkReport) -> None:
         _print_table_row(console, table_row, model=report.model)
     heads, rows = measured_lines([one.result for one in report.closed])
     if rows:
-        table = _table(heads, left=sum(head in WORDS for head in heads))
+        table = _table(heads, left=sum(head in TEXT_HEADS for head in heads))
         for row in rows:
             table.add_row(*map(printable, row))
         console.print(Text(printable(report.title), style="bold"))
@@ -171,7 +173,7 @@ def _print_table_row(console: Console, table_row: TableRow, *, model: str) -> No
 
 
 def _fitting(block: Block, width: int) -> Iterator[list[int]]:
-    """The columns in as few tables as fit the width, columns of one group kept together."""
+    """Split the columns into as few tables as fit the width, without splitting a group."""
     name = max(len(line.name) for line in block.lines)
     widths = [
         max(
@@ -184,8 +186,8 @@ def _fitting(block: Block, width: int) -> Iterator[list[int]]:
     ]
     taken: list[int] = []
     for group in _grouped(block.groups):
-        wanted = name + sum(widths[index] + GAP for index in (*taken, *group))
-        if taken and wanted > width:
+        needed = name + sum(widths[index] + GAP for index in (*taken, *group))
+        if taken and needed > width:
             yield taken
             taken = []
         taken = [*taken, *group]
@@ -193,7 +195,7 @@ def _fitting(block: Block, width: int) -> Iterator[list[int]]:
 
 
 def _grouped(groups: Sequence[str]) -> list[list[int]]:
-    """The indices of columns, those of one group together."""
+    """Return the indices of the columns of each group."""
     indices: dict[str, list[int]] = {}
     for index, group in enumerate(groups):
         indices.setdefault(group or f"{index}", []).append(index)
@@ -201,21 +203,21 @@ def _grouped(groups: Sequence[str]) -> list[list[int]]:
 
 
 def _head(block: Block, index: int) -> str:
-    """The head of a column, below that of its group; two long words below one another."""
+    """Return the head of a column, below its group; words in lines of their own."""
     group, head = block.groups[index], block.heads[index]
     return f"{group}\n{head}" if group else head.replace(" ", "\n")
 
 
 def _table(heads: Sequence[str], *, left: int) -> Table:
-    """A table whose first columns hold words, and the others figures."""
+    """Make a table whose first `left` columns are text, the others figures."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
     for index, head in enumerate(heads):
         table.add_column(head, justify="left" if index < left else "right", no_wrap=True)
     return table
 
 
-def _told(measured: SetResult) -> str:
-    figures = (stated(metric, value) for metric, value in measured.figures.items())
+def _result_line(measured: SetResult) -> str:
+    figures = (with_name(metric, value) for metric, value in measured.figures.items())
     images = count(measured.images, "image")
     return f"{title(measured.info)}: {', '.join((images, *figures))}"
 

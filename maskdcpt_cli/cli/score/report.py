@@ -1,4 +1,4 @@
-"""All that is known once images are scored, as data: bounds, JSON and CSV."""
+"""Report of a score as data: bounds, JSON and CSV."""
 
 import csv
 import io
@@ -14,22 +14,23 @@ from maskdcpt_cli.scoring.pairing import Pairing
 from maskdcpt_cli.scoring.protocols import Protocol
 from maskdcpt_cli.scoring.summary import Summary
 
-DIGITS = 6  # after the point, in files: more than pyiqa's float32 holds
+DIGITS = 6  # after the point, in files: more than the precision of pyiqa's float32
 
 
 class Bound(NamedTuple):
-    """What the mean of a metric must not fall short of, or exceed."""
+    """Lower or upper bound of the mean of a metric."""
 
     metric: str
     option: Literal["min", "max"]
     value: float
 
     def holds(self, mean: float) -> bool:
+        """Return whether a mean is within the bound."""
         return mean >= self.value if self.option == "min" else mean <= self.value
 
 
 class ScoreReport(NamedTuple):
-    """What was asked for and what came out."""
+    """Options and results of a score."""
 
     pred: Path
     gt: Path | None
@@ -42,23 +43,26 @@ class ScoreReport(NamedTuple):
     bounds: tuple[Bound, ...]
 
     def mean(self, metric: str) -> float | None:
+        """Return the mean of a metric; None if it was not measured."""
         return next((one.mean for one in self.summaries if one.metric == metric), None)
 
     def broken(self) -> list[str]:
-        """A sentence for each bound that does not hold."""
-        told = []
+        """Return a sentence for each bound that does not hold."""
+        sentences = []
         for bound in self.bounds:
             mean, metric = self.mean(bound.metric), self.metrics[bound.metric]
-            asked = f"--{bound.option} {bound.metric}={bound.value:g}"
+            option = f"--{bound.option} {bound.metric}={bound.value:g}"
             if mean is None:
-                told.append(f"{bound.metric} was not measured, so {asked} does not hold.")
+                sentences.append(f"{bound.metric} was not measured, so {option} does not hold.")
             elif not bound.holds(mean):
                 side = "below" if bound.option == "min" else "above"
-                told.append(f"{bound.metric} is {_apart(metric, mean, bound)}, {side} {asked}.")
-        return told
+                sentences.append(
+                    f"{bound.metric} is {_apart(metric, mean, bound)}, {side} {option}."
+                )
+        return sentences
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """The name of an image, and a sentence: each that something could not be measured of."""
+        """Yield the name of each image with a problem, and a sentence on it."""
         for one in self.scored:
             if one.problem:
                 yield one.name, one.problem
@@ -67,13 +71,14 @@ class ScoreReport(NamedTuple):
 
     @property
     def failed(self) -> bool:
+        """Return whether something was not measured or a bound does not hold."""
         return bool(
             self.pairing.missing or self.unavailable or self.broken() or any(self.problems())
         )
 
 
 def _apart(metric: Metric, mean: float, bound: Bound) -> str:
-    """The mean with so many digits that it differs from the bound."""
+    """Format a mean with enough digits to differ from the bound."""
     for digits in range(metric.digits, DIGITS):
         if float(f"{mean:.{digits}f}") != bound.value:
             return metric._replace(digits=digits).shown(mean)
@@ -81,12 +86,12 @@ def _apart(metric: Metric, mean: float, bound: Bound) -> str:
 
 
 def as_json(report: ScoreReport) -> dict[str, object]:
-    """Everything, with keys that stay."""
+    """Return the report as JSON; the keys are stable."""
     return {
         "pred": shown(report.pred),
         "gt": report.gt and shown(report.gt),
         "protocol": {"name": report.protocol.name, "text": report.protocol.describe()},
-        "paired": report.pairing.told or None,
+        "paired": report.pairing.rule or None,
         "metrics": {one.metric: _summary(report, one) for one in report.summaries},
         "pictures": [
             _image(item, one) for item, one in zip(report.pairing.items, report.scored, strict=True)
@@ -123,7 +128,7 @@ def _image(item: Item, one: Scored) -> dict[str, object]:
 
 
 def write_csv(path: Path, report: ScoreReport) -> None:
-    """Write a line for each image, whole or not at all.
+    """Write a line for each image, atomically.
 
     Raises:
         MaskDCPTError: the file cannot be written.
