@@ -1,4 +1,4 @@
-"""Parts of pictures that show what a restoration changed."""
+"""Crops of images that show the effect of a restoration."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,62 +8,66 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from maskdcpt_cli.benchmarking.test_sets import Case
+from maskdcpt_cli.benchmarking.test_sets import EvalSample
 from maskdcpt_cli.files import written
 from maskdcpt_cli.images.contact_sheets import Window, most_different
 from maskdcpt_cli.synthesis.contract import Image
 
 FOLDER = "examples"
-SIDE = 192  # of a part, in pixels
-EACH = 2  # pictures of a test set
-KINDS = ("input", "restored", "ground truth")
+SIDE = 192  # of a crop, in pixels
+PER_SET = 2  # images of a test set
+PARTS = ("input", "restored", "ground truth")
 
 Pixels = NDArray[np.uint8]  # (H, W, 3), sRGB
 
 
-class Example(NamedTuple):
-    """The same part of a picture as it was, as it became and, where known, as it should be."""
+class ExampleCrop(NamedTuple):
+    """The same crop of the input, the restored image and, if there is one, the ground truth."""
 
-    name: str  # of the picture
-    files: tuple[Path, ...]  # in the order of KINDS
-
-
-def places(pictures: int) -> list[int]:
-    """The pictures of a test set that are shown, spread evenly."""
-    return list(dict.fromkeys(number * pictures // EACH for number in range(min(EACH, pictures))))
+    name: str  # of the image
+    files: tuple[Path, ...]  # in the order of PARTS
 
 
-def keep(folder: Path, key: str, place: int, case: Case, restored: Image) -> None:
-    """Write the part of a picture where the input and what was made of it differ most."""
-    whole = [rounded(case.lq), rounded(restored), *([] if case.gt is None else [case.gt])]
-    window = _window(whole[0], whole[1])
-    for file, picture in zip(_files(folder, key, place), whole, strict=False):
-        save(file, window.cut(picture))
+def shown_indices(images: int) -> list[int]:
+    """Return the indices of the images of a test set that are shown, evenly spaced."""
+    return list(dict.fromkeys(i * images // PER_SET for i in range(min(PER_SET, images))))
 
 
-def find(folder: Path, key: str, names: Sequence[str]) -> list[Example]:
-    """The examples of a test set that were kept, its pictures having these names."""
-    found: list[Example] = []
-    for place in places(len(names)):
-        files = tuple(file for file in _files(folder, key, place) if file.exists())
+def write_example(folder: Path, key: str, index: int, sample: EvalSample, restored: Image) -> None:
+    """Write the crop of an image where input and restored image differ most.
+
+    Raises MaskDCPTError if a file cannot be written.
+    """
+    images = [to_uint8(sample.lq), to_uint8(restored)]
+    images += [] if sample.gt is None else [sample.gt]
+    window = _window(images[0], images[1])
+    for file, image in zip(_files(folder, key, index), images, strict=False):
+        save_png(file, window.cut(image))
+
+
+def find_examples(folder: Path, key: str, names: Sequence[str]) -> list[ExampleCrop]:
+    """Find the crops that were written for a test set whose images have these names."""
+    found: list[ExampleCrop] = []
+    for index in shown_indices(len(names)):
+        files = tuple(file for file in _files(folder, key, index) if file.exists())
         if len(files) >= 2:
-            found.append(Example(names[place], files))
+            found.append(ExampleCrop(names[index], files))
     return found
 
 
-def save(path: Path, picture: Pixels) -> None:
-    """Write a PNG, whole or not at all; MaskDCPTError where it cannot be."""
+def save_png(path: Path, image: Pixels) -> None:
+    """Write a PNG atomically; raises MaskDCPTError if it cannot be written."""
     with written(path) as file:
-        Pillow.fromarray(picture).save(file, format="PNG")
+        Pillow.fromarray(image).save(file, format="PNG")
 
 
-def rounded(image: Image) -> Pixels:
-    """Values in [0, 1] in 8 bits."""
+def to_uint8(image: Image) -> Pixels:
+    """Convert values in [0, 1] to 8 bits, clipped and rounded."""
     return np.asarray(np.rint(image.clip(0, 1) * 255), np.uint8)
 
 
-def _files(folder: Path, key: str, place: int) -> list[Path]:
-    return [folder / FOLDER / f"{key}-{place}-{kind.replace(' ', '-')}.png" for kind in KINDS]
+def _files(folder: Path, key: str, index: int) -> list[Path]:
+    return [folder / FOLDER / f"{key}-{index}-{part.replace(' ', '-')}.png" for part in PARTS]
 
 
 def _window(lq: Pixels, restored: Pixels) -> Window:

@@ -1,4 +1,4 @@
-"""The result tables of the paper, all in one form: rows of methods, columns of test sets."""
+"""Result tables of the paper in one form: rows of methods, columns of test sets."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,65 +10,67 @@ import yaml
 from maskdcpt_cli.presets.load import folder
 
 FULL = ("psnr", "ssim", "lpips", "fid")
-SIMILAR = ("psnr", "ssim")
+FIDELITY = ("psnr", "ssim")
 BLIND = ("piqe", "brisque")
 SPECIALISTS = "best single-task"  # the row of another network for each column
-METHOD = "MaskDCPT"  # what the rows of the paper's own method have in their names
+METHOD = "MaskDCPT"  # is in the names of the rows of the paper's own method
 
-Figures = Mapping[str, float]  # by metric
+MetricValues = Mapping[str, float]  # by metric
 
 
-class About(NamedTuple):
-    """What a test set is, as columns tell it from others."""
+class SetInfo(NamedTuple):
+    """Name, degradation and level, which identify a test set."""
 
     name: str  # of the source in its preset
     degradation: str | None  # abbreviation
-    level: float | None = None  # of a degradation that is made
+    level: float | None = None  # of a synthetic degradation
 
 
 class Column(NamedTuple):
-    """Test sets of which one figure for each metric is the mean."""
+    """Column of a table: for each metric, one figure, the mean over these test sets."""
 
     title: str
     metrics: tuple[str, ...]
-    degradation: str | None = None  # of the sets; None: whatever it is
+    degradation: str | None = None  # of the sets; None: any
     names: tuple[str, ...] = ()  # of the sets; (): all of the degradation
     level: float | None = None
-    group: str = ""  # columns that belong together
+    group: str = ""  # heading above several columns
 
     @property
     def key(self) -> str:
+        """Unique name in its table."""
         return f"{self.group} {self.title}".lstrip()
 
-    def covers(self, about: About) -> bool:
+    def covers(self, info: SetInfo) -> bool:
+        """Return whether the test set counts in this column."""
         return (
-            self.degradation in (None, about.degradation)
-            and (not self.names or about.name in self.names)
-            and self.level in (None, about.level)
+            self.degradation in (None, info.degradation)
+            and (not self.names or info.name in self.names)
+            and self.level in (None, info.level)
         )
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper."""
+    """Published table of the paper."""
 
     title: str  # as "Table I"
     caption: str
     columns: tuple[Column, ...]
-    rows: Mapping[str, Mapping[str, Figures]]  # by method, by key of a column
+    rows: Mapping[str, Mapping[str, MetricValues]]  # by method, by key of a column
     note: str = ""
 
-    def of(self, sets: Sequence[About]) -> "Table":
-        """The columns that these sets are in."""
-        columns = (c for c in self.columns if any(c.covers(about) for about in sets))
+    def restricted_to(self, sets: Sequence[SetInfo]) -> "Table":
+        """Return the table with only those columns that these test sets count in."""
+        columns = (c for c in self.columns if any(c.covers(info) for info in sets))
         return replace(self, columns=tuple(columns))
 
 
 Cell = tuple[str, str, Sequence[float | None]]  # method, key of a column, figures
 
 
-class Layout(NamedTuple):
-    """How a table of the file is read."""
+class TableLayout(NamedTuple):
+    """Layout of a table in the file of published results."""
 
     title: str
     caption: str
@@ -106,7 +108,7 @@ def _by_column(content: Any, columns: Sequence[Column]) -> Iterator[Cell]:
 
 
 def _word(column: Column) -> str:
-    """The column's name in the file, which writes `low_light` for low light."""
+    """Return the column's name in the file, which has `low_light` for low light."""
     return column.title.replace(" ", "_")
 
 
@@ -122,8 +124,8 @@ def _mixed(name: str, *, source: str = "") -> Column:
     return Column(name, FULL, names=(source or name,))
 
 
-LAYOUTS: dict[str, Layout] = {
-    "table_1_5d": Layout(
+LAYOUTS: dict[str, TableLayout] = {
+    "table_1_5d": TableLayout(
         "Table I", "one network for five degradations",
         (
             Column("dehazing", FULL, "H", ("SOTS",)),
@@ -134,7 +136,7 @@ LAYOUTS: dict[str, Layout] = {
         ),
         _by_method_in_order,
     ),
-    "table_2_12d": Layout(
+    "table_2_12d": TableLayout(
         "Table II", "one network for twelve degradations, the mean over the test sets of each",
         (
             Column("deraining", FULL, "RS"),
@@ -152,11 +154,11 @@ LAYOUTS: dict[str, Layout] = {
         ),
         _by_column,
     ),
-    "table_3_gaussian_denoising": Layout(
+    "table_3_gaussian_denoising": TableLayout(
         "Table III", "Gaussian noise, trained on up to 50",
         _noise(("Urban100", "Kodak24", "CBSD68")), _by_method_and_group,
     ),
-    "table_4_real_world": Layout(
+    "table_4_real_world": TableLayout(
         "Table IV", "the real world, trained on none of it",
         (
             Column("motion blur", FULL, "MB", ("RealBlur-R",)),
@@ -168,16 +170,16 @@ LAYOUTS: dict[str, Layout] = {
         ),
         _by_method,
     ),
-    "table_5_single_task_finetuning": Layout(
+    "table_5_single_task_finetuning": TableLayout(
         "Table V", "Restormer fine-tuned for a single task",
         (
-            Column("GoPro", SIMILAR, "MB", ("GoPro",)),
-            Column("HIDE", SIMILAR, "MB", ("HIDE",)),
-            Column("Test100", SIMILAR, "RS", ("Test100",)),
+            Column("GoPro", FIDELITY, "MB", ("GoPro",)),
+            Column("HIDE", FIDELITY, "MB", ("HIDE",)),
+            Column("Test100", FIDELITY, "RS", ("Test100",)),
         ),
         _by_column,
     ),
-    "table_6_mixed": Layout(
+    "table_6_mixed": TableLayout(
         "Table VI", "mixed degradations",
         (
             _mixed("low_haze_rain"),
@@ -188,7 +190,7 @@ LAYOUTS: dict[str, Layout] = {
     ),
 }  # fmt: skip
 
-# The tables that the test sets of a preset are in.
+# The tables that contain the test sets of a preset.
 TABLES: dict[str, tuple[str, ...]] = {
     "5d": ("table_1_5d",),
     "12d": ("table_2_12d", "table_3_gaussian_denoising"),
@@ -199,7 +201,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "mixed": ("table_6_mixed",),
 }
 
-# The rows that published weights gave.
+# The published rows of the released weights, by table.
 ROWS: dict[str, dict[str, str]] = {
     "nafnet-5d": {"Table I": "NAFNet+MaskDCPT", "Table III": "NAFNet-5D+MaskDCPT"},
     "restormer-5d": {"Table I": "Restormer+MaskDCPT", "Table III": "Restormer-5D+MaskDCPT"},
@@ -215,20 +217,23 @@ ROWS: dict[str, dict[str, str]] = {
 
 
 def paper_results() -> Any:
-    """The figures that the paper prints, table by table."""
+    """Read the figures printed in the paper, table by table."""
     path = folder() / "reference" / "paper_results.yaml"
     return yaml.safe_load(path.read_bytes())
 
 
-def tables(preset: str, sets: Sequence[About]) -> list[Table]:
-    """The tables of a preset, their columns those that its test sets are in; none for others."""
+def tables(preset: str, sets: Sequence[SetInfo]) -> list[Table]:
+    """Return the published tables of a preset, with the columns of its test sets.
+
+    Presets without a published table give an empty list.
+    """
     names = TABLES.get(preset, ())
     content = paper_results() if names else {}
-    return [_read(LAYOUTS[name], content[name]).of(sets) for name in names]
+    return [_read(LAYOUTS[name], content[name]).restricted_to(sets) for name in names]
 
 
-def _read(layout: Layout, content: Any) -> Table:
-    rows: dict[str, dict[str, Figures]] = defaultdict(dict)
+def _read(layout: TableLayout, content: Any) -> Table:
+    rows: dict[str, dict[str, MetricValues]] = defaultdict(dict)
     metrics = {column.key: column.metrics for column in layout.columns}
     for method, key, figures in layout.cells(content, layout.columns):
         pairs = zip(metrics[key], figures, strict=True)

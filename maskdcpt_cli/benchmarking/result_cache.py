@@ -1,4 +1,4 @@
-"""Results that are kept while a study goes on, so that it can be interrupted at any time."""
+"""Cache of results on disk, so that a benchmark can be interrupted at any time and resumed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,14 @@ FILE = "results.jsonl"
 Values = Mapping[str, float]
 
 
-class Kept:
-    """A file with a line for each result; the last one of a picture counts.
+class ResultCache:
+    """File of results, one JSON object a line; of several lines for an image the last counts.
 
-    Raises MaskDCPTError where the folder cannot be written, or holds what something else made.
+    Args:
+        folder: of the file; created if it is missing.
+        made_by: fingerprint of weights and settings; stored in each line.
+
+    Raises MaskDCPTError if the folder cannot be written or has results of another fingerprint.
     """
 
     def __init__(self, folder: Path, *, made_by: str) -> None:
@@ -28,25 +32,28 @@ class Kept:
         except OSError as error:
             raise MaskDCPTError(f"Cannot write to '{shown(folder)}': {error.strerror}.") from error
         self._entries: dict[tuple[str, str], tuple[object, Values]] = {}
-        self._cut = bool(text) and not text.endswith("\n")  # by a crash
+        self._truncated = bool(text) and not text.endswith("\n")  # by a crash
         for line in text.splitlines():
             self._read(line, folder)
 
     def find(
         self, of: str, name: str, state: Sequence[object], metrics: Sequence[str]
     ) -> Values | None:
-        """The values of a picture whose files are as they were, where none of the metrics lacks."""
+        """Return the cached values of an image, or None.
+
+        It is None if the state of the image has changed or one of the metrics is missing.
+        """
         found, values = self._entries.get((of, name), (None, {}))
         if found != list(state) or not set(metrics) <= set(values):
             return None
         return {metric: values[metric] for metric in metrics}
 
     def add(self, of: str, name: str, state: Sequence[object], values: Values) -> None:
-        """Append a line, in one write."""
+        """Append a result in one write; raises MaskDCPTError if it cannot be written."""
         self._entries[of, name] = list(state), values
         entry = {"set": of, "name": name, **values, "state": list(state), "made_by": self.made_by}
-        line = ("\n" if self._cut else "") + json.dumps(entry) + "\n"
-        self._cut = False
+        line = ("\n" if self._truncated else "") + json.dumps(entry) + "\n"
+        self._truncated = False
         try:
             with self.path.open("ab", buffering=0) as file:
                 file.write(line.encode("ascii"))
@@ -59,7 +66,7 @@ class Kept:
             key = entry.pop("set"), entry.pop("name")
             state, made_by = entry.pop("state"), entry.pop("made_by")
             values = {metric: float(value) for metric, value in entry.items()}
-        except (ValueError, KeyError, TypeError, AttributeError):  # cut short by a crash
+        except (ValueError, KeyError, TypeError, AttributeError):  # truncated by a crash
             return
         if made_by != self.made_by:
             raise MaskDCPTError(

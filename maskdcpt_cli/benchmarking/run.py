@@ -1,4 +1,4 @@
-"""Restores test sets and scores what comes of them, set by set."""
+"""Restore test sets and score the results, one set after another."""
 
 import zlib
 from collections import deque
@@ -10,9 +10,9 @@ from statistics import fmean
 from typing import NamedTuple
 
 from maskdcpt_cli.benchmarking import examples
-from maskdcpt_cli.benchmarking.result_cache import Kept, Values
-from maskdcpt_cli.benchmarking.table_rows import Measured
-from maskdcpt_cli.benchmarking.test_sets import Absent, Found
+from maskdcpt_cli.benchmarking.result_cache import ResultCache, Values
+from maskdcpt_cli.benchmarking.table_rows import SetResult
+from maskdcpt_cli.benchmarking.test_sets import MissingTestSet, TestSet
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.inference.networks import Restore
 from maskdcpt_cli.scoring.events import Item, Unavailable
@@ -20,86 +20,91 @@ from maskdcpt_cli.scoring.metrics import WITH_GT, WITHOUT_GT, find_metric
 from maskdcpt_cli.scoring.protocols import DEFAULT, Protocol
 from maskdcpt_cli.scoring.scorer import Scorer
 
-RESTORED = "restored"  # folder of --save-images
-ALL = ""  # in place of a picture's name, for what is measured of all of them together
+RESTORED = "restored"  # folder of the restored images, with save_images
+ALL = ""  # in place of an image's name: for metrics over the whole set
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How test sets are measured."""
+class BenchmarkSettings:
+    """Options of a benchmark."""
 
     folder: Path  # of the results
-    metrics: tuple[str, ...] = ()  # those that suit a test set; (): the usual ones
+    metrics: tuple[str, ...] = ()  # each set takes the applicable ones; (): the default ones
     protocol: Protocol = DEFAULT
-    device: str = "cpu"  # of metrics that are networks
+    device: str = "cpu"  # of metrics with a network
     jobs: int | None = None
-    limit: int | None = None  # of the pictures of each test set, the first ones
+    limit: int | None = None  # measure only the first images of each test set, this many
     save_images: bool = False
 
 
-class Opened(NamedTuple):
-    """A test set is begun; so many of its pictures have results from before."""
+class SetStarted(NamedTuple):
+    """Event: a test set is started."""
 
-    testset: Found
-    pictures: int
-    kept: int
+    testset: TestSet
+    images: int
+    cached: int  # images whose results are read from the result cache
 
 
-class Scored(NamedTuple):
-    """A picture has its figures."""
+class ImageScored(NamedTuple):
+    """Event: an image is measured."""
 
-    testset: Found
+    testset: TestSet
     name: str
     values: Values
     notices: tuple[str, ...] = ()
-    kept: bool = False  # from before
+    cached: bool = False  # read from the result cache
 
 
-class Failed(NamedTuple):
-    """A picture could not be restored or measured, or not by every metric."""
+class ImageFailed(NamedTuple):
+    """Event: an image could not be restored, or not be measured by every metric."""
 
-    testset: Found
+    testset: TestSet
     name: str
     reason: str
 
 
-class Closed(NamedTuple):
-    """A test set is done, or is not there, for a reason."""
+class SetFinished(NamedTuple):
+    """Event: a test set is finished, or could not be measured, for the reason given."""
 
-    measured: Measured
+    result: SetResult
     reason: str = ""
 
 
-Event = Opened | Scored | Failed | Unavailable | Closed
+Event = SetStarted | ImageScored | ImageFailed | Unavailable | SetFinished
 
 
 def benchmark(
-    sets: Sequence[Found | Absent], restore: Restore, settings: Settings, kept: Kept
+    sets: Sequence[TestSet | MissingTestSet],
+    restore: Restore,
+    settings: BenchmarkSettings,
+    cache: ResultCache,
 ) -> Generator[Event, None, None]:
-    """Measure test sets one after another; each ends in exactly one Closed.
+    """Measure test sets one after another; each ends in exactly one SetFinished.
 
-    What has a result in `kept` is not done again. A picture that cannot be read or restored is
-    one that Failed, and the others go on. Closing the generator leaves every result that was
+    Results in `cache` are not computed again. An image that cannot be read or restored is
+    one that ImageFailed, and the others go on. Closing the generator leaves every result that was
     reached.
     """
-    opened: dict[bool, Metrics] = {}
+    opened: dict[bool, OpenMetrics] = {}
     for one in sets:
-        if isinstance(one, Absent):
-            yield Closed(Measured(one.about, {}), one.reason)
+        if isinstance(one, MissingTestSet):
+            yield SetFinished(SetResult(one.info, {}), one.reason)
             continue
-        metrics = suiting(settings.metrics, blind=one.blind)
+        metrics = applicable_metrics(settings.metrics, blind=one.blind)
         if not metrics:
             names = ", ".join(settings.metrics)
-            yield Closed(Measured(one.about, {}), f"it has no clean pictures to take {names} of")
+            yield SetFinished(
+                SetResult(one.info, {}), f"it has no ground truth, which {names} need"
+            )
             continue
         if one.blind not in opened:
             opened[one.blind] = _open(metrics, settings, with_gt=not one.blind)
             yield from opened[one.blind].scorer.unavailable
-        yield from _measure(_Run(one, restore, settings, kept, opened[one.blind]))
+        yield from _measure(_SetRun(one, restore, settings, cache, opened[one.blind]))
 
 
-def suiting(metrics: Sequence[str], *, blind: bool) -> tuple[str, ...]:
-    """The metrics that can be taken of a test set: without clean pictures not all can.
+def applicable_metrics(metrics: Sequence[str], *, blind: bool) -> tuple[str, ...]:
+    """Return the metrics that apply to a test set: without ground truth only no-reference metrics.
 
     Raises MaskDCPTError for an unknown name.
     """
@@ -108,14 +113,14 @@ def suiting(metrics: Sequence[str], *, blind: bool) -> tuple[str, ...]:
     return tuple(metric for metric in metrics if not (blind and find_metric(metric).reference))
 
 
-class Metrics(NamedTuple):
-    """Metrics that have been opened, and the names of those that could be."""
+class OpenMetrics(NamedTuple):
+    """Scorer and the names of its available metrics."""
 
     scorer: Scorer
     ready: tuple[str, ...]
 
 
-def _open(names: Sequence[str], settings: Settings, *, with_gt: bool) -> Metrics:
+def _open(names: Sequence[str], settings: BenchmarkSettings, *, with_gt: bool) -> OpenMetrics:
     scorer = Scorer(
         names,
         protocol=settings.protocol,
@@ -123,106 +128,115 @@ def _open(names: Sequence[str], settings: Settings, *, with_gt: bool) -> Metrics
         jobs=settings.jobs,
         device=settings.device,
     )
-    lacking = {one.metric for one in scorer.unavailable}
-    return Metrics(scorer, tuple(name for name in scorer.metrics if name not in lacking))
+    unavailable = {one.metric for one in scorer.unavailable}
+    return OpenMetrics(scorer, tuple(name for name in scorer.metrics if name not in unavailable))
 
 
-class _Run:
-    """A test set while it is measured."""
+class _SetRun:
+    """Measurement of one test set."""
 
     def __init__(
-        self, testset: Found, restore: Restore, settings: Settings, kept: Kept, metrics: Metrics
+        self,
+        testset: TestSet,
+        restore: Restore,
+        settings: BenchmarkSettings,
+        cache: ResultCache,
+        metrics: OpenMetrics,
     ) -> None:
-        self.testset, self.restore, self.settings, self.kept = testset, restore, settings, kept
+        self.testset, self.restore, self.settings, self.cache = testset, restore, settings, cache
         self.scorer = metrics.scorer
-        self.pictures = min(len(testset), settings.limit or len(testset))
-        self.each = tuple(m for m in metrics.ready if not self.scorer.metrics[m].over_set)
-        self.together = tuple(m for m in metrics.ready if self.scorer.metrics[m].over_set)
-        self.broken: deque[Failed] = deque()
+        self.images = min(len(testset), settings.limit or len(testset))
+        self.per_image = tuple(m for m in metrics.ready if not self.scorer.metrics[m].over_set)
+        self.over_set = tuple(m for m in metrics.ready if self.scorer.metrics[m].over_set)
+        self.failures: deque[ImageFailed] = deque()
 
-    def known(self) -> dict[int, Values]:
-        """The values from before, by the place of the picture; none where all must be seen anew."""
-        if self.together and self.known_together() is None:
+    def cached(self) -> dict[int, Values]:
+        """Return the cached values by index of the image; none if all must be restored again."""
+        if self.over_set and self.cached_over_set() is None:
             return {}
-        found = {place: self._known(place) for place in range(self.pictures)}
-        return {place: values for place, values in found.items() if values is not None}
+        found = {index: self._cached_values(index) for index in range(self.images)}
+        return {index: values for index, values in found.items() if values is not None}
 
-    def known_together(self) -> Values | None:
-        """What was measured before of all pictures at once."""
-        return self.kept.find(self.testset.key, ALL, self._state_of_all(), self.together)
+    def cached_over_set(self) -> Values | None:
+        """Return the cached values of the metrics over the whole set."""
+        return self.cache.find(self.testset.key, ALL, self._state_of_all(), self.over_set)
 
-    def score(self, places: Sequence[int]) -> Iterator[Scored | Failed]:
-        """Restore pictures, and score each while the next ones are restored."""
-        with closing(self.scorer.score(self._items(places))) as scored:
+    def score(self, indices: Sequence[int]) -> Iterator[ImageScored | ImageFailed]:
+        """Restore images, and score each while the next ones are restored."""
+        with closing(self.scorer.score(self._items(indices))) as scored:
             for one in scored:
-                yield from self._broken()
-                place = int(one.name)
-                name = self.testset.name(place)
+                yield from self._failures()
+                index = int(one.name)
+                name = self.testset.name(index)
                 if one.problem or one.failed:
-                    yield Failed(self.testset, name, one.problem or " ".join(one.failed.values()))
+                    yield ImageFailed(
+                        self.testset, name, one.problem or " ".join(one.failed.values())
+                    )
                 if one.values:
-                    state = self.testset.state(place)
-                    self.kept.add(self.testset.key, name, state, one.values)
-                    yield Scored(self.testset, name, one.values, one.notices)
-        yield from self._broken()
+                    state = self.testset.state(index)
+                    self.cache.add(self.testset.key, name, state, one.values)
+                    yield ImageScored(self.testset, name, one.values, one.notices)
+        yield from self._failures()
         if self.scorer.over_set:
-            self.kept.add(self.testset.key, ALL, self._state_of_all(), self.scorer.over_set)
+            self.cache.add(self.testset.key, ALL, self._state_of_all(), self.scorer.over_set)
 
-    def _items(self, places: Sequence[int]) -> Iterator[Item]:
-        shown = examples.places(self.pictures)
-        for place in places:
-            name = self.testset.name(place)
+    def _items(self, indices: Sequence[int]) -> Iterator[Item]:
+        shown = examples.shown_indices(self.images)
+        for index in indices:
+            name = self.testset.name(index)
             try:
-                case = self.testset.read(place)
-                restored = self.restore(case.lq)
-            except (MaskDCPTError, RuntimeError) as error:  # the latter is what networks raise
-                self.broken.append(Failed(self.testset, name, str(error).strip()))
+                sample = self.testset.read(index)
+                restored = self.restore(sample.lq)
+            except (MaskDCPTError, RuntimeError) as error:  # networks raise RuntimeError
+                self.failures.append(ImageFailed(self.testset, name, str(error).strip()))
                 continue
-            if place in shown:
-                examples.keep(self.settings.folder, self.testset.key, place, case, restored)
+            if index in shown:
+                examples.write_example(
+                    self.settings.folder, self.testset.key, index, sample, restored
+                )
             if self.settings.save_images:
-                examples.save(self._file(name), examples.rounded(restored))
-            yield Item(str(place), restored, case.gt)
+                examples.save_png(self._file(name), examples.to_uint8(restored))
+            yield Item(str(index), restored, sample.gt)
 
     def _file(self, name: str) -> Path:
         below = name if name.lower().endswith(".png") else f"{name}.png"
         return self.settings.folder / RESTORED / self.testset.key / below
 
-    def _known(self, place: int) -> Values | None:
-        name, state = self.testset.name(place), self.testset.state(place)
-        return self.kept.find(self.testset.key, name, state, self.each)
+    def _cached_values(self, index: int) -> Values | None:
+        name, state = self.testset.name(index), self.testset.state(index)
+        return self.cache.find(self.testset.key, name, state, self.per_image)
 
     def _state_of_all(self) -> Sequence[object]:
-        states = (self.testset.state(place) for place in range(self.pictures))
-        return [self.pictures, zlib.crc32(repr(list(states)).encode())]
+        states = (self.testset.state(index) for index in range(self.images))
+        return [self.images, zlib.crc32(repr(list(states)).encode())]
 
-    def _broken(self) -> Iterator[Failed]:
-        while self.broken:
-            yield self.broken.popleft()
+    def _failures(self) -> Iterator[ImageFailed]:
+        while self.failures:
+            yield self.failures.popleft()
 
 
-def _measure(run: _Run) -> Generator[Event, None, None]:
-    values = run.known()
-    yield Opened(run.testset, run.pictures, len(values))
-    for place, known in values.items():
-        yield Scored(run.testset, run.testset.name(place), known, kept=True)
+def _measure(run: _SetRun) -> Generator[Event, None, None]:
+    values = run.cached()
+    yield SetStarted(run.testset, run.images, len(values))
+    for index, known in values.items():
+        yield ImageScored(run.testset, run.testset.name(index), known, cached=True)
     measured, failed = list(values.values()), set[str]()
-    for event in run.score([place for place in range(run.pictures) if place not in values]):
-        if isinstance(event, Scored):
+    for event in run.score([index for index in range(run.images) if index not in values]):
+        if isinstance(event, ImageScored):
             measured.append(event.values)
         else:
             failed.add(event.name)
         yield event
-    if run.together:
-        yield from (one for one in run.scorer.unavailable if one.metric in run.together)
-    figures = {**_means(measured, run.each), **(run.known_together() or {})}
+    if run.over_set:
+        yield from (one for one in run.scorer.unavailable if one.metric in run.over_set)
+    figures = {**_means(measured, run.per_image), **(run.cached_over_set() or {})}
     expected = run.testset.expected or len(run.testset)
-    reason = "" if figures else f"none of its {run.pictures} pictures could be measured"
-    about = run.testset.about
-    yield Closed(Measured(about, figures, len(measured), expected, len(failed)), reason)
+    reason = "" if figures else f"none of its {run.images} images could be measured"
+    info = run.testset.info
+    yield SetFinished(SetResult(info, figures, len(measured), expected, len(failed)), reason)
 
 
 def _means(values: Sequence[Values], metrics: Sequence[str]) -> dict[str, float]:
-    """The mean over the pictures that have a metric."""
+    """Return for each metric the mean over the images that have it."""
     found = {metric: [one[metric] for one in values if metric in one] for metric in metrics}
     return {metric: fmean(some) for metric, some in found.items() if some}

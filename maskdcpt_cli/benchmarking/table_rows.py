@@ -1,116 +1,118 @@
-"""Where measured figures stand in a table of the paper."""
+"""Rows of measured figures for the tables of the paper."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
-from maskdcpt_cli.benchmarking.published import METHOD, ROWS, About, Column, Figures, Table
+from maskdcpt_cli.benchmarking.published import METHOD, ROWS, Column, MetricValues, SetInfo, Table
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.scoring.metrics import METRICS
 
 
-class Measured(NamedTuple):
-    """What was measured of a test set; without figures where nothing could be."""
+class SetResult(NamedTuple):
+    """Result of a test set; without figures if nothing could be measured."""
 
-    about: About
-    figures: Figures  # the mean over its pictures, or a metric of all of them together
-    pictures: int = 0
-    expected: int | None = None  # pictures, where it is known
+    info: SetInfo
+    figures: MetricValues  # mean over its images, or metric over the set
+    images: int = 0
+    expected: int | None = None  # images of the complete set, if known
     failed: int = 0
 
     @property
     def complete(self) -> bool:
-        return bool(self.figures) and not self.failed and self.expected in (None, self.pictures)
+        """Return whether every image of the set was measured."""
+        return bool(self.figures) and not self.failed and self.expected in (None, self.images)
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A row of one's own in a table of the paper."""
+class TableRow:
+    """Measured row in a table of the paper."""
 
     table: Table
-    ours: Mapping[str, Figures]  # by key of a column, of those where anything was measured
-    remarks: tuple[str, ...]  # of columns whose figures are of fewer pictures than the paper's
+    figures: Mapping[str, MetricValues]  # by key of a measured column
+    remarks: tuple[str, ...]  # on columns with fewer images than the paper's
     partial: frozenset[str]  # the keys of these columns
-    beside: str  # the published row that ours is set beside
+    beside: str  # published row that the difference is to
 
     def difference(self, column: Column, metric: str) -> float | None:
-        """Ours less the published one."""
-        ours = self.ours.get(column.key, {}).get(metric)
-        theirs = self.table.rows[self.beside].get(column.key, {}).get(metric)
-        return None if ours is None or theirs is None else ours - theirs
+        """Return the measured figure minus the published one; None if one of them is missing."""
+        measured = self.figures.get(column.key, {}).get(metric)
+        published = self.table.rows[self.beside].get(column.key, {}).get(metric)
+        return None if measured is None or published is None else measured - published
 
     def metrics(self) -> tuple[str, ...]:
-        """Those that were measured, in the order of the paper."""
+        """Return the measured metrics, in the order of the paper."""
         found = (metric for column in self.table.columns for metric in column.metrics)
-        measured = {metric for figures in self.ours.values() for metric in figures}
+        measured = {metric for figures in self.figures.values() for metric in figures}
         return tuple(metric for metric in dict.fromkeys(found) if metric in measured)
 
 
-def standings(
-    tables: Sequence[Table], sets: Sequence[Measured], *, model: str, beside: str = ""
-) -> list[Standing]:
-    """Set measured test sets into tables.
+def table_rows(
+    tables: Sequence[Table], sets: Sequence[SetResult], *, model: str, beside: str = ""
+) -> list[TableRow]:
+    """Make a row for each published table.
 
     Args:
-        model: whose published row it is set beside; of a model that has none, the best of the
-            paper's own method, by the columns that were measured.
-        beside: the row of another method, in the tables that have it.
+        model: name; the difference is to its published row, or, if it has none, to the best row
+            of the paper's own method in the measured columns.
+        beside: row to take the difference to instead, in the tables that have it.
 
-    Raises MaskDCPTError for a row that no table has.
+    Raises MaskDCPTError if no table has the row `beside`.
     """
     check_row(tables, beside)
-    return [_stand(table, sets, model=model, beside=beside) for table in tables]
+    return [_table_row(table, sets, model=model, beside=beside) for table in tables]
 
 
 def check_row(tables: Sequence[Table], beside: str) -> None:
-    """Raise MaskDCPTError for a row that no table has."""
+    """Raise MaskDCPTError if `beside` is given and no table has such a row."""
     rows = {row for table in tables for row in table.rows}
     if beside and beside not in rows:
         raise MaskDCPTError(unknown("row", beside, rows))
 
 
-def _stand(table: Table, sets: Sequence[Measured], *, model: str, beside: str) -> Standing:
-    ours: dict[str, Figures] = {}
+def _table_row(table: Table, sets: Sequence[SetResult], *, model: str, beside: str) -> TableRow:
+    figures: dict[str, MetricValues] = {}
     remarks: list[str] = []
     partial: set[str] = set()
     for column in table.columns:
-        covered = [one for one in sets if column.covers(one.about)]
+        covered = [one for one in sets if column.covers(one.info)]
         measured = [one for one in covered if one.figures]
         if not measured:
             continue
-        ours[column.key] = _means(column, measured)
-        if told := _told(covered):
+        figures[column.key] = _means(column, measured)
+        if note := _coverage_note(covered):
             partial.add(column.key)
-            remarks.append(f"{column.key}: {told}")
+            remarks.append(f"{column.key}: {note}")
     chosen = beside if beside in table.rows else ROWS.get(model, {}).get(table.title)
-    return Standing(table, ours, tuple(remarks), frozenset(partial), chosen or _best(table, ours))
+    return TableRow(
+        table, figures, tuple(remarks), frozenset(partial), chosen or _best(table, figures)
+    )
 
 
-def _means(column: Column, measured: Sequence[Measured]) -> Figures:
-    """The mean over test sets, each counting the same however many pictures it has."""
+def _means(column: Column, measured: Sequence[SetResult]) -> MetricValues:
+    """Return the mean over test sets, each with the same weight."""
     values = {m: [one.figures[m] for one in measured if m in one.figures] for m in column.metrics}
     return {metric: fmean(some) for metric, some in values.items() if some}
 
 
-def _told(covered: Sequence[Measured]) -> str:
-    """Why the figures of a column are not of all that the paper's are of; empty where they are."""
-    lacking = [one.about.name for one in covered if not one.figures]
+def _coverage_note(covered: Sequence[SetResult]) -> str:
+    """Say which test sets or images of a column are missing; "" if it is complete."""
+    missing = [one.info.name for one in covered if not one.figures]
     fewer = [one for one in covered if one.figures and not one.complete]
-    parts = [f"without {', '.join(lacking)}"] if lacking else []
+    parts = [f"without {', '.join(missing)}"] if missing else []
     parts += [
-        f"{one.pictures} of {one.expected or one.pictures + one.failed} pictures of "
-        f"{one.about.name}"
+        f"{one.images} of {one.expected or one.images + one.failed} images of {one.info.name}"
         for one in fewer
     ]
     return "; ".join(parts)
 
 
-def _best(table: Table, ours: Mapping[str, Figures]) -> str:
-    columns = [column for column in table.columns if column.key in ours] or list(table.columns)
+def _best(table: Table, figures: Mapping[str, MetricValues]) -> str:
+    columns = [column for column in table.columns if column.key in figures] or list(table.columns)
 
     def merit(row: str) -> float:
-        figures = ((c.metrics[0], table.rows[row].get(c.key, {})) for c in columns)
-        return fmean(METRICS[metric].goodness(cell.get(metric, 0.0)) for metric, cell in figures)
+        cells = ((c.metrics[0], table.rows[row].get(c.key, {})) for c in columns)
+        return fmean(METRICS[metric].goodness(cell.get(metric, 0.0)) for metric, cell in cells)
 
     return max((row for row in table.rows if METHOD in row), key=merit)

@@ -1,4 +1,4 @@
-"""Test sets: pairs that lie on disk, and clean pictures that are degraded when they are read."""
+"""Test sets: pairs on disk, or clean images that are degraded when they are read."""
 
 import math
 import re
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import default_rng
 from numpy.typing import NDArray
 
-from maskdcpt_cli.benchmarking.published import About
+from maskdcpt_cli.benchmarking.published import SetInfo
 from maskdcpt_cli.data.folders import paired, photos
 from maskdcpt_cli.data.pairs import FilePairs, Pair, Pairs
 from maskdcpt_cli.data.sources import check_synthesis, scan
@@ -31,102 +31,102 @@ from maskdcpt_cli.presets.data import (
 from maskdcpt_cli.synthesis.contract import Image
 from maskdcpt_cli.synthesis.table import degrade
 
-# What is said of sets whose pictures are degraded when they are read, before the level.
-WORDS = {"GN": "\N{GREEK SMALL LETTER SIGMA}", "J": "quality", "MS": "mosaic", "GB": "blur"}
-PLAIN = SeededSynthesis()
+# Name of the level, in the titles of synthetic sets.
+LEVEL_NAMES = {"GN": "\N{GREEK SMALL LETTER SIGMA}", "J": "quality", "MS": "mosaic", "GB": "blur"}
+DEFAULT_SYNTHESIS = SeededSynthesis()
 
 
-class Case(NamedTuple):
-    """One picture of a test set."""
+class EvalSample(NamedTuple):
+    """Sample of a test set: input, and ground truth if there is one."""
 
     name: str
     lq: Image
-    gt: NDArray[np.uint8] | None  # None where no clean picture exists
+    gt: NDArray[np.uint8] | None  # None for real images without ground truth
 
 
 @dataclass(frozen=True)
-class Found:
-    """A test set: pictures to restore, and the clean ones where there are such."""
+class TestSet:
+    """Test set: images to restore, with ground truth if there is any."""
 
-    about: About
+    info: SetInfo
     pairs: Pairs
-    synthesis: SeededSynthesis = PLAIN  # of clean pictures
-    blind: bool = False  # without clean pictures
-    expected: int | None = None  # pictures, where it is known
+    synthesis: SeededSynthesis = DEFAULT_SYNTHESIS  # of clean images, if there is no lq on disk
+    blind: bool = False  # without ground truth
+    expected: int | None = None  # images of the complete set, if known
 
     @property
     def title(self) -> str:
-        return title(self.about)
+        return title(self.info)
 
     @property
     def key(self) -> str:
-        """What names it in files: no other set of a preset has it."""
-        name, degradation, level = self.about
+        """Name in files, unique in a preset."""
+        name, degradation, level = self.info
         words = [degradation or "", "" if level is None else f"{level:g}", name]
         return "-".join(re.sub(r"[^A-Za-z0-9_.+-]+", "-", word) for word in words if word)
 
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def read(self, index: int) -> Case:
-        """One picture; raises ImageError, naming the file, where it cannot be read."""
+    def read(self, index: int) -> EvalSample:
+        """Read a sample; raises ImageError, which names the file, if it cannot be read."""
         pair = self.pairs.read(index)
         if self.blind:
-            return Case(pair.name, _scaled(pair.gt), None)
-        lq = self._made(pair) if pair.lq is None else _scaled(pair.lq)
-        return Case(pair.name, lq, pair.gt)
+            return EvalSample(pair.name, _scaled(pair.gt), None)
+        lq = self._synthesized(pair) if pair.lq is None else _scaled(pair.lq)
+        return EvalSample(pair.name, lq, pair.gt)
 
     def state(self, index: int) -> tuple[object, ...]:
-        """Equal for equal pictures, told from their files without reading them."""
-        made = repr(self.synthesis)
+        """Return a state that changes with the files of a sample (size, time) or its synthesis."""
+        synthesis = repr(self.synthesis)
         if not isinstance(self.pairs, FilePairs):
-            return (made, index)
+            return (synthesis, index)
         names = {names[index] for names in (self.pairs.gt, self.pairs.lq) if names is not None}
         try:
             states = [(self.pairs.root / name).stat() for name in sorted(names)]
         except OSError:
-            return (made,)
-        return (made, *(n for state in states for n in (state.st_size, state.st_mtime_ns)))
+            return (synthesis,)
+        return (synthesis, *(n for state in states for n in (state.st_size, state.st_mtime_ns)))
 
     def name(self, index: int) -> str:
-        """The name that the picture will have, known before it is read."""
+        """Return the name of a sample without reading it."""
         if isinstance(self.pairs, FilePairs):
             return (self.pairs.lq or self.pairs.gt)[index]
-        return f"{self.about.name}-{index:06}"
+        return f"{self.info.name}-{index:06}"
 
-    def _made(self, pair: Pair) -> Image:
-        return low_quality(_scaled(pair.gt), pair.degradation, self.synthesis, name=pair.name)
+    def _synthesized(self, pair: Pair) -> Image:
+        return synthesize_lq(_scaled(pair.gt), pair.degradation, self.synthesis, name=pair.name)
 
 
-class Absent(NamedTuple):
-    """A test set of a preset that is not there."""
+class MissingTestSet(NamedTuple):
+    """Test set of a preset that is not on disk."""
 
-    about: About
+    info: SetInfo
     reason: str
 
     @property
     def title(self) -> str:
-        return title(self.about)
+        return title(self.info)
 
 
-def title(about: About) -> str:
-    """As "CBSD68, \N{GREEK SMALL LETTER SIGMA} 25", or "Rain100L" where nothing is made."""
-    word = WORDS.get(about.degradation or "", "")
-    if about.level is None:
-        return f"{about.name}, {word}" if word else about.name
-    return f"{about.name}, {word or slug(about.degradation)} {about.level:g}"
+def title(info: SetInfo) -> str:
+    """Return a title: "CBSD68, \N{GREEK SMALL LETTER SIGMA} 25"; for a real set "Rain100L"."""
+    word = LEVEL_NAMES.get(info.degradation or "", "")
+    if info.level is None:
+        return f"{info.name}, {word}" if word else info.name
+    return f"{info.name}, {word or slug(info.degradation)} {info.level:g}"
 
 
 def slug(degradation: str | None) -> str:
-    """What a degradation is called on the command line."""
+    """Return the name of a degradation on the command line."""
     known = DEGRADATIONS.get(degradation or "")
     return known.slug if known else degradation or ""
 
 
-def from_preset(data: Data, root: Path) -> list[Found | Absent]:
-    """The test sets of a preset below a data root, in its order.
+def from_preset(data: Data, root: Path) -> list[TestSet | MissingTestSet]:
+    """Find the test sets of a preset below a data root, in the order of the preset.
 
-    Raises MaskDCPTError for a preset without test sets, and for a synthesis that does not exist.
+    Raises MaskDCPTError for a preset without test sets, and for an unknown synthesis.
     """
     found = [_found(part, source, root) for part in data.test for source in part.sources]
     if not found:
@@ -134,46 +134,47 @@ def from_preset(data: Data, root: Path) -> list[Found | Absent]:
     return found
 
 
-def from_photos(data: Data, folder: Path) -> list[Found]:
-    """One's own clean pictures, degraded in each way in which the preset degrades its own.
+def from_photos(data: Data, folder: Path) -> list[TestSet]:
+    """Make a synthetic test set of the user's clean photos for each synthesis of the preset.
 
-    Raises MaskDCPTError where there are no pictures, and for a preset that degrades none.
+    Raises MaskDCPTError if there are no photos, and for a preset without synthetic test sets.
     """
-    made = {
+    synthetic = {
         (part.degradation, part.synthesis): part
         for part in data.test
         if part.degradation and any(_is_clean(source) for source in part.sources)
     }
-    if not made:
+    if not synthetic:
         raise MaskDCPTError(
-            "This preset has pairs alone, and no way to degrade photos; denoise and 12d have."
+            "This preset has no synthetic test sets, so it cannot degrade photos; "
+            "use denoise or 12d."
         )
     name = folder.resolve().name
     return [
-        Found(
-            _about(part, name), photos(folder, degradation=part.degradation or ""), part.synthesis
+        TestSet(
+            _info(part, name), photos(folder, degradation=part.degradation or ""), part.synthesis
         )
-        for part in made.values()
+        for part in synthetic.values()
     ]
 
 
-def from_pairs(folders: Sequence[tuple[Path, Path]]) -> list[Found]:
-    """Two folders each, with pictures of the same names.
+def from_pairs(folders: Sequence[tuple[Path, Path]]) -> list[TestSet]:
+    """Make a test set of each pair of folders (lq, gt), whose images have the same names.
 
-    Raises MaskDCPTError where there are none, or an lq has no gt.
+    Raises MaskDCPTError if there are no images, or an lq has no gt.
     """
     return [
-        Found(About(name, None), paired(lq, gt, degradation=""))
+        TestSet(SetInfo(name, None), paired(lq, gt, degradation=""))
         for name, (lq, gt) in zip(_names(folders), folders, strict=True)
     ]
 
 
-def low_quality(gt: Image, degradation: str, synthesis: SeededSynthesis, *, name: str) -> Image:
-    """A clean picture as it is degraded for a test, the same every time.
+def synthesize_lq(gt: Image, degradation: str, synthesis: SeededSynthesis, *, name: str) -> Image:
+    """Degrade a clean image for a test, deterministically.
 
-    Gaussian noise is that of the release, number by number. All else is drawn as for training,
-    from the seed and the name of the picture (ours: the release does not seed it), so that not all
-    pictures of a set are blurred by one kernel.
+    Gaussian noise equals that of the release, value by value. Other degradations are sampled as in
+    training, from the seed and the name of the image (the release does not seed them), so that
+    the images of a set have different blur kernels.
     """
     seed, levels = synthesis.seed, synthesis.levels
     if (degradation, synthesis.kind) == ("GN", "gaussian") and levels and len(set(levels)) == 1:
@@ -183,34 +184,37 @@ def low_quality(gt: Image, degradation: str, synthesis: SeededSynthesis, *, name
 
 
 def released_noise(gt: Image, sigma: float, *, seed: int) -> Image:
-    """Gaussian noise from NumPy's old generator, drawn in RGB and clipped to [0, 1]."""
+    """Add Gaussian noise from NumPy's legacy generator, sampled in RGB, and clip to [0, 1].
+
+    `sigma` is in 8-bit values.
+    """
     noise = np.random.RandomState(seed).normal(0, sigma / 255, gt.shape)
     return np.clip((gt + noise).astype(np.float32), 0, 1)
 
 
 def noise_psnr(sigma: float) -> float:
-    """The PSNR of Gaussian noise in dB, before it is clipped to [0, 1], which takes some away."""
+    """Return the PSNR in dB of Gaussian noise that is not clipped; `sigma` is in 8-bit values."""
     return 20 * math.log10(255 / sigma)
 
 
-def _found(part: EvalPart, source: Source, root: Path) -> Found | Absent:
+def _found(part: EvalPart, source: Source, root: Path) -> TestSet | MissingTestSet:
     check_synthesis(part)
-    about = _about(part, source.name)
+    info = _info(part, source.name)
     try:
         found = scan(source, root, part.degradation)
     except MaskDCPTError as error:
-        return Absent(about, str(error))
+        return MissingTestSet(info, str(error))
     if found.missing:
-        return Absent(about, f"there is no {', no '.join(found.missing)} in '{shown(root)}'")
+        return MissingTestSet(info, f"there is no {', no '.join(found.missing)} in '{shown(root)}'")
     if not len(found.pairs):
-        return Absent(about, f"there are no pictures of it in '{shown(root)}'")
+        return MissingTestSet(info, f"it has no images in '{shown(root)}'")
     blind = isinstance(source, Unpaired)
-    return Found(about, found.pairs, part.synthesis, blind, source.pairs)
+    return TestSet(info, found.pairs, part.synthesis, blind, source.pairs)
 
 
-def _about(part: EvalPart, name: str) -> About:
+def _info(part: EvalPart, name: str) -> SetInfo:
     levels = part.synthesis.levels
-    return About(name, part.degradation, levels[0] if levels and len(set(levels)) == 1 else None)
+    return SetInfo(name, part.degradation, levels[0] if levels and len(set(levels)) == 1 else None)
 
 
 def _is_clean(source: Source) -> bool:
@@ -220,7 +224,7 @@ def _is_clean(source: Source) -> bool:
 
 
 def _names(folders: Sequence[tuple[Path, Path]]) -> list[str]:
-    """What to call pairs of folders: by that of the lq and the one it lies in, as `rain/lq`."""
+    """Name pairs of folders by the lq folder and its parent, as `rain/lq`."""
     names: list[str] = []
     for lq, _ in folders:
         name = "/".join(lq.resolve().parts[-2:]).lstrip("/")

@@ -9,11 +9,11 @@ import click
 from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.comparison.grid import Whole
-    from maskdcpt_cli.comparison.results import Files
+    from maskdcpt_cli.comparison.grid import WholeImage
+    from maskdcpt_cli.comparison.results import SceneFiles
     from maskdcpt_cli.images.arrays import Pixels
 
-PLACE = click.Path(path_type=Path, exists=True)
+PATH = click.Path(path_type=Path, exists=True)
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
@@ -23,14 +23,14 @@ def _picture(context: click.Context, parameter: click.Parameter, path: Path) -> 
     raise click.BadParameter(f"'{path}' must end in {', '.join(FORMATS)}.", context, parameter)
 
 
-@click.command(short_help="Set results of several methods side by side, as papers print them.")
-@click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=PLACE)
+@click.command(short_help="Draw results of several methods side by side, as in papers.")
+@click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=PATH)
 @click.option(
-    "--input", "lq", required=True, metavar="LQ", type=PLACE,
-    help="What was restored: a picture, or a folder of them.",
+    "--input", "lq", required=True, metavar="LQ", type=PATH,
+    help="Input of the methods: an image, or a folder of images.",
 )  # fmt: skip
 @click.option(
-    "--gt", metavar="GT", type=PLACE, help="The ground truth: a picture, or a folder of them.",
+    "--gt", metavar="GT", type=PATH, help="Ground truth: an image, or a folder of images.",
 )  # fmt: skip
 @click.option(
     "-o", "--output", required=True, metavar="FILE", callback=_picture,
@@ -38,38 +38,38 @@ def _picture(context: click.Context, parameter: click.Parameter, path: Path) -> 
 )  # fmt: skip
 @click.option(
     "-l", "--label", "labels", multiple=True, metavar="TEXT",
-    help="Name of a method, one for each RESULT in their order.  [default: the file's or folder's]",
+    help="Name of a method, one for each RESULT in order.  [default: the file's or folder's]",
 )  # fmt: skip
 @click.option(
     "--crops", default=2, show_default=True, metavar="1..3", type=click.IntRange(1, 3),
-    help="Places that are shown enlarged.",
+    help="Number of enlarged crops.",
 )  # fmt: skip
 @click.option(
     "--crop-size", metavar="N", type=click.IntRange(min=8),
-    help="Side of a place in pixels.  [default: a fifth of the shorter side]",
+    help="Side of a crop in pixels.  [default: a fifth of the shorter side]",
 )  # fmt: skip
 @click.option(
     "--rows", default=3, show_default=True, metavar="N", type=click.IntRange(min=1),
-    help="Of folders, how many pictures: those whose results differ most.",
+    help="Number of images for folders: those whose results differ most.",
 )  # fmt: skip
 @click.option(
     "--metrics", default="psnr,ssim", show_default=True, metavar="NAME,NAME...",
-    help="What is measured against --gt, under pyiqa's names.",
+    help="Metrics against --gt, under pyiqa's names.",
 )  # fmt: skip
 @click.option(
     "--pair-by", default="auto", show_default=True,
     type=click.Choice(["auto", "path", "stem", "prefix"]),
-    help="How the ground truth of an input is found: prefix finds 1400.png for 1400_3.png.",
+    help="Rule that finds the ground truth of an input: prefix finds 1400.png for 1400_3.png.",
 )  # fmt: skip
 @click.option(
     "--whole",
     default="input",
     show_default=True,
     type=click.Choice(["input", "gt"]),
-    help="What is shown whole, at the left.",
+    help="Image that is shown whole, at the left.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the grid that is there.")
-@click.option("-q", "--quiet", is_flag=True, help="Say only what is wrong.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing grid.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
 def compare(
     *,
     results: tuple[Path, ...],
@@ -82,14 +82,14 @@ def compare(
     rows: int,
     metrics: str,
     pair_by: str,
-    whole: "Whole",
+    whole: "WholeImage",
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Draw a grid of input, what each method made of it, and ground truth.
+    """Draw a grid of input, results of each method, and ground truth.
 
-    RESULT, LQ and GT are pictures, or folders of pictures that are paired by name. Enlarged are
-    the places where the methods differ most. Scores are of the whole picture, the best bold.
+    RESULT, LQ and GT are images, or folders of images paired by name. The regions where the
+    methods differ most are enlarged. Scores are of the whole image, the best is bold.
 
     \b
     Examples:
@@ -97,7 +97,7 @@ def compare(
       maskdcpt compare nafnet/ swinir/ -l NAFNet -l SwinIR --input lq/ --gt gt/ -o grid.png
 
     \b
-    Exit code: 0 all compared, 1 some pictures could not be, 2 wrong usage.
+    Exit code: 0 all compared, 1 some images could not be, 2 wrong usage.
     """
     from maskdcpt_cli.comparison.grid import figure
     from maskdcpt_cli.comparison.results import find_scenes, open_scenes
@@ -131,16 +131,20 @@ def _labels(results: Sequence[Path], labels: Sequence[str]) -> list[str]:
 
 
 def _choose(
-    scenes: "Sequence[Files]", rows: int, *, quiet: bool
-) -> "tuple[list[Files], list[str]]":
-    """The scenes whose results differ most, in their order, and why others could not be read."""
+    scenes: "Sequence[SceneFiles]", rows: int, *, quiet: bool
+) -> "tuple[list[SceneFiles], list[str]]":
+    """Return the scenes whose results differ most, in their order, and the problems of others."""
     from maskdcpt_cli.cli.progress import track
-    from maskdcpt_cli.comparison.results import look
+    from maskdcpt_cli.comparison.results import measure_differences
 
-    looked = list(track(look(scenes), total=len(scenes), noun="picture", quiet=quiet))
-    sound = sorted((one for one in looked if not one.problem), key=lambda one: -one.difference)
-    taken = {one.files.lq for one in sound[:rows]}
-    problems = [one.problem for one in looked if one.problem]
+    differences = list(
+        track(measure_differences(scenes), total=len(scenes), noun="image", quiet=quiet)
+    )
+    readable = sorted(
+        (one for one in differences if not one.problem), key=lambda one: -one.difference
+    )
+    taken = {one.files.lq for one in readable[:rows]}
+    problems = [one.problem for one in differences if one.problem]
     return [files for files in scenes if files.lq in taken], problems
 
 

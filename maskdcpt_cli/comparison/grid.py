@@ -1,4 +1,4 @@
-"""What several methods make of pictures, set side by side as papers print it."""
+"""Grids of the results of several methods, in the layout of papers."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -17,25 +17,27 @@ INNER = 6  # between crops, in pixels
 FRAME = 4  # width of a rectangle's line, in pixels
 BETWEEN = 22  # scenes, in pixels
 LABEL, SCORE = 22, 19  # sizes of text, in pixels
-LEAST_TEXT = 13  # to which a label shrinks before it is cut
+LEAST_TEXT = 13  # smallest size of a label before it is cut
 TEXT_GAP = 6  # above a line of text, in pixels
 CAPTION = LABEL + SCORE + 16  # height of the two lines below a crop
-WRAPPED = 4  # pictures, from which on single crops lie in two lines
-SHARE = 5  # a crop's side is this part of the shorter side of the picture, unless told
+WRAPPED = 4  # images or more: single crops are in two lines
+CROP_DIVISOR = 5  # default: a crop's side is 1/5 of the shorter side of the image
 LEAST_CROP = 32
-WIDEST = 1.8  # of a whole picture, in its heights
-BOLD = 0.6  # pixels that the strokes of the best score are thicker: the font has no bold face
+WIDEST = 1.8  # width of a whole image, in heights
+BOLD = 0.6  # extra stroke width of the best score, in pixels: the font has no bold face
 
-Whole = Literal["input", "gt"]
+WholeImage = Literal["input", "gt"]
 
 
 class Score(NamedTuple):
+    """Score as text; the best one is bold."""
+
     text: str
     best: bool = False
 
 
 class Panel(NamedTuple):
-    """A picture of a scene and what stands below it."""
+    """Image of a scene with the label and the scores below it."""
 
     label: str
     pixels: Pixels
@@ -43,7 +45,7 @@ class Panel(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """One input, what every method makes of it, and the ground truth where there is one."""
+    """Input, results of all methods, and the ground truth if there is one."""
 
     name: str
     lq: Panel
@@ -52,17 +54,19 @@ class Scene(NamedTuple):
 
     @property
     def panels(self) -> tuple[Panel, ...]:
+        """All panels, from left to right."""
         return (self.lq, *self.results, *([self.gt] if self.gt else []))
 
-    def named(self, whole: Whole) -> Panel:
+    def named(self, whole: WholeImage) -> Panel:
+        """Return the panel that is shown whole; the input if there is no ground truth."""
         return self.gt if whole == "gt" and self.gt else self.lq
 
 
-class Layout(NamedTuple):
-    """How the crops of a scene lie, in lines and columns.
+class GridLayout(NamedTuple):
+    """Layout of the crops of a scene, in lines and columns.
 
     Several crops have a line each, with a caption below the last. One crop has a caption below
-    each picture, and lies in two lines where there are many pictures.
+    each image, and lies in two lines where there are many images.
     """
 
     columns: int
@@ -70,7 +74,8 @@ class Layout(NamedTuple):
     single: bool
 
     @classmethod
-    def of(cls, panels: int, *, crops: int) -> "Layout":
+    def of(cls, panels: int, *, crops: int) -> "GridLayout":
+        """Choose the layout for a number of panels and crops."""
         if crops > 1:
             return cls(panels, crops, single=False)
         lines = 2 if panels >= WRAPPED else 1
@@ -78,20 +83,21 @@ class Layout(NamedTuple):
 
     @property
     def width(self) -> int:
+        """Width in pixels."""
         return self.columns * (CELL + INNER) - INNER
 
     @property
     def height(self) -> int:
-        """Of the crops, without the last caption."""
+        """Height in pixels, without the last caption."""
         return self.corner(self.lines - 1, 0)[1] + CELL
 
     def corner(self, line: int, column: int) -> tuple[int, int]:
-        """Left and top of a cell."""
+        """Return left and top of a cell in pixels."""
         caption = CAPTION if self.single else 0
         return column * (CELL + INNER), line * (CELL + INNER + caption)
 
     def cell(self, crop: int, panel: int) -> tuple[int, int]:
-        """Left and top of one picture's crop."""
+        """Return left and top of one panel's crop in pixels."""
         return (
             self.corner(*divmod(panel, self.columns)) if self.single else self.corner(crop, panel)
         )
@@ -102,18 +108,20 @@ def figure(
     *,
     crops: int = 2,
     crop_size: int | None = None,
-    whole: Whole = "input",
+    whole: WholeImage = "input",
 ) -> Pixels:
-    """The scenes below one another: each whole, with crops of what all methods make of it.
+    """Draw scenes below one another: a whole image, and crops of the results of all methods.
 
-    The crops lie where the methods differ most from one another, and do not overlap.
+    The crops show where the methods differ most, and do not overlap.
 
     Args:
-        scenes: of one number of panels; the panels of one are of one size.
-        crop_size: side of a crop in pixels of the picture; None: a fifth of the shorter side.
-        whole: what is shown whole; the ground truth, where there is one, says more of the dark.
+        scenes: with equal numbers of panels; the panels of a scene have one size.
+        crop_size: side of a crop in pixels of the image; None: a fifth of the shorter side.
+        whole: image that is shown whole; for dark inputs the ground truth shows more.
+
+    Return (H, W, 3) in sRGB.
     """
-    layout = Layout.of(len(scenes[0].panels), crops=crops)
+    layout = GridLayout.of(len(scenes[0].panels), crops=crops)
     wholes = [_fitted(scene.named(whole).pixels, layout.height) for scene in scenes]
     room = max(fitted.shape[1] for fitted in wholes)
     step = layout.height + CAPTION + BETWEEN
@@ -121,7 +129,7 @@ def figure(
     sheet = Image.new("RGB", size, WHITE)
     for number, (scene, fitted) in enumerate(zip(scenes, wholes, strict=True)):
         top = GAP + number * step
-        windows = places(scene, crops=crops, crop_size=crop_size)
+        windows = crop_windows(scene, crops=crops, crop_size=crop_size)
         shown = _framed(fitted, windows, fitted.shape[0] / scene.lq.pixels.shape[0])
         spare = (layout.height - shown.height) // 2
         sheet.paste(shown, (GAP + (room - shown.width) // 2, top + spare))
@@ -131,43 +139,43 @@ def figure(
     return np.asarray(sheet)
 
 
-def places(scene: Scene, *, crops: int, crop_size: int | None = None) -> list[Window]:
-    """Where the results differ most from one another: squares that do not overlap.
+def crop_windows(scene: Scene, *, crops: int, crop_size: int | None = None) -> list[Window]:
+    """Find squares, not overlapping, where the results differ most from one another.
 
-    What differs must be finer than a crop. Where they do not differ, and with one result, it is
-    where they differ from the ground truth, then from the input; the centre, where nothing does.
+    Only detail finer than a crop counts. With one result, or equal ones, the difference is to the
+    ground truth, then to the input. If nothing differs, return the centre.
     """
     height, width = scene.lq.pixels.shape[:2]
     shorter = min(height, width)
-    side = min(crop_size or max(shorter // SHARE, LEAST_CROP), shorter)
+    side = min(crop_size or max(shorter // CROP_DIVISOR, LEAST_CROP), shorter)
     results = [panel.pixels for panel in scene.results]
     others = [panel.pixels for panel in (scene.gt, scene.lq) if panel]
     for compared in (results, *([results[0], other] for other in others)):
-        if found := strongest(apart(compared, side=side), side=side, count=crops):
+        if found := strongest(pixel_difference(compared, side=side), side=side, count=crops):
             return found
     return [Window((height - side) // 2, (width - side) // 2, side)]
 
 
-def apart(pictures: Sequence[Pixels], *, side: int | None = None) -> NDArray[np.int64]:
-    """(H, W): how far the pictures lie apart at each pixel, the sum over its colours.
+def pixel_difference(images: Sequence[Pixels], *, side: int | None = None) -> NDArray[np.int64]:
+    """Return (H, W): the range of the images at each pixel, summed over channels.
 
-    With a side, only what is finer than that many pixels counts: pictures of unlike brightness
-    would differ most where there is nothing to see.
+    With `side`, only detail finer than this many pixels counts: otherwise images of different
+    brightness differ most in flat regions.
     """
-    seen = [_fine(picture, side) if side else picture for picture in pictures]
-    distance = np.maximum.reduce(seen) - np.minimum.reduce(seen)
+    compared = [_fine(image, side) if side else image for image in images]
+    distance = np.maximum.reduce(compared) - np.minimum.reduce(compared)
     summed: NDArray[np.int64] = distance.sum(2, dtype=np.int64)
     return summed
 
 
-def _fine(picture: Pixels, side: int) -> NDArray[np.int16]:
-    values = picture.astype(np.float32)
+def _fine(image: Pixels, side: int) -> NDArray[np.int16]:
+    values = image.astype(np.float32)
     fine: NDArray[np.int16] = np.rint(values - cv2.blur(values, (side, side))).astype(np.int16)
     return fine
 
 
 def _framed(whole: Pixels, windows: Sequence[Window], scale: float) -> Image.Image:
-    """A picture, shown at this scale, with a rectangle for every crop."""
+    """Draw a rectangle for each crop on an image at this scale."""
     image = Image.fromarray(whole)
     for window, colour in zip(windows, FRAMES, strict=False):
         ImageDraw.Draw(image).rectangle(window.box(scale), outline=colour, width=FRAME)
@@ -178,12 +186,12 @@ def _draw_crops(
     sheet: Image.Image,
     scene: Scene,
     windows: Sequence[Window],
-    layout: Layout,
+    layout: GridLayout,
     origin: tuple[int, int],
 ) -> None:
     for crop, (window, colour) in enumerate(zip(windows, FRAMES, strict=False)):
-        for place, panel in enumerate(scene.panels):
-            left, top = np.add(origin, layout.cell(crop, place)).tolist()
+        for index, panel in enumerate(scene.panels):
+            left, top = np.add(origin, layout.cell(crop, index)).tolist()
             image = Image.fromarray(window.cut(panel.pixels))
             image = image.resize((CELL, CELL), Image.Resampling.BICUBIC)
             edge = (0, 0, CELL - 1, CELL - 1)
@@ -194,7 +202,7 @@ def _draw_crops(
 
 
 def _draw_caption(sheet: Image.Image, panel: Panel, left: int, top: int) -> None:
-    """A label, and below it the scores, the best of all methods bold."""
+    """Draw a label, and below it the scores, the best of all methods bold."""
     _draw_text(sheet, panel.label, LABEL, (left + CELL // 2, top + TEXT_GAP), width=CELL)
     font = ImageFont.load_default(SCORE)
     parts = [Score(" / ") if odd else score for score in panel.scores for odd in (True, False)][1:]
@@ -209,7 +217,7 @@ def _draw_caption(sheet: Image.Image, panel: Panel, left: int, top: int) -> None
 def _draw_text(
     sheet: Image.Image, text: str, size: int, centre: tuple[int, int], *, width: int
 ) -> None:
-    """A line of text below a point, shrunk and then cut to the width."""
+    """Draw a line of text below a point, shrunk and then cut to the width."""
     text = drawable(text)
     while size > LEAST_TEXT and ImageFont.load_default(size).getlength(text) > width:
         size -= 1
@@ -221,8 +229,8 @@ def _draw_text(
     ImageDraw.Draw(sheet).text(centre, text, INK, font, anchor="ma")
 
 
-def _fitted(picture: Pixels, height: int) -> Pixels:
-    """A picture of this height, or lower where it would be too wide."""
-    scale = min(height / picture.shape[0], WIDEST * height / picture.shape[1])
-    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+def _fitted(image: Pixels, height: int) -> Pixels:
+    """Resize an image to this height, or less if it would be too wide."""
+    scale = min(height / image.shape[0], WIDEST * height / image.shape[1])
+    size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))

@@ -1,10 +1,10 @@
-"""From files to scenes that can be compared: the results of several methods, paired by name."""
+"""Scenes from files: the results of several methods, paired by name."""
 
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from maskdcpt_cli.comparison.grid import Panel, Scene, Score, apart
+from maskdcpt_cli.comparison.grid import Panel, Scene, Score, pixel_difference
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.reading import preview, shown
 from maskdcpt_cli.scoring.events import Item
@@ -15,8 +15,8 @@ from maskdcpt_cli.scoring.scorer import Scorer
 INPUT, TRUTH = "Input", "Ground truth"
 
 
-class Files(NamedTuple):
-    """The files of one scene."""
+class SceneFiles(NamedTuple):
+    """Files of one scene."""
 
     name: str
     lq: Path
@@ -24,70 +24,70 @@ class Files(NamedTuple):
     gt: Path | None
 
 
-class Found(NamedTuple):
-    """The scenes of which every file is there, and a sentence on each of the others."""
+class ScenePairing(NamedTuple):
+    """Complete scenes, and a sentence on each incomplete one."""
 
-    scenes: tuple[Files, ...]
+    scenes: tuple[SceneFiles, ...]
     missing: tuple[str, ...]
 
 
-class Looked(NamedTuple):
-    """A scene that was looked at: how far its results lie apart, or why that is not known."""
+class SceneDifference(NamedTuple):
+    """Difference between the results of a scene, or the problem with its files."""
 
-    files: Files
-    difference: float  # mean over pixels and colours, of 255
+    files: SceneFiles
+    difference: float  # mean over pixels and channels, 0 to 255
     problem: str = ""
 
 
 def find_scenes(
     results: Sequence[Path], lq: Path, gt: Path | None, *, pair_by: str = "auto"
-) -> Found:
-    """The inputs, and of each the results and the ground truth, found as `maskdcpt score` does.
+) -> ScenePairing:
+    """Find the results and the ground truth of each input, as `maskdcpt score` does.
 
     Args:
         pair_by: how the ground truth is found; results are found by path, then by stem.
 
-    Raises MaskDCPTError where a place does not exist, or holds nothing for any input.
+    Raises MaskDCPTError if a path does not exist, or has nothing for any input.
     """
-    partners = [_partners(lq, place, "auto") for place in results]
+    partners = [_partners(lq, root, "auto") for root in results]
     truths = _partners(lq, gt, pair_by) if gt else {}
-    scenes: list[Files] = []
+    scenes: list[SceneFiles] = []
     missing: list[str] = []
     for item in pair_files(lq, None).items:
         path = Path(item.name)
-        lacking = [place for place, of in zip(results, partners, strict=True) if path not in of]
-        lacking += [gt] if gt and path not in truths else []
-        if lacking:
-            places = " and ".join(f"'{shown(place)}'" for place in lacking)
-            missing.append(f"{shown(path)} has no partner in {places}.")
+        incomplete = [root for root, of in zip(results, partners, strict=True) if path not in of]
+        incomplete += [gt] if gt and path not in truths else []
+        if incomplete:
+            roots = " and ".join(f"'{shown(root)}'" for root in incomplete)
+            missing.append(f"{shown(path)} has no partner in {roots}.")
         else:
-            scene = Files(
+            scene = SceneFiles(
                 path.stem, _file(lq, path), tuple(of[path] for of in partners), truths.get(path)
             )
             scenes.append(scene)
-    return Found(tuple(scenes), tuple(missing))
+    return ScenePairing(tuple(scenes), tuple(missing))
 
 
-def look(scenes: Sequence[Files]) -> Generator[Looked, None, None]:
-    """Yield for each scene how far its results lie apart; a lone result, from the input."""
+def measure_differences(scenes: Sequence[SceneFiles]) -> Generator[SceneDifference, None, None]:
+    """Yield the difference between the results of each scene; of one result, to the input."""
     for files in scenes:
         try:
             panels = _panels(files)
         except ImageError as error:
-            yield Looked(files, 0.0, str(error))
+            yield SceneDifference(files, 0.0, str(error))
             continue
         results = panels[1 : 1 + len(files.results)]
-        pictures = [panel.pixels for panel in (results if len(results) > 1 else panels[:2])]
-        yield Looked(files, float(apart(pictures).mean()) / 3)
+        images = [panel.pixels for panel in (results if len(results) > 1 else panels[:2])]
+        yield SceneDifference(files, float(pixel_difference(images).mean()) / 3)
 
 
 def open_scenes(
-    scenes: Sequence[Files], labels: Sequence[str], *, metrics: Sequence[str]
+    scenes: Sequence[SceneFiles], labels: Sequence[str], *, metrics: Sequence[str]
 ) -> Generator[Scene, None, None]:
-    """Yield each scene with its pictures and, where there is a ground truth, their scores.
+    """Yield each scene with its images and, if there is a ground truth, their scores.
 
-    Raises ImageError where a file cannot be read, or is of another size than the input, and
-    MaskDCPTError where a metric cannot be measured.
+    Raises ImageError if a file cannot be read or differs in size from the input, and
+    MaskDCPTError if a metric cannot be measured.
     """
     known = find_metrics(metrics, with_gt=True)
     scorer = Scorer(metrics) if any(files.gt for files in scenes) else None
@@ -95,27 +95,29 @@ def open_scenes(
         scores = _scores(scorer, files, known) if scorer and files.gt else None
         named = [INPUT, *labels, TRUTH]
         panels = [
-            panel._replace(label=label, scores=scores[place] if scores else ())
-            for place, (panel, label) in enumerate(zip(_panels(files), named, strict=False))
+            panel._replace(label=label, scores=scores[index] if scores else ())
+            for index, (panel, label) in enumerate(zip(_panels(files), named, strict=False))
         ]
         gt = panels[-1] if files.gt else None
         yield Scene(files.name, panels[0], tuple(panels[1 : 1 + len(labels)]), gt)
 
 
-def _partners(lq: Path, place: Path, pair_by: str) -> dict[Path, Path]:
-    """The picture in a place that belongs to each input, by the input's name."""
-    paired = pair_files(lq, place, by=pair_by).items
+def _partners(lq: Path, root: Path, pair_by: str) -> dict[Path, Path]:
+    """Return the partner of each input below `root`, by the input's name."""
+    paired = pair_files(lq, root, by=pair_by).items
     if not paired:
-        raise MaskDCPTError(f"Nothing in '{shown(place)}' has the name of a picture in {lq}.")
+        raise MaskDCPTError(
+            f"Nothing in '{shown(root)}' has the name of an image in '{shown(lq)}'."
+        )
     return {Path(item.name): item.gt for item in paired if isinstance(item.gt, Path)}
 
 
-def _file(place: Path, name: Path) -> Path:
-    return place / name if place.is_dir() else place
+def _file(root: Path, name: Path) -> Path:
+    return root / name if root.is_dir() else root
 
 
-def _panels(files: Files) -> list[Panel]:
-    """Input, results and ground truth, upright, in sRGB, labels yet missing."""
+def _panels(files: SceneFiles) -> list[Panel]:
+    """Input, results and ground truth, upright, in sRGB, without labels."""
     paths = [files.lq, *files.results, *([files.gt] if files.gt else [])]
     panels = [Panel("", preview(path, max_side=None)) for path in paths]
     for path, panel in zip(paths, panels, strict=True):
@@ -123,13 +125,15 @@ def _panels(files: Files) -> list[Panel]:
             sizes = [f"{p.pixels.shape[1]}x{p.pixels.shape[0]}" for p in (panel, panels[0])]
             raise ImageError(
                 f"{shown(path)} is {sizes[0]} pixels, but the input {shown(files.lq)} {sizes[1]}: "
-                "only pictures of one size can be compared."
+                "only images of equal size can be compared."
             )
     return panels
 
 
-def _scores(scorer: Scorer, files: Files, metrics: Mapping[str, Metric]) -> list[tuple[Score, ...]]:
-    """The scores of the input and each result, and for the ground truth what they are."""
+def _scores(
+    scorer: Scorer, files: SceneFiles, metrics: Mapping[str, Metric]
+) -> list[tuple[Score, ...]]:
+    """Return the scores of the input and each result, and the names of the metrics for the GT."""
     items = [Item(str(path), path, files.gt) for path in (files.lq, *files.results)]
     scored = list(scorer.score(items))
     for one in scored:
@@ -144,11 +148,11 @@ def _scores(scorer: Scorer, files: Files, metrics: Mapping[str, Metric]) -> list
         tuple(
             Score(
                 f"{one.values[name]:.{metric.digits}f}",
-                best=place > 0 and metric.goodness(one.values[name]) == best[name],
+                best=index > 0 and metric.goodness(one.values[name]) == best[name],
             )
             for name, metric in metrics.items()
         )
-        for place, one in enumerate(scored)
+        for index, one in enumerate(scored)
     ]
     return [*scores, tuple(Score(_title(name, metric)) for name, metric in metrics.items())]
 

@@ -1,8 +1,8 @@
-"""Features of many pictures, and the distances between them in a bounded amount of memory.
+"""Features of many images, and their distances in bounded memory.
 
-NAFNet's latent of a 128x128 picture has a million numbers, and 500 pictures 2 GB (SwinIR 5.9 GB).
-Neighbours and t-SNE need distances only. So the features go to a file, and the matrix of their
-products is summed over blocks of columns.
+NAFNet's latent of a 128x128 image has a million numbers, and 500 images 2 GB (SwinIR 5.9 GB).
+Neighbours and t-SNE need distances only. So the features are written to a file, and the Gram
+matrix is summed over blocks of columns.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -19,25 +19,28 @@ from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.models.backbone import pad_by_reflection
 from maskdcpt_cli.models.masking import PatchMask
-from maskdcpt_cli.probing.images import Picture
+from maskdcpt_cli.probing.images import ProbeImage
 
-BLOCK = 2**25  # bytes of all vectors that are in memory at once
-BATCH = 4  # pictures
+BLOCK = 2**25  # bytes of vectors in memory at once
+BATCH = 4  # images
 
-Distances = NDArray[np.float64]  # (pictures, pictures)
+Distances = NDArray[np.float64]  # (images, images)
 
 
-class Features:
-    """Vectors of float32 in a file that is gone when it is closed."""
+class FeatureStore:
+    """Temporary file of float32 vectors."""
 
     def __init__(self, file: BufferedRandom) -> None:
         self._file = file
         self.count = self.length = 0
 
     def append(self, vectors: NDArray[np.float32]) -> None:
-        """Keep vectors, the rows of (B, length); all must be of one length."""
+        """Append vectors (B, length); raises ValueError if the length differs from earlier ones.
+
+        Raises MaskDCPTError if the disk is full.
+        """
         if self.count and vectors.shape[1] != self.length:
-            raise ValueError(f"Vectors of {vectors.shape[1]} numbers among some of {self.length}.")
+            raise ValueError(f"Vectors have {vectors.shape[1]} values, earlier ones {self.length}.")
         try:
             self._file.write(np.ascontiguousarray(vectors).data)
         except OSError as error:
@@ -48,10 +51,10 @@ class Features:
         self.count, self.length = self.count + len(vectors), vectors.shape[1]
 
     def distances(self, *, block: int = BLOCK) -> Distances:
-        """The Euclidean distances between all vectors.
+        """Return the Euclidean distances between all vectors, (images, images).
 
-        A product of two float32 is exact in double precision, which all sums are in. `block` is
-        the memory in bytes that the vectors take, a part of each at a time.
+        All sums are in double precision, in which products of float32 are exact. `block` is the
+        memory for the vectors, in bytes.
         """
         products = np.zeros((self.count, self.count))
         for part in self._columns(width=max(1, block // (8 * max(self.count, 1)))):
@@ -63,7 +66,7 @@ class Features:
         return distances
 
     def _columns(self, *, width: int) -> Iterator[NDArray[np.float64]]:
-        """All vectors, some of their numbers at a time."""
+        """Yield blocks of columns of the matrix of all vectors."""
         for start in range(0, self.length, width):
             part = np.empty((self.count, min(width, self.length - start)), np.float32)
             for number, row in enumerate(part):
@@ -73,32 +76,32 @@ class Features:
 
 
 @contextmanager
-def features_on_disk() -> Generator[Features, None, None]:
-    """A place for features, in the folder for temporary files (TMPDIR)."""
+def features_on_disk() -> Generator[FeatureStore, None, None]:
+    """Open a FeatureStore in the folder for temporary files (TMPDIR)."""
     with TemporaryFile(prefix="maskdcpt-") as file:
-        yield Features(file)
+        yield FeatureStore(file)
 
 
 def encode(
     network: Backbone,
-    pictures: Sequence[Picture],
-    kept: Features,
+    images: Sequence[ProbeImage],
+    store: FeatureStore,
     *,
     device: str,
     mask: PatchMask | None = None,
-) -> Generator[Picture, None, None]:
-    """Keep what the restoration head would read of each picture, and yield the picture.
+) -> Generator[ProbeImage, None, None]:
+    """Append the input of the restoration head for each image to `store`, and yield the image.
 
-    With a mask, of all the pictures, it is the features of a picture's visible places, in their
-    order: every picture keeps equally many, so all vectors are of one length.
+    With a mask of all images, only the features at visible positions are stored, in their order.
+    Each image has equally many, so all vectors have one length.
     """
     network = network.eval().to(device)
-    for start in range(0, len(pictures), BATCH):
-        some = pictures[start : start + BATCH]
-        lq = torch.from_numpy(np.stack([picture.pixels for picture in some]))
+    for start in range(0, len(images), BATCH):
+        some = images[start : start + BATCH]
+        lq = torch.from_numpy(np.stack([image.pixels for image in some]))
         lq = lq.to(device).permute(0, 3, 1, 2).float() / 255
         latent = _latent(network, lq, _rows(mask, start, len(some), device))
-        kept.append(latent.flatten(1).cpu().numpy())
+        store.append(latent.flatten(1).cpu().numpy())
         yield from some
 
 
@@ -111,7 +114,7 @@ def _latent(network: Backbone, lq: Tensor, mask: PatchMask | None) -> Tensor:
 
 
 def _rows(mask: PatchMask | None, start: int, count: int, device: str) -> PatchMask | None:
-    """The part of a mask that is of these pictures."""
+    """Return the rows of a mask for these images."""
     if mask is None:
         return None
     visible = mask.visible[start : start + count].to(device)

@@ -1,4 +1,4 @@
-"""The pictures of a study, drawn with matplotlib."""
+"""Figures of a study, drawn with matplotlib."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,18 +9,18 @@ import numpy as np
 
 from maskdcpt_cli.degradations import slug
 from maskdcpt_cli.files import written
-from maskdcpt_cli.probing.neighbours import Classified
-from maskdcpt_cli.probing.tsne import Places
+from maskdcpt_cli.probing.neighbours import KnnResult
+from maskdcpt_cli.probing.tsne import Embedding
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".pdf", ".svg")
-COLUMNS = 3  # panels beside one another
-# Colours that the colour-blind tell apart (Okabe and Ito, 2008); marks tell those that come again.
+COLUMNS = 3  # panels in a row
+# Colours for colour-blind readers (Okabe and Ito, 2008); repeated colours have another marker.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
-MARKS = ("o", "^")
+MARKERS = ("o", "^")
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 10,
@@ -29,24 +29,24 @@ STYLE: dict[Any, Any] = {
 }
 
 
-class Panel(NamedTuple):
-    """What one network makes of the pictures."""
+class EmbeddingPanel(NamedTuple):
+    """Embedding of the images by one network."""
 
     title: str
-    places: Places
-    degradations: tuple[str, ...]  # abbreviations, of each picture
+    embedding: Embedding
+    degradations: tuple[str, ...]  # abbreviations, of each image
 
 
-class Curve(NamedTuple):
-    """Accuracy against mask ratio."""
+class AccuracyCurve(NamedTuple):
+    """Accuracy of one network against mask ratio, 0 to 1."""
 
     title: str
     ratios: tuple[float, ...]
-    results: tuple[Classified, ...]
+    results: tuple[KnnResult, ...]
 
 
-def draw_planes(panels: Sequence[Panel], path: Path) -> None:
-    """A panel for each network; raises MaskDCPTError where the file cannot be written."""
+def draw_embeddings(panels: Sequence[EmbeddingPanel], path: Path) -> None:
+    """Draw a panel for each network; raises MaskDCPTError if the file cannot be written."""
     with _figure(path, panels=len(panels), side=3.4) as (figure, axes):
         for axis, panel in zip(axes, panels, strict=True):
             _scatter(axis, panel)
@@ -54,16 +54,16 @@ def draw_planes(panels: Sequence[Panel], path: Path) -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
 
 
-def draw_confusions(titled: Sequence[tuple[str, Classified]], path: Path) -> None:
-    """What neighbours take each degradation for; raises as draw_planes."""
+def draw_confusions(titled: Sequence[tuple[str, KnnResult]], path: Path) -> None:
+    """Draw the confusion matrix of each network; raises as draw_embeddings."""
     side = 2.2 + 0.3 * len(titled[0][1].degradations)
     with _figure(path, panels=len(titled), side=side) as (_, axes):
         for axis, (title, classified) in zip(axes, titled, strict=True):
             _confusion(axis, title, classified)
 
 
-def draw_curves(curves: Sequence[Curve], path: Path, *, chance: float) -> None:
-    """Accuracy against mask ratio, with the spread over the seeds; raises as draw_planes."""
+def draw_curves(curves: Sequence[AccuracyCurve], path: Path, *, chance: float) -> None:
+    """Draw accuracy against mask ratio with its spread over seeds; raises as draw_embeddings."""
     with _figure(path, panels=1, side=4.2) as (_, (axis,)):
         for number, curve in enumerate(curves):
             mean = 100 * np.array([one.accuracy for one in curve.results])
@@ -73,40 +73,45 @@ def draw_curves(curves: Sequence[Curve], path: Path, *, chance: float) -> None:
             axis.fill_between(ratios, mean - spread, mean + spread, color=colour, alpha=0.15, lw=0)
             axis.plot(ratios, mean, color=colour, marker="o", ms=4, label=curve.title)
         axis.axhline(100 * chance, color="0.5", lw=0.8, ls=":", label="chance")
-        axis.set(xlabel="hidden, %", ylabel="5-NN accuracy, %", ylim=(0, 100))
+        axis.set(xlabel="mask ratio, %", ylabel="5-NN accuracy, %", ylim=(0, 100))
         axis.legend(frameon=False)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)
 
 
-def _scatter(axis: "Axes", panel: Panel) -> None:
-    kinds = np.array(panel.degradations)
-    for number, kind in enumerate(dict.fromkeys(panel.degradations)):
-        x, y = panel.places[kinds == kind].T
-        colour, mark = COLOURS[number % len(COLOURS)], MARKS[number // len(COLOURS) % len(MARKS)]
-        label = slug(kind)
-        axis.scatter(x, y, s=11, color=colour, marker=mark, alpha=0.8, lw=0, label=label)
+def _scatter(axis: "Axes", panel: EmbeddingPanel) -> None:
+    degradations = np.array(panel.degradations)
+    for number, degradation in enumerate(dict.fromkeys(panel.degradations)):
+        x, y = panel.embedding[degradations == degradation].T
+        colour, marker = (
+            COLOURS[number % len(COLOURS)],
+            MARKERS[number // len(COLOURS) % len(MARKERS)],
+        )
+        label = slug(degradation)
+        axis.scatter(x, y, s=11, color=colour, marker=marker, alpha=0.8, lw=0, label=label)
     axis.set(title=panel.title, xticks=[], yticks=[], aspect="equal", adjustable="datalim")
     axis.spines[:].set_color("0.8")
 
 
-def _confusion(axis: "Axes", title: str, classified: Classified) -> None:
-    shares = 100 * classified.confusion / classified.confusion.sum(axis=1, keepdims=True)
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-    for (row, column), share in np.ndenumerate(shares):
-        colour = "white" if share > 55 else "black"
-        axis.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour, fontsize=8)
-    slugs = [slug(kind) for kind in classified.degradations]
+def _confusion(axis: "Axes", title: str, classified: KnnResult) -> None:
+    fractions = 100 * classified.confusion / classified.confusion.sum(axis=1, keepdims=True)
+    axis.imshow(fractions, cmap="Blues", vmin=0, vmax=100)
+    for (row, column), fraction in np.ndenumerate(fractions):
+        colour = "white" if fraction > 55 else "black"
+        axis.text(
+            column, row, f"{fraction:.0f}", ha="center", va="center", color=colour, fontsize=8
+        )
+    slugs = [slug(degradation) for degradation in classified.degradations]
     ticks = range(len(slugs))
     axis.set_xticks(ticks, slugs, rotation=40, ha="right", rotation_mode="anchor")
     axis.set_yticks(ticks, slugs)
-    axis.set(title=title, xlabel="taken for, %", ylabel="is")
+    axis.set(title=title, xlabel="predicted, %", ylabel="true")
     axis.tick_params(length=0)
 
 
 @contextmanager
 def _figure(path: Path, *, panels: int, side: float) -> "Iterator[tuple[Figure, list[Axes]]]":
-    """A figure that is written when it is drawn; `side` of a panel is in inches."""
+    """Yield a figure, then write it; `side` of a panel is in inches."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

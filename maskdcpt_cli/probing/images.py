@@ -1,9 +1,9 @@
-"""The pictures of the preliminary study (Sec. III): some of each degradation, cut from the centre.
+"""Images of the preliminary study (Sec. III): centre crops of several degradations.
 
-The paper takes a data set for each degradation. From clean photos we make such sets: every photo
-is in one of them only (ours), so that a network cannot know a picture again by its content. Shared
-photos are in all of them: then content tells nothing of the degradation, and photos, not pictures,
-are split into training and test.
+The paper takes a data set for each degradation. Here such sets are made of clean photos. By
+default each photo is in one set only (not in the paper), so that a network cannot recognise an
+image by its content. Shared photos are in all sets: then content says nothing about the
+degradation, and photos, not images, are split into training and test.
 """
 
 import zlib
@@ -27,52 +27,59 @@ from maskdcpt_cli.presets.load import load_data, names
 from maskdcpt_cli.synthesis.table import degrade
 
 CENTRE = Augmentation(0.5, 0.5, mirrored=False, quarter_turns=0)
-SURROUNDINGS = 2  # a photo is degraded so many times as large as what is cut from it: blur and
-# haze come from what lies around
-USUAL = Synthesis()
+CONTEXT = 2  # side of the degraded photo in sides of the crop: blur and haze depend on context
+DEFAULT_SYNTHESIS = Synthesis()
 
 
-class Picture(NamedTuple):
-    """A picture of the study."""
+class ProbeImage(NamedTuple):
+    """Image of the study with its degradation."""
 
-    scene: str  # what is seen: pictures of one scene are on one side of a split
+    scene: str  # images of one scene are on one side of a split
     degradation: str  # abbreviation
     pixels: Pixels  # (size, size, 3)
 
 
-class Passed(NamedTuple):
-    """A file that was passed over."""
+class SkippedFile(NamedTuple):
+    """File that was skipped, for the reason given."""
 
     reason: str
 
 
-Read = Picture | Passed
+ReadResult = ProbeImage | SkippedFile
 
 
 def from_photos(
     folders: Sequence[Path], setting: str, *, images: int, size: int, shared: bool, seed: int = 0
-) -> Generator[Read, None, None]:
-    """Clean photos in random order, degraded as the setting's data preset degrades clean pictures.
+) -> Generator[ReadResult, None, None]:
+    """Degrade clean photos, in random order, as in the setting's data preset.
 
-    Noise of 5D is Gaussian with sigma 15, 25 or 50, as in the paper; other levels are the usual
-    ones of `maskdcpt degrade`. Where there are too few photos, all degradations get equally many.
+    Noise of 5D is Gaussian with sigma 15, 25 or 50, as in the paper; other levels are the
+    default ones of `maskdcpt degrade`. If there are too few photos, all degradations get equally
+    many.
 
-    Raises MaskDCPTError where a folder has no photos.
+    Args:
+        images: of each degradation, at most.
+        size: side of an image in pixels.
+        shared: degrade each photo in all ways, not in one.
+
+    Raises MaskDCPTError if a folder has no photos.
     """
     data = load_data(setting if setting in names() else "5d")
-    recipes = {part.degradation: part.synthesis for part in data.train}
-    kinds = SETTINGS[setting]
-    taken: list[Picture] = []  # of the round in hand: one photo of each degradation
-    rounds, turns = 0, cycle(kinds)
-    for source, place in _shuffled([photos(folder) for folder in folders], seed):
-        photo = _read(source, place, size=SURROUNDINGS * size, at_least=size)
-        if isinstance(photo, Passed):
+    syntheses = {part.degradation: part.synthesis for part in data.train}
+    degradations = SETTINGS[setting]
+    taken: list[ProbeImage] = []  # of this round: one of each degradation
+    rounds, turns = 0, cycle(degradations)
+    for source, index in _shuffled([photos(folder) for folder in folders], seed):
+        photo = _read(source, index, size=CONTEXT * size, at_least=size)
+        if isinstance(photo, SkippedFile):
             yield photo
             continue
-        for kind in kinds if shared else [next(turns)]:
-            made = _degraded(photo, kind, recipes.get(kind, USUAL), seed=seed)
-            taken.append(Picture(photo.scene, kind, _centre(made, size)))
-        if len(taken) == len(kinds):
+        for degradation in degradations if shared else [next(turns)]:
+            pixels = _degraded(
+                photo, degradation, syntheses.get(degradation, DEFAULT_SYNTHESIS), seed=seed
+            )
+            taken.append(ProbeImage(photo.scene, degradation, _centre(pixels, size)))
+        if len(taken) == len(degradations):
             yield from taken
             taken, rounds = [], rounds + 1
         if rounds == images:
@@ -81,52 +88,52 @@ def from_photos(
 
 def from_folders(
     folders: Mapping[str, Path], *, images: int, size: int, seed: int = 0
-) -> Generator[Read, None, None]:
-    """Degraded pictures as they lie on disk, of a folder for each degradation, at random.
+) -> Generator[ReadResult, None, None]:
+    """Read degraded images in random order, of a folder for each degradation.
 
-    Pictures of one name, as `maskdcpt degrade` writes them, count as one scene.
+    Images with the same name, as `maskdcpt degrade` writes them, count as one scene.
 
-    Raises MaskDCPTError where a folder has no pictures.
+    Raises MaskDCPTError if a folder has no images.
     """
     for degradation, folder in folders.items():
         found = 0
-        for source, place in _shuffled([photos(folder)], seed):
-            picture = _read(source, place, size=size, at_least=size)
-            if isinstance(picture, Picture):
+        for source, index in _shuffled([photos(folder)], seed):
+            image = _read(source, index, size=size, at_least=size)
+            if isinstance(image, ProbeImage):
                 found += 1
-                picture = picture._replace(degradation=degradation)
-            yield picture
+                image = image._replace(degradation=degradation)
+            yield image
             if found == images:
                 break
 
 
 def _shuffled(sources: Sequence[FilePairs], seed: int) -> Iterator[tuple[FilePairs, int]]:
-    """All places of all sources, in random order."""
-    places = list(chain.from_iterable(((one, i) for i in range(len(one))) for one in sources))
-    return (places[i] for i in default_rng(seed).permutation(len(places)))
+    """Return all (source, index) in random order."""
+    indices = list(chain.from_iterable(((one, i) for i in range(len(one))) for one in sources))
+    return (indices[i] for i in default_rng(seed).permutation(len(indices)))
 
 
-def _read(source: FilePairs, place: int, *, size: int, at_least: int) -> Read:
-    """The centre of a picture, its degradation yet unknown."""
-    path = Path(source.gt[place])
+def _read(source: FilePairs, index: int, *, size: int, at_least: int) -> ReadResult:
+    """Read the centre of an image; its degradation is set later."""
+    path = Path(source.gt[index])
     try:
-        pixels = source.read(place, partial(CENTRE.window, side=size)).gt
+        pixels = source.read(index, partial(CENTRE.window, side=size)).gt
     except ImageError as error:
-        return Passed(str(error))
+        return SkippedFile(str(error))
     height, width = pixels.shape[:2]
     if min(height, width) < at_least:
-        return Passed(f"{path} is smaller than {at_least}x{at_least} pixels.")
-    return Picture(path.with_suffix("").as_posix(), "", pixels)
+        return SkippedFile(f"{path} is smaller than {at_least}x{at_least} pixels.")
+    return ProbeImage(path.with_suffix("").as_posix(), "", pixels)
 
 
-def _degraded(photo: Picture, kind: str, recipe: Synthesis, *, seed: int) -> Pixels:
+def _degraded(photo: ProbeImage, degradation: str, synthesis: Synthesis, *, seed: int) -> Pixels:
     gt = np.divide(photo.pixels, 255, dtype=np.float32)
-    words = (photo.scene, slug(kind))
-    drawn_by = SeedSequence(
-        (seed, *(zlib.crc32(word.encode("utf-8", "replace")) for word in words))
+    words = (photo.scene, slug(degradation))
+    seeds = SeedSequence((seed, *(zlib.crc32(word.encode("utf-8", "replace")) for word in words)))
+    degraded = degrade(
+        gt, degradation, default_rng(seeds), kind=synthesis.kind, levels=synthesis.levels
     )
-    made = degrade(gt, kind, default_rng(drawn_by), kind=recipe.kind, levels=recipe.levels)
-    return np.rint(made.lq * 255).astype(np.uint8)
+    return np.rint(degraded.lq * 255).astype(np.uint8)
 
 
 def _centre(pixels: Pixels, size: int) -> Pixels:

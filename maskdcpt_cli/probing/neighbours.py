@@ -1,4 +1,4 @@
-"""How well the nearest neighbours of a picture tell its degradation (Sec. III)."""
+"""Classification of degradations by nearest neighbours in feature space (Sec. III)."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,95 +11,95 @@ from numpy.typing import NDArray
 
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.probing.features import Distances
-from maskdcpt_cli.probing.images import Picture
+from maskdcpt_cli.probing.images import ProbeImage
 
 NEIGHBOURS = 5
 SEEDS = (0, 1, 2, 3, 4)
-TEST = 3  # one of so many pictures: 2:1
+TEST_PART = 3  # one of this many images is for testing: 2:1
 
 
 class Split(NamedTuple):
-    """Places of pictures."""
+    """Indices of training and test images."""
 
     train: NDArray[np.intp]
     test: NDArray[np.intp]
 
 
-class Classified(NamedTuple):
-    """What the neighbours said, over all seeds."""
+class KnnResult(NamedTuple):
+    """Result of k-NN classification over all seeds."""
 
     accuracies: tuple[float, ...]  # of each seed, 0 to 1
     degradations: tuple[str, ...]  # abbreviations
-    confusion: NDArray[np.int64]  # rows: what a picture is; columns: what its neighbours said
+    confusion: NDArray[np.int64]  # rows: true; columns: predicted
 
     @property
     def accuracy(self) -> float:
+        """Mean accuracy over the seeds, 0 to 1."""
         return mean(self.accuracies)
 
     @property
     def spread(self) -> float:
-        """The standard deviation over the seeds."""
+        """Standard deviation of the accuracy over the seeds; 0 for one seed."""
         return stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
 
     @property
     def recall(self) -> dict[str, float]:
-        """The share of each degradation's pictures that is known."""
+        """Recall of each degradation, 0 to 1, by abbreviation."""
         known = self.confusion.diagonal() / self.confusion.sum(axis=1)
         return dict(zip(self.degradations, known.tolist(), strict=True))
 
 
 def classify(
-    distances: Distances, pictures: Sequence[Picture], *, seeds: Sequence[int] = SEEDS
-) -> Classified:
-    """Name the degradation of a third of the pictures by their neighbours among the others.
+    distances: Distances, images: Sequence[ProbeImage], *, seeds: Sequence[int] = SEEDS
+) -> KnnResult:
+    """Classify the degradation of a third of the images by their nearest neighbours in the rest.
 
-    Raises MaskDCPTError where there are too few pictures.
+    Raises MaskDCPTError if there are too few images.
     """
     from sklearn.neighbors import KNeighborsClassifier
 
-    degradations = tuple(dict.fromkeys(picture.degradation for picture in pictures))
-    labels = np.array([degradations.index(picture.degradation) for picture in pictures])
+    degradations = tuple(dict.fromkeys(image.degradation for image in images))
+    labels = np.array([degradations.index(image.degradation) for image in images])
     confusion = np.zeros((len(degradations),) * 2, np.int64)
     accuracies = []
     for seed in seeds:
-        train, test = split(pictures, seed=seed)
+        train, test = split(images, seed=seed)
         neighbours = KNeighborsClassifier(NEIGHBOURS, metric="precomputed")
         neighbours.fit(distances[np.ix_(train, train)], labels[train])
-        said = neighbours.predict(distances[np.ix_(test, train)])
-        np.add.at(confusion, (labels[test], said), 1)
-        accuracies.append(float((said == labels[test]).mean()))
-    return Classified(tuple(accuracies), degradations, confusion)
+        predicted = neighbours.predict(distances[np.ix_(test, train)])
+        np.add.at(confusion, (labels[test], predicted), 1)
+        accuracies.append(float((predicted == labels[test]).mean()))
+    return KnnResult(tuple(accuracies), degradations, confusion)
 
 
-def split(pictures: Sequence[Picture], *, seed: int) -> Split:
-    """Two thirds to learn from, one to be tested on: of every degradation, and never one scene on
-    both sides.
+def split(images: Sequence[ProbeImage], *, seed: int) -> Split:
+    """Split images 2:1 into training and test: all degradations in both, and no scene in both.
 
-    Raises MaskDCPTError where a degradation has too few pictures.
+    Raises MaskDCPTError if a degradation has too few images.
     """
     scenes: dict[str, list[int]] = defaultdict(list)
-    for place, picture in enumerate(pictures):
-        scenes[picture.scene].append(place)
-    alike: dict[tuple[str, ...], list[list[int]]] = defaultdict(list)
-    for places in scenes.values():
-        alike[tuple(sorted(pictures[place].degradation for place in places))].append(places)
+    for index, image in enumerate(images):
+        scenes[image.scene].append(index)
+    groups: dict[tuple[str, ...], list[list[int]]] = defaultdict(list)
+    for indices in scenes.values():
+        groups[tuple(sorted(images[index].degradation for index in indices))].append(indices)
     generator = default_rng(seed)
     test: list[int] = []
-    for some in alike.values():
+    for some in groups.values():
         order = generator.permutation(len(some))
-        test += [place for i in order[: round(len(some) / TEST)] for place in some[i]]
+        test += [index for i in order[: round(len(some) / TEST_PART)] for index in some[i]]
     tested = np.sort(np.array(test, np.intp))
-    rest = np.setdiff1d(np.arange(len(pictures)), tested)
-    _check(pictures, Split(rest, tested))
+    rest = np.setdiff1d(np.arange(len(images)), tested)
+    _check(images, Split(rest, tested))
     return Split(rest, tested)
 
 
-def _check(pictures: Sequence[Picture], halves: Split) -> None:
-    every = {picture.degradation for picture in pictures}
-    sides = [{pictures[place].degradation for place in side} for side in halves]
+def _check(images: Sequence[ProbeImage], halves: Split) -> None:
+    every = {image.degradation for image in images}
+    sides = [{images[index].degradation for index in side} for side in halves]
     if len(every) < 2 or sides != [every, every] or len(halves.train) < NEIGHBOURS:
         raise MaskDCPTError(
-            f"{len(pictures)} pictures of {len(every)} degradations are too few to learn from two "
-            f"thirds and be tested on one: give at least 2 degradations and {NEIGHBOURS} pictures "
+            f"{len(images)} images of {len(every)} degradations are too few for a 2:1 split "
+            f"into training and test: give at least 2 degradations and {NEIGHBOURS} images "
             "of each."
         )

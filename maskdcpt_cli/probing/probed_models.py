@@ -1,4 +1,4 @@
-"""The networks of a study: with random weights, restored with, or pre-trained."""
+"""Networks of a study: with random weights, trained for restoration, or pre-trained."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from maskdcpt_cli.weights.zoo import ZOO, read_model
 Training = Literal["random", "restoration", "pre-training"]
 
 
-class Published(NamedTuple):
-    """What the paper reports of 5D."""
+class PaperFigure(NamedTuple):
+    """Figure of the paper on 5D."""
 
-    told: str  # the figure in %, as printed
-    place: str  # in the paper
+    value: str  # accuracy in %, as printed
+    source: str  # table or section
 
 
-# Table X, before the first iteration and after the last, which are the figures of Sec. III, too.
+# Table X, before the first iteration and after the last; Sec. III has the same figures.
 RANDOM = {"swinir": "54", "nafnet": "52", "restormer": "60", "promptir": "56"}
 PRE_TRAINED = {"swinir": "94", "nafnet": "98", "restormer": "99", "promptir": "98"}
-RESTORING = Published(">= 94", "Sec. III, after 3D restoration training")
+RESTORATION = PaperFigure(">= 94", "Sec. III, after 3D restoration training")
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A network that is studied, opened when its turn comes: one at a time is in memory."""
+class ProbedModel:
+    """Network of a study, loaded by `open` so that only one is in memory at a time."""
 
     name: str
     backbone: str
@@ -37,37 +37,37 @@ class Subject:
     open: Callable[[], Backbone]
 
     @property
-    def published(self) -> Published | None:
-        """What the paper reports of networks of this kind."""
+    def paper_figure(self) -> PaperFigure | None:
+        """Figure of the paper for this backbone and training; None if there is none."""
         if self.training == "restoration":
-            return RESTORING
+            return RESTORATION
         figures = RANDOM if self.training == "random" else PRE_TRAINED
         if self.backbone not in figures:
             return None
-        return Published(figures[self.backbone], "Table X")
+        return PaperFigure(figures[self.backbone], "Table X")
 
 
-def untrained(backbone: str, *, seed: int = 0, **options: object) -> Subject:
-    """A backbone as it is before training; options left out take the released values."""
+def untrained(backbone: str, *, seed: int = 0, **options: object) -> ProbedModel:
+    """Return a backbone with random weights; options default to the released values."""
     size = " of this size" if options else ""
-    return Subject(
+    return ProbedModel(
         f"{backbone}{size}", backbone, "random", lambda: _random(backbone, options, seed=seed)
     )
 
 
-def subject(name: str) -> Subject:
-    """A named model, or a file of weights; a file with a classifier comes from pre-training.
+def probed_model(name: str) -> ProbedModel:
+    """Return a named model or a file of weights; a file with a classifier is a pre-trained one.
 
-    Raises MaskDCPTError where there is none.
+    Raises MaskDCPTError if it does not exist.
     """
     checkpoint = read_model(name)
     training: Training = "restoration" if checkpoint.restores else "pre-training"
     label = name if name in ZOO else Path(name).stem
-    return Subject(label, checkpoint.backbone, training, lambda: build(read_model(name)))
+    return ProbedModel(label, checkpoint.backbone, training, lambda: build(read_model(name)))
 
 
-def untrained_as(name: str, *, seed: int = 0) -> Subject:
-    """The network of a model, before training."""
+def untrained_like(name: str, *, seed: int = 0) -> ProbedModel:
+    """Return the network of a model with random weights."""
     checkpoint: Checkpoint = read_model(name)
     return untrained(checkpoint.backbone, seed=seed, **checkpoint.options)
 

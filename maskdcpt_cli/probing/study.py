@@ -1,4 +1,4 @@
-"""The preliminary study (Sec. III), from networks and pictures to distances between features."""
+"""Preliminary study (Sec. III): from networks and images to distances between features."""
 
 from collections.abc import Generator, Sequence
 from importlib.util import find_spec
@@ -9,42 +9,42 @@ import torch
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models.masking import PatchMask
 from maskdcpt_cli.probing.features import Distances, encode, features_on_disk
-from maskdcpt_cli.probing.images import Picture
-from maskdcpt_cli.probing.probed_models import Subject
+from maskdcpt_cli.probing.images import ProbeImage
+from maskdcpt_cli.probing.probed_models import ProbedModel
 
 PACKAGES = ("sklearn", "matplotlib")
 
 
 class Masking(NamedTuple):
-    """How patches are hidden; every picture has a mask of its own, as in pre-training."""
+    """Mask options; each image has its own mask, as in pre-training."""
 
     method: str = "random"
     patch_size: int = 16
     seed: int = 0
 
 
-class Encoded(NamedTuple):
-    """A picture went through a network."""
+class ImageEncoded(NamedTuple):
+    """Event: an image is encoded."""
 
-    subject: Subject
+    model: ProbedModel
     mask_ratio: float
-    picture: Picture
+    image: ProbeImage
 
 
-class Measured(NamedTuple):
-    """All pictures went through a network; how far its features of them lie apart."""
+class DistancesMeasured(NamedTuple):
+    """Event: all images are encoded, with the distances between their features."""
 
-    subject: Subject
+    model: ProbedModel
     mask_ratio: float
     distances: Distances
     length: int  # of a vector of features
 
 
-Event = Encoded | Measured
+Event = ImageEncoded | DistancesMeasured
 
 
 def require_packages() -> None:
-    """Raise MaskDCPTError where what draws and classifies is not installed."""
+    """Raise MaskDCPTError if scikit-learn or matplotlib is not installed."""
     if not all(find_spec(package) for package in PACKAGES):
         raise MaskDCPTError(
             "A study needs scikit-learn and matplotlib: pip install 'maskdcpt[study]'."
@@ -52,35 +52,35 @@ def require_packages() -> None:
 
 
 def measure(
-    subjects: Sequence[Subject],
-    pictures: Sequence[Picture],
+    models: Sequence[ProbedModel],
+    images: Sequence[ProbeImage],
     *,
     device: str = "cpu",
     mask_ratios: Sequence[float] = (0.0,),
     masking: Masking = Masking(),  # noqa: B008  # it is frozen
 ) -> Generator[Event, None, None]:
-    """Yield the distances for each network and mask ratio, one network in memory at a time.
+    """Yield the distances for each network and mask ratio, with one network in memory at a time.
 
-    Of a masked picture the visible places are compared, in their order (ours; the paper does not
-    say). Zeros at hidden places would be compared with features: whatever has small ones, as dark
-    pictures, would be everyone's neighbour, and accuracy fell to chance with half of it hidden.
+    Of masked images the features at visible positions are compared, in their order (the paper does
+    not specify this). With zeros at masked positions, images with small features, such as dark
+    ones, would be neighbours of all others: accuracy was at chance level at a mask ratio of 0.5.
 
-    Raises MaskDCPTError where the features find no room on disk.
+    Raises MaskDCPTError if the disk is too small for the features.
     """
-    for subject in subjects:
-        network = subject.open()
+    for model in models:
+        network = model.open()
         for ratio in mask_ratios:
-            mask = _drawn(masking, ratio, pictures) if ratio else None
+            mask = _mask(masking, ratio, images) if ratio else None
             with features_on_disk() as features:
-                for picture in encode(network, pictures, features, device=device, mask=mask):
-                    yield Encoded(subject, ratio, picture)
-                yield Measured(subject, ratio, features.distances(), features.length)
+                for image in encode(network, images, features, device=device, mask=mask):
+                    yield ImageEncoded(model, ratio, image)
+                yield DistancesMeasured(model, ratio, features.distances(), features.length)
         del network  # before the next one is opened
 
 
-def _drawn(masking: Masking, ratio: float, pictures: Sequence[Picture]) -> PatchMask:
-    height, width = pictures[0].pixels.shape[:2]
+def _mask(masking: Masking, ratio: float, images: Sequence[ProbeImage]) -> PatchMask:
+    height, width = images[0].pixels.shape[:2]
     return PatchMask.draw(
-        masking.method, len(pictures), size=(height, width), patch_size=masking.patch_size,
+        masking.method, len(images), size=(height, width), patch_size=masking.patch_size,
         mask_ratio=ratio, generator=torch.Generator().manual_seed(masking.seed),
     )  # fmt: skip

@@ -1,19 +1,19 @@
-"""Pictures laid out in a plane, so that those of similar features are neighbours (Sec. III)."""
+"""Embedding of images in the plane by t-SNE (Sec. III)."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskdcpt_cli.probing.features import Distances
 
-PERPLEXITY = 30.0  # about how many neighbours a picture is meant to have
+PERPLEXITY = 30.0  # about the number of neighbours of an image
 
-Places = NDArray[np.float32]  # (pictures, 2)
+Embedding = NDArray[np.float32]  # (images, 2)
 
 
-def lay_out(distances: Distances, *, seed: int = 0, perplexity: float = PERPLEXITY) -> Places:
-    """Places in the plane by t-SNE (van der Maaten and Hinton, 2008).
+def embed(distances: Distances, *, seed: int = 0, perplexity: float = PERPLEXITY) -> Embedding:
+    """Embed images in the plane by t-SNE (van der Maaten and Hinton, 2008).
 
-    The perplexity is lowered where there are less than three times as many pictures.
+    Return (images, 2). The perplexity is reduced to a third of the number of images, at most.
     """
     from sklearn.manifold import TSNE
 

@@ -1,4 +1,4 @@
-"""What passes between scoring and whoever shows it."""
+"""Inputs and results of scoring."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,39 +8,39 @@ from typing import Any, NamedTuple, TypeAlias
 from numpy.typing import NDArray
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
-Picture: TypeAlias = Path | NDArray[Any]
+ImageSource: TypeAlias = Path | NDArray[Any]
 
 
 class Item(NamedTuple):
-    """A restored picture and what it is compared with, as files or arrays.
+    """Restored image and its ground truth, as files or arrays.
 
     Arrays are (H, W, 3) or (H, W), uint8, uint16, or floats in [0, 1].
     """
 
     name: str
-    restored: Picture
-    gt: Picture | None = None
+    restored: ImageSource
+    gt: ImageSource | None = None
 
 
 class Scored(NamedTuple):
-    """What was measured of a picture."""
+    """Values of an image."""
 
     name: str
     values: Mapping[str, float]  # finite; a metric that could not be measured is in `failed`
-    notices: tuple[str, ...] = ()  # conversions, a sentence each
+    notices: tuple[str, ...] = ()  # on conversions, a sentence each
     problem: str | None = None  # why nothing could be measured, a sentence
     failed: Mapping[str, str] = NOTHING  # why a metric could not, by its name
 
 
 class Unavailable(NamedTuple):
-    """A metric that cannot be measured at all, and why, in a sentence."""
+    """Metric that is not available, and the reason, a sentence."""
 
     metric: str
     reason: str
 
 
 class Result(NamedTuple):
-    """What is known when all pictures are scored."""
+    """Result over the whole set."""
 
-    over_set: Mapping[str, float]  # of metrics that have one number for all pictures
+    over_set: Mapping[str, float]  # of metrics with one value for the whole set
     unavailable: tuple[Unavailable, ...]

@@ -1,4 +1,4 @@
-"""What is known of each metric; the metrics themselves are pyiqa's, under its own names."""
+"""Properties of the metrics; the metrics are pyiqa's, under its own names."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -8,21 +8,21 @@ from maskdcpt_cli.errors import MaskDCPTError, unknown
 
 
 class Metric(NamedTuple):
-    """How a metric is fed and printed."""
+    """Properties of a metric."""
 
     reference: bool  # compares with a ground truth
     higher_is_better: bool
-    digits: int  # after the point, as papers print it
+    digits: int  # after the point, as in papers
     unit: str = ""
-    over_set: bool = False  # one number for all pictures, none for each
-    weights: str = ""  # what pyiqa fetches when it is first used, "" for nothing
+    over_set: bool = False  # one value for the whole set, none for each image
+    weights: str = ""  # that pyiqa downloads at first use; "" for none
 
     def shown(self, value: float) -> str:
-        """The value as it is printed, with its unit."""
+        """Format a value with its unit."""
         return f"{value:.{self.digits}f}{f' {self.unit}' if self.unit else ''}"
 
     def goodness(self, value: float) -> float:
-        """A number that is larger for what is better."""
+        """Return a number that is larger for better values."""
         return value if self.higher_is_better else -value
 
 
@@ -43,11 +43,11 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 WITH_GT = ("psnr", "ssim")
 WITHOUT_GT = ("piqe",)
 OVER_SET = ("fid", "sfid", "fid_dinov2")
-UNFIT = ("inception_score", "clipscore")  # no single number, or in need of a caption
+UNSUPPORTED = ("inception_score", "clipscore")  # no single value, or need a caption
 
 
 def find_metric(name: str) -> Metric:
-    """The facts about a metric: of the table, or of pyiqa's own registry.
+    """Return the properties of a metric, from the table or from pyiqa's registry.
 
     Raises MaskDCPTError for a name that pyiqa does not know.
     """
@@ -56,31 +56,31 @@ def find_metric(name: str) -> Metric:
     from pyiqa.default_model_configs import DEFAULT_CONFIGS  # noqa: PLC0415  # takes seconds
 
     facts = DEFAULT_CONFIGS.get(name)
-    if facts is None or name in UNFIT:
-        known = [other for other in DEFAULT_CONFIGS if other not in UNFIT]
+    if facts is None or name in UNSUPPORTED:
+        known = [other for other in DEFAULT_CONFIGS if other not in UNSUPPORTED]
         raise MaskDCPTError(_shortened(unknown("metric", name, known)))
     over_set = name in OVER_SET
     reference = over_set or facts.get("metric_mode") == "FR"
     return Metric(reference, not facts.get("lower_better", False), 4, over_set=over_set)
 
 
-def usual(*, with_gt: bool) -> tuple[str, ...]:
-    """What is measured where nothing is asked for: nothing that pyiqa must fetch weights for."""
+def default_metrics(*, with_gt: bool) -> tuple[str, ...]:
+    """Return the default metrics, which need no download of weights."""
     return WITH_GT if with_gt else WITHOUT_GT
 
 
 def find_metrics(names: Sequence[str] | None, *, with_gt: bool) -> dict[str, Metric]:
-    """The facts about each, in the order asked for; None takes the usual ones.
+    """Return the properties of metrics, in the order given; None takes the default ones.
 
-    Raises MaskDCPTError for an unknown name, and for one that compares where nothing is given to
-    compare with.
+    Raises MaskDCPTError for an unknown name, and for a metric with reference if there is no ground
+    truth.
     """
-    found = {name: find_metric(name) for name in names or usual(with_gt=with_gt)}
-    comparing = [name for name, metric in found.items() if metric.reference]
-    if comparing and not with_gt:
-        rest = [name for name in found if name not in comparing] or list(WITHOUT_GT)
+    found = {name: find_metric(name) for name in names or default_metrics(with_gt=with_gt)}
+    with_reference = [name for name, metric in found.items() if metric.reference]
+    if with_reference and not with_gt:
+        rest = [name for name in found if name not in with_reference] or list(WITHOUT_GT)
         raise MaskDCPTError(
-            f"{' and '.join(comparing)} compare{'s' if len(comparing) == 1 else ''} with a ground "
+            f"{' and '.join(with_reference)} need{'s' if len(with_reference) == 1 else ''} a ground "
             "truth: give its folder as second argument, as `maskdcpt score PRED GT`, or type "
             f"--metrics {','.join(rest)}."
         )
@@ -88,8 +88,6 @@ def find_metrics(names: Sequence[str] | None, *, with_gt: bool) -> dict[str, Met
 
 
 def _shortened(sentence: str) -> str:
-    """Without the hundred names that pyiqa knows, but with those of the table."""
+    """Replace the hundred names of pyiqa by those of the table."""
     head, _, _ = sentence.partition(" Choose from: ")
-    return (
-        f"{head} Usual are {', '.join(METRICS)}; `pyiqa --list_models` lists all that are accepted."
-    )
+    return f"{head} Common ones are {', '.join(METRICS)}; `pyiqa --list_models` lists all that are accepted."

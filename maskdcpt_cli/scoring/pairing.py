@@ -1,4 +1,4 @@
-"""Which ground truth belongs to which restored picture."""
+"""Pairing of restored images with their ground truths."""
 
 import os
 import re
@@ -14,31 +14,31 @@ from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
 from maskdcpt_cli.images.reading import shown
 from maskdcpt_cli.scoring.events import Item
 
-# A rule gives the names that a restored picture's ground truth may have, best first, and the name
-# under which a ground truth is found; both from a path relative to its folder.
-Names = Callable[[PurePath], Iterable[str]]
+# A rule gives the candidate keys of a restored image, best first, and the key of a ground truth;
+# both from a path relative to its folder.
+Keys = Callable[[PurePath], Iterable[str]]
 SEPARATOR = re.compile(r"[-_. ][^-_. ]*$")
 
 
 class Rule(NamedTuple):
-    """A way to find the ground truth of a restored picture."""
+    """Rule that finds the ground truth of a restored image."""
 
-    wanted: Names
-    known: Callable[[PurePath], str]
-    told: str
+    candidates: Keys
+    key: Callable[[PurePath], str]
+    description: str
 
 
 class Pairing(NamedTuple):
-    """What lies in two places, and what belongs together."""
+    """Pairs of two folders or files, and the images without a partner."""
 
     items: tuple[Item, ...]
-    missing: tuple[Path, ...] = ()  # restored pictures without a ground truth
-    extra: tuple[Path, ...] = ()  # ground truths that no restored picture belongs to
-    told: str = ""  # how they were paired, for "3 pairs, ..."
+    missing: tuple[Path, ...] = ()  # restored images without a ground truth
+    extra: tuple[Path, ...] = ()  # ground truths without a restored image
+    rule: str = ""  # description of the rules, for "3 pairs, ..."
     hint: str = ""  # a sentence on a rule that would pair more
 
 
-def _whole(path: PurePath) -> str:
+def _without_suffix(path: PurePath) -> str:
     return path.with_suffix("").as_posix()
 
 
@@ -52,7 +52,9 @@ def _prefixes(path: PurePath) -> Iterator[str]:
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "path": Rule(lambda path: [_whole(path)], _whole, "the path in the folder"),
+        "path": Rule(
+            lambda path: [_without_suffix(path)], _without_suffix, "the path in the folder"
+        ),
         "stem": Rule(lambda path: [path.stem], lambda path: path.stem, "the name"),
         "prefix": Rule(_prefixes, lambda path: path.stem, "the beginning of the name"),
     }
@@ -61,60 +63,61 @@ AUTO = ("path", "stem")
 
 
 def pair_files(pred: Path | str, gt: Path | str | None = None, *, by: str = "auto") -> Pairing:
-    """Pair the pictures in two folders and below them, or two files.
+    """Pair the images in two folders and below them, or two files.
 
-    Suffixes do not matter, except where a folder holds several pictures of one name. `path` is the
-    path within the folder, `stem` the name in whatever folder, `prefix` the longest beginning of
-    the name, cut at one of `-_. `: many restored pictures may have one ground truth, as 1400_3.png
-    and 1400_7.png have 1400.png. `auto` is by path and, for what that leaves, by stem.
+    Suffixes do not matter, except if a folder has several images with one name. `path` is the
+    path within the folder, `stem` the name in any folder, `prefix` the longest beginning of
+    the name, cut at one of `-_. `: many restored images may have one ground truth, as 1400_3.png
+    and 1400_7.png have 1400.png. `auto` is by path and, for the rest, by stem. Without `gt`, the
+    items have no ground truth.
 
-    Raises MaskDCPTError for what is not there, holds no pictures, and names that are ambiguous.
+    Raises MaskDCPTError if a path does not exist or has no images, and for ambiguous names.
     """
     if by != "auto" and by not in RULES:
         raise MaskDCPTError(unknown("rule", by, ["auto", *RULES]))
     pred = Path(pred)
-    restored = _pictures(pred)
+    restored = _images(pred)
     if gt is None:
         return Pairing(tuple(Item(name.as_posix(), path) for name, path in restored.items()))
     gt = Path(gt)
-    clean = _pictures(gt)
+    clean = _images(gt)
     if gt.is_file() and (pred.is_dir() or by == "auto"):
         only = next(iter(clean.values()))
         items = tuple(Item(name.as_posix(), path, only) for name, path in restored.items())
-        return Pairing(items, told="all with the one ground truth" if pred.is_dir() else "as given")
+        return Pairing(items, rule="all with one ground truth" if pred.is_dir() else "as given")
     found: dict[PurePath, PurePath] = {}
     rules = AUTO if by == "auto" else (by,)
     for rule in rules:
         found |= _matched([name for name in restored if name not in found], clean, RULES[rule])
     used = set(found.values())
-    lone = [name for name in restored if name not in found]
+    unpaired = [name for name in restored if name not in found]
     return Pairing(
         tuple(
             Item(name.as_posix(), restored[name], clean[found[name]])
             for name in restored
             if name in found
         ),
-        missing=tuple(restored[name] for name in lone),
+        missing=tuple(restored[name] for name in unpaired),
         extra=tuple(path for name, path in clean.items() if name not in used),
-        told=", then ".join(f"by {RULES[rule].told}" for rule in rules),
-        hint=_hint(lone, clean, tried=(*AUTO, *rules)),
+        rule=", then ".join(f"by {RULES[rule].description}" for rule in rules),
+        hint=_hint(unpaired, clean, tried=(*AUTO, *rules)),
     )
 
 
-def _pictures(place: Path) -> dict[PurePath, Path]:
-    """The pictures in a folder and below it by their path in it, or the one file, in order."""
-    if place.is_file():
-        return {PurePath(place.name): place}
-    if not place.is_dir():
-        raise MaskDCPTError(f"'{shown(place)}' is neither a file nor a folder.")
-    found = sorted(_walked(place))
+def _images(root: Path) -> dict[PurePath, Path]:
+    """Return the images below a folder by their relative path, sorted; or the one file."""
+    if root.is_file():
+        return {PurePath(root.name): root}
+    if not root.is_dir():
+        raise MaskDCPTError(f"'{shown(root)}' is neither a file nor a folder.")
+    found = sorted(_walked(root))
     if not found:
-        raise MaskDCPTError(f"There are no pictures in '{shown(place)}'.")
-    return {PurePath(path.relative_to(place)): path for path in found}
+        raise MaskDCPTError(f"There are no images in '{shown(root)}'.")
+    return {PurePath(path.relative_to(root)): path for path in found}
 
 
-def _walked(place: Path) -> Iterator[Path]:
-    for folder, below, names in os.walk(place, followlinks=True):
+def _walked(root: Path) -> Iterator[Path]:
+    for folder, below, names in os.walk(root, followlinks=True):
         below[:] = [name for name in below if not name.startswith(".")]
         for name in names:
             if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
@@ -126,22 +129,22 @@ def _matched(
 ) -> dict[PurePath, PurePath]:
     by_name: dict[str, list[PurePath]] = defaultdict(list)
     for path in clean:
-        by_name[rule.known(path)].append(path)
+        by_name[rule.key(path)].append(path)
     found = {}
     for path in restored:
-        same = next((by_name[name] for name in rule.wanted(path) if name in by_name), [])
+        same = next((by_name[name] for name in rule.candidates(path) if name in by_name), [])
         if same:
             found[path] = _only(path, same, rule)
     return found
 
 
 def _only(path: PurePath, same: Sequence[PurePath], rule: Rule) -> PurePath:
-    """The one of the same name, or the one of the same suffix too."""
+    """Return the only candidate, or the only one with the same suffix."""
     alike = [other for other in same if other.suffix == path.suffix] if len(same) > 1 else same
     if len(alike) != 1:
         raise MaskDCPTError(
-            f"By {rule.told}, '{shown(Path(path))}' could belong to "
-            f"{_listed(same)}: take one away, or "
+            f"By {rule.description}, '{shown(Path(path))}' could belong to "
+            f"{_listed(same)}: remove one, or "
             "choose another --pair-by."
         )
     return alike[0]
@@ -152,11 +155,11 @@ def _listed(paths: Sequence[PurePath]) -> str:
     return " and ".join(named)
 
 
-def _hint(lone: Sequence[PurePath], clean: Iterable[PurePath], *, tried: Sequence[str]) -> str:
+def _hint(unpaired: Sequence[PurePath], clean: Iterable[PurePath], *, tried: Sequence[str]) -> str:
     for name, rule in RULES.items():
         more: dict[PurePath, PurePath] = {}
-        with suppress(MaskDCPTError):  # ambiguous names are for who asks for the rule
-            more = {} if name in tried else _matched(lone, clean, rule)
+        with suppress(MaskDCPTError):  # ambiguous names are reported only for the chosen rule
+            more = {} if name in tried else _matched(unpaired, clean, rule)
         if more:
             path, other = next(iter(more.items()))
             return (

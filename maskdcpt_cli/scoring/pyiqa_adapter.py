@@ -1,4 +1,4 @@
-"""The only door to pyiqa: a metric, ready to measure, or the reason why it cannot be."""
+"""The only entry point to pyiqa: an open metric, or the reason why it is not available."""
 
 import contextlib
 import copy
@@ -17,40 +17,40 @@ import torch
 from maskdcpt_cli.scoring.events import Unavailable
 from maskdcpt_cli.scoring.protocols import Protocol
 
-PATIENCE = 20.0  # seconds that a server may be silent before weights count as out of reach
+TIMEOUT = 20.0  # seconds without an answer before a download fails
 
 Measure = Callable[..., Any]
 
 
-class Missing(NamedTuple):
-    """A file that could not be fetched."""
+class MissingFile(NamedTuple):
+    """File that could not be downloaded."""
 
     url: str
-    place: Path
+    path: Path  # to save it as
 
 
 def open_metric(name: str, *, protocol: Protocol, device: str) -> Measure | Unavailable:
-    """pyiqa's metric of this name; its weights are fetched when they are not in its cache."""
-    with quiet(), _impatient():
+    """Open pyiqa's metric of this name; weights that are not in its cache are downloaded."""
+    with quiet(), _download_timeout():
         try:
             import pyiqa  # noqa: PLC0415  # takes seconds
 
             measure: Measure = pyiqa.create_metric(
                 name, device=torch.device(device), **protocol.options(name)
             )
-        except Exception as error:  # the parts of pyiqa raise what they like
+        except Exception as error:  # pyiqa raises errors of any type
             return Unavailable(name, _why(name, error))
     return measure
 
 
 def duplicate(metrics: Mapping[str, Measure]) -> dict[str, Measure]:
-    """Metrics of one's own: some keep what they computed last."""
+    """Copy metrics for another thread: some of them keep their last result."""
     return copy.deepcopy(dict(metrics))
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what pyiqa prints, logs and warns of to itself."""
+    """Suppress prints, logs and warnings of pyiqa."""
     logger = logging.getLogger("pyiqa")
     before = logger.disabled
     logger.disabled = True
@@ -68,10 +68,10 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
-    """Give up on servers that do not answer: the downloads of PyTorch wait for ever."""
+def _download_timeout() -> Iterator[None]:
+    """Set a timeout for downloads: those of PyTorch have none."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)
+    socket.setdefaulttimeout(TIMEOUT)
     try:
         yield
     finally:
@@ -79,17 +79,17 @@ def _impatient() -> Iterator[None]:
 
 
 def _why(name: str, error: BaseException) -> str:
-    missing = not_fetched(error)
+    missing = failed_download(error)
     if missing is None:
         return f"{name} cannot be opened: {reason(error)}."
     return (
-        f"{name} needs weights that could not be fetched ({reason(error)}): download "
-        f"{missing.url} and save it as {missing.place}."
+        f"{name} needs weights that could not be downloaded ({reason(error)}): download "
+        f"{missing.url} and save it as {missing.path}."
     )
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in a few words without a full stop."""
+    """Return the reason of an error in a few words, without a full stop."""
     cause = getattr(error, "reason", None)  # of URLError
     cause = cause if isinstance(cause, Exception) else error
     text = str(getattr(cause, "strerror", None) or cause).strip()
@@ -97,10 +97,13 @@ def reason(error: BaseException) -> str:
     return first.rstrip(".")
 
 
-def not_fetched(error: BaseException) -> Missing | None:
-    """The file in whose download an error arose; both pyiqa and torchvision fetch by torch.hub."""
+def failed_download(error: BaseException) -> MissingFile | None:
+    """Return the file whose download failed; pyiqa and torchvision download by torch.hub.
+
+    None if the error has another cause.
+    """
     fetching = torch.hub.download_url_to_file.__code__
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code is fetching:
-            return Missing(frame.f_locals["url"], Path(frame.f_locals["dst"]))
+            return MissingFile(frame.f_locals["url"], Path(frame.f_locals["dst"]))
     return None

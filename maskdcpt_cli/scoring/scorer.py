@@ -1,4 +1,4 @@
-"""Measure pictures, in several threads, each of them read once for all metrics."""
+"""Measure images in several threads; each image is read once for all metrics."""
 
 import math
 from collections import deque
@@ -18,18 +18,18 @@ from torch import Tensor
 from maskdcpt_cli.data.parallel import processors
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.scoring.events import Item, Result, Scored, Unavailable
+from maskdcpt_cli.scoring.images import ScoringImage, read_image, read_pair
 from maskdcpt_cli.scoring.metrics import Metric, find_metrics
-from maskdcpt_cli.scoring.pictures import Seen, see, see_pair
 from maskdcpt_cli.scoring.protocols import DEFAULT, Protocol
 from maskdcpt_cli.scoring.pyiqa_adapter import Measure, duplicate, open_metric, quiet, reason
 from maskdcpt_cli.scoring.separable_ssim import Separable
-from maskdcpt_cli.scoring.set_metrics import Collection
+from maskdcpt_cli.scoring.set_metrics import SetFolders
 
 __all__ = ["Item", "Result", "Scored", "Scorer", "Unavailable", "score"]
 
-AHEAD = 2  # pictures that wait for each thread
-MOST_JOBS = 8  # unless told: SSIM takes 400 bytes a pixel in each
-LARGE = 4_000_000  # pixels; of larger pictures one is measured at a time
+PREFETCH = 2  # images in the queue, per thread
+MAX_DEFAULT_JOBS = 8  # SSIM takes 400 bytes per pixel in each
+LARGE = 4_000_000  # pixels; larger images are measured one at a time
 
 
 def score(
@@ -40,15 +40,15 @@ def score(
     jobs: int | None = None,
     device: str = "cpu",
 ) -> Generator[Scored, None, Result]:
-    """Measure restored pictures by pyiqa's metrics, and yield what was measured of each, in order.
+    """Measure restored images by pyiqa's metrics, and yield the values of each, in order.
 
-    A picture that cannot be read, and a metric whose weights cannot be fetched, never stop the
+    An image that cannot be read, or a metric whose weights cannot be downloaded, does not stop the
     others: see `Scored.problem` and `Result.unavailable`, which the generator returns.
 
     Args:
-        metrics: pyiqa's names; None takes psnr and ssim, or piqe where there is no ground truth.
-        jobs: threads; None takes one a processor, eight at most.
-        device: where metrics with a network run: "cpu", "cuda", "cuda:1", "mps".
+        metrics: pyiqa's names; None takes psnr and ssim, or piqe without ground truth.
+        jobs: threads; None takes one per processor, eight at most.
+        device: device of metrics with a network: "cpu", "cuda", "cuda:1", "mps".
 
     Raises MaskDCPTError for an unknown metric, and for one that lacks its ground truth.
     """
@@ -60,13 +60,12 @@ def score(
 
 
 class Scorer:
-    """Metrics that have been opened, which may take seconds, to score one set after another.
+    """Open metrics, which may take seconds to open, to score one set after another.
 
     Attributes:
-        metrics: the facts of what was asked for, by name.
-        unavailable: the metrics that could not be opened, or not be measured over the last set.
-        over_set: of the last set, what has one number for all of it; complete once its generator
-            has ended.
+        metrics: properties of the requested metrics, by name.
+        unavailable: metrics that could not be opened, or not be measured over the last set.
+        over_set: values of the metrics over the last set; complete when its generator has ended.
     """
 
     def __init__(
@@ -80,17 +79,17 @@ class Scorer:
     ) -> None:
         self.metrics: Mapping[str, Metric] = find_metrics(metrics, with_gt=with_gt)
         self.protocol = protocol
-        self.jobs = jobs or min(processors(), MOST_JOBS)
+        self.jobs = jobs or min(processors(), MAX_DEFAULT_JOBS)
         self.over_set: dict[str, float] = {}
         opened = {
             name: open_metric(name, protocol=protocol, device=device) for name in self.metrics
         }
-        self._lacking = tuple(one for one in opened.values() if isinstance(one, Unavailable))
-        self.unavailable = self._lacking
+        self._not_opened = tuple(one for one in opened.values() if isinstance(one, Unavailable))
+        self.unavailable = self._not_opened
         ready = {name: one for name, one in opened.items() if not isinstance(one, Unavailable)}
         self._over_set = {name: one for name, one in ready.items() if self.metrics[name].over_set}
         each = {name: one for name, one in ready.items() if name not in self._over_set}
-        # On a GPU one set of metrics is shared: it is the pictures that are read ahead.
+        # On a GPU all threads share the metrics, and only read images ahead.
         copies = self.jobs if device == "cpu" else 1
         self._idle: SimpleQueue[Mapping[str, Measure]] = SimpleQueue()
         for number in range(copies):
@@ -98,45 +97,47 @@ class Scorer:
         self._large = Lock()
 
     def score(self, items: Iterable[Item]) -> Generator[Scored, None, None]:
-        """Yield what was measured of each, in order. Closing the generator stops the work."""
-        self.over_set, self.unavailable = {}, self._lacking
+        """Yield the values of each item, in order; closing the generator stops the work."""
+        self.over_set, self.unavailable = {}, self._not_opened
         threads = torch.get_num_threads()
         pool = ThreadPoolExecutor(self.jobs, initializer=self._start)
         waiting: deque[Future[Scored]] = deque()
         with TemporaryDirectory(prefix="maskdcpt-") as scratch:
-            kept = Collection(Path(scratch)) if self._over_set else None
+            pairs = SetFolders(Path(scratch)) if self._over_set else None
             try:
                 for item in items:
-                    waiting.append(pool.submit(self._scored, item, kept))
-                    if len(waiting) >= self.jobs * AHEAD:
+                    waiting.append(pool.submit(self._scored, item, pairs))
+                    if len(waiting) >= self.jobs * PREFETCH:
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
             finally:
                 pool.shutdown(cancel_futures=True)
                 torch.set_num_threads(threads)
-            if kept:
-                self._measure_set(kept)
+            if pairs:
+                self._measure_set(pairs)
 
     def _start(self) -> None:
         if self.jobs > 1:
-            torch.set_num_threads(1)  # as many threads as processors would only compete
+            torch.set_num_threads(1)  # more threads than processors would slow it down
 
-    def _scored(self, item: Item, kept: Collection | None) -> Scored:
+    def _scored(self, item: Item, pairs: SetFolders | None) -> Scored:
         try:
             if item.gt is None:
-                seen, gt = see(item.restored), None
+                restored, gt = read_image(item.restored), None
             else:
-                seen, gt = see_pair(item.restored, item.gt)
+                restored, gt = read_pair(item.restored, item.gt)
         except ImageError as error:
             return Scored(item.name, {}, problem=str(error))
-        if kept and gt:
-            kept.add(item, seen.pixels, gt.pixels)
-        values, failed = self._measured(seen, gt)
-        return Scored(item.name, values, seen.notices, failed=failed)
+        if pairs and gt:
+            pairs.add(item, restored.pixels, gt.pixels)
+        values, failed = self._measured(restored, gt)
+        return Scored(item.name, values, restored.notices, failed=failed)
 
-    def _measured(self, seen: Seen, gt: Seen | None) -> tuple[dict[str, float], dict[str, str]]:
-        pair = [_tensor(seen.pixels)] + ([_tensor(gt.pixels)] if gt else [])
+    def _measured(
+        self, restored: ScoringImage, gt: ScoringImage | None
+    ) -> tuple[dict[str, float], dict[str, str]]:
+        pair = [_tensor(restored.pixels)] + ([_tensor(gt.pixels)] if gt else [])
         values: dict[str, float] = {}
         failed: dict[str, str] = {}
         measures = self._idle.get()
@@ -146,24 +147,24 @@ class Scorer:
                     given = pair if self.metrics[name].reference else pair[:1]
                     try:
                         values[name] = _finite(measure(*given))
-                    except Exception as error:  # metrics raise what they like, as on tiny pictures
+                    except Exception as error:  # errors of any type, as on tiny images
                         failed[name] = f"{name} could not be measured: {reason(error)}."
         finally:
             self._idle.put(measures)
         return values, failed
 
-    def _alone(self, picture: Tensor) -> "Lock | nullcontext[None]":
-        large = picture.shape[2] * picture.shape[3] > LARGE
+    def _alone(self, image: Tensor) -> "Lock | nullcontext[None]":
+        large = image.shape[2] * image.shape[3] > LARGE
         return self._large if large else nullcontext()
 
-    def _measure_set(self, kept: Collection) -> None:
+    def _measure_set(self, pairs: SetFolders) -> None:
         for name, measure in self._over_set.items():
             try:
                 with quiet():
-                    self.over_set[name] = kept.measured_by(measure)
+                    self.over_set[name] = pairs.measured_by(measure)
             except Exception as error:
-                lost = Unavailable(name, f"{name} could not be measured: {reason(error)}.")
-                self.unavailable += (lost,)
+                failed = Unavailable(name, f"{name} could not be measured: {reason(error)}.")
+                self.unavailable += (failed,)
 
 
 def _tensor(pixels: NDArray[np.uint8]) -> Tensor:
@@ -175,5 +176,5 @@ def _tensor(pixels: NDArray[np.uint8]) -> Tensor:
 def _finite(result: object) -> float:
     value = float(result)  # type: ignore[arg-type]  # a tensor of one element, or a number
     if not math.isfinite(value):
-        raise ValueError(f"it gives {value} on this picture")
+        raise ValueError(f"its value is {value}")
     return value

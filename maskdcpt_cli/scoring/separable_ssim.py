@@ -1,8 +1,8 @@
-"""Gaussian windows, filtered along rows and then along columns.
+"""Separable Gaussian windows for SSIM, filtered along rows and then along columns.
 
-pyiqa slides SSIM's window of 11x11 over the picture in float64, for which PyTorch has no fast
-convolution on a CPU: seconds for a picture of 768x512. The window is the product of a column and a
-row, so two passes of 11 do; within this mode everything else remains pyiqa's code.
+pyiqa slides SSIM's window of 11x11 over the image in float64, for which PyTorch has no fast
+convolution on a CPU: seconds for an image of 768x512. The window is the product of a column and a
+row, so two passes of 11 are enough; all else remains pyiqa's code.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 EXACT = 1e-7  # of the largest weight; pyiqa rounds the window to float32, by 3e-8 of it
-SMALLEST = 7  # side of a window that is worth it
+SMALLEST = 7  # side of a window, from which on it is faster
 
 
 class Separable(TorchFunctionMode):
-    """While it is entered, by the thread that entered it, such convolutions take two passes."""
+    """Mode in which convolutions with separable windows take two passes, in this thread only."""
 
     def __torch_function__(
         self,
@@ -41,7 +41,7 @@ class Separable(TorchFunctionMode):
 def factorised(
     window: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """The column and the row whose product is the window and whose sum is its sum, if any."""
+    """Factorise a window into a column and a row with the same sum; None if it is not separable."""
     columns, sizes, rows = np.linalg.svd(window)
     column, row = columns[:, 0] * sizes[0], rows[0]
     product = np.outer(column, row)
@@ -51,13 +51,13 @@ def factorised(
 
 
 def _is_plain(x: Tensor, windows: Tensor, options: Mapping[str, Any]) -> bool:
-    """Whether every channel is filtered by the same large window, at every place inside."""
-    usual = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+    """Return whether all channels have one large window, without padding, stride or dilation."""
+    defaults = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
     channels = x.shape[1]
     return (
         x.dtype == torch.float64
         and x.device.type == "cpu"
-        and {**usual, **options} == {**usual, "groups": channels}
+        and {**defaults, **options} == {**defaults, "groups": channels}
         and windows.shape[:2] == (channels, 1)
         and min(windows.shape[2:]) >= SMALLEST
         and bool((windows == windows[:1]).all())

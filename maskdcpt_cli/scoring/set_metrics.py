@@ -1,4 +1,4 @@
-"""Metrics over a whole set, which pyiqa takes from two folders."""
+"""Metrics over a whole set, which pyiqa computes from two folders."""
 
 from pathlib import Path
 from threading import Lock
@@ -7,25 +7,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.scoring.events import Item, Picture
+from maskdcpt_cli.scoring.events import ImageSource, Item
 from maskdcpt_cli.scoring.pyiqa_adapter import Measure
 
-FEWEST = 2  # pictures on each side, for a covariance
+FEWEST = 2  # images on each side, for a covariance
 
 
-class Collection:
-    """The pictures of a set as 8-bit PNG files, gathered by several threads."""
+class SetFolders:
+    """Two folders with the images of a set as 8-bit PNG files; add() is thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self.restored, self.gt = folder / "restored", folder / "gt"
         for side in (self.restored, self.gt):
             side.mkdir()
-        self._written: set[Picture] = set()
+        self._written: set[ImageSource] = set()
         self._count = 0
         self._lock = Lock()
 
     def add(self, item: Item, restored: NDArray[np.uint8], gt: NDArray[np.uint8]) -> None:
-        """Take a pair in; a ground truth of many restored pictures counts once."""
+        """Add a pair; a ground truth file of several restored images is added once."""
         with self._lock:
             self._count += 1
             name = f"{self._count:08}.png"
@@ -37,9 +37,9 @@ class Collection:
             _write(self.gt / name, gt)
 
     def measured_by(self, measure: Measure) -> float:
-        """What pyiqa gives for the two folders; ValueError where there are too few pictures."""
+        """Return pyiqa's value for the two folders; raises ValueError if there are too few images."""
         if min(len(list(side.iterdir())) for side in (self.restored, self.gt)) < FEWEST:
-            raise ValueError(f"it takes {FEWEST} or more pictures on each side")
+            raise ValueError(f"it needs {FEWEST} or more images on each side")
         return float(measure(str(self.restored), str(self.gt), num_workers=0, verbose=False))
 
 

@@ -1,4 +1,4 @@
-"""From figures of many pictures to one line a metric."""
+"""Summary of many images: one line per metric."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -12,28 +12,30 @@ from maskdcpt_cli.scoring.metrics import Metric
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
-TOGETHER = 2**22  # figures that are drawn at a time; bounds the memory
+RESAMPLED_AT_ONCE = 2**22  # values resampled at once; bounds the memory
 WORST = 5
 
 
 class Interval(NamedTuple):
+    """Confidence interval."""
+
     low: float
     high: float
 
 
 class Summary(NamedTuple):
-    """A metric over a set."""
+    """Summary of a metric over a set."""
 
     metric: str
     mean: float
-    interval: Interval | None  # of the mean, at 95 %; None for one picture, and one number a set
-    pictures: int  # that were measured
+    interval: Interval | None  # of the mean, 95 %; None for one image or a metric over the set
+    images: int  # measured ones
 
 
 def summarise(
     metrics: Mapping[str, Metric], scored: Sequence[Scored], over_set: Mapping[str, float]
 ) -> list[Summary]:
-    """Each metric's mean, with its interval; metrics without any figure are left out."""
+    """Return the mean of each metric with its interval; metrics without a value are left out."""
     found = []
     for name in metrics:
         values = np.array([one.values[name] for one in scored if name in one.values])
@@ -46,15 +48,15 @@ def summarise(
 
 
 def interval(values: NDArray[np.float64], *, seed: int = 0) -> Interval | None:
-    """Where the mean lies at 95 %, by the bootstrap: percentiles of the means of resamples.
+    """Return the 95 % interval of the mean of (N,) by the percentile bootstrap; None if N < 2.
 
-    Efron, Bootstrap methods: another look at the jackknife, 1979. The seed makes the same figures
-    give the same interval.
+    Efron, Bootstrap methods: another look at the jackknife, 1979. With one seed, equal values
+    give equal intervals.
     """
     if len(values) < 2:
         return None
     generator = default_rng(seed)
-    count, rows = len(values), max(1, TOGETHER // len(values))
+    count, rows = len(values), max(1, RESAMPLED_AT_ONCE // len(values))
     means = []
     for start in range(0, RESAMPLES, rows):
         size = (min(rows, RESAMPLES - start), count)
@@ -67,7 +69,7 @@ def interval(values: NDArray[np.float64], *, seed: int = 0) -> Interval | None:
 def worst(
     metrics: Mapping[str, Metric], scored: Sequence[Scored], *, count: int | None = WORST
 ) -> list[Scored]:
-    """The pictures with the worst figures of the first metric that has any, the worst first."""
+    """Return the worst images by the first metric that has any values, the worst first."""
     for name, metric in metrics.items():
         some = [one for one in scored if name in one.values]
         if some:

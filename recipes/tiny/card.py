@@ -17,9 +17,9 @@ import numpy as np
 
 from benchmarks.measure import table
 from maskdcpt_cli import load_model
-from maskdcpt_cli.benchmarking.result_cache import Kept
-from maskdcpt_cli.benchmarking.run import Scored, Settings, benchmark
-from maskdcpt_cli.benchmarking.test_sets import Found, from_pairs, from_preset
+from maskdcpt_cli.benchmarking.result_cache import ResultCache
+from maskdcpt_cli.benchmarking.run import BenchmarkSettings, ImageScored, benchmark
+from maskdcpt_cli.benchmarking.test_sets import TestSet, from_pairs, from_preset
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.inference.networks import Network, identity, open_network
 from maskdcpt_cli.presets.load import load_data
@@ -69,16 +69,16 @@ def _mean(values: Values) -> float:
     return fmean(values.values())
 
 
-def measured(testset: Found, network: Network, out: Path, *, limit: int | None) -> Values:
+def measured(testset: TestSet, network: Network, out: Path, *, limit: int | None) -> Values:
     """The PSNR of each picture of a set, in the order of their names."""
-    settings = Settings(folder=out, metrics=("psnr",), limit=limit)
-    kept = Kept(out, made_by=network.fingerprint)
+    settings = BenchmarkSettings(folder=out, metrics=("psnr",), limit=limit)
+    kept = ResultCache(out, made_by=network.fingerprint)
     events = benchmark([testset], network.restore, settings, kept)
-    values = {one.name: one.values["psnr"] for one in events if isinstance(one, Scored)}
+    values = {one.name: one.values["psnr"] for one in events if isinstance(one, ImageScored)}
     return dict(sorted(values.items()))
 
 
-def with_tool(testset: Found, tool: Tool, out: Path, *, limit: int | None) -> float:
+def with_tool(testset: TestSet, tool: Tool, out: Path, *, limit: int | None) -> float:
     """The mean PSNR of a set after a classical tool, at the strength that serves it best."""
     means: list[float] = []
     for strength in tool.strengths:
@@ -89,7 +89,13 @@ def with_tool(testset: Found, tool: Tool, out: Path, *, limit: int | None) -> fl
 
 
 def row(
-    testset: Found, degradation: str, network: Network, out: Path, *, limit: int | None, tools: bool
+    testset: TestSet,
+    degradation: str,
+    network: Network,
+    out: Path,
+    *,
+    limit: int | None,
+    tools: bool,
 ) -> Row:
     tool = TOOLS.get(degradation) if tools else None
     lq = measured(testset, identity(), out / "input", limit=limit)
@@ -136,7 +142,7 @@ def main(
     made = [
         (one, one.about.degradation or "")
         for one in from_preset(load_data("embedded"), data)
-        if isinstance(one, Found)
+        if isinstance(one, TestSet)
     ]
     own = from_pairs([(lq, gt) for _, lq, gt in pairs])
     given = [(one, label) for one, (label, _, _) in zip(own, pairs, strict=True)]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import table
 from maskdcpt_cli import classify, load_classifier
-from maskdcpt_cli.benchmarking.test_sets import Found, from_preset
+from maskdcpt_cli.benchmarking.test_sets import TestSet, from_preset
 from maskdcpt_cli.data.folders import photos
 from maskdcpt_cli.inference.classify import MIN_PROBABILITY
 from maskdcpt_cli.presets.load import load_data
@@ -57,7 +57,7 @@ def named(title: str, degradation: str, pictures: Iterable[Picture], classifier:
     return Row(title, degradation, answers, unsure)
 
 
-def made(testset: Found, limit: int | None) -> Iterator[Picture]:
+def made(testset: TestSet, limit: int | None) -> Iterator[Picture]:
     for index in range(len(testset))[:limit]:
         yield np.rint(testset.read(index).lq * 255).astype(np.uint8)
 
@@ -83,7 +83,7 @@ def main(
 ) -> None:
     """Name the pictures of the test sets of the preset `embedded` below DATA, and of folders."""
     network = load_classifier(classifier)
-    sets = [one for one in from_preset(load_data("embedded"), data) if isinstance(one, Found)]
+    sets = [one for one in from_preset(load_data("embedded"), data) if isinstance(one, TestSet)]
     synthetic = [
         named(one.title, one.about.degradation or "", made(one, limit), network) for one in sets
     ]

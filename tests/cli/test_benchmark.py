@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from maskdcpt_cli.cli import main
-from maskdcpt_cli.cli.benchmark.tables import NOTHING
+from maskdcpt_cli.cli.benchmark.tables import NO_FIGURE
 from maskdcpt_cli.inference import networks
 from maskdcpt_cli.inference.networks import identity
 from tests.cli.test_report import Page, in_a_browser, opened
@@ -57,7 +57,7 @@ def test_our_row_stands_below_the_published_ones(five):
     assert line_of(table, "NAFNet+MaskDCPT") == [31.40, 39.92, 31.41, 31.40, 26.31]
     ours, difference = table[-2].split(), table[-1].split()
     assert ours[:2] == ["identity", "(ours)"]
-    assert (ours[5], difference[4]) == (NOTHING, NOTHING)  # GoPro is not there
+    assert (ours[5], difference[4]) == (NO_FIGURE, NO_FIGURE)  # GoPro is not there
     theirs = dict(zip(heads, line_of(table, "PromptIR+MaskDCPT"), strict=True))
     assert float(difference[1]) == pytest.approx(
         float(ours[2].strip("*")) - theirs["dehazing"], abs=0.011
@@ -75,7 +75,7 @@ def test_sets_that_are_missing_are_named_with_their_place(five, data):
     result, _ = five
     assert result.exit_code == 1
     assert f"Not measured: GoPro: there is no GoPro/test in '{data}'." in result.stdout
-    assert "* dehazing: 2 of 500 pictures of SOTS" in result.stdout
+    assert "* dehazing: 2 of 500 images of SOTS" in result.stdout
 
 
 def test_tables_fit_the_terminal(five):
@@ -99,7 +99,7 @@ def test_all_measured_is_exit_code_0(data):
     assert result.exit_code == 0, result.output
     folder = Path("benchmarks/photos-denoise-identity")
     assert {path.name for path in folder.iterdir()} >= {"table.md", "table.csv", "index.html"}
-    assert "Table III" not in result.stdout  # other pictures than the paper's
+    assert "Table III" not in result.stdout  # other images than the paper's
 
 
 def test_own_pairs_are_measured_with_the_embedded_model(data):
@@ -115,7 +115,7 @@ def test_the_same_command_goes_on(data):
     command = ["--pairs", str(data / "rainy"), str(data / "photos"), "-m", "identity", "-o", "out"]
     first = run(*command, "--limit", "1")
     second = run(*command)
-    assert "1 of 2 pictures measured before" in second.stderr
+    assert "1 of 2 images read from earlier results" in second.stderr
     assert (first.exit_code, second.exit_code) == (0, 0)
     third = run(*command, "--protocol", "restormer-derain")
     assert third.exit_code == 1
@@ -158,8 +158,14 @@ def test_csv_holds_a_figure_a_line(five):
         ([], "Say which test sets: --preset NAME, or --pairs LQ GT."),
         (["--preset", "5dd", "--data-root", "."], "Did you mean '5d'?"),
         (["--preset", "5d"], "Say --data-root FOLDER, or set MASKDCPT_DATA"),
-        (["--preset", "derain", "--photos", "."], "no way to degrade photos; denoise and 12d have"),
-        (["--preset", "5d", "--pairs", ".", "."], "--pairs are measured alone"),
+        (
+            ["--preset", "derain", "--photos", "."],
+            "no synthetic test sets, so it cannot degrade photos; use denoise or 12d",
+        ),
+        (
+            ["--preset", "5d", "--pairs", ".", "."],
+            "--pairs cannot be combined with --preset or --photos.",
+        ),
         (["--preset", "5d", "--data-root", ".", "--metrics", "pnsr"], "Did you mean 'psnr'?"),
         (["--preset", "5d", "--data-root", ".", "--beside", "Airnet"], "Did you mean 'AirNet'?"),
         (["--preset", "5d", "--data-root", ".", "--protocol", "x"], "'x' is not one of"),
@@ -194,8 +200,8 @@ def test_a_run_that_is_interrupted_says_how_to_go_on(data, monkeypatch):
         patched.setattr(networks, "identity", lambda: identity()._replace(restore=restore))
         result = run(*command)
     assert result.exit_code == 130
-    assert "Interrupted: 2 pictures measured and kept; the same command goes on" in result.stderr
-    assert "Rain100L: 2 of 2 pictures measured before" in run(*command).stderr
+    assert "Interrupted: 2 images measured and saved; the same command resumes" in result.stderr
+    assert "Rain100L: 2 of 2 images read from earlier results" in run(*command).stderr
 
 
 def test_a_tab_offers_presets():

@@ -22,7 +22,9 @@ from maskdcpt_cli.scoring.scorer import score
 from tests.cli.test_report import CHROMIUM, OFFLINE, in_a_browser
 from tests.scoring.pairs import noisy, photograph, two_folders, write
 
-NEEDS = "lpips needs weights that could not be fetched (no network): download U and save it as P."
+NEEDS = (
+    "lpips needs weights that could not be downloaded (no network): download U and save it as P."
+)
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +74,7 @@ def test_the_table_has_mean_interval_and_the_worst_five():
 def test_the_protocol_and_the_rule_of_the_pairs_are_printed():
     told = run("restored", "gt", "--protocol", "restormer-derain", "--crop", "2").stdout
     assert "Protocol restormer-derain: PSNR and SSIM of luma" in told
-    assert "2 pixels cut off every side" in told
+    assert "2 pixels cropped from each side" in told
     assert "7 pairs, by the path in the folder, then by the name." in told
 
 
@@ -93,7 +95,7 @@ def test_files_without_a_partner_are_listed():
     Path("restored/1.png").unlink()
     result = run("restored", "gt", code=1)
     assert "Without a ground truth: 1\n  restored/0.png\n" in result.stderr
-    assert "Ground truths of no restored picture: 1\n  gt/1.png\n" in result.stderr
+    assert "Ground truths without a restored image: 1\n  gt/1.png\n" in result.stderr
 
 
 def test_a_ground_truth_too_many_is_no_failure():
@@ -101,7 +103,7 @@ def test_a_ground_truth_too_many_is_no_failure():
     assert "gt/1.png" in run("restored", "gt").stderr
 
 
-def test_many_restored_pictures_to_one_ground_truth():
+def test_many_restored_images_to_one_ground_truth():
     for number in range(3):
         write(Path(f"hazy/1400_{number}.png"), noisy(photograph(0), 5 + number))
     write(Path("clear/1400.png"), photograph(0))
@@ -129,22 +131,22 @@ def test_without_ground_truth_piqe_is_measured():
 
 def test_a_comparison_without_ground_truth_is_wrong_usage():
     result = run("restored", "--metrics", "psnr,piqe", code=2)
-    assert "psnr compares with a ground truth" in result.stderr
+    assert "psnr needs a ground truth" in result.stderr
     assert "or type --metrics piqe." in result.stderr
 
 
 def test_one_bad_file_is_named_and_stops_no_other():
-    Path("restored/2.png").write_bytes(b"no picture")
+    Path("restored/2.png").write_bytes(b"no image")
     result = run("restored", "gt", code=1)
     assert "Not measured: 1\n  2.png: restored/2.png cannot be read" in result.stderr
     assert re.search(r"^psnr .* 6  higher", result.stdout, re.MULTILINE)
 
 
-def test_conversions_are_told_once_for_all_pictures_alike():
+def test_conversions_are_told_once_for_all_images_alike():
     for number in (1, 2):
         write(Path(f"restored/{number}.png"), photograph(number)[..., 0])
     told = run("restored", "gt").stderr
-    assert "Converted\n  1.png and 1 more picture: The restored picture: grey" in told
+    assert "Converted\n  1.png and 1 more image: The restored image: grey" in told
 
 
 def test_weights_out_of_reach_are_said_and_the_others_measured(offline):
@@ -179,7 +181,7 @@ def test_a_bound_adds_its_metric(offline):
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (["--min", "psnr"], "--min psnr: valid is a metric and a number, as psnr=30."),
+        (["--min", "psnr"], "--min psnr: expected a metric and a number, as psnr=30."),
         (["--min", "pnsr=3"], "Unknown metric 'pnsr'. Did you mean 'psnr'?"),
         (["--min", "lpips=0.2"], "lpips is better when lower, type --max lpips=0.2."),
         (["--max", "psnr=30"], "psnr is better when higher, type --min psnr=30."),
@@ -201,7 +203,7 @@ def test_nothing_is_overwritten_unasked():
 
 
 def test_the_csv_has_a_line_for_each_picture():
-    Path("restored/2.png").write_bytes(b"no picture")
+    Path("restored/2.png").write_bytes(b"no image")
     run("restored", "gt", "--csv", "new/out.csv", code=1)
     with Path("new/out.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -220,7 +222,7 @@ def expected_of(number: int, metric: str) -> float:
 def test_the_json_has_everything_and_nothing_else_is_printed(offline):
     Path("gt/0.png").unlink()
     Path("restored/1.png").unlink()
-    Path("restored/2.png").write_bytes(b"no picture")
+    Path("restored/2.png").write_bytes(b"no image")
     result = run("restored", "gt", "--metrics", "psnr,lpips", "--min", "psnr=60", "--json", code=1)
     assert not result.stderr
     told = json.loads(result.stdout)
@@ -247,7 +249,7 @@ def page(*args: str, code: int = 0) -> str:
     return Path("page.html").read_text(encoding="utf-8")
 
 
-def pictures(text: str) -> list[Image.Image]:
+def images(text: str) -> list[Image.Image]:
     found = re.findall('src="data:image/jpeg;base64,([^"]+)"', text)
     return [Image.open(io.BytesIO(base64.b64decode(data))) for data in found]
 
@@ -256,7 +258,7 @@ def test_the_page_shows_the_worst_first_and_loads_nothing():
     text = page("restored", "gt")
     assert re.findall(r"<figcaption><b>(\d)\.png", text) == list("6543210")
     assert not re.search(r'(?:src|href)="(?!data:)|url\(|@import|https?:', text)
-    shown = pictures(text)
+    shown = images(text)
     assert len(shown) == 21
     gt = np.asarray(shown[1]).astype(int)
     assert np.abs(gt - photograph(6)).mean() < 8  # JPEG of a thumbnail
@@ -283,16 +285,16 @@ def test_names_on_the_page_are_escaped():
     assert "&lt;b&gt; &amp; &#x27;c&#x27;.png" in text
 
 
-def test_many_pictures_are_shown_in_part(monkeypatch):
+def test_many_images_are_shown_in_part(monkeypatch):
     monkeypatch.setattr(import_module("maskdcpt_cli.cli.score.page"), "MOST", 2)
     text = page("restored", "gt")
     assert text.count("<figure>") == 2
-    assert "of 7 pictures the worst 2 are shown" in text
+    assert "of 7 images the worst 2 are shown" in text
 
 
-def test_without_ground_truth_the_page_shows_each_picture_once():
+def test_without_ground_truth_the_page_shows_each_image_once():
     text = page("restored")
-    assert len(pictures(text)) == 7
+    assert len(images(text)) == 7
     assert "Error" not in text
 
 

@@ -68,7 +68,7 @@ def test_nothing_is_overwritten_unasked():
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
-        (("knn", *PAIR), "Which network"),
+        (("knn", *PAIR), "No network given: add --backbone NAME"),
         (("knn", "-m", "tiny"), "--photos FOLDER"),
         (("knn", "-m", "tiny", "--folder", "hazy"), "haze=hazy"),
         (("mask", "-m", "tiny", *PAIR, "--ratios", "0,1"), "from 0 to below 1"),
@@ -103,7 +103,7 @@ def test_results_side_by_side():
     assert "--overwrite" in again.stderr
 
 
-def test_pictures_of_another_size_are_named_and_the_others_compared():
+def test_images_of_another_size_are_named_and_the_others_compared():
     results()
     Image.new("RGB", (9, 9)).save("a/dark0.png")
     done = run("compare", "a", "b", "--input", "dark", "-o", "grid.png", "-q")

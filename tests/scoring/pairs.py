@@ -1,4 +1,4 @@
-"""Small restored pictures and their ground truths, of photographs of the project."""
+"""Small restored images and their ground truths, of photographs of the project."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def write(path: Path, pixels: NDArray[np.uint8]) -> Path:
 
 
 def two_folders(place: Path, *, pairs: int = 3) -> tuple[Path, Path]:
-    """Restored pictures whose noise grows with their number, and ground truths."""
+    """Restored images whose noise grows with their number, and ground truths."""
     for number in range(pairs):
         gt = photograph(number)
         write(place / "gt" / f"{number}.png", gt)

@@ -109,10 +109,10 @@ def test_the_floor_under_the_squared_error_is_the_protocols():
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=list(PROTOCOLS))
 def test_a_protocol_says_what_was_measured(protocol):
-    told = protocol._replace(border=7).describe()
-    assert protocol.source in told
-    assert "7 pixels cut off every side" in told
-    assert ("luma" in told) == (protocol.colour != "rgb")
+    text = protocol._replace(border=7).describe()
+    assert protocol.source in text
+    assert "7 pixels cropped from each side" in text
+    assert ("luma" in text) == (protocol.colour != "rgb")
 
 
 @pytest.mark.parametrize("sides", [(11, 11), (7, 9)])

@@ -22,7 +22,7 @@ def lay(tmp_path):
     return laid
 
 
-def told(pairing: Pairing) -> dict[str, str]:
+def partners(pairing: Pairing) -> dict[str, str]:
     return {item.name: item.gt.relative_to(item.gt.parents[-4]).name for item in pairing.items}
 
 
@@ -38,16 +38,16 @@ def test_the_path_in_the_folder_pairs_whatever_the_suffix(lay):
 def test_what_the_path_leaves_is_paired_by_name(lay):
     restored, gt = lay(["1.png", "night/2.png"], ["1.png", "2.png", "3.png"])
     pairing = pair_files(restored, gt)
-    assert told(pairing) == {"1.png": "1.png", "night/2.png": "2.png"}
+    assert partners(pairing) == {"1.png": "1.png", "night/2.png": "2.png"}
     assert pairing.extra == (gt / "3.png",)
     assert pair_files(restored, gt, by="path").missing == (restored / "night/2.png",)
 
 
-def test_many_restored_pictures_have_one_ground_truth_by_prefix(lay):
+def test_many_restored_images_have_one_ground_truth_by_prefix(lay):
     names = ["1400_3.png", "1400_7.png", "0001_0.8_0.2.jpg", "1400.png", "14001_1.png"]
     restored, gt = lay(names, ["1400.png", "0001.png", "1.png"])
     pairing = pair_files(restored, gt, by="prefix")
-    assert told(pairing) == {
+    assert partners(pairing) == {
         "0001_0.8_0.2.jpg": "0001.png",
         "1400.png": "1400.png",
         "1400_3.png": "1400.png",
@@ -59,10 +59,10 @@ def test_many_restored_pictures_have_one_ground_truth_by_prefix(lay):
 
 def test_the_longest_prefix_wins(lay):
     pairing = pair_files(*lay(["im_1_x.png"], ["im.png", "im_1.png"]), by="prefix")
-    assert told(pairing) == {"im_1_x.png": "im_1.png"}
+    assert partners(pairing) == {"im_1_x.png": "im_1.png"}
 
 
-def test_a_rule_that_would_pair_more_is_told(lay):
+def test_a_rule_that_would_pair_more_is_reported(lay):
     pairing = pair_files(*lay(["1400_3.png"], ["1400.png"]))
     assert not pairing.items
     assert pairing.hint == (
@@ -70,9 +70,9 @@ def test_a_rule_that_would_pair_more_is_told(lay):
     )
 
 
-def test_of_several_pictures_of_one_name_the_one_of_the_same_suffix_is_taken(lay):
+def test_of_several_images_of_one_name_the_one_of_the_same_suffix_is_taken(lay):
     restored, gt = lay(["1.png"], ["1.png", "1.jpg"])
-    assert told(pair_files(restored, gt)) == {"1.png": "1.png"}
+    assert partners(pair_files(restored, gt)) == {"1.png": "1.png"}
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -96,10 +96,10 @@ def test_a_folder_can_be_compared_with_one_file(lay):
 
 def test_a_file_finds_its_ground_truth_in_a_folder(lay):
     restored, gt = lay(["a.png", "b.png"], ["a.png", "b.png"])
-    assert told(pair_files(restored / "b.png", gt)) == {"b.png": "b.png"}
+    assert partners(pair_files(restored / "b.png", gt)) == {"b.png": "b.png"}
 
 
-def test_without_ground_truth_all_pictures_are_taken(lay):
+def test_without_ground_truth_all_images_are_taken(lay):
     restored, _ = lay(["a.png", "x/b.png", ".hidden/c.png", ".d.png", "e.txt"], [])
     pairing = pair_files(restored, None)
     assert [(item.name, item.gt) for item in pairing.items] == [("a.png", None), ("x/b.png", None)]
@@ -109,11 +109,11 @@ def test_without_ground_truth_all_pictures_are_taken(lay):
     ("gt", "by", "sentence"),
     [
         ("nowhere", "auto", "nowhere' is neither a file nor a folder."),
-        ("gt", "auto", "There are no pictures in '.*gt'"),
+        ("gt", "auto", "There are no images in '.*gt'"),
         ("restored", "stm", "Unknown rule 'stm'. Did you mean 'stem'"),
     ],
 )
-def test_what_cannot_be_paired_is_said(lay, tmp_path, gt, by, sentence):
+def test_what_cannot_be_paired_is_reported(lay, tmp_path, gt, by, sentence):
     lay(["a.png"], [])
     with pytest.raises(MaskDCPTError, match=sentence):
         pair_files(tmp_path / "restored", tmp_path / gt, by=by)

@@ -12,7 +12,7 @@ from PIL import Image
 import maskdcpt_cli
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.reading import Photo, read_photo
-from maskdcpt_cli.scoring import pictures
+from maskdcpt_cli.scoring import images
 from maskdcpt_cli.scoring.metrics import METRICS, find_metric, find_metrics
 from maskdcpt_cli.scoring.pairing import pair_files
 from maskdcpt_cli.scoring.scorer import Item, Result, Scored, Scorer, Unavailable, score
@@ -38,7 +38,7 @@ def mean_of(x: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
     return x.mean()
 
 
-def test_pictures_come_in_order_whatever_the_number_of_threads(folders):
+def test_images_come_in_order_whatever_the_number_of_threads(folders):
     items = pair_files(*folders).items
     runs = [list(score(items, jobs=jobs)) for jobs in (1, 3)]
     assert runs[0] == runs[1]
@@ -64,15 +64,15 @@ def test_without_ground_truth_piqe_is_measured(folders):
 
 def test_one_bad_file_stops_no_other(tmp_path):
     restored, gt = two_folders(tmp_path)
-    (restored / "0.png").write_bytes(b"no picture")
+    (restored / "0.png").write_bytes(b"no image")
     write(restored / "1.png", photograph(1)[:20])
     ones = list(score(pair_files(restored, gt).items))
     assert "0.png cannot be read: it is not an image" in ones[0].problem
-    assert ones[1].problem.startswith("The restored picture is 48x20 pixels")
+    assert ones[1].problem.startswith("The restored image is 48x20 pixels")
     assert [one.values.keys() for one in ones] == [set(), set(), {"psnr", "ssim"}]
 
 
-def test_a_metric_that_fails_on_a_picture_stops_no_other(folders):
+def test_a_metric_that_fails_on_an_image_stops_no_other(folders):
     tiny = photograph(0)[:9, :9]
     one, other = score([Item("tiny", tiny, tiny), Item("b", photograph(1), photograph(1))])
     assert one.values.keys() == {"psnr"}
@@ -86,7 +86,7 @@ def test_what_is_no_number_is_no_figure(faked, value):
     faked(piqe=lambda _: torch.tensor(value))
     (one,) = score([Item("a", photograph(0))])
     assert one.values == {}
-    assert one.failed == {"piqe": f"piqe could not be measured: it gives {value} on this picture."}
+    assert one.failed == {"piqe": f"piqe could not be measured: its value is {value}."}
 
 
 def test_a_ground_truth_of_many_is_read_once(folders, monkeypatch):
@@ -96,8 +96,8 @@ def test_a_ground_truth_of_many_is_read_once(folders, monkeypatch):
         read.append(path)
         return read_photo(path, **options)
 
-    monkeypatch.setattr(pictures, "read_photo", reading)
-    pictures._read.cache_clear()
+    monkeypatch.setattr(images, "read_photo", reading)
+    images._read.cache_clear()
     restored, gt = folders
     list(score(pair_files(restored, gt / "1.png").items, ["psnr"], jobs=1))
     assert read.count(gt / "1.png") == 1
@@ -140,7 +140,7 @@ def test_closing_the_generator_stops_the_work(faked):
     assert len(measured) < 10
 
 
-def test_metrics_over_the_set_see_every_picture_once(faked):
+def test_metrics_over_the_set_see_every_image_once(faked):
     seen = {}
 
     def fid(restored: str, gt: str, **options: object) -> float:
@@ -159,7 +159,7 @@ def test_metrics_over_the_set_see_every_picture_once(faked):
     assert [tuple(one.values) for one in ones] == [("psnr",)] * 3 + [()]
     assert result == Result({"fid": 12.5}, ())
     np.testing.assert_array_equal(seen["restored"], restored)
-    assert len(seen["gt"]) == 3  # arrays are not known to be one picture
+    assert len(seen["gt"]) == 3  # arrays are not known to be one image
 
 
 def test_a_ground_truth_of_many_counts_once_in_the_set(faked, folders):
@@ -192,7 +192,7 @@ def test_a_set_of_one_is_too_small_and_that_is_said(faked):
     assert len(list(scorer.score([Item("a", photograph(0), photograph(0))]))) == 1
     assert scorer.over_set == {}
     assert scorer.unavailable == (
-        Unavailable("fid", "fid could not be measured: it takes 2 or more pictures on each side."),
+        Unavailable("fid", "fid could not be measured: it needs 2 or more images on each side."),
     )
 
 
@@ -227,6 +227,6 @@ def test_a_comparison_without_ground_truth_says_what_to_type():
     with pytest.raises(MaskDCPTError) as error:
         find_metrics(["psnr", "niqe", "lpips"], with_gt=False)
     assert str(error.value) == (
-        "psnr and lpips compare with a ground truth: give its folder as second argument, as "
+        "psnr and lpips need a ground truth: give its folder as second argument, as "
         "`maskdcpt score PRED GT`, or type --metrics niqe."
     )

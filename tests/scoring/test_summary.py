@@ -23,7 +23,7 @@ def test_the_same_figures_give_the_same_interval_and_few_a_wide_one():
     assert interval(np.array([25.0, 25.0])) == (25, 25)
 
 
-def test_one_picture_has_no_interval():
+def test_one_image_has_no_interval():
     assert interval(np.array([20.0])) is None
 
 
@@ -35,7 +35,7 @@ def test_a_mean_is_over_what_was_measured():
     ]
     metrics = {name: METRICS[name] for name in ("psnr", "fid", "piqe", "lpips")}
     psnr, fid, piqe = summarise(metrics, scored, {"fid": 12.0})
-    assert (psnr.metric, psnr.mean, psnr.pictures) == ("psnr", 25, 2)
+    assert (psnr.metric, psnr.mean, psnr.images) == ("psnr", 25, 2)
     assert fid == Summary("fid", 12, None, 2)
     assert piqe == Summary("piqe", 50, None, 1)
 

@@ -1,4 +1,4 @@
-"""Clean pictures and pairs of them, as a user has them."""
+"""Clean images and pairs of them, as a user has them."""
 
 from pathlib import Path
 

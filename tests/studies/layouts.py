@@ -1,4 +1,4 @@
-"""The test sets of a preset laid out on disk, a few small pictures each."""
+"""The test sets of a preset laid out on disk, a few small images each."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ def _lay(root: Path, part: EvalPart, source: Source, count: int) -> None:
 
 
 def _paths(source: Source) -> Iterator[tuple[str, str]]:
-    """Of each picture where its ground truth and its lq lie; "" for what there is not."""
+    """Of each image where its ground truth and its lq lie; "" for what there is not."""
     for number in range(100):
         match source:
             case Folders():

@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskdcpt_cli.benchmarking.examples import find
-from maskdcpt_cli.benchmarking.result_cache import FILE, Kept
-from maskdcpt_cli.benchmarking.run import Closed, Failed, Opened, Scored, Settings, benchmark
+from maskdcpt_cli.benchmarking.examples import find_examples
+from maskdcpt_cli.benchmarking.result_cache import FILE, ResultCache
+from maskdcpt_cli.benchmarking.run import (
+    BenchmarkSettings,
+    ImageFailed,
+    ImageScored,
+    SetFinished,
+    SetStarted,
+    benchmark,
+)
 from maskdcpt_cli.benchmarking.test_sets import (
     from_pairs,
     from_photos,
@@ -32,7 +39,7 @@ SIGMAS = (15, 25, 50, 60, 75)
 
 
 class Counting:
-    """A model that leaves pictures as they are, and counts them."""
+    """A model that leaves images as they are, and counts them."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -43,9 +50,13 @@ class Counting:
 
 
 def run(sets, folder: Path, restore=None, *, made_by: str = "me", **settings) -> list:
-    asked = Settings(folder, metrics=settings.pop("metrics", ("psnr",)), jobs=1, **settings)
+    options = BenchmarkSettings(
+        folder, metrics=settings.pop("metrics", ("psnr",)), jobs=1, **settings
+    )
     return list(
-        benchmark(sets, restore or identity().restore, asked, Kept(folder, made_by=made_by))
+        benchmark(
+            sets, restore or identity().restore, options, ResultCache(folder, made_by=made_by)
+        )
     )
 
 
@@ -53,8 +64,8 @@ def test_the_identity_shows_the_noise_of_theory(tmp_path):
     save(tmp_path / "grey" / "a.png", np.full((160, 160, 3), 128, np.uint8))
     sets = from_photos(load_data("denoise"), tmp_path / "grey")
     events = run(sets[:2], tmp_path / "out")
-    for closed, sigma in zip(only(events, Closed), (15, 25), strict=True):
-        assert closed.measured.figures["psnr"] == pytest.approx(noise_psnr(sigma), abs=0.05)
+    for closed, sigma in zip(only(events, SetFinished), (15, 25), strict=True):
+        assert closed.result.figures["psnr"] == pytest.approx(noise_psnr(sigma), abs=0.05)
     assert noise_psnr(25) == pytest.approx(20.17, abs=0.005)
 
 
@@ -63,7 +74,7 @@ def test_the_identity_shows_what_clipping_takes_of_the_noise(tmp_path):
     save(tmp_path / "photo" / "a.png", photo)
     sets = from_photos(load_data("denoise"), tmp_path / "photo")
     events = run(sets, tmp_path / "out")
-    measured = [closed.measured.figures["psnr"] for closed in only(events, Closed)]
+    measured = [closed.result.figures["psnr"] for closed in only(events, SetFinished)]
     expected = [clipped_psnr(photo, sigma) for sigma in SIGMAS]
     assert measured == pytest.approx(expected, abs=0.05)
     assert all(value > noise_psnr(sigma) for value, sigma in zip(measured, SIGMAS, strict=True))
@@ -92,12 +103,12 @@ def _density(z: float) -> float:
 def test_the_figure_of_a_set_is_the_mean_over_its_pictures(pairs, tmp_path):
     sets = from_pairs([pairs])
     events = run(sets, tmp_path / "out", metrics=("psnr", "ssim"))
-    scored, (closed,) = only(events, Scored), only(events, Closed)
+    scored, (closed,) = only(events, ImageScored), only(events, SetFinished)
     assert [one.name for one in scored] == [f"lq/{number}.png" for number in range(4)]
     for metric in ("psnr", "ssim"):
         mean = np.mean([one.values[metric] for one in scored])
-        assert closed.measured.figures[metric] == pytest.approx(mean)
-    assert (closed.measured.pictures, closed.measured.complete) == (4, True)
+        assert closed.result.figures[metric] == pytest.approx(mean)
+    assert (closed.result.images, closed.result.complete) == (4, True)
     assert sets[0].title == "rain/lq"
 
 
@@ -105,7 +116,7 @@ def test_a_network_restores_what_is_measured(pairs, tmp_path):
     network = open_network(load_model(), device="cpu", backend="torch")
     through_network = run(from_pairs([pairs]), tmp_path / "a", network.restore, limit=1)
     as_they_are = run(from_pairs([pairs]), tmp_path / "b", limit=1)
-    assert only(through_network, Scored)[0].values != only(as_they_are, Scored)[0].values
+    assert only(through_network, ImageScored)[0].values != only(as_they_are, ImageScored)[0].values
     assert "fp32" in network.description
 
 
@@ -113,33 +124,33 @@ def test_sets_that_are_missing_do_not_stop_the_others(tmp_path):
     lay_out(tmp_path, "derain")
     (tmp_path / "Rain100H" / "input").rename(tmp_path / "elsewhere")
     events = run(from_preset(load_data("derain"), tmp_path), tmp_path / "out")
-    closed = {one.measured.about.name: one for one in only(events, Closed)}
+    closed = {one.result.info.name: one for one in only(events, SetFinished)}
     assert list(closed) == ["Rain100L", "Rain100H", "Test100", "Test1200", "Test2800"]
     assert "there is no Rain100H/input in" in closed["Rain100H"].reason
     assert str(tmp_path) in closed["Rain100H"].reason
-    assert [bool(one.measured.figures) for one in closed.values()] == [
+    assert [bool(one.result.figures) for one in closed.values()] == [
         True,
         False,
         True,
         True,
         True,
     ]
-    assert not closed["Rain100L"].measured.complete  # it has 100 pictures
+    assert not closed["Rain100L"].result.complete  # it has 100 images
 
 
-def test_a_picture_that_cannot_be_read_does_not_stop_the_others(pairs, tmp_path):
-    (pairs[0] / "1.png").write_bytes(b"not a picture")
+def test_an_image_that_cannot_be_read_does_not_stop_the_others(pairs, tmp_path):
+    (pairs[0] / "1.png").write_bytes(b"not an image")
     save(pairs[0] / "2.png", crops()[0][:32])
     events = run(from_pairs([pairs]), tmp_path / "out")
-    failed, (closed,) = only(events, Failed), only(events, Closed)
+    failed, (closed,) = only(events, ImageFailed), only(events, SetFinished)
     assert [one.name for one in failed] == ["lq/1.png", "lq/2.png"]
     assert "it is not an image" in failed[0].reason
     assert "64x32 pixels" in failed[1].reason
-    assert (closed.measured.pictures, closed.measured.failed) == (2, 2)
-    assert not closed.measured.complete
+    assert (closed.result.images, closed.result.failed) == (2, 2)
+    assert not closed.result.complete
 
 
-def test_a_network_that_fails_on_one_picture_does_not_stop(pairs, tmp_path):
+def test_a_network_that_fails_on_one_image_does_not_stop(pairs, tmp_path):
     calls = []
 
     def restore(lq):
@@ -149,32 +160,32 @@ def test_a_network_that_fails_on_one_picture_does_not_stop(pairs, tmp_path):
         return lq
 
     events = run(from_pairs([pairs]), tmp_path / "out", restore)
-    assert [one.reason for one in only(events, Failed)] == ["out of memory"]
-    assert len(only(events, Scored)) == 3
+    assert [one.reason for one in only(events, ImageFailed)] == ["out of memory"]
+    assert len(only(events, ImageScored)) == 3
 
 
 def test_a_set_of_which_nothing_can_be_measured_is_told(pairs, tmp_path):
     for path in pairs[0].iterdir():
         path.write_bytes(b"")
-    (closed,) = only(run(from_pairs([pairs]), tmp_path / "out"), Closed)
-    assert closed.reason == "none of its 4 pictures could be measured"
+    (closed,) = only(run(from_pairs([pairs]), tmp_path / "out"), SetFinished)
+    assert closed.reason == "none of its 4 images could be measured"
 
 
 def test_a_run_that_was_stopped_goes_on(pairs, tmp_path):
     sets, restore = from_pairs([pairs]), Counting()
-    settings = Settings(tmp_path / "out", metrics=("psnr",), jobs=1)
-    events = benchmark(sets, restore, settings, Kept(settings.folder, made_by="me"))
-    while not isinstance(next(events), Scored):
+    settings = BenchmarkSettings(tmp_path / "out", metrics=("psnr",), jobs=1)
+    events = benchmark(sets, restore, settings, ResultCache(settings.folder, made_by="me"))
+    while not isinstance(next(events), ImageScored):
         pass
     events.close()
     kept = len((tmp_path / "out" / FILE).read_text().splitlines())
     assert 1 <= kept < 4
     rest = Counting()
     events = run(sets, tmp_path / "out", rest)
-    assert only(events, Opened)[0].kept == kept
+    assert only(events, SetStarted)[0].cached == kept
     assert rest.count == 4 - kept
-    assert len(only(events, Scored)) == 4
-    assert only(events, Closed) == only(run(sets, tmp_path / "new"), Closed)
+    assert len(only(events, ImageScored)) == 4
+    assert only(events, SetFinished) == only(run(sets, tmp_path / "new"), SetFinished)
 
 
 def test_only_what_changed_is_done_again(pairs, tmp_path):
@@ -183,9 +194,9 @@ def test_only_what_changed_is_done_again(pairs, tmp_path):
         file.write('{"set": "rain", "na')  # cut short by a crash
     save(pairs[0] / "3.png", crops(4)[3])
     restore = Counting()
-    (closed,) = only(run(from_pairs([pairs]), tmp_path / "out", restore), Closed)
+    (closed,) = only(run(from_pairs([pairs]), tmp_path / "out", restore), SetFinished)
     assert restore.count == 1
-    assert closed == only(run(from_pairs([pairs]), tmp_path / "new"), Closed)[0]
+    assert closed == only(run(from_pairs([pairs]), tmp_path / "new"), SetFinished)[0]
     again = Counting()
     run(from_pairs([pairs]), tmp_path / "out", again)
     assert again.count == 0
@@ -195,10 +206,10 @@ def test_a_metric_more_is_measured_anew(pairs, tmp_path):
     run(from_pairs([pairs]), tmp_path / "out")
     restore = Counting()
     (closed,) = only(
-        run(from_pairs([pairs]), tmp_path / "out", restore, metrics=("psnr", "ssim")), Closed
+        run(from_pairs([pairs]), tmp_path / "out", restore, metrics=("psnr", "ssim")), SetFinished
     )
     assert restore.count == 4
-    assert set(closed.measured.figures) == {"psnr", "ssim"}
+    assert set(closed.result.figures) == {"psnr", "ssim"}
 
 
 def test_results_of_other_weights_are_not_mixed_in(pairs, tmp_path):
@@ -218,14 +229,14 @@ def test_weights_and_settings_have_fingerprints_of_their_own():
     assert opened(with_other_weights).fingerprint != first
 
 
-def test_the_first_pictures_can_be_taken(clean, tmp_path):
+def test_the_first_image_can_be_taken(clean, tmp_path):
     sets = from_photos(load_data("denoise"), clean)[:1]
-    (closed,) = only(run(sets, tmp_path / "out", limit=3), Closed)
-    assert (closed.measured.pictures, closed.measured.expected) == (3, 4)
-    assert not closed.measured.complete
+    (closed,) = only(run(sets, tmp_path / "out", limit=3), SetFinished)
+    assert (closed.result.images, closed.result.expected) == (3, 4)
+    assert not closed.result.complete
 
 
-def test_restored_pictures_are_written_only_when_asked_for(pairs, tmp_path):
+def test_restored_image_are_written_only_when_asked_for(pairs, tmp_path):
     run(from_pairs([pairs]), tmp_path / "a")
     run(from_pairs([pairs]), tmp_path / "b", save_images=True)
     assert not (tmp_path / "a" / "restored").exists()
@@ -246,19 +257,19 @@ def test_examples_show_where_the_restoration_differs_most(tmp_path):
 
     (testset,) = from_pairs([(tmp_path / "p" / "lq", tmp_path / "p" / "gt")])
     run([testset], tmp_path / "out", restore)
-    (example,) = find(tmp_path / "out", testset.key, [testset.name(0)])
+    (example,) = find_examples(tmp_path / "out", testset.key, [testset.name(0)])
     parts = [np.asarray(Image.open(file)) for file in example.files]
     assert [part.shape for part in parts] == [(192, 192, 3)] * 3
     assert [int(part[0, -1, 0]) for part in parts] == [0, 255, 9]
 
 
-def test_pictures_without_clean_ones_are_measured_without(tmp_path):
+def test_image_without_clean_ones_are_measured_without(tmp_path):
     lay_out(tmp_path, "real-world", count=1)
     sets = [one for one in from_preset(load_data("real-world"), tmp_path) if one.blind][:2]
-    usual = only(run(sets, tmp_path / "a", metrics=()), Closed)
-    assert [set(one.measured.figures) for one in usual] == [{"piqe"}, {"piqe"}]
-    lacking = only(run(sets, tmp_path / "b", metrics=("psnr", "ssim")), Closed)
-    assert [one.reason for one in lacking] == ["it has no clean pictures to take psnr, ssim of"] * 2
+    usual = only(run(sets, tmp_path / "a", metrics=()), SetFinished)
+    assert [set(one.result.figures) for one in usual] == [{"piqe"}, {"piqe"}]
+    lacking = only(run(sets, tmp_path / "b", metrics=("psnr", "ssim")), SetFinished)
+    assert [one.reason for one in lacking] == ["it has no ground truth, which psnr, ssim need"] * 2
 
 
 class Opener:
@@ -269,7 +280,7 @@ class Opener:
 
     def __call__(self, name: str, **_: object) -> Callable[..., float] | Unavailable:
         if name == "lpips":
-            return Unavailable(name, "lpips needs weights that could not be fetched.")
+            return Unavailable(name, "lpips needs weights that could not be downloaded.")
         return self.fid if name == "fid" else lambda *_pair: 30.0
 
     def fid(self, restored: str, _gt: str, **_: object) -> float:
@@ -287,20 +298,22 @@ def opener(monkeypatch) -> Opener:
 def test_metrics_that_are_out_of_reach_do_not_stop_the_others(opener, pairs, tmp_path):
     events = run(from_pairs([pairs]), tmp_path / "out", metrics=("psnr", "lpips"))
     assert [one.metric for one in only(events, Unavailable)] == ["lpips"]
-    assert only(events, Closed)[0].measured.figures == {"psnr": 30.0}
+    assert only(events, SetFinished)[0].result.figures == {"psnr": 30.0}
     restore = Counting()
     run(from_pairs([pairs]), tmp_path / "out", restore, metrics=("psnr", "lpips"))
     assert restore.count == 0
 
 
-def test_a_metric_of_all_pictures_is_kept_with_its_set(opener, pairs, tmp_path):
+def test_a_metric_of_all_image_is_kept_with_its_set(opener, pairs, tmp_path):
     metrics = ("psnr", "fid")
     for _ in range(2):
-        (closed,) = only(run(from_pairs([pairs]), tmp_path / "out", metrics=metrics), Closed)
-        assert closed.measured.figures == {"psnr": 30.0, "fid": 4.0}
+        (closed,) = only(run(from_pairs([pairs]), tmp_path / "out", metrics=metrics), SetFinished)
+        assert closed.result.figures == {"psnr": 30.0, "fid": 4.0}
     assert opener.measured == 1
-    (closed,) = only(run(from_pairs([pairs]), tmp_path / "out", metrics=metrics, limit=2), Closed)
-    assert closed.measured.figures == {"psnr": 30.0, "fid": 2.0}
+    (closed,) = only(
+        run(from_pairs([pairs]), tmp_path / "out", metrics=metrics, limit=2), SetFinished
+    )
+    assert closed.result.figures == {"psnr": 30.0, "fid": 2.0}
 
 
 def test_results_can_be_read_by_other_programs(pairs, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from maskdcpt_cli.comparison.grid import Panel, Scene, Score, figure, places
+from maskdcpt_cli.comparison.grid import Panel, Scene, Score, crop_windows, figure
 
 SIDE = 96
 
@@ -23,25 +23,27 @@ def spotted(top: int, left: int) -> np.ndarray:
 
 
 def test_a_crop_lies_where_the_methods_differ():
-    (window,) = places(scene(spotted(60, 20), spotted(60, 20) // 2 + 64), crops=1, crop_size=32)
+    (window,) = crop_windows(
+        scene(spotted(60, 20), spotted(60, 20) // 2 + 64), crops=1, crop_size=32
+    )
     assert window.top <= 60 <= window.top + 32 - 8
     assert window.left <= 20 <= window.left + 32 - 8
 
 
 def test_crops_do_not_overlap():
-    first, second = places(scene(spotted(4, 4), spotted(80, 80)), crops=2, crop_size=32)
+    first, second = crop_windows(scene(spotted(4, 4), spotted(80, 80)), crops=2, crop_size=32)
     assert abs(first.top - second.top) >= 32 or abs(first.left - second.left) >= 32
 
 
 def test_one_method_is_compared_with_the_ground_truth():
-    (window,) = places(scene(spotted(4, 70)), crops=1, crop_size=24)
+    (window,) = crop_windows(scene(spotted(4, 70)), crops=1, crop_size=24)
     assert (window.top, window.left + 24) >= (0, 78)
     assert window.left <= 70
 
 
 def test_where_nothing_differs_the_centre_is_shown():
     plain = np.full((SIDE, SIDE, 3), 128, np.uint8)
-    (window,) = places(scene(plain, plain), crops=1, crop_size=32)
+    (window,) = crop_windows(scene(plain, plain), crops=1, crop_size=32)
     assert (window.top, window.left) == (32, 32)
 
 

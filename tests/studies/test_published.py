@@ -10,12 +10,12 @@ from maskdcpt_cli.benchmarking.published import (
     METHOD,
     ROWS,
     TABLES,
-    About,
+    SetInfo,
     Table,
     paper_results,
     tables,
 )
-from maskdcpt_cli.benchmarking.table_rows import Measured, standings
+from maskdcpt_cli.benchmarking.table_rows import SetResult, table_rows
 from maskdcpt_cli.benchmarking.test_sets import from_preset
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.load import load_data, names
@@ -36,8 +36,8 @@ CELLS = [  # as printed in the paper
 ]  # fmt: skip
 
 
-def sets_of(preset: str, tmp_path) -> list[About]:
-    return [one.about for one in from_preset(load_data(preset), tmp_path)]
+def sets_of(preset: str, tmp_path) -> list[SetInfo]:
+    return [one.info for one in from_preset(load_data(preset), tmp_path)]
 
 
 def first_table(preset: str, tmp_path) -> Table:
@@ -98,20 +98,20 @@ def test_published_weights_have_rows_of_their_own(tmp_path):
 
 
 FIVE = [
-    Measured(About("SOTS", "H"), {"psnr": 31.0, "ssim": 0.978}, 500, 500),
-    Measured(About("CBSD68", "GN", 25), {"psnr": 31.5}, 60, 68, failed=8),
-    Measured(About("GoPro", "MB"), {}),
+    SetResult(SetInfo("SOTS", "H"), {"psnr": 31.0, "ssim": 0.978}, 500, 500),
+    SetResult(SetInfo("CBSD68", "GN", 25), {"psnr": 31.5}, 60, 68, failed=8),
+    SetResult(SetInfo("GoPro", "MB"), {}),
 ]
 
 
 def test_a_row_is_set_beside_that_of_the_same_weights(tmp_path):
-    (standing,) = standings([first_table("5d", tmp_path)], FIVE, model="nafnet-5d")
-    dehazing, _, denoising, deblurring, _ = standing.table.columns
-    assert standing.beside == "NAFNet+MaskDCPT"
-    assert standing.difference(dehazing, "psnr") == pytest.approx(-0.40)
-    assert standing.difference(denoising, "psnr") == pytest.approx(0.09)
-    assert standing.difference(deblurring, "psnr") is None
-    assert standing.metrics() == ("psnr", "ssim")
+    (table_row,) = table_rows([first_table("5d", tmp_path)], FIVE, model="nafnet-5d")
+    dehazing, _, denoising, deblurring, _ = table_row.table.columns
+    assert table_row.beside == "NAFNet+MaskDCPT"
+    assert table_row.difference(dehazing, "psnr") == pytest.approx(-0.40)
+    assert table_row.difference(denoising, "psnr") == pytest.approx(0.09)
+    assert table_row.difference(deblurring, "psnr") is None
+    assert table_row.metrics() == ("psnr", "ssim")
 
 
 def test_a_model_of_ones_own_is_set_beside_the_best_of_the_columns_measured(tmp_path):
@@ -119,39 +119,39 @@ def test_a_model_of_ones_own_is_set_beside_the_best_of_the_columns_measured(tmp_
     rows = {"H": "PromptIR+MaskDCPT", "RS": "NAFNet+MaskDCPT"}
     for degradation, row in rows.items():
         name = {"H": "SOTS", "RS": "Rain100L"}[degradation]
-        one = Measured(About(name, degradation), {"psnr": 20.0}, 1, 1)
-        assert standings([table], [one], model="mine")[0].beside == row
+        one = SetResult(SetInfo(name, degradation), {"psnr": 20.0}, 1, 1)
+        assert table_rows([table], [one], model="mine")[0].beside == row
     # Of PIQE less is better.
-    (standing,) = standings(
+    (table_row,) = table_rows(
         [first_table("real-world", tmp_path)],
-        [Measured(About("RTTS", "H"), {"piqe": 40.0})],
+        [SetResult(SetInfo("RTTS", "H"), {"piqe": 40.0})],
         model="x",
     )
-    assert standing.beside == "MaskDCPT-NAFNet"
+    assert table_row.beside == "MaskDCPT-NAFNet"
 
 
 def test_the_row_to_compare_with_can_be_chosen(tmp_path):
     table = first_table("5d", tmp_path)
-    assert standings([table], FIVE, model="nafnet-5d", beside="AirNet")[0].beside == "AirNet"
+    assert table_rows([table], FIVE, model="nafnet-5d", beside="AirNet")[0].beside == "AirNet"
     with pytest.raises(MaskDCPTError, match=r"Unknown row 'Airnet'\. Did you mean 'AirNet'"):
-        standings([table], FIVE, model="nafnet-5d", beside="Airnet")
+        table_rows([table], FIVE, model="nafnet-5d", beside="Airnet")
 
 
-def test_what_is_of_fewer_pictures_than_the_papers_is_said(tmp_path):
-    (standing,) = standings([first_table("5d", tmp_path)], FIVE, model="mine")
-    assert standing.partial == {"denoising"}
-    assert standing.remarks == ("denoising: 60 of 68 pictures of CBSD68",)
+def test_what_is_of_fewer_image_than_the_papers_is_said(tmp_path):
+    (table_row,) = table_rows([first_table("5d", tmp_path)], FIVE, model="mine")
+    assert table_row.partial == {"denoising"}
+    assert table_row.remarks == ("denoising: 60 of 68 images of CBSD68",)
 
 
 def test_each_test_set_of_a_column_counts_the_same(tmp_path):
     rain = [
-        Measured(About("Rain100L", "RS"), {"psnr": 30.0}, 100, 100),
-        Measured(About("Test2800", "RS"), {"psnr": 20.0}, 2800, 2800),
-        Measured(About("Rain100H", "RS"), {}),
+        SetResult(SetInfo("Rain100L", "RS"), {"psnr": 30.0}, 100, 100),
+        SetResult(SetInfo("Test2800", "RS"), {"psnr": 20.0}, 2800, 2800),
+        SetResult(SetInfo("Rain100H", "RS"), {}),
     ]
-    standing, _ = standings(tables("12d", sets_of("12d", tmp_path)), rain, model="mine")
-    assert standing.ours == {"deraining": {"psnr": 25.0}}
-    assert standing.remarks == ("deraining: without Rain100H",)
+    table_row, _ = table_rows(tables("12d", sets_of("12d", tmp_path)), rain, model="mine")
+    assert table_row.figures == {"deraining": {"psnr": 25.0}}
+    assert table_row.remarks == ("deraining: without Rain100H",)
 
 
 def test_other_presets_have_no_table():

@@ -1,15 +1,15 @@
-"""Test sets: where they are found, and how clean pictures become some."""
+"""Test sets: where they are found, and how clean images become some."""
 
 import cv2
 import numpy as np
 import pytest
 
 from maskdcpt_cli.benchmarking.test_sets import (
-    Absent,
+    MissingTestSet,
     from_pairs,
     from_photos,
     from_preset,
-    low_quality,
+    synthesize_lq,
 )
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.errors import MaskDCPTError
@@ -25,16 +25,16 @@ WITH_TESTS = [name for name in names() if load_data(name).test]
 def test_every_test_set_is_found_where_its_preset_says(preset, tmp_path):
     lay_out(tmp_path, preset)
     sets = from_preset(load_data(preset), tmp_path)
-    assert not only(sets, Absent)
+    assert not only(sets, MissingTestSet)
     assert len({one.key for one in sets}) == len(sets)
     for one in sets:
         assert len(one) == COUNT
-        case = one.read(1)
-        assert case.name == one.name(1)
-        assert case.lq.shape == (SIDE, SIDE, 3)
-        assert (case.gt is None) == one.blind
-        same = one.blind or one.about.degradation == CLEAN
-        assert same or np.abs(case.lq * 255 - case.gt).max() > 1
+        sample = one.read(1)
+        assert sample.name == one.name(1)
+        assert sample.lq.shape == (SIDE, SIDE, 3)
+        assert (sample.gt is None) == one.blind
+        same = one.blind or one.info.degradation == CLEAN
+        assert same or np.abs(sample.lq * 255 - sample.gt).max() > 1
 
 
 def test_noise_is_that_of_the_release():
@@ -44,13 +44,13 @@ def test_noise_is_that_of_the_release():
         noisy = gt.copy()
         noisy += np.random.normal(0, sigma / 255, gt.shape)  # noqa: NPY002  # likewise
         synthesis = SeededSynthesis(kind="gaussian", levels=[sigma], seed=0)
-        made = low_quality(gt, "GN", synthesis, name="any.png")
+        made = synthesize_lq(gt, "GN", synthesis, name="any.png")
         np.testing.assert_array_equal(made, noisy.clip(0, 1))
 
 
 def test_jpeg_is_that_of_opencv():
     gt = crops()[0]
-    made = low_quality(
+    made = synthesize_lq(
         np.divide(gt, 255, dtype=np.float32), "J", SeededSynthesis(levels=[50]), name="a"
     )
     _, data = cv2.imencode(".jpg", gt[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 50])
@@ -58,10 +58,11 @@ def test_jpeg_is_that_of_opencv():
     np.testing.assert_array_equal(np.rint(made * 255), expected)
 
 
-def test_blur_is_another_for_each_picture_and_the_same_every_time():
+def test_blur_is_another_for_each_image_and_the_same_every_time():
     gt = np.divide(crops()[0], 255, dtype=np.float32)
     made = [
-        low_quality(gt, "GB", SeededSynthesis(seed=0), name=name) for name in ("a", "b", "x/a.png")
+        synthesize_lq(gt, "GB", SeededSynthesis(seed=0), name=name)
+        for name in ("a", "b", "x/a.png")
     ]
     assert not np.array_equal(made[0], made[1])
     np.testing.assert_array_equal(made[0], made[2])
@@ -72,7 +73,10 @@ def test_photos_are_degraded_in_each_way_of_the_preset(clean):
     assert [one.key for one in sets] == [
         "GN-50-clean", "GN-25-clean", "GN-15-clean", "J-50-clean", "MS-clean", "GB-clean",
     ]  # fmt: skip
-    with pytest.raises(MaskDCPTError, match="no way to degrade photos"):
+    with pytest.raises(
+        MaskDCPTError,
+        match="no synthetic test sets, so it cannot degrade photos; use denoise or 12d",
+    ):
         from_photos(load_data("derain"), clean)
 
 

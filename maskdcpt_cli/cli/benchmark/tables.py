@@ -1,34 +1,33 @@
-"""The tables of a benchmark as text in cells, the same for the terminal, Markdown and the page."""
+"""Tables of a benchmark as text in cells, shared by the terminal, Markdown and the page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from maskdcpt_cli.benchmarking.examples import Example
+from maskdcpt_cli.benchmarking.examples import ExampleCrop
 from maskdcpt_cli.benchmarking.published import Column
-from maskdcpt_cli.benchmarking.run import Closed
-from maskdcpt_cli.benchmarking.table_rows import Measured, Standing
+from maskdcpt_cli.benchmarking.run import SetFinished
+from maskdcpt_cli.benchmarking.table_rows import SetResult, TableRow
 from maskdcpt_cli.benchmarking.test_sets import slug, title
 from maskdcpt_cli.scoring.metrics import METRICS
 
-Kind = Literal["published", "beside", "ours", "difference"]
+RowRole = Literal["published", "beside", "ours", "difference"]
 
-DIGITS = {"ssim": 3, "lpips": 3}  # as the paper prints them; of its other metrics two
-NOTHING = "\N{EN DASH}"
-PARTIAL = "*"  # beside figures of fewer pictures than the paper's
+DIGITS = {"ssim": 3, "lpips": 3}  # as in the paper; two for its other metrics
+NO_FIGURE = "\N{EN DASH}"
+PARTIAL = "*"  # marks figures of fewer images than the paper's
 
 
 @dataclass(frozen=True)
-class Report:
-    """What there is to tell of a benchmark."""
+class BenchmarkReport:
+    """Contents of the tables, files and page of a benchmark."""
 
-    name: str  # what was measured
+    name: str  # of the preset, photos or pairs
     model: str
-    facts: Mapping[str, str]  # how it was measured, each by a word
-    standings: tuple[Standing, ...]
-    closed: tuple[Closed, ...]
-    examples: Mapping[str, Sequence[tuple[Example, Mapping[str, float]]]]  # by title of a set
-
+    facts: Mapping[str, str]  # network, protocol and so on
+    table_rows: tuple[TableRow, ...]
+    closed: tuple[SetFinished, ...]
+    examples: Mapping[str, Sequence[tuple[ExampleCrop, Mapping[str, float]]]]  # by title of a set
     notes: tuple[str, ...] = ()  # a sentence each
 
     @property
@@ -36,104 +35,104 @@ class Report:
         return f"{self.model} on {self.name}"
 
     @property
-    def placed(self) -> list[Standing]:
-        return [standing for standing in self.standings if standing.ours]
+    def measured_rows(self) -> list[TableRow]:
+        return [table_row for table_row in self.table_rows if table_row.figures]
 
 
-class Line(NamedTuple):
-    """A row of a table."""
+class CellRow(NamedTuple):
+    """Row of a table as text."""
 
     name: str
     cells: tuple[str, ...]
-    kind: Kind = "published"
+    role: RowRole = "published"
 
 
 class Block(NamedTuple):
-    """One metric of a table of the paper."""
+    """Table of one metric, part of a table of the paper."""
 
     title: str
-    groups: tuple[str, ...]  # of the columns; "" for one that stands alone
+    groups: tuple[str, ...]  # heading above each column; "" for none
     heads: tuple[str, ...]
-    lines: tuple[Line, ...]
+    lines: tuple[CellRow, ...]
 
 
-def blocks(standing: Standing, *, model: str) -> Iterator[Block]:
-    """A table of the paper with our row, metric by metric."""
-    for metric in standing.metrics():
-        columns = [column for column in standing.table.columns if metric in column.metrics]
+def blocks(table_row: TableRow, *, model: str) -> Iterator[Block]:
+    """Yield a table of the paper with the measured row, one block for each metric."""
+    for metric in table_row.metrics():
+        columns = [column for column in table_row.table.columns if metric in column.metrics]
         yield Block(
-            f"{standing.table.title}, {metric_name(metric)}",
+            f"{table_row.table.title}, {metric_name(metric)}",
             tuple(column.group for column in columns),
             tuple(column.title for column in columns),
-            tuple(_lines(standing, columns, metric, model)),
+            tuple(_lines(table_row, columns, metric, model)),
         )
 
 
-WORDS = ("test set", "degradation")  # heads of the columns that hold no figures
+TEXT_HEADS = ("test set", "degradation")  # heads of columns of text
 
 
-def measured_lines(sets: Sequence[Measured]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The heads and rows of what was measured, a row for each test set."""
+def measured_lines(sets: Sequence[SetResult]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return the heads and rows of the measured figures, a row for each test set."""
     sets = [one for one in sets if one.figures]
     metrics = list(dict.fromkeys(metric for one in sets for metric in one.figures))
-    columns = {"test set": [title(one.about) for one in sets]}
-    if any(one.about.degradation for one in sets):
-        columns["degradation"] = [slug(one.about.degradation) for one in sets]
-    columns["pictures"] = [f"{one.pictures}" for one in sets]
+    columns = {"test set": [title(one.info) for one in sets]}
+    if any(one.info.degradation for one in sets):
+        columns["degradation"] = [slug(one.info.degradation) for one in sets]
+    columns["images"] = [f"{one.images}" for one in sets]
     for metric in metrics:
         columns[metric_name(metric)] = [exact(metric, one.figures.get(metric)) for one in sets]
     return tuple(columns), list(zip(*columns.values(), strict=True))
 
 
 def metric_name(metric: str) -> str:
-    """As "PSNR, dB", with an arrow for those of which less is better."""
+    """Return a name such as "PSNR, dB", with an arrow down if lower is better."""
     known = METRICS.get(metric)
     unit = f", {known.unit}" if known and known.unit else ""
     arrow = " \N{DOWNWARDS ARROW}" if known and not known.higher_is_better else ""
     return f"{metric.upper()}{unit}{arrow}"
 
 
-def stated(metric: str, value: float) -> str:
-    """As "PSNR 31.41 dB"."""
+def with_name(metric: str, value: float) -> str:
+    """Return text such as "PSNR 31.41 dB"."""
     known = METRICS.get(metric)
     return f"{metric.upper()} {known.shown(value) if known else f'{value:.4f}'}"
 
 
 def figure(metric: str, value: float | None, *, sign: bool = False) -> str:
-    """A figure with the digits of the paper."""
+    """Format a figure with the digits of the paper."""
     if value is None:
-        return NOTHING
+        return NO_FIGURE
     return f"{value:{'+' if sign else ''}.{DIGITS.get(metric, 2)}f}"
 
 
 def exact(metric: str, value: float | None) -> str:
-    """A figure with the digits of `maskdcpt score`."""
+    """Format a figure with the digits of `maskdcpt score`."""
     if value is None:
-        return NOTHING
+        return NO_FIGURE
     return f"{value:.{METRICS[metric].digits if metric in METRICS else 4}f}"
 
 
 def better(metric: str, difference: float) -> bool:
-    """Whether ours is the better one."""
+    """Return whether a difference of this sign is an improvement."""
     return METRICS[metric].goodness(difference) > 0
 
 
 def _lines(
-    standing: Standing, columns: Sequence[Column], metric: str, model: str
-) -> Iterator[Line]:
-    for method, cells in standing.table.rows.items():
+    table_row: TableRow, columns: Sequence[Column], metric: str, model: str
+) -> Iterator[CellRow]:
+    for method, cells in table_row.table.rows.items():
         figures = (cells.get(column.key, {}).get(metric) for column in columns)
-        kind: Kind = "beside" if method == standing.beside else "published"
-        yield Line(method, tuple(figure(metric, value) for value in figures), kind)
+        role: RowRole = "beside" if method == table_row.beside else "published"
+        yield CellRow(method, tuple(figure(metric, value) for value in figures), role)
     ours = [
-        _star(standing, column) + figure(metric, standing.ours.get(column.key, {}).get(metric))
+        _star(table_row, column) + figure(metric, table_row.figures.get(column.key, {}).get(metric))
         for column in columns
     ]
-    yield Line(f"{model} (ours)", tuple(ours), "ours")
-    differences = (standing.difference(column, metric) for column in columns)
-    told = tuple(figure(metric, value, sign=True) for value in differences)
-    yield Line("difference", told, "difference")
+    yield CellRow(f"{model} (ours)", tuple(ours), "ours")
+    differences = (table_row.difference(column, metric) for column in columns)
+    cells_of_difference = tuple(figure(metric, value, sign=True) for value in differences)
+    yield CellRow("difference", cells_of_difference, "difference")
 
 
-def _star(standing: Standing, column: Column) -> str:
-    return PARTIAL if column.key in standing.partial else ""
+def _star(table_row: TableRow, column: Column) -> str:
+    return PARTIAL if column.key in table_row.partial else ""

@@ -1,4 +1,4 @@
-"""What is seen of a benchmark: progress on standard error, tables on standard output."""
+"""Terminal output of a benchmark: progress on standard error, tables on standard output."""
 
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -17,33 +17,33 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from maskdcpt_cli.benchmarking.run import Closed, Event, Failed, Opened, Scored
-from maskdcpt_cli.benchmarking.table_rows import Measured, Standing
-from maskdcpt_cli.benchmarking.test_sets import Absent, Found, title
+from maskdcpt_cli.benchmarking.run import Event, ImageFailed, ImageScored, SetFinished, SetStarted
+from maskdcpt_cli.benchmarking.table_rows import SetResult, TableRow
+from maskdcpt_cli.benchmarking.test_sets import MissingTestSet, TestSet, title
 from maskdcpt_cli.cli.benchmark.tables import (
     PARTIAL,
-    WORDS,
+    TEXT_HEADS,
+    BenchmarkReport,
     Block,
-    Kind,
-    Report,
+    RowRole,
     blocks,
     measured_lines,
-    stated,
+    with_name,
 )
 from maskdcpt_cli.cli.console import count, printable
 from maskdcpt_cli.scoring.events import Unavailable
 
-STYLES: dict[Kind, str] = {
+STYLES: dict[RowRole, str] = {
     "published": "", "beside": "cyan", "ours": "bold", "difference": "italic",
 }  # fmt: skip
 GAP = 2  # between columns, of which the box takes one
-LOGGED = 200  # columns of what goes to a file or pipe
+LOGGED = 200  # width in columns if the output is a file or pipe
 
 
-class View:
-    """A line for each test set, and for what failed; on a terminal a bar below them."""
+class BenchmarkView:
+    """Progress display: a line for each test set and failure, and a progress bar on a terminal."""
 
-    def __init__(self, sets: Sequence[Found | Absent], limit: int | None) -> None:
+    def __init__(self, sets: Sequence[TestSet | MissingTestSet], limit: int | None) -> None:
         self.console = Console(stderr=True, highlight=False, emoji=False)
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -55,57 +55,59 @@ class View:
             transient=True,
             disable=not self.console.is_terminal or self.console.is_dumb_terminal,
         )
-        pictures = sum(min(len(one), limit or len(one)) for one in sets if isinstance(one, Found))
-        self.task = self.progress.add_task("", total=pictures)
+        images = sum(min(len(one), limit or len(one)) for one in sets if isinstance(one, TestSet))
+        self.task = self.progress.add_task("", total=images)
 
     def say(self, text: str) -> None:
         """Print a line."""
         self.console.print(Text(printable(text)), soft_wrap=True)
 
     def event(self, event: Event) -> None:
-        """Something happened."""
+        """Show an event."""
         match event:
-            case Opened():
+            case SetStarted():
                 self.progress.start()
                 self.progress.update(self.task, description=printable(event.testset.title))
-                if event.kept:
-                    kept = f"{event.kept} of {count(event.pictures, 'picture')}"
-                    self.say(f"{event.testset.title}: {kept} measured before")
-            case Scored():
+                if event.cached:
+                    cached = f"{event.cached} of {count(event.images, 'image')}"
+                    self.say(f"{event.testset.title}: {cached} read from earlier results")
+            case ImageScored():
                 self.progress.advance(self.task)
-            case Failed():
+            case ImageFailed():
                 self.say(f"{event.testset.title}: {event.name}: {event.reason}")
             case Unavailable():
                 self.say(event.reason)
-            case Closed() if not event.reason:  # what is not there is told at the end
-                self.say(_told(event.measured))
+            case SetFinished() if not event.reason:  # missing sets are listed at the end
+                self.say(_result_line(event.result))
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Remove the progress bar."""
         self.progress.stop()
 
 
-class Shown(NamedTuple):
-    """What a benchmark came to."""
+class BenchmarkOutcome(NamedTuple):
+    """Outcome of a benchmark."""
 
-    closed: tuple[Closed, ...]
-    values: Mapping[tuple[str, str], Mapping[str, float]]  # by key of a test set, and picture
-    problems: tuple[str, ...]  # why a picture or a test set was not measured
+    closed: tuple[SetFinished, ...]
+    values: Mapping[
+        tuple[str, str], Mapping[str, float]
+    ]  # by key of a test set and name of an image
+    problems: tuple[str, ...]  # why an image or a test set was not measured
     unavailable: tuple[str, ...]  # why a metric was not
 
     @property
-    def whole(self) -> bool:
-        """Whether nothing was left out."""
+    def complete(self) -> bool:
+        """Return whether everything was measured."""
         return not (self.problems or self.unavailable)
 
 
-def show(events: Generator[Event, None, None], view: View) -> Shown:
-    """Show a benchmark as it happens.
+def show(events: Generator[Event, None, None], view: BenchmarkView) -> BenchmarkOutcome:
+    """Show the events of a benchmark and return its outcome.
 
     Raises:
-        KeyboardInterrupt: with the sentence that says how far it came.
+        KeyboardInterrupt: with a message that states the progress.
     """
-    closed: list[Closed] = []
+    closed: list[SetFinished] = []
     values: dict[tuple[str, str], Mapping[str, float]] = {}
     problems: dict[str, None] = {}
     unavailable: dict[str, None] = {}
@@ -114,32 +116,32 @@ def show(events: Generator[Event, None, None], view: View) -> Shown:
             for event in events:
                 view.event(event)
                 match event:
-                    case Scored():
+                    case ImageScored():
                         values[event.testset.key, event.name] = event.values
                     case Unavailable():
                         unavailable[event.reason] = None
-                    case Closed():
+                    case SetFinished():
                         closed.append(event)
-                if isinstance(event, (Failed, Closed)) and event.reason:
+                if isinstance(event, (ImageFailed, SetFinished)) and event.reason:
                     problems[event.reason] = None
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"Interrupted: {count(len(values), 'picture')} measured and kept; the same command "
-            "goes on from here."
+            f"Interrupted: {count(len(values), 'image')} measured and saved; the same command "
+            "resumes here."
         ) from None
-    return Shown(tuple(closed), values, tuple(problems), tuple(unavailable))
+    return BenchmarkOutcome(tuple(closed), values, tuple(problems), tuple(unavailable))
 
 
-def print_tables(report: Report) -> None:
-    """Print the tables of the paper with our row, what was measured, and what was not."""
+def print_tables(report: BenchmarkReport) -> None:
+    """Print the tables of the paper with the measured row, all figures, and what is missing."""
     console = Console(highlight=False, emoji=False, markup=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = LOGGED
-    for standing in report.placed:
-        _print_standing(console, standing, model=report.model)
-    heads, rows = measured_lines([one.measured for one in report.closed])
+    for table_row in report.measured_rows:
+        _print_table_row(console, table_row, model=report.model)
+    heads, rows = measured_lines([one.result for one in report.closed])
     if rows:
-        table = _table(heads, left=sum(head in WORDS for head in heads))
+        table = _table(heads, left=sum(head in TEXT_HEADS for head in heads))
         for row in rows:
             table.add_row(*map(printable, row))
         console.print(Text(printable(report.title), style="bold"))
@@ -151,41 +153,41 @@ def print_tables(report: Report) -> None:
             console.print(Text(printable(f"Not measured: {_not_measured(one)}")), soft_wrap=True)
 
 
-def _print_standing(console: Console, standing: Standing, *, model: str) -> None:
-    for block in blocks(standing, model=model):
+def _print_table_row(console: Console, table_row: TableRow, *, model: str) -> None:
+    for block in blocks(table_row, model=model):
         for columns in _fitting(block, console.width):
             console.print(Text(f"{block.title}", style="bold"))
-            table = _table(["", *(_head(block, place) for place in columns)], left=1)
+            table = _table(["", *(_head(block, index) for index in columns)], left=1)
             for line in block.lines:
-                cells = [line.cells[place] for place in columns]
-                table.add_row(line.name, *cells, style=STYLES[line.kind])
+                cells = [line.cells[index] for index in columns]
+                table.add_row(line.name, *cells, style=STYLES[line.role])
             console.print(table)
             console.print()
-    paper, beside = standing.table.title, standing.beside
-    lines = [f"{paper}: {standing.table.caption}. The difference is to {beside}."]
-    lines += [standing.table.note] if standing.table.note else []
-    lines += [f"{PARTIAL} {remark}" for remark in standing.remarks]
+    paper, beside = table_row.table.title, table_row.beside
+    lines = [f"{paper}: {table_row.table.caption}. The difference is to {beside}."]
+    lines += [table_row.table.note] if table_row.table.note else []
+    lines += [f"{PARTIAL} {remark}" for remark in table_row.remarks]
     for sentence in lines:
         console.print(Text(printable(sentence), style="dim"))
     console.print()
 
 
 def _fitting(block: Block, width: int) -> Iterator[list[int]]:
-    """The columns in as few tables as fit the width, columns of one group kept together."""
+    """Split the columns into as few tables as fit the width, without splitting a group."""
     name = max(len(line.name) for line in block.lines)
     widths = [
         max(
             map(
                 len,
-                (*_head(block, place).split("\n"), *(line.cells[place] for line in block.lines)),
+                (*_head(block, index).split("\n"), *(line.cells[index] for line in block.lines)),
             )
         )
-        for place in range(len(block.heads))
+        for index in range(len(block.heads))
     ]
     taken: list[int] = []
     for group in _grouped(block.groups):
-        wanted = name + sum(widths[place] + GAP for place in (*taken, *group))
-        if taken and wanted > width:
+        needed = name + sum(widths[index] + GAP for index in (*taken, *group))
+        if taken and needed > width:
             yield taken
             taken = []
         taken = [*taken, *group]
@@ -193,32 +195,32 @@ def _fitting(block: Block, width: int) -> Iterator[list[int]]:
 
 
 def _grouped(groups: Sequence[str]) -> list[list[int]]:
-    """The places of columns, those of one group together."""
-    places: dict[str, list[int]] = {}
-    for place, group in enumerate(groups):
-        places.setdefault(group or f"{place}", []).append(place)
-    return list(places.values())
+    """Return the indices of the columns of each group."""
+    indices: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        indices.setdefault(group or f"{index}", []).append(index)
+    return list(indices.values())
 
 
-def _head(block: Block, place: int) -> str:
-    """The head of a column, below that of its group; two long words below one another."""
-    group, head = block.groups[place], block.heads[place]
+def _head(block: Block, index: int) -> str:
+    """Return the head of a column, below its group; words in lines of their own."""
+    group, head = block.groups[index], block.heads[index]
     return f"{group}\n{head}" if group else head.replace(" ", "\n")
 
 
 def _table(heads: Sequence[str], *, left: int) -> Table:
-    """A table whose first columns hold words, and the others figures."""
+    """Make a table whose first `left` columns are text, the others figures."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
-    for place, head in enumerate(heads):
-        table.add_column(head, justify="left" if place < left else "right", no_wrap=True)
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="left" if index < left else "right", no_wrap=True)
     return table
 
 
-def _told(measured: Measured) -> str:
-    figures = (stated(metric, value) for metric, value in measured.figures.items())
-    pictures = count(measured.pictures, "picture")
-    return f"{title(measured.about)}: {', '.join((pictures, *figures))}"
+def _result_line(measured: SetResult) -> str:
+    figures = (with_name(metric, value) for metric, value in measured.figures.items())
+    images = count(measured.images, "image")
+    return f"{title(measured.info)}: {', '.join((images, *figures))}"
 
 
-def _not_measured(closed: Closed) -> str:
-    return f"{title(closed.measured.about)}: {closed.reason}."
+def _not_measured(closed: SetFinished) -> str:
+    return f"{title(closed.result.info)}: {closed.reason}."

@@ -12,11 +12,11 @@ from click.shell_completion import CompletionItem
 
 from maskdcpt_cli.cli.options import known_device
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.scoring.metrics import METRICS, usual
+from maskdcpt_cli.scoring.metrics import METRICS, default_metrics
 from maskdcpt_cli.scoring.protocols import DEFAULT, PROTOCOLS
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.cli.score.report import Bound, Report
+    from maskdcpt_cli.cli.score.report import Bound, ScoreReport
     from maskdcpt_cli.scoring.pairing import Pairing
     from maskdcpt_cli.scoring.protocols import Protocol
     from maskdcpt_cli.scoring.scorer import Scorer
@@ -32,7 +32,7 @@ def _split(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tu
 def _complete(
     _ctx: click.Context, _param: click.Parameter, incomplete: str
 ) -> "list[CompletionItem[str]]":
-    """Offer the metrics of the table for the last word after a comma."""
+    """Complete the last name after a comma with the metrics of the table."""
     before, comma, last = incomplete.rpartition(",")
     given = before.split(",")
     return [
@@ -50,7 +50,7 @@ def _complete(
     metavar="NAME,...",
     callback=_split,
     shell_complete=_complete,
-    help="Names of pyiqa, as psnr,ssim,lpips,fid or piqe,brisque,niqe,musiq.  "
+    help="pyiqa's names, as psnr,ssim,lpips,fid or piqe,brisque,niqe,musiq.  "
     "[default: psnr,ssim; without GT piqe]",
 )
 @click.option(
@@ -58,13 +58,13 @@ def _complete(
     default=DEFAULT.name,
     show_default=True,
     type=click.Choice(list(PROTOCOLS)),
-    help="What PSNR and SSIM are taken of; it is printed with the result.",
+    help="Definition of PSNR and SSIM; it is printed with the result.",
 )
 @click.option(
     "--crop",
     metavar="N",
     type=click.IntRange(min=0),
-    help="Pixels cut off every side for PSNR and SSIM, in place of the protocol's.",
+    help="Pixels cropped from each side for PSNR and SSIM, instead of the protocol's.",
 )
 @click.option(
     "--pair-by",
@@ -79,28 +79,28 @@ def _complete(
     "least",
     multiple=True,
     metavar="METRIC=N",
-    help="Fail where the mean is below, as psnr=30; may be given again.",
+    help="Fail if the mean is below N, as psnr=30; may be repeated.",
 )
 @click.option(
     "--max",
     "most",
     multiple=True,
     metavar="METRIC=N",
-    help="Fail where the mean of a metric that is better when lower is above, as lpips=0.2.",
+    help="Fail if the mean is above N, for metrics where lower is better, as lpips=0.2.",
 )
 @click.option(
     "--csv",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a line for each picture.",
+    help="Write a line for each image.",
 )
 @click.option(
     "--html",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a page that shows the pictures and where they err, the worst first.",
+    help="Write a page with the images and error maps, the worst first.",
 )
-@click.option("--json", is_flag=True, help="Print everything as one JSON object, and nothing else.")
+@click.option("--json", is_flag=True, help="Print only one JSON object with all results.")
 @click.option("--overwrite", is_flag=True, help="Replace the files of --csv and --html.")
 @click.option(
     "--device",
@@ -108,15 +108,15 @@ def _complete(
     show_default=True,
     metavar="auto|cpu|cuda[:N]|mps",
     callback=known_device,
-    help="Where metrics with a network run.",
+    help="Device of metrics with a network.",
 )
 @click.option(
     "--jobs",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Pictures measured at a time.  [default: one a processor, 8 at most]",
+    help="Images measured at a time.  [default: one per processor, at most 8]",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Say only what failed.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only failures.")
 def score(
     *,
     pred: Path,
@@ -135,11 +135,11 @@ def score(
     jobs: int | None,
     quiet: bool,
 ) -> None:
-    """Measure the restored pictures in PRED, a folder or a file, against those in GT.
+    """Measure the restored images in PRED, a folder or a file, against those in GT.
 
-    Metrics are pyiqa's, under its own names. Pictures are paired by name, whatever their suffix;
-    those without a partner are listed. Without GT, metrics that need none say how a picture looks.
-    What cannot be measured never stops the rest.
+    Metrics are pyiqa's, under its own names. Images are paired by name, with any suffix;
+    those without a partner are listed. Without GT, use no-reference metrics. Files that cannot be
+    measured do not stop the others.
 
     \b
     Examples:
@@ -181,7 +181,7 @@ def score(
 
 
 def _check_free(files: Sequence[Path], *, overwrite: bool) -> None:
-    """Refuse, before anything is measured, to write where something lies."""
+    """Refuse to overwrite files before anything is measured."""
     for file in files:
         if file.exists() and not overwrite:
             raise click.UsageError(f"'{file}' exists: name another file, or type --overwrite.")
@@ -198,7 +198,7 @@ def _bounds(option: str, texts: Sequence[str]) -> "list[Bound]":
         match = re.fullmatch(rf"([^=]+)=({NUMBER})", text)
         if match is None:
             raise click.UsageError(
-                f"--{option} {text}: valid is a metric and a number, as psnr=30."
+                f"--{option} {text}: expected a metric and a number, as psnr=30."
             )
         try:
             metric = find_metric(match[1])
@@ -225,19 +225,22 @@ def _report(
     device: str,
     jobs: int | None,
     quiet: bool,
-) -> "Report":
-    """Pair, measure and sum up."""
+) -> "ScoreReport":
+    """Pair, measure and summarise."""
     from maskdcpt_cli.cli.progress import track
-    from maskdcpt_cli.cli.score.report import Report
+    from maskdcpt_cli.cli.score.report import ScoreReport
     from maskdcpt_cli.scoring.summary import summarise
 
     pairing = _paired(pred, gt, pair_by=pair_by)
-    asked = [*(metrics or usual(with_gt=gt is not None)), *(bound.metric for bound in bounds)]
-    names = list(dict.fromkeys(asked))
+    requested = [
+        *(metrics or default_metrics(with_gt=gt is not None)),
+        *(bound.metric for bound in bounds),
+    ]
+    names = list(dict.fromkeys(requested))
     scorer = _opened(names, protocol, with_gt=gt is not None, device=device, jobs=jobs, quiet=quiet)
     events = scorer.score(pairing.items)
-    scored = tuple(track(events, total=len(pairing.items), noun="picture", quiet=quiet))
-    return Report(
+    scored = tuple(track(events, total=len(pairing.items), noun="image", quiet=quiet))
+    return ScoreReport(
         pred,
         gt,
         pairing,
@@ -259,7 +262,7 @@ def _paired(pred: Path, gt: Path | None, *, pair_by: str) -> "Pairing":
         raise click.UsageError(str(error)) from error
     if not pairing.items:
         raise click.UsageError(
-            f"No picture in '{pred}' has a ground truth of its name in '{gt}'. {pairing.hint}"
+            f"No image in '{pred}' has a ground truth with the same name in '{gt}'. {pairing.hint}"
         )
     return pairing
 
@@ -273,12 +276,12 @@ def _opened(
     jobs: int | None,
     quiet: bool,
 ) -> "Scorer":
-    """The metrics, ready to measure; importing pyiqa takes seconds, and fetching weights more."""
+    """Open the metrics; importing pyiqa takes seconds, downloading weights more."""
     from rich.console import Console
 
-    console = Console(file=sys.stderr)  # as it is now: what pyiqa prints is kept from it
-    waits = console.is_terminal and not console.is_dumb_terminal and not quiet
-    with console.status("Opening the metrics") if waits else nullcontext():
+    console = Console(file=sys.stderr)  # the current one: pyiqa's output is redirected
+    shows_status = console.is_terminal and not console.is_dumb_terminal and not quiet
+    with console.status("Opening the metrics") if shows_status else nullcontext():
         from maskdcpt_cli.data.parallel import keep_freed_memory
         from maskdcpt_cli.scoring.scorer import Scorer
 

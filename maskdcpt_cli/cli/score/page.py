@@ -1,4 +1,4 @@
-"""The page that `score --html` writes: the pictures, what they should be, and where they err."""
+"""Page of `score --html`: the images, their ground truths, and error maps."""
 
 from collections.abc import Iterator
 from html import escape
@@ -15,34 +15,34 @@ from PIL import Image
 from maskdcpt_cli.cli.console import count, printable
 from maskdcpt_cli.cli.page import FIGURES, inlined, template, trouble, write_page
 from maskdcpt_cli.cli.page import facts as page_facts
-from maskdcpt_cli.cli.score.report import Report
+from maskdcpt_cli.cli.score.report import ScoreReport
 from maskdcpt_cli.cli.score.view import direction, facts, within
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.reading import shown, upright
 from maskdcpt_cli.scoring.events import Item, Scored
-from maskdcpt_cli.scoring.pictures import Seen, see, see_pair
+from maskdcpt_cli.scoring.images import ScoringImage, read_image, read_pair
 from maskdcpt_cli.scoring.summary import Summary, worst
 
 FIGURE = Template("""\
 <figure>
 <figcaption><b>$name</b><span>$figures</span></figcaption>
 <div class="row">
-$pictures</div>
+$images</div>
 $notices</figure>
 """)
-PICTURE = Template("""\
-<div><img src="$data" alt="$name, $word" loading="lazy" decoding="async"><small>$word</small></div>
+IMAGE = Template("""\
+<div><img src="$data" alt="$name, $label" loading="lazy" decoding="async"><small>$label</small></div>
 """)
 METRIC = Template("""\
 <tr><th scope="row">$name<small>$direction</small></th><td>$mean</td><td>$interval</td>
 <td class="spread">$spread</td></tr>
 """)
-MOST = 200  # pictures on a page
-LARGEST, SMALLEST, UNSHRUNK = 480, 240, 40  # longest side; so many pictures have the largest
+MOST = 200  # images on a page
+LARGEST, SMALLEST, UNSHRUNK = 480, 240, 40  # longest side; up to this many images have the largest
 
 
-def write_scores(path: Path, report: Report) -> None:
-    """Write the page, whole or not at all; MaskDCPTError where it cannot be."""
+def write_scores(path: Path, report: ScoreReport) -> None:
+    """Write the page atomically; raises MaskDCPTError if it cannot be written."""
     page = template("score").substitute(
         title="Scores",
         lead=escape(printable(_lead(report))),
@@ -55,7 +55,7 @@ def write_scores(path: Path, report: Report) -> None:
     write_page(path, page, _figures(report))
 
 
-def _figures(report: Report) -> Iterator[str]:
+def _figures(report: ScoreReport) -> Iterator[str]:
     ordered = worst(report.metrics, report.scored, count=MOST)
     shrink = sqrt(UNSHRUNK / max(len(ordered), UNSHRUNK))
     items = {item.name: item for item in report.pairing.items}
@@ -64,12 +64,12 @@ def _figures(report: Report) -> Iterator[str]:
         yield _figure(report, items[one.name], one, max_side=side)
 
 
-def _lead(report: Report) -> str:
+def _lead(report: ScoreReport) -> str:
     against = f" against {shown(report.gt)}" if report.gt else ""
-    return f"{count(len(report.scored), 'picture')} of {shown(report.pred)}{against}"
+    return f"{count(len(report.scored), 'image')} of {shown(report.pred)}{against}"
 
 
-def _metric(report: Report, one: Summary) -> str:
+def _metric(report: ScoreReport, one: Summary) -> str:
     metric = report.metrics[one.metric]
     return METRIC.substitute(
         name=escape(one.metric),
@@ -80,27 +80,27 @@ def _metric(report: Report, one: Summary) -> str:
     )
 
 
-def _spread(report: Report, one: Summary) -> str:
-    """A tick for each picture from the lowest figure to the highest, and the mean's interval."""
+def _spread(report: ScoreReport, one: Summary) -> str:
+    """Draw a tick for the value of each image, and the interval of the mean."""
     values = [each.values[one.metric] for each in report.scored if one.metric in each.values]
     if len(values) < 2 or one.interval is None or max(values) == min(values):
         return ""
     low, high = min(values), max(values)
-    place = [f"{100 * (value - low) / (high - low):.2f}%" for value in (*values, *one.interval)]
-    ticks = "".join(f'<line x1="{x}" x2="{x}" y1="3" y2="17"/>' for x in place[:-2])
+    positions = [f"{100 * (value - low) / (high - low):.2f}%" for value in (*values, *one.interval)]
+    ticks = "".join(f'<line x1="{x}" x2="{x}" y1="3" y2="17"/>' for x in positions[:-2])
     start, end = (100 * (value - low) / (high - low) for value in one.interval)
     band = f'<rect x="{start:.2f}%" width="{end - start:.2f}%" y="0" height="20"/>'
     metric = report.metrics[one.metric]
     return (
         f"<i>{low:.{metric.digits}f}</i>"
-        f'<svg role="img" aria-label="a tick for each picture">{band}{ticks}</svg>'
+        f'<svg role="img" aria-label="a tick for each image">{band}{ticks}</svg>'
         f"<i>{high:.{metric.digits}f}</i>"
     )
 
 
-def _trouble(report: Report) -> str:
+def _trouble(report: ScoreReport) -> str:
     return trouble(
-        "Not as it should be",
+        "Problems",
         [
             *report.broken(),
             *(one.reason for one in report.unavailable),
@@ -110,58 +110,58 @@ def _trouble(report: Report) -> str:
     )
 
 
-def _legend(report: Report) -> str:
+def _legend(report: ScoreReport) -> str:
     ordered = worst(report.metrics, report.scored, count=None)
     if not ordered:
         return ""
     first = next(name for name in report.metrics if name in ordered[0].values)
-    told = f"The worst {first} comes first"
+    legend = f"The worst {first} comes first"
     if len(ordered) > MOST:
-        told += f"; of {len(ordered):,} pictures the worst {MOST} are shown"
+        legend += f"; of {len(ordered):,} images the worst {MOST} are shown"
     if report.gt is None:
-        return f"<p>{told}.</p>"
+        return f"<p>{legend}.</p>"
     steps = _coloured(np.linspace(0, 255, 9)[None].astype(np.uint8))[0]
     colours = ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in steps)
     return (
-        f"<p>{told}. Error: the mean over the channels of the absolute difference, "
+        f"<p>{legend}. Error: the mean over the channels of the absolute difference, "
         f'<span class="scale"><i>0</i><b style="background: linear-gradient(90deg, {colours})"></b>'
-        f"<i>255, by its square root</i></span></p>"
+        f"<i>255, square-root scale</i></span></p>"
     )
 
 
-def _figure(report: Report, item: Item, one: Scored, *, max_side: int) -> str:
+def _figure(report: ScoreReport, item: Item, one: Scored, *, max_side: int) -> str:
     name = escape(printable(shown(Path(one.name))))
     try:
-        pictures = list(_pictures(item))
+        images = list(_images(item))
     except ImageError as error:
         return f"<p><b>{name}</b> &middot; {escape(printable(str(error)))}</p>\n"
     values = [
         f"{metric} {report.metrics[metric].shown(value)}" for metric, value in one.values.items()
     ]
-    told = "".join(f"<p>{escape(printable(notice))}</p>\n" for notice in one.notices)
+    notices = "".join(f"<p>{escape(printable(notice))}</p>\n" for notice in one.notices)
     return FIGURE.substitute(
         name=name,
         figures=escape(" \u00b7 ".join(values)),
-        pictures="".join(
-            PICTURE.substitute(data=_inlined(pixels, max_side), name=name, word=word)
-            for word, pixels in pictures
+        images="".join(
+            IMAGE.substitute(data=_inlined(pixels, max_side), name=name, label=label)
+            for label, pixels in images
         ),
-        notices=told,
+        notices=notices,
     )
 
 
-def _pictures(item: Item) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def _images(item: Item) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     if item.gt is None:
-        yield "picture", _turned(see(item.restored))
+        yield "image", _turned(read_image(item.restored))
         return
-    restored, gt = (_turned(seen) for seen in see_pair(item.restored, item.gt))
+    restored, gt = (_turned(image) for image in read_pair(item.restored, item.gt))
     yield "restored", restored
     yield "ground truth", gt
     yield "error", error_map(restored, gt)
 
 
 def error_map(restored: NDArray[np.uint8], gt: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Where (H, W, 3) pictures differ. The root shows small errors, and large ones apart."""
+    """Map the error of (H, W, 3) images to colours, on a square-root scale that shows small errors."""
     error = cv2.absdiff(restored, gt).mean(axis=2)
     return _coloured(np.rint(np.sqrt(error * 255)).astype(np.uint8))
 
@@ -171,8 +171,8 @@ def _coloured(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _turned(seen: Seen) -> NDArray[np.uint8]:
-    turned: NDArray[np.uint8] = np.ascontiguousarray(upright(seen.pixels, seen.orientation))
+def _turned(image: ScoringImage) -> NDArray[np.uint8]:
+    turned: NDArray[np.uint8] = np.ascontiguousarray(upright(image.pixels, image.orientation))
     return turned
 
 

@@ -1,4 +1,4 @@
-"""All that is known once pictures are scored, as data: bounds, JSON and CSV."""
+"""Report of a score as data: bounds, JSON and CSV."""
 
 import csv
 import io
@@ -14,22 +14,23 @@ from maskdcpt_cli.scoring.pairing import Pairing
 from maskdcpt_cli.scoring.protocols import Protocol
 from maskdcpt_cli.scoring.summary import Summary
 
-DIGITS = 6  # after the point, in files: more than pyiqa's float32 holds
+DIGITS = 6  # after the point, in files: more than the precision of pyiqa's float32
 
 
 class Bound(NamedTuple):
-    """What the mean of a metric must not fall short of, or exceed."""
+    """Lower or upper bound of the mean of a metric."""
 
     metric: str
     option: Literal["min", "max"]
     value: float
 
     def holds(self, mean: float) -> bool:
+        """Return whether a mean is within the bound."""
         return mean >= self.value if self.option == "min" else mean <= self.value
 
 
-class Report(NamedTuple):
-    """What was asked for and what came out."""
+class ScoreReport(NamedTuple):
+    """Options and results of a score."""
 
     pred: Path
     gt: Path | None
@@ -42,23 +43,26 @@ class Report(NamedTuple):
     bounds: tuple[Bound, ...]
 
     def mean(self, metric: str) -> float | None:
+        """Return the mean of a metric; None if it was not measured."""
         return next((one.mean for one in self.summaries if one.metric == metric), None)
 
     def broken(self) -> list[str]:
-        """A sentence for each bound that does not hold."""
-        told = []
+        """Return a sentence for each bound that does not hold."""
+        sentences = []
         for bound in self.bounds:
             mean, metric = self.mean(bound.metric), self.metrics[bound.metric]
-            asked = f"--{bound.option} {bound.metric}={bound.value:g}"
+            option = f"--{bound.option} {bound.metric}={bound.value:g}"
             if mean is None:
-                told.append(f"{bound.metric} was not measured, so {asked} does not hold.")
+                sentences.append(f"{bound.metric} was not measured, so {option} does not hold.")
             elif not bound.holds(mean):
                 side = "below" if bound.option == "min" else "above"
-                told.append(f"{bound.metric} is {_apart(metric, mean, bound)}, {side} {asked}.")
-        return told
+                sentences.append(
+                    f"{bound.metric} is {_apart(metric, mean, bound)}, {side} {option}."
+                )
+        return sentences
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """The name of a picture, and a sentence: each that something could not be measured of."""
+        """Yield the name of each image with a problem, and a sentence on it."""
         for one in self.scored:
             if one.problem:
                 yield one.name, one.problem
@@ -67,30 +71,30 @@ class Report(NamedTuple):
 
     @property
     def failed(self) -> bool:
+        """Return whether something was not measured or a bound does not hold."""
         return bool(
             self.pairing.missing or self.unavailable or self.broken() or any(self.problems())
         )
 
 
 def _apart(metric: Metric, mean: float, bound: Bound) -> str:
-    """The mean with so many digits that it differs from the bound."""
+    """Format a mean with enough digits to differ from the bound."""
     for digits in range(metric.digits, DIGITS):
         if float(f"{mean:.{digits}f}") != bound.value:
             return metric._replace(digits=digits).shown(mean)
     return metric._replace(digits=DIGITS).shown(mean)
 
 
-def as_json(report: Report) -> dict[str, object]:
-    """Everything, with keys that stay."""
+def as_json(report: ScoreReport) -> dict[str, object]:
+    """Return the report as JSON; the keys are stable."""
     return {
         "pred": shown(report.pred),
         "gt": report.gt and shown(report.gt),
         "protocol": {"name": report.protocol.name, "text": report.protocol.describe()},
-        "paired": report.pairing.told or None,
+        "paired": report.pairing.rule or None,
         "metrics": {one.metric: _summary(report, one) for one in report.summaries},
         "pictures": [
-            _picture(item, one)
-            for item, one in zip(report.pairing.items, report.scored, strict=True)
+            _image(item, one) for item, one in zip(report.pairing.items, report.scored, strict=True)
         ],
         "without_gt": [shown(path) for path in report.pairing.missing],
         "unused_gt": [shown(path) for path in report.pairing.extra],
@@ -100,18 +104,18 @@ def as_json(report: Report) -> dict[str, object]:
     }
 
 
-def _summary(report: Report, one: Summary) -> dict[str, object]:
+def _summary(report: ScoreReport, one: Summary) -> dict[str, object]:
     metric = report.metrics[one.metric]
     return {
         "mean": round(one.mean, DIGITS),
         "interval": one.interval and [round(end, DIGITS) for end in one.interval],
-        "pictures": one.pictures,
+        "pictures": one.images,
         "unit": metric.unit,
         "higher_is_better": metric.higher_is_better,
     }
 
 
-def _picture(item: Item, one: Scored) -> dict[str, object]:
+def _image(item: Item, one: Scored) -> dict[str, object]:
     return {
         "name": shown(Path(one.name)),
         "restored": _path(item.restored),
@@ -123,8 +127,8 @@ def _picture(item: Item, one: Scored) -> dict[str, object]:
     }
 
 
-def write_csv(path: Path, report: Report) -> None:
-    """Write a line for each picture, whole or not at all.
+def write_csv(path: Path, report: ScoreReport) -> None:
+    """Write a line for each image, atomically.
 
     Raises:
         MaskDCPTError: the file cannot be written.
@@ -142,5 +146,5 @@ def write_csv(path: Path, report: Report) -> None:
         file.write(text.getvalue().encode())
 
 
-def _path(picture: object) -> str | None:
-    return shown(picture) if isinstance(picture, Path) else None
+def _path(image: object) -> str | None:
+    return shown(image) if isinstance(image, Path) else None

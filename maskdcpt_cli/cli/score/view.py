@@ -1,4 +1,4 @@
-"""What is seen of a score: the figures on standard output, what is wrong on standard error."""
+"""Terminal output of a score: figures on standard output, problems on standard error."""
 
 import json as jsonlib
 from collections import defaultdict
@@ -11,16 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from maskdcpt_cli.cli.console import count, printable
-from maskdcpt_cli.cli.score.report import Report, as_json
+from maskdcpt_cli.cli.score.report import ScoreReport, as_json
 from maskdcpt_cli.images.reading import shown
 from maskdcpt_cli.scoring.metrics import Metric
 from maskdcpt_cli.scoring.summary import RESAMPLES, Summary, worst
 
-LISTED = 5  # of one kind of trouble
+LISTED = 5  # lines of each type of problem
 
 
-def show(report: Report, *, json: bool, quiet: bool) -> None:
-    """Show a report the way that was asked for."""
+def show(report: ScoreReport, *, json: bool, quiet: bool) -> None:
+    """Show a report as tables or JSON; with `quiet`, only problems."""
     if json:
         click.echo(jsonlib.dumps(as_json(report), indent=2))
         return
@@ -34,32 +34,32 @@ def show(report: Report, *, json: bool, quiet: bool) -> None:
 
 
 def direction(metric: Metric) -> str:
-    """Whether more or less is better."""
+    """Return "higher is better" or "lower is better"."""
     return "higher is better" if metric.higher_is_better else "lower is better"
 
 
 def within(metric: Metric, one: Summary) -> str:
-    """The interval, "" where there is none."""
+    """Format the interval; "" if there is none."""
     if one.interval is None:
         return ""
     low, high = (f"{end:.{metric.digits}f}" for end in one.interval)
     return f"{low} to {high}"
 
 
-def facts(report: Report) -> Iterator[tuple[str, str]]:
-    """What a reader must know to compare the figures with others: a word and a sentence."""
+def facts(report: ScoreReport) -> Iterator[tuple[str, str]]:
+    """Yield the conditions of the figures: protocol, pairs and intervals."""
     yield f"Protocol {report.protocol.name}", report.protocol.describe()
     if report.gt:
         pairs = count(len(report.pairing.items), "pair")
-        yield "Pairs", f"{pairs}, {report.pairing.told}."
+        yield "Pairs", f"{pairs}, {report.pairing.rule}."
     if any(one.interval for one in report.summaries):
         yield "Intervals", f"95 %, of the mean, by bootstrap ({RESAMPLES:,} resamples, seed 0)."
 
 
-def _show_figures(report: Report) -> None:
+def _show_figures(report: ScoreReport) -> None:
     console = Console(highlight=False, emoji=False, markup=False)
     if not console.is_terminal:
-        console.width = 200  # a line a picture, for grep
+        console.width = 200  # one line per image, for grep
     if report.summaries:
         console.print(_means(report))
     some = worst(report.metrics, report.scored)
@@ -80,18 +80,18 @@ def _table(*titles: str) -> Table:
     return table
 
 
-def _means(report: Report) -> Table:
-    table = _table("Metric", "Mean", "95 % interval", "Pictures", "")
+def _means(report: ScoreReport) -> Table:
+    table = _table("Metric", "Mean", "95 % interval", "Images", "")
     table.columns[-1].justify = "left"
     for one in report.summaries:
         metric = report.metrics[one.metric]
-        kind = f"{direction(metric)}{', over the set' if metric.over_set else ''}"
-        cells = [metric.shown(one.mean), within(metric, one), f"{one.pictures:,}"]
-        table.add_row(one.metric, *cells, Text(kind, style="dim"))
+        remark = f"{direction(metric)}{', over the set' if metric.over_set else ''}"
+        cells = [metric.shown(one.mean), within(metric, one), f"{one.images:,}"]
+        table.add_row(one.metric, *cells, Text(remark, style="dim"))
     return table
 
 
-def _worst(report: Report) -> Table:
+def _worst(report: ScoreReport) -> Table:
     names = [name for name in report.metrics if any(name in one.values for one in report.scored)]
     some = worst(report.metrics, report.scored)
     first = next(name for name in names if name in some[0].values)
@@ -108,8 +108,8 @@ def _worst(report: Report) -> Table:
     return table
 
 
-def _trouble(report: Report, *, quiet: bool) -> Iterator[tuple[str, str, Sequence[str]]]:
-    """Kinds of trouble: a colour, a title and lines."""
+def _trouble(report: ScoreReport, *, quiet: bool) -> Iterator[tuple[str, str, Sequence[str]]]:
+    """Yield each type of problem: a style, a title and lines."""
     problems = [f"{name}: {sentence}" for name, sentence in report.problems()]
     if problems:
         yield "bold red", f"Not measured: {len(problems):,}", _capped(problems)
@@ -125,20 +125,20 @@ def _trouble(report: Report, *, quiet: bool) -> Iterator[tuple[str, str, Sequenc
         yield "bold red", "Out of bounds", broken
     unused = [shown(path) for path in report.pairing.extra]
     if unused and not quiet:
-        yield "yellow", f"Ground truths of no restored picture: {len(unused):,}", _capped(unused)
+        yield "yellow", f"Ground truths without a restored image: {len(unused):,}", _capped(unused)
     notices = list(_notices(report))
     if notices and not quiet:
         yield "yellow", "Converted", _capped(notices)
 
 
-def _notices(report: Report) -> Iterator[str]:
-    """Equal notices of many pictures taken together."""
+def _notices(report: ScoreReport) -> Iterator[str]:
+    """Yield the notices, equal ones of several images together."""
     names: dict[str, list[str]] = defaultdict(list)
     for one in report.scored:
         for notice in one.notices:
             names[notice].append(one.name)
     for notice, some in names.items():
-        more = f" and {count(len(some) - 1, 'more picture')}" if len(some) > 1 else ""
+        more = f" and {count(len(some) - 1, 'more image')}" if len(some) > 1 else ""
         yield f"{some[0]}{more}: {notice}"
 
 

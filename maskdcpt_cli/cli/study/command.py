@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from maskdcpt_cli.cli.study.options import Asked, measured, options, read_pictures
+from maskdcpt_cli.cli.study.options import StudyOptions, measure_models, read_images, study_options
 
 RATIOS = "0,0.25,0.5,0.75"
 
@@ -22,20 +22,20 @@ def _ratios(context: click.Context, parameter: click.Parameter, text: str) -> tu
     )
 
 
-@click.group(short_help="Ask what a network's features know of degradations (Sec. III).")
+@click.group(short_help="Measure how features separate degradations (Sec. III).")
 def study() -> None:
-    """Ask how well a network's own features tell degradations apart: the preliminary study (Sec.
-    III) on any weights.
+    """Measure how well the features of a network separate degradations: the preliminary study
+    (Sec. III) on any weights.
 
-    Features are what the restoration head reads, of pictures of each degradation. They are kept
-    in the folder for temporary files (TMPDIR), 2 GB for 500 pictures and NAFNet.
+    Features are the input of the restoration head, for images of each degradation. They are stored
+    in the folder for temporary files (TMPDIR), 2 GB for 500 images and NAFNet.
     """
 
 
 @study.command(short_help="Classify degradations by nearest neighbours.")
-@options
+@study_options
 def knn(**given: Any) -> None:
-    """Name the degradation of a picture by its five nearest neighbours; 2:1 split, five seeds.
+    """Classify the degradation of an image by its five nearest neighbours; 2:1 split, five seeds.
 
     \b
     Examples:
@@ -43,96 +43,96 @@ def knn(**given: Any) -> None:
       maskdcpt study knn -m tiny --untrained -m pretrained.safetensors --photos photos/
       maskdcpt study knn --backbone swinir --folder haze=hazy/ --folder rain=rainy/ --json
     """
-    from maskdcpt_cli.cli.study.view import Row, show_rows, write_csv
+    from maskdcpt_cli.cli.study.view import StudyRow, show_rows, write_csv
     from maskdcpt_cli.probing.figures import draw_confusions
     from maskdcpt_cli.probing.neighbours import classify
 
-    asked = Asked(**given)
-    pictures = read_pictures(asked)
+    options = StudyOptions(**given)
+    images = read_images(options)
     rows = [
-        Row(one.subject, None, classify(one.distances, pictures))
-        for one in measured(asked, pictures)
+        StudyRow(one.model, None, classify(one.distances, images))
+        for one in measure_models(options, images)
     ]
-    if asked.output:
-        draw_confusions([(row.title, row.result) for row in rows], asked.output)
-    if asked.csv:
-        write_csv(rows, asked.csv)
-    show_rows(rows, pictures, size=asked.size, json=asked.json)
+    if options.output:
+        draw_confusions([(row.title, row.result) for row in rows], options.output)
+    if options.csv:
+        write_csv(rows, options.csv)
+    show_rows(rows, images, size=options.size, json=options.json)
 
 
-@study.command(short_help="Accuracy against the share of the picture that is hidden.")
+@study.command(short_help="Measure accuracy against mask ratio.")
 @click.option(
     "--ratios", default=RATIOS, show_default=True, metavar="R,R...", callback=_ratios,
-    help="Shares of the patches that are hidden.",
+    help="Mask ratios, from 0 to below 1.",
 )  # fmt: skip
 @click.option(
     "--method", default="random", show_default=True,
-    type=click.Choice(["random", "square", "block-wise"]), help="How hidden patches lie.",
+    type=click.Choice(["random", "square", "block-wise"]), help="Mask pattern.",
 )  # fmt: skip
 @click.option(
     "--patch-size", default=16, show_default=True, metavar="N", type=click.IntRange(min=1),
     help="Side of a patch, in pixels.",
 )  # fmt: skip
-@options
+@study_options
 def mask(ratios: tuple[float, ...], method: str, patch_size: int, **given: Any) -> None:
-    """Classify as `knn` does, with more and more of each picture hidden from the network.
+    """Classify as `knn` does, at increasing mask ratios.
 
-    Every picture has a mask of its own; the features of its visible places are compared.
+    Each image has its own mask; the features at its visible positions are compared.
 
     \b
     Example:
       maskdcpt study mask --backbone nafnet -m tiny --photos photos/ -o mask.png
     """
-    from maskdcpt_cli.cli.study.view import Row, curves, show_rows, write_csv
+    from maskdcpt_cli.cli.study.view import StudyRow, curves, show_rows, write_csv
     from maskdcpt_cli.probing.figures import draw_curves
     from maskdcpt_cli.probing.neighbours import classify
     from maskdcpt_cli.probing.study import Masking
 
-    asked = Asked(**given)
-    _check_grid(asked.size, patch_size, ratios)
-    pictures = read_pictures(asked)
-    masked = measured(asked, pictures, ratios=ratios, masking=Masking(method, patch_size))
-    rows = [Row(one.subject, one.mask_ratio, classify(one.distances, pictures)) for one in masked]
-    if asked.output:
-        classes = len({picture.degradation for picture in pictures})
-        draw_curves(curves(rows), asked.output, chance=1 / classes)
-    if asked.csv:
-        write_csv(rows, asked.csv)
-    show_rows(rows, pictures, size=asked.size, json=asked.json)
+    options = StudyOptions(**given)
+    _check_grid(options.size, patch_size, ratios)
+    images = read_images(options)
+    masked = measure_models(options, images, ratios=ratios, masking=Masking(method, patch_size))
+    rows = [StudyRow(one.model, one.mask_ratio, classify(one.distances, images)) for one in masked]
+    if options.output:
+        classes = len({image.degradation for image in images})
+        draw_curves(curves(rows), options.output, chance=1 / classes)
+    if options.csv:
+        write_csv(rows, options.csv)
+    show_rows(rows, images, size=options.size, json=options.json)
 
 
-@study.command(short_help="Draw the pictures so that similar features are neighbours.")
+@study.command(short_help="Draw a t-SNE embedding of the images.")
 @click.option(
     "--perplexity", default=30.0, show_default=True, metavar="P",
-    type=click.FloatRange(min=1), help="About how many neighbours a picture is meant to have.",
+    type=click.FloatRange(min=1), help="About the number of neighbours of an image.",
 )  # fmt: skip
-@options
+@study_options
 def tsne(perplexity: float, **given: Any) -> None:
-    """Lay the pictures out in a plane by t-SNE and draw it: -o FILE. --csv writes the places.
+    """Embed the images in the plane by t-SNE and draw it: -o FILE. --csv writes the coordinates.
 
     \b
     Example:
       maskdcpt study tsne -m tiny --untrained --photos photos/ -o tsne.png
     """
-    from maskdcpt_cli.cli.study.view import Row, show_rows, write_places
-    from maskdcpt_cli.probing.figures import Panel, draw_planes
+    from maskdcpt_cli.cli.study.view import StudyRow, show_rows, write_embedding
+    from maskdcpt_cli.probing.figures import EmbeddingPanel, draw_embeddings
     from maskdcpt_cli.probing.neighbours import classify
-    from maskdcpt_cli.probing.tsne import lay_out
+    from maskdcpt_cli.probing.tsne import embed
 
-    asked = Asked(**given)
-    if asked.output is None:
-        raise click.UsageError("Where shall the picture go? Say -o FILE.png.")
-    pictures = read_pictures(asked)
-    kinds = tuple(picture.degradation for picture in pictures)
+    options = StudyOptions(**given)
+    if options.output is None:
+        raise click.UsageError("No file for the figure: add -o FILE.png.")
+    images = read_images(options)
+    degradations = tuple(image.degradation for image in images)
     rows, panels = [], []
-    for one in measured(asked, pictures):
-        rows.append(Row(one.subject, None, classify(one.distances, pictures)))
-        places = lay_out(one.distances, perplexity=perplexity)
-        panels.append(Panel(rows[-1].title, places, kinds))
-    draw_planes(panels, asked.output)
-    if asked.csv:
-        write_places(panels, pictures, asked.csv)
-    show_rows(rows, pictures, size=asked.size, json=asked.json)
+    for one in measure_models(options, images):
+        rows.append(StudyRow(one.model, None, classify(one.distances, images)))
+        embedding = embed(one.distances, perplexity=perplexity)
+        panels.append(EmbeddingPanel(rows[-1].title, embedding, degradations))
+    draw_embeddings(panels, options.output)
+    if options.csv:
+        write_embedding(panels, images, options.csv)
+    show_rows(rows, images, size=options.size, json=options.json)
 
 
 def _check_grid(size: int, patch_size: int, ratios: Sequence[float]) -> None:
@@ -140,4 +140,4 @@ def _check_grid(size: int, patch_size: int, ratios: Sequence[float]) -> None:
         raise click.UsageError(f"--patch-size {patch_size} does not divide --size {size}.")
     patches = (size // patch_size) ** 2
     if not round(patches * (1 - ratios[-1])):
-        raise click.UsageError(f"--ratios {ratios[-1]:g} hides all of the {patches} patches.")
+        raise click.UsageError(f"--ratios {ratios[-1]:g} masks all of the {patches} patches.")

@@ -1,4 +1,4 @@
-"""What the commands of `maskdcpt study` share: their options, and what to study from them."""
+"""Options shared by the commands of `maskdcpt study`, and the images and networks from them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from maskdcpt_cli.degradations import SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.probing.images import Picture
-    from maskdcpt_cli.probing.probed_models import Subject
-    from maskdcpt_cli.probing.study import Masking, Measured
+    from maskdcpt_cli.probing.images import ProbeImage
+    from maskdcpt_cli.probing.probed_models import ProbedModel
+    from maskdcpt_cli.probing.study import DistancesMeasured, Masking
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 BACKBONES = ("nafnet", "promptir", "restormer", "swinir")
-PICTURES = (".png", ".pdf", ".svg")
+FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What was given on the command line; the fields are those of OPTIONS."""
+class StudyOptions:
+    """Options of the command line; the fields are those of OPTIONS."""
 
     backbones: tuple[str, ...]
     models: tuple[str, ...]
@@ -45,36 +45,38 @@ class Asked:
 
 
 def _suffix(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-    if path is None or path.suffix.lower() in PICTURES:
+    if path is None or path.suffix.lower() in FIGURE_SUFFIXES:
         return path
-    raise click.BadParameter(f"'{path}' must end in {', '.join(PICTURES)}.", context, parameter)
+    raise click.BadParameter(
+        f"'{path}' must end in {', '.join(FIGURE_SUFFIXES)}.", context, parameter
+    )
 
 
 OPTIONS = (
     click.option(
         "--backbone", "backbones", multiple=True, metavar="NAME", type=click.Choice(BACKBONES),
-        help="A network of the released size with random weights; may be given again.",
+        help="A network of the released size with random weights; may be repeated.",
     ),
     click.option(
         "-m", "--model", "models", multiple=True, metavar="NAME|FILE", type=ModelName(),
-        help="A trained network: a name that `maskdcpt models` lists, or a file; may be given "
-        "again.",
+        help="A trained network: a name that `maskdcpt models` lists, or a file; may be "
+        "repeated.",
     ),
     click.option(
         "--untrained", is_flag=True,
-        help="Beside each --model the same network with random weights.",
+        help="For each --model also study the same network with random weights.",
     ),
     click.option(
         "--photos", multiple=True, metavar="FOLDER", type=FOLDER,
-        help="Clean photos, to be degraded in all ways of --setting; may be given again.",
+        help="Clean photos, degraded in all ways of --setting; may be repeated.",
     ),
     click.option(
         "--shared", is_flag=True,
-        help="Degrade each photo in all ways, not in one: content tells nothing then.",
+        help="Degrade each photo in all ways, not in one: then content is no cue.",
     ),
     click.option(
         "--folder", "folders", multiple=True, metavar="TYPE=FOLDER",
-        help="Degraded pictures of a type, as haze=hazy/; given for each type, instead of "
+        help="Degraded images of a type, as haze=hazy/; one for each type, instead of "
         "--photos.",
     ),
     click.option(
@@ -84,101 +86,108 @@ OPTIONS = (
     ),
     click.option(
         "--images", default=100, show_default=True, metavar="N", type=click.IntRange(min=2),
-        help="Pictures of each degradation, at most.",
+        help="Images of each degradation, at most.",
     ),
     click.option(
         "--size", default=128, show_default=True, metavar="N", type=click.IntRange(min=16),
-        help="Side of what is cut from the centre of a picture, in pixels.",
+        help="Side of the centre crop of an image, in pixels.",
     ),
     device_option,
     click.option(
         "-o", "--output", metavar="FILE", type=FILE, callback=_suffix,
-        help="Write the picture: .png, .pdf or .svg.",
+        help="Write the figure: .png, .pdf or .svg.",
     ),
-    click.option("--csv", metavar="FILE", type=FILE, help="Write the figures as CSV."),
+    click.option("--csv", metavar="FILE", type=FILE, help="Write the results as CSV."),
     click.option("--json", is_flag=True, help="Print JSON on standard output, and no table."),
-    click.option("--overwrite", is_flag=True, help="Replace files that are there."),
-    click.option("-q", "--quiet", is_flag=True, help="Say only what is wrong."),
+    click.option("--overwrite", is_flag=True, help="Replace existing files."),
+    click.option("-q", "--quiet", is_flag=True, help="Print only errors."),
 )  # fmt: skip
 
 
-def options(command: Command) -> Command:
-    """Give a command all OPTIONS."""
+def study_options(command: Command) -> Command:
+    """Add all OPTIONS to a command."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
 
 
-def read_pictures(asked: Asked) -> "list[Picture]":
-    """The pictures of a study, after a look at everything that could be wrong before it."""
+def read_images(options: StudyOptions) -> "list[ProbeImage]":
+    """Check the options and read the images of a study.
+
+    Raises UsageError or MaskDCPTError if the options are wrong or there are too few images.
+    """
     from maskdcpt_cli.cli.progress import track
-    from maskdcpt_cli.probing.images import Passed, from_folders, from_photos
+    from maskdcpt_cli.probing.images import SkippedFile, from_folders, from_photos
     from maskdcpt_cli.probing.neighbours import split
     from maskdcpt_cli.probing.study import require_packages
 
-    if not (asked.backbones or asked.models):
-        raise click.UsageError("Which network? Say --backbone NAME or --model NAME|FILE.")
-    if bool(asked.photos) == bool(asked.folders):
+    if not (options.backbones or options.models):
+        raise click.UsageError("No network given: add --backbone NAME or --model NAME|FILE.")
+    if bool(options.photos) == bool(options.folders):
         raise click.UsageError("Give either --photos FOLDER, or --folder TYPE=FOLDER of each type.")
-    for path in (asked.output, asked.csv):
-        if path and path.exists() and not asked.overwrite:
-            raise MaskDCPTError(f"'{path}' is there already: take another name, or --overwrite.")
+    for path in (options.output, options.csv):
+        if path and path.exists() and not options.overwrite:
+            raise MaskDCPTError(f"'{path}' exists: name another file, or type --overwrite.")
     require_packages()
-    sizes = {"images": asked.images, "size": asked.size}
-    if asked.photos:
-        types = len(SETTINGS[asked.setting])
-        reading = from_photos(asked.photos, asked.setting, shared=asked.shared, **sizes)
+    sizes = {"images": options.images, "size": options.size}
+    if options.photos:
+        types = len(SETTINGS[options.setting])
+        reading = from_photos(options.photos, options.setting, shared=options.shared, **sizes)
     else:
-        folders = dict(_folder(text) for text in asked.folders)
+        folders = dict(_folder(text) for text in options.folders)
         types, reading = len(folders), from_folders(folders, **sizes)
-    read = list(track(reading, total=types * asked.images, noun="picture", quiet=asked.quiet))
+    read = list(track(reading, total=types * options.images, noun="image", quiet=options.quiet))
     for one in read:
-        if isinstance(one, Passed):
-            click.echo(f"Passed over: {one.reason}", err=True)
-    pictures = [one for one in read if not isinstance(one, Passed)]
-    if len(pictures) < types * asked.images and not asked.quiet:
-        click.echo(f"Note: {len(pictures)} pictures, not {types} x {asked.images}.", err=True)
-    split(pictures, seed=0)  # so that too few are told of before the networks run
-    return pictures
+        if isinstance(one, SkippedFile):
+            click.echo(f"Skipped: {one.reason}", err=True)
+    images = [one for one in read if not isinstance(one, SkippedFile)]
+    if len(images) < types * options.images and not options.quiet:
+        click.echo(f"Note: {len(images)} images, not {types} x {options.images}.", err=True)
+    split(images, seed=0)  # report too few images before the networks run
+    return images
 
 
 def _folder(text: str) -> tuple[str, Path]:
     word, equals, folder = text.partition("=")
     if not equals:
-        raise click.UsageError(f"--folder {text}: say of which type, as haze={text}.")
+        raise click.UsageError(f"--folder {text}: name the type, as haze={text}.")
     try:
         return find(word), Path(folder)
     except MaskDCPTError as error:
         raise click.UsageError(str(error)) from error
 
 
-def measured(
-    asked: Asked,
-    pictures: "Sequence[Picture]",
+def measure_models(
+    options: StudyOptions,
+    images: "Sequence[ProbeImage]",
     *,
     ratios: Sequence[float] = (0.0,),
     masking: "Masking | None" = None,
-) -> "Iterator[Measured]":
-    """What is measured of each network, with a bar on a terminal."""
+) -> "Iterator[DistancesMeasured]":
+    """Measure each network, with a progress bar on a terminal."""
     from maskdcpt_cli.cli.progress import track
     from maskdcpt_cli.inference.backends import find_device
-    from maskdcpt_cli.probing.study import Masking, Measured, measure
+    from maskdcpt_cli.probing.study import DistancesMeasured, Masking, measure
 
-    subjects = _subjects(asked)
+    models = _models(options)
     events = measure(
-        subjects, pictures,
-        device=find_device(asked.device), mask_ratios=ratios, masking=masking or Masking(),
+        models, images,
+        device=find_device(options.device), mask_ratios=ratios, masking=masking or Masking(),
     )  # fmt: skip
-    total = len(subjects) * len(ratios) * (len(pictures) + 1)
-    for event in track(events, total=total, noun="picture", quiet=asked.quiet):
-        if isinstance(event, Measured):
+    total = len(models) * len(ratios) * (len(images) + 1)
+    for event in track(events, total=total, noun="image", quiet=options.quiet):
+        if isinstance(event, DistancesMeasured):
             yield event
 
 
-def _subjects(asked: Asked) -> "list[Subject]":
-    from maskdcpt_cli.probing.probed_models import subject, untrained, untrained_as
+def _models(options: StudyOptions) -> "list[ProbedModel]":
+    from maskdcpt_cli.probing.probed_models import probed_model, untrained, untrained_like
 
-    subjects = [untrained(name) for name in asked.backbones]
-    for name in asked.models:
-        subjects += [untrained_as(name), subject(name)] if asked.untrained else [subject(name)]
-    return subjects
+    models = [untrained(name) for name in options.backbones]
+    for name in options.models:
+        models += (
+            [untrained_like(name), probed_model(name)]
+            if options.untrained
+            else [probed_model(name)]
+        )
+    return models

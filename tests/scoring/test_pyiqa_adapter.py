@@ -11,7 +11,7 @@ import pyiqa.archs.brisque_arch as brisque
 import pytest
 import torch
 
-from maskdcpt_cli.scoring import pyiqa_adapter as opening
+from maskdcpt_cli.scoring import pyiqa_adapter
 from maskdcpt_cli.scoring.metrics import METRICS
 from maskdcpt_cli.scoring.protocols import DEFAULT
 from maskdcpt_cli.scoring.pyiqa_adapter import open_metric
@@ -81,7 +81,7 @@ def test_out_of_reach_the_file_and_its_place_are_named_and_the_others_measured(c
     assert values.keys() == {"piqe"}
     assert lacking == (
         "brisque",
-        "brisque needs weights that could not be fetched (Connection refused): download "
+        "brisque needs weights that could not be downloaded (Connection refused): download "
         f"{url} and save it as {cache / FILE}.",
     )
 
@@ -108,18 +108,18 @@ def test_a_server_without_the_file_is_said(served, cache, monkeypatch):
     url = brisque.default_model_urls["url"].replace("good", "bad")
     monkeypatch.setitem(brisque.default_model_urls, "url", url)
     _, (lacking,) = scored(["brisque", "piqe"])
-    assert "could not be fetched (HTTP Error 404: Not Found): download http" in lacking.reason
+    assert "could not be downloaded (HTTP Error 404: Not Found): download http" in lacking.reason
     assert not (cache / FILE).exists()
 
 
 def test_a_silent_server_stalls_nothing(cache, monkeypatch):
-    monkeypatch.setattr(opening, "PATIENCE", 0.2)
+    monkeypatch.setattr(pyiqa_adapter, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/{FILE}"
         monkeypatch.setitem(brisque.default_model_urls, "url", url)
         values, (lacking,) = scored(["brisque", "piqe"])
     assert values.keys() == {"piqe"}
-    assert "could not be fetched (timed out)" in lacking.reason
+    assert "could not be downloaded (timed out)" in lacking.reason
     assert socket.getdefaulttimeout() is None
 
 

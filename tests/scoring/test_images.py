@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.scoring.pictures import see, see_pair
+from maskdcpt_cli.scoring.images import read_image, read_pair
 from tests.data.samples import exif_block
 from tests.data.test_colour import PROFILES
 from tests.scoring.pairs import photograph, write
@@ -15,8 +15,8 @@ def gt(tmp_path):
     return write(tmp_path / "gt.png", photograph(0))
 
 
-def test_an_ordinary_picture_is_seen_as_stored_and_nothing_is_said(gt):
-    seen = see(gt)
+def test_an_ordinary_image_is_seen_as_stored_and_nothing_is_said(gt):
+    seen = read_image(gt)
     np.testing.assert_array_equal(seen.pixels, photograph(0))
     assert seen.notices == ()
 
@@ -27,15 +27,15 @@ def test_16_bits_are_rounded_to_8_and_that_is_said(tmp_path, gt, suffix):
     deep[0, 0] = (257 * 100 + 120, 257 * 100 + 140, 0)
     path = tmp_path / f"deep{suffix}"
     cv2.imwrite(str(path), deep[..., ::-1])
-    restored, _ = see_pair(path, gt)
+    restored, _ = read_pair(path, gt)
     assert restored.pixels[0, 0].tolist() == [100, 101, 0]
     np.testing.assert_array_equal(restored.pixels[1:], photograph(0)[1:])
-    assert restored.notices == ("The restored picture: 16 bits a channel, rounded to 8 bits.",)
+    assert restored.notices == ("The restored image: 16 bits per channel, rounded to 8 bits.",)
 
 
 def test_grey_is_repeated_and_that_is_said(tmp_path, gt):
     grey = write(tmp_path / "grey.png", photograph(0)[..., 1])
-    one, other = see_pair(gt, grey)
+    one, other = read_pair(gt, grey)
     np.testing.assert_array_equal(other.pixels, photograph(0)[..., [1, 1, 1]])
     assert one.notices == ("The ground truth: grey, converted to RGB.",)
 
@@ -43,43 +43,45 @@ def test_grey_is_repeated_and_that_is_said(tmp_path, gt):
 def test_transparency_is_left_out_and_that_is_said(tmp_path, gt):
     alpha = np.full((40, 48, 1), 255, np.uint8)
     opaque = write(tmp_path / "opaque.png", np.dstack([photograph(0), alpha]))
-    assert see_pair(opaque, gt)[0].notices == ()
+    assert read_pair(opaque, gt)[0].notices == ()
     alpha[:5] = 0
     glass = write(tmp_path / "glass.png", np.dstack([photograph(0), alpha]))
-    seen = see_pair(glass, gt)[0]
+    seen = read_pair(glass, gt)[0]
     np.testing.assert_array_equal(seen.pixels, photograph(0))
-    assert seen.notices == ("The restored picture: transparency left out, colours as stored.",)
+    assert seen.notices == ("The restored image: transparency ignored, colours as stored.",)
 
 
 def test_orientations_matter_only_where_they_differ(tmp_path, gt):
     turned = tmp_path / "turned.png"
     lying = Image.fromarray(np.rot90(photograph(0)))
     lying.save(turned, exif=exif_block(orientation=6))
-    restored, clean = see_pair(turned, gt)
+    restored, clean = read_pair(turned, gt)
     np.testing.assert_array_equal(restored.pixels, clean.pixels)
     assert restored.notices == ("Their EXIF orientations differ, and were applied.",)
-    assert see_pair(turned, turned)[0].notices == ()
+    assert read_pair(turned, turned)[0].notices == ()
 
 
 def test_a_profile_that_the_other_lacks_is_said(tmp_path, gt):
     path = tmp_path / "wide.png"
     Image.fromarray(photograph(0)).save(path, icc_profile=PROFILES["p3"][1])
-    assert see_pair(path, gt)[0].notices == ("Their colour profiles differ, and were not applied.",)
-    assert see_pair(path, path)[0].notices == ()
+    assert read_pair(path, gt)[0].notices == (
+        "Their colour profiles differ, and were not applied.",
+    )
+    assert read_pair(path, path)[0].notices == ()
 
 
 def test_sizes_that_differ_are_an_error_with_both(tmp_path, gt):
     small = write(tmp_path / "small.png", photograph(0)[:30])
-    with pytest.raises(ImageError, match=r"restored picture is 48x30 pixels.*ground truth 48x40"):
-        see_pair(small, gt)
+    with pytest.raises(ImageError, match=r"restored image is 48x30 pixels.*ground truth 48x40"):
+        read_pair(small, gt)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_arrays_are_seen_like_files(dtype):
     photo = photograph(0)
     scale = {np.uint8: 1, np.uint16: 257, np.float32: 1 / 255}[dtype]
-    np.testing.assert_array_equal(see((photo * dtype(scale)).astype(dtype)).pixels, photo)
-    grey = see(photo[..., 0])
+    np.testing.assert_array_equal(read_image((photo * dtype(scale)).astype(dtype)).pixels, photo)
+    grey = read_image(photo[..., 0])
     np.testing.assert_array_equal(grey.pixels, photo[..., [0, 0, 0]])
-    with pytest.raises(ImageError, match=r"shape \(1, 2, 3, 3\) is no picture"):
-        see(np.zeros((1, 2, 3, 3), dtype))
+    with pytest.raises(ImageError, match=r"shape \(1, 2, 3, 3\) is not an image of shape"):
+        read_image(np.zeros((1, 2, 3, 3), dtype))

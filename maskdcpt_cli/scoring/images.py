@@ -1,4 +1,4 @@
-"""Pictures as the metrics see them: 8-bit RGB, with a word on whatever was converted."""
+"""Images for the metrics: 8-bit RGB, with notices on conversions."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,14 +12,14 @@ from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.photo import Photo
 from maskdcpt_cli.images.reading import read_photo, upright
-from maskdcpt_cli.scoring.events import Picture
+from maskdcpt_cli.scoring.events import ImageSource
 
-KINDS = {1: "grey", 3: "RGB", 4: "CMYK"}
-KEPT = 4  # pictures just read: the ground truth of many restored ones is read once
+CHANNEL_NAMES = {1: "grey", 3: "RGB", 4: "CMYK"}
+CACHED = 4  # images: a ground truth of many restored images is read once
 
 
-class Seen(NamedTuple):
-    """A picture to measure."""
+class ScoringImage(NamedTuple):
+    """Image to measure."""
 
     pixels: NDArray[np.uint8]  # (H, W, 3), as stored
     notices: tuple[str, ...] = ()
@@ -27,15 +27,18 @@ class Seen(NamedTuple):
     profile: bytes | None = None  # of a colour space other than sRGB, not applied
 
 
-def see(picture: Picture) -> Seen:
-    """Read a picture; ImageError, naming it, where it cannot be."""
-    return _read(picture) if isinstance(picture, Path) else _converted(picture)
+def read_image(image: ImageSource) -> ScoringImage:
+    """Read an image; raises ImageError, which names the file, if it cannot be read."""
+    return _read(image) if isinstance(image, Path) else _converted(image)
 
 
-def see_pair(restored: Picture, gt: Picture) -> tuple[Seen, Seen]:
-    """Two pictures of one size and orientation; ImageError where they are not."""
-    one, other = see(restored), see(gt)
-    notices = tuple(f"The restored picture: {notice}" for notice in one.notices)
+def read_pair(restored: ImageSource, gt: ImageSource) -> tuple[ScoringImage, ScoringImage]:
+    """Read a restored image and its ground truth, with equal orientation.
+
+    Notices of both are in the first one. Raises ImageError if the sizes differ.
+    """
+    one, other = read_image(restored), read_image(gt)
+    notices = tuple(f"The restored image: {notice}" for notice in one.notices)
     notices += tuple(f"The ground truth: {notice}" for notice in other.notices)
     if one.orientation != other.orientation:
         one, other = _turned(one), _turned(other)
@@ -44,22 +47,22 @@ def see_pair(restored: Picture, gt: Picture) -> tuple[Seen, Seen]:
         notices += ("Their colour profiles differ, and were not applied.",)
     if one.pixels.shape != other.pixels.shape:
         raise ImageError(
-            f"The restored picture is {_size(one)} pixels, but its ground truth {_size(other)}: "
-            "only pictures of one size can be compared."
+            f"The restored image is {_size(one)} pixels, but its ground truth {_size(other)}: "
+            "only images of equal size can be compared."
         )
     return one._replace(notices=notices), other
 
 
-@lru_cache(maxsize=KEPT)
-def _read(path: Path) -> Seen:
+@lru_cache(maxsize=CACHED)
+def _read(path: Path) -> ScoringImage:
     photo = read_photo(path, max_pixels=None)
     page = photo.pages[0]
     channels = page.pixels.shape[2]
     plain = photo.colour.is_plain(channels)
-    told = "; ".join(_conversions(photo))
-    return Seen(
+    notice = "; ".join(_conversions(photo))
+    return ScoringImage(
         _bytes(page.pixels),
-        (f"{told}.",) if told else (),
+        (f"{notice}.",) if notice else (),
         photo.metadata.orientation,
         None if plain else photo.metadata.icc,
     )
@@ -67,30 +70,32 @@ def _read(path: Path) -> Seen:
 
 def _conversions(photo: Photo) -> Sequence[str]:
     page = photo.pages[0]
-    told = []
+    notices = []
     if len(photo.pages) > 1:
-        told.append(f"the first of {len(photo.pages)} pages is measured")
+        notices.append(f"the first of {len(photo.pages)} pages is measured")
     if page.pixels.dtype != np.uint8:
         bits = page.pixels.dtype.itemsize * 8
-        kind = "floating point" if page.pixels.dtype.kind == "f" else "bits a channel"
-        told.append(f"{bits} {kind}, rounded to 8 bits")
+        depth = "floating point" if page.pixels.dtype.kind == "f" else "bits per channel"
+        notices.append(f"{bits} {depth}, rounded to 8 bits")
     if page.pixels.shape[2] != 3:
-        told.append(f"{KINDS[page.pixels.shape[2]]}, converted to RGB")
+        notices.append(f"{CHANNEL_NAMES[page.pixels.shape[2]]}, converted to RGB")
     if page.alpha is not None and not _opaque(page.alpha):
-        told.append("transparency left out, colours as stored")
-    return told
+        notices.append("transparency ignored, colours as stored")
+    return notices
 
 
-def _converted(pixels: NDArray[Any]) -> Seen:
+def _converted(pixels: NDArray[Any]) -> ScoringImage:
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not pixels.size:
-        raise ImageError(f"An array of shape {pixels.shape} is no picture of (H, W, 3) or (H, W).")
-    return Seen(_bytes(pixels))
+        raise ImageError(
+            f"An array of shape {pixels.shape} is not an image of shape (H, W, 3) or (H, W)."
+        )
+    return ScoringImage(_bytes(pixels))
 
 
 def _bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Any pixels as (H, W, 3), 8 bits, in the same encoding."""
+    """Convert any pixels to (H, W, 3), 8 bits, in the same encoding."""
     if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
         return pixels
     if pixels.dtype == np.uint8 and pixels.shape[2] == 1:
@@ -103,9 +108,9 @@ def _opaque(alpha: NDArray[Any]) -> bool:
     return bool((alpha == peak).all())
 
 
-def _turned(seen: Seen) -> Seen:
-    return seen._replace(pixels=upright(seen.pixels, seen.orientation), orientation=1)
+def _turned(image: ScoringImage) -> ScoringImage:
+    return image._replace(pixels=upright(image.pixels, image.orientation), orientation=1)
 
 
-def _size(seen: Seen) -> str:
-    return f"{seen.pixels.shape[1]}x{seen.pixels.shape[0]}"
+def _size(image: ScoringImage) -> str:
+    return f"{image.pixels.shape[1]}x{image.pixels.shape[0]}"
