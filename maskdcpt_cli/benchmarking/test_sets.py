@@ -56,6 +56,7 @@ class TestSet:
 
     @property
     def title(self) -> str:
+        """Title in tables and messages."""
         return title(self.info)
 
     @property
@@ -106,6 +107,7 @@ class MissingTestSet(NamedTuple):
 
     @property
     def title(self) -> str:
+        """Title in tables and messages."""
         return title(self.info)
 
 

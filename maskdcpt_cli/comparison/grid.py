@@ -66,7 +66,7 @@ class GridLayout(NamedTuple):
     """Layout of the crops of a scene, in lines and columns.
 
     Several crops have a line each, with a caption below the last. One crop has a caption below
-    each image, and lies in two lines where there are many images.
+    each image, and is in two lines if there are many images.
     """
 
     columns: int

@@ -80,9 +80,9 @@ def find_metrics(names: Sequence[str] | None, *, with_gt: bool) -> dict[str, Met
     if with_reference and not with_gt:
         rest = [name for name in found if name not in with_reference] or list(WITHOUT_GT)
         raise MaskDCPTError(
-            f"{' and '.join(with_reference)} need{'s' if len(with_reference) == 1 else ''} a ground "
-            "truth: give its folder as second argument, as `maskdcpt score PRED GT`, or type "
-            f"--metrics {','.join(rest)}."
+            f"{' and '.join(with_reference)} need{'s' if len(with_reference) == 1 else ''} a "
+            "ground truth: give its folder as second argument, as `maskdcpt score PRED GT`, or "
+            f"type --metrics {','.join(rest)}."
         )
     return found
 
@@ -90,4 +90,4 @@ def find_metrics(names: Sequence[str] | None, *, with_gt: bool) -> dict[str, Met
 def _shortened(sentence: str) -> str:
     """Replace the hundred names of pyiqa by those of the table."""
     head, _, _ = sentence.partition(" Choose from: ")
-    return f"{head} Common ones are {', '.join(METRICS)}; `pyiqa --list_models` lists all that are accepted."
+    return f"{head} Common ones: {', '.join(METRICS)}; for all, run `pyiqa --list_models`."

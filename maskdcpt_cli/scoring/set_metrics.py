@@ -37,7 +37,7 @@ class SetFolders:
             _write(self.gt / name, gt)
 
     def measured_by(self, measure: Measure) -> float:
-        """Return pyiqa's value for the two folders; raises ValueError if there are too few images."""
+        """Return pyiqa's value for both folders; raises ValueError if there are too few images."""
         if min(len(list(side.iterdir())) for side in (self.restored, self.gt)) < FEWEST:
             raise ValueError(f"it needs {FEWEST} or more images on each side")
         return float(measure(str(self.restored), str(self.gt), num_workers=0, verbose=False))

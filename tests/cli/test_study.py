@@ -11,6 +11,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from maskdcpt_cli.cli import main
+from maskdcpt_cli.cli.study.view import _paper_json
+from maskdcpt_cli.probing.probed_models import PaperFigure
 
 PAIR = ("--folder", "haze=hazy", "--folder", "low-light=dark")
 SMALL = ("-m", "tiny", "--size", "32", "--images", "6", "-q")
@@ -40,7 +42,14 @@ def test_neighbours_in_a_table_as_json_and_as_csv():
     assert rows
     assert Image.open("knn.png").size[0] > 200
     told = run("study", "knn", *PAIR, *SMALL, "--json")
-    assert "tiny" in json.dumps(json.loads(told.stdout))
+    report = json.loads(told.stdout)
+    assert "tiny" in json.dumps(report)
+    assert report["pictures"] == {"haze": 6, "low-light": 6}
+    assert report["networks"][0]["paper"] is None
+
+
+def test_keys_of_the_papers_figure_in_json():
+    assert _paper_json(PaperFigure("94", "Table X")) == {"told": "94", "place": "Table X"}
 
 
 def test_accuracy_over_mask_ratios():

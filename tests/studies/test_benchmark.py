@@ -316,6 +316,14 @@ def test_a_metric_of_all_image_is_kept_with_its_set(opener, pairs, tmp_path):
     assert closed.result.figures == {"psnr": 30.0, "fid": 2.0}
 
 
+def test_a_cache_of_an_earlier_version_is_read(tmp_path):
+    line = '{"set": "rain", "name": "lq/0.png", "psnr": 31.5, "state": [7, 8], "made_by": "me"}'
+    (tmp_path / FILE).write_text(f"{line}\n", encoding="ascii")
+    cache = ResultCache(tmp_path, made_by="me")
+    assert cache.find("rain", "lq/0.png", (7, 8), ("psnr",)) == {"psnr": 31.5}
+    assert cache.find("rain", "lq/0.png", (7, 9), ("psnr",)) is None
+
+
 def test_results_can_be_read_by_other_programs(pairs, tmp_path):
     run(from_pairs([pairs]), tmp_path / "out")
     lines = (tmp_path / "out" / FILE).read_text().splitlines()

@@ -32,10 +32,12 @@ class BenchmarkReport:
 
     @property
     def title(self) -> str:
+        """Title of the page: model and test sets."""
         return f"{self.model} on {self.name}"
 
     @property
     def measured_rows(self) -> list[TableRow]:
+        """Rows with at least one measured figure."""
         return [table_row for table_row in self.table_rows if table_row.figures]
 
 

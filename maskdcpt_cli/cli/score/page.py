@@ -31,7 +31,7 @@ $images</div>
 $notices</figure>
 """)
 IMAGE = Template("""\
-<div><img src="$data" alt="$name, $label" loading="lazy" decoding="async"><small>$label</small></div>
+<div><img src="$data" alt="$name, $part" loading="lazy" decoding="async"><small>$part</small></div>
 """)
 METRIC = Template("""\
 <tr><th scope="row">$name<small>$direction</small></th><td>$mean</td><td>$interval</td>
@@ -143,8 +143,8 @@ def _figure(report: ScoreReport, item: Item, one: Scored, *, max_side: int) -> s
         name=name,
         figures=escape(" \u00b7 ".join(values)),
         images="".join(
-            IMAGE.substitute(data=_inlined(pixels, max_side), name=name, label=label)
-            for label, pixels in images
+            IMAGE.substitute(data=_inlined(pixels, max_side), name=name, part=part)
+            for part, pixels in images
         ),
         notices=notices,
     )
@@ -161,7 +161,7 @@ def _images(item: Item) -> Iterator[tuple[str, NDArray[np.uint8]]]:
 
 
 def error_map(restored: NDArray[np.uint8], gt: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Map the error of (H, W, 3) images to colours, on a square-root scale that shows small errors."""
+    """Colour the error of (H, W, 3) images on a square-root scale, which shows small errors."""
     error = cv2.absdiff(restored, gt).mean(axis=2)
     return _coloured(np.rint(np.sqrt(error * 255)).astype(np.uint8))
 
