@@ -1,10 +1,6 @@
 """Engines: the same pixels everywhere, and a clear sentence for what is not available."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
@@ -254,16 +250,3 @@ def test_the_memory_of_a_pass_grows_with_the_tile_and_is_never_nothing(name: str
     engine = open_engine(small(name), device="cpu", backend="torch")
     assert engine.peak_bytes(128) > 128 * 128 * 3 * 4
     assert engine.peak_bytes(256) == pytest.approx(4 * engine.peak_bytes(128), rel=1e-3)
-
-
-def test_openvino_does_not_report_its_use(tmp_path: Path) -> None:
-    needs("openvino")
-    code = (
-        "from maskdcpt_cli.inference.backends import open_engine\n"
-        "from maskdcpt_cli.models import build_backbone\n"
-        "open_engine(build_backbone('nafnet', width=4), device='cpu', backend='openvino')"
-    )
-    environment = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
-    environment.pop("CI", None)
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
-    assert not list(tmp_path.glob("[iI]ntel*"))
