@@ -1,5 +1,7 @@
 """Engines: the same pixels everywhere, and a clear sentence for what is not available."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -250,3 +252,22 @@ def test_the_memory_of_a_pass_grows_with_the_tile_and_is_never_nothing(name: str
     engine = open_engine(small(name), device="cpu", backend="torch")
     assert engine.peak_bytes(128) > 128 * 128 * 3 * 4
     assert engine.peak_bytes(256) == pytest.approx(4 * engine.peak_bytes(128), rel=1e-3)
+
+
+def test_signals_are_survived_after_engines_have_gone() -> None:
+    needs("openvino")
+    code = (
+        "import os, signal, torch\n"
+        "from maskdcpt_cli.inference.backends import open_engine\n"
+        "from maskdcpt_cli.models import build_backbone\n"
+        "model = build_backbone('nafnet', width=4)\n"
+        "first, second = (open_engine(model, device='cpu', backend='openvino') for _ in range(2))\n"
+        "for engine in (first, second):\n"
+        "    engine.residual(torch.zeros(1, 3, 64, 64))\n"
+        "del engine, first\n"
+        "del second\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('handled'))\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (0, "handled\n")

@@ -4,6 +4,7 @@ import copy
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -50,7 +51,6 @@ class OpenVINOEngine(Engine):
 
     def __init__(self, model: Backbone, *, device: str, precision: str) -> None:
         super().__init__(model, device=device, precision=precision)
-        self._core = openvino.Core()
         self._network = split_gates(copy.deepcopy(model))
         if precision == "fp32":
             self._network = spell_out_norms(self._network)
@@ -99,7 +99,7 @@ class OpenVINOEngine(Engine):
         if network is not Residual:
             shapes[1] = [shape[0], 4]
         graph.reshape(dict(zip([first, *others], shapes, strict=True)))
-        return self._core.compile_model(
+        return core().compile_model(
             graph, "CPU", {"INFERENCE_PRECISION_HINT": HINTS[self.precision]}
         )
 
@@ -108,6 +108,17 @@ class OpenVINOEngine(Engine):
             inputs = self.example_inputs(network)
             self._graphs[network] = _convert(network(self._network), inputs)
         return self._graphs[network]
+
+
+@cache
+def core() -> Any:
+    """Return the `openvino.Core` of this process.
+
+    Never freed: it lends the main thread a stack for signals. Of two that are freed in the order
+    of their making, the second gives back the stack of the first, and the next signal (Ctrl-C, or
+    the end of a child process) would end the process with a segmentation fault.
+    """
+    return openvino.Core()
 
 
 def _convert(network: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
