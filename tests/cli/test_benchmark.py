@@ -12,9 +12,9 @@ from maskdcpt_cli.cli import main
 from maskdcpt_cli.cli.benchmark.tables import NO_FIGURE
 from maskdcpt_cli.inference import networks
 from maskdcpt_cli.inference.networks import identity
+from tests.benchmarking.layouts import crops, lay_out
 from tests.cli.test_report import Page, in_a_browser, opened
-from tests.data.datasets import degraded, save
-from tests.studies.layouts import crops, lay_out
+from tests.datasets import degraded, save
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.presets.load import names
-from tests.data.datasets import degraded, photos, save
+from tests.datasets import degraded, photos, save
 from tests.programs import unmeasured
 
 PRESET = """

@@ -15,7 +15,7 @@ from maskdcpt_cli.data.templates import Template
 from maskdcpt_cli.degradations import DEGRADATIONS
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.data import Folders, Manifest, Recipe, Shards, Source, TextList, TrainPart
-from tests.data.datasets import degraded, photos, save
+from tests.datasets import degraded, photos, save
 
 
 @pytest.fixture

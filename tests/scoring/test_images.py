@@ -5,8 +5,8 @@ from PIL import Image
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.scoring.images import read_image, read_pair
-from tests.data.samples import exif_block
-from tests.data.test_colour import PROFILES
+from tests.images.samples import exif_block
+from tests.images.test_colour import PROFILES
 from tests.scoring.pairs import photograph, write
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.datasets import degraded, save
-from tests.studies.layouts import crops
+from tests.benchmarking.layouts import crops
+from tests.datasets import degraded, save
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from maskdcpt_cli.images.reading import probe, read_photo
-from tests.data.samples import (
+from tests.images.samples import (
     exif_block,
     through,
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.presets.data import EvalPart, Folders, Source, TextList, Unpaired
 from maskdcpt_cli.presets.load import load_data
-from tests.data.datasets import degraded, photos, save
+from tests.datasets import degraded, photos, save
 
 SIDE = 64
 COUNT = 2

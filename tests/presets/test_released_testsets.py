@@ -10,9 +10,7 @@ import yaml
 from maskdcpt_cli.presets.data import EvalPart, Folders, Source, TextList, Unpaired
 from maskdcpt_cli.presets.load import load_data
 
-RELEASED = yaml.safe_load(
-    Path(__file__).with_name("reference").joinpath("testsets.yaml").read_text()
-)
+RELEASED = yaml.safe_load((Path(__file__).parents[1] / "reference" / "testsets.yaml").read_text())
 PRESETS = {  # the preset that holds the sets of a list
     "5d": "5d",
     "12d": "12d",

@@ -18,7 +18,7 @@ from maskdcpt_cli.data.shards import packing
 from maskdcpt_cli.data.shards.pack_items import Origins
 from maskdcpt_cli.degradations import DEGRADATIONS
 from maskdcpt_cli.presets.data import Data, EvalPart, Folders, Shards, TextList, TrainPart
-from tests.data.datasets import degraded, photos, save
+from tests.datasets import degraded, photos, save
 
 TRAINED = 9  # of the photos; the others are for tests
 HARD_TO_TELL = {"RD", "MS", "MB+RS", "DS+GN+GB+J", "MR"}  # on photos that are as soft as ours

@@ -12,7 +12,7 @@ from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import read_rgb
 from maskdcpt_cli.synthesis.table import degrade
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 NAMES = ("bee-blur.jpg", "coffee-jpeg.jpg", "kitchen-dark.jpg", "town-haze.jpg")
 HEIGHT, WIDTH = 120, 160
 

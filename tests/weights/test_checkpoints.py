@@ -26,7 +26,7 @@ from maskdcpt_cli.weights.checkpoint import (
 from maskdcpt_cli.weights.recognise import RECOGNISED_BY, recognise
 from tests.golden import fill_with_golden_weights
 
-GOLDEN = json.loads((Path(__file__).parent / "golden/backbones.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden/backbones.json").read_text())
 OPTIONS: dict[str, dict[str, Any]] = {
     "nafnet": {
         "width": 4,

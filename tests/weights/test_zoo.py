@@ -29,7 +29,7 @@ from maskdcpt_cli.weights.zoo import (
     read_model,
 )
 
-GOLDEN = json.loads((Path(__file__).parent / "golden/backbones.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden/backbones.json").read_text())
 PUBLISHED = [name for name, model in ZOO.items() if model.repo is not None]
 EMBEDDED = [name for name, model in ZOO.items() if model.repo is None]
 

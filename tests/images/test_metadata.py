@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from maskdcpt_cli.images.codecs import tiff
 from maskdcpt_cli.images.reading import Metadata, Page, Photo, probe, read_photo
 from maskdcpt_cli.images.writing import write_photo
-from tests.data.samples import (
+from tests.images.samples import (
     EXIF_TAGS,
     SHAPE,
     SRGB,

@@ -10,7 +10,7 @@ from PIL import Image, JpegImagePlugin
 
 from maskdcpt_cli.images.reading import Page, Photo, probe, read_photo
 from maskdcpt_cli.images.writing import write_photo
-from tests.data.samples import SHAPE, noise, pillow, pillow_image, through
+from tests.images.samples import SHAPE, noise, pillow, pillow_image, through
 
 MODES = {
     "png": ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"],

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.weights.checkpoint import read_checkpoint
-from tests.test_checkpoints import NAFNET
+from tests.weights.test_checkpoints import NAFNET
 
 
 def zipped(content: object) -> Callable[[Path], None]:

@@ -31,9 +31,9 @@ from maskdcpt_cli.inference.networks import identity, open_network
 from maskdcpt_cli.presets.load import load_data
 from maskdcpt_cli.scoring.events import Unavailable
 from maskdcpt_cli.weights.zoo import load_model
-from tests.data.datasets import photos, save
+from tests.benchmarking.layouts import crops, lay_out, only
+from tests.datasets import photos, save
 from tests.small import small
-from tests.studies.layouts import crops, lay_out, only
 
 SIGMAS = (15, 25, 50, 60, 75)
 

@@ -15,7 +15,7 @@ from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.data import SeededSynthesis
 from maskdcpt_cli.presets.load import load_data, names
-from tests.studies.layouts import COUNT, SIDE, crops, lay_out, only
+from tests.benchmarking.layouts import COUNT, SIDE, crops, lay_out, only
 
 SIGMAS = (15, 25, 50, 60, 75)
 WITH_TESTS = [name for name in names() if load_data(name).test]
