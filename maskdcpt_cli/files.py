@@ -1,14 +1,32 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import io
 import os
+import platform
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 from maskdcpt_cli.errors import MaskDCPTError
+
+HOST = f"{zlib.crc32(platform.node().encode()):08x}"
+DAY = 86_400  # seconds
+
+
+class _Whole(io.BufferedRandom):
+    """A file that lends its descriptor to nobody.
+
+    Pillow writes to a descriptor without looking how much of it was written, so that on a full
+    disk its files would end early; a buffer writes all of it or raises OSError.
+    """
+
+    def fileno(self) -> NoReturn:
+        raise io.UnsupportedOperation("fileno")
 
 
 @contextmanager
@@ -16,19 +34,46 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     """A new file that takes the place of `target` once it is written and flushed.
 
     Until then it lies beside it under a hidden name; when writing fails, for whatever reason, it
-    goes and the target stays as it was. Raises OSError.
+    goes and the target stays as it was. What a killed process left in the folder goes too. Raises
+    OSError.
     """
+    _remove_left_over(target.parent)
     # The name is short, as the target's may be as long as a file system allows.
-    part = target.with_name(f".{zlib.crc32(os.fsencode(target.name)):08x}-{os.getpid()}.part")
+    name = zlib.crc32(os.fsencode(target.name))
+    part = target.with_name(f".{name:08x}-{HOST}-{os.getpid()}.part")
     try:
-        with part.open("w+b") as stream:
+        with io.FileIO(part, "w+") as raw, _Whole(raw) as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            os.fsync(raw.fileno())
         part.replace(target)
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+@cache
+def _remove_left_over(folder: Path) -> None:
+    """Remove the unfinished files of processes that have ended; looks into a folder once."""
+    with contextlib.suppress(OSError):
+        for part in folder.glob(".????????-????????-*.part"):
+            with contextlib.suppress(OSError, ValueError):
+                _, host, process = part.stem.split("-")
+                aged = time.time() - part.stat().st_mtime > DAY
+                if aged or (host == HOST and not _is_running(int(process))):
+                    part.unlink()
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":
+        return True  # there, asking would end it
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 @contextmanager

@@ -135,12 +135,22 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     tensors = {
         name: tensor.contiguous() for name, tensor in {**checkpoint.state_dict, **decoder}.items()
     }
-    content = save(tensors, metadata=metadata)  # save_file would make the file private
+    content = _with_sorted_metadata(save(tensors, metadata=metadata))
     try:
         with replacing(path) as file:
             file.write(content)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def _with_sorted_metadata(content: bytes) -> bytes:
+    """Return a safetensors file whose metadata, which the library shuffles, is in order."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    ordered = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    ordered += b" " * (-len(ordered) % 8)  # the tensors begin at a multiple of eight bytes
+    return len(ordered).to_bytes(8, "little") + ordered + content[8 + size :]
 
 
 def _file_kind(head: bytes) -> str:

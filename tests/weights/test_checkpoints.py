@@ -361,3 +361,12 @@ def test_tensors_in_any_memory_layout_are_saved(nafnet: Checkpoint, tmp_path: Pa
     path = tmp_path / "weights.safetensors"
     save_checkpoint(replace(nafnet, state_dict=model.state_dict()), path)
     assert same(read_checkpoint(path).state_dict, nafnet.state_dict)
+
+
+def test_equal_weights_are_equal_files(nafnet: Checkpoint, tmp_path: Path) -> None:
+    path, files = tmp_path / "weights.safetensors", set()
+    for _ in range(8):
+        save_checkpoint(nafnet, path)
+        files.add(path.read_bytes())
+    assert len(files) == 1
+    assert same(read_checkpoint(path).state_dict, nafnet.state_dict)

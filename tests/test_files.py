@@ -1,0 +1,106 @@
+"""Files are whole, or are not there."""
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.random import default_rng
+from PIL import Image
+
+from maskdcpt_cli import files
+from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.files import replacing, written
+from maskdcpt_cli.images.formats import WRITABLE
+from maskdcpt_cli.images.photo import Metadata, Page, Photo
+from maskdcpt_cli.images.writing import write_photo
+from tests.images.samples import exif_block
+
+NOISE = default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+METADATA = Metadata(exif=exif_block()[6:], xmp=b"<x:xmpmeta/>")
+LIMITS = (0, 1, 700, 4096, 8192, 0.5, -4096, -1)  # bytes; a fraction of, or less than, the whole
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Let this process write files of `size` bytes; what is longer is cut short by the system."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def limits(size: int) -> list[int]:
+    sizes = (int(size * x) if isinstance(x, float) else x if x >= 0 else size + x for x in LIMITS)
+    return sorted({x for x in sizes if 0 <= x < size})
+
+
+@pytest.mark.parametrize("word", WRITABLE)
+@pytest.mark.parametrize("metadata", [Metadata(), METADATA], ids=["bare", "metadata"])
+def test_a_photo_cut_short_by_a_full_disk_is_an_error(tmp_path, word, metadata):
+    photo = Photo(Path("in.png"), "png", (Page(NOISE),), metadata=metadata)
+    target = tmp_path / f"out{WRITABLE[word].suffixes[0]}"
+    write_photo(photo, photo.pages, target)
+    size = target.stat().st_size
+    target.write_bytes(b"the result before")
+    for limit in limits(size):
+        with room_for(limit), pytest.raises(ImageError, match=f"{target} cannot be written: File"):
+            write_photo(photo, photo.pages, target)
+        assert list(tmp_path.iterdir()) == [target]
+        assert target.read_bytes() == b"the result before"
+    with room_for(size):
+        write_photo(photo, photo.pages, target)
+    assert target.stat().st_size == size
+
+
+def image(file) -> None:
+    Image.fromarray(NOISE).save(file, "JPEG", quality=95)
+
+
+@pytest.mark.parametrize("write", [image, lambda file: file.write(NOISE.tobytes())])
+def test_other_files_cut_short_are_errors(tmp_path: Path, write: Callable[[object], None]) -> None:
+    target = tmp_path / "sheet.jpg"
+    with written(target) as file:
+        write(file)
+    size = target.stat().st_size
+    for limit in limits(size):
+        with (
+            room_for(limit),
+            pytest.raises(MaskDCPTError, match=r"Cannot write .* File too large"),
+            written(target) as file,
+        ):
+            write(file)
+        assert target.stat().st_size == size
+        assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from maskdcpt_cli.files import replacing\n"
+        "with replacing(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    target = tmp_path / "a.jpg"
+    subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+    ours = tmp_path / ".notes.part"
+    ours.touch()
+    files._remove_left_over.cache_clear()
+    with replacing(tmp_path / "b.jpg"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"b.jpg", ours.name}
+
+
+def test_what_a_running_process_writes_stays(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.jpg"):
+        files._remove_left_over.cache_clear()
+        with replacing(tmp_path / "b.jpg"):
+            pass
+    assert {path.name for path in tmp_path.iterdir()} == {"a.jpg", "b.jpg"}
