@@ -1,6 +1,7 @@
 """Reading of image files: recognise the format by content, decode, and interpret the colours."""
 
 import re
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +77,11 @@ SIGNATURES: Mapping[str, tuple[re.Pattern[bytes], Opener]] = MappingProxyType(
         "jpeg2000": (re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"), PillowSource),
     }
 )
+
+
+CUT_SHORT = re.compile("truncated|incomplete|failed to read|end of file|only got", re.IGNORECASE)
+# Not "decoder error -2", "unknown pixel mode", "invalid literal for int() with base 10: b'1'".
+PLAIN = re.compile(r"(?!.*(error -|mode|literal|b'|<|_))[A-Za-z][ -~]{3,200}")
 
 
 def probe(path: Path) -> Header:
@@ -167,9 +173,22 @@ def _opened(path: Path) -> Iterator[Source]:
     except MemoryError as error:
         raise ImageError(f"{name} cannot be read: it needs more memory than there is.") from error
     except Exception as error:  # decoders raise anything at all on damaged data
-        reason = error.strerror if isinstance(error, OSError) else None
-        reason = reason or str(error).strip().rstrip(".") or type(error).__name__
-        raise ImageError(f"{name} cannot be read: {reason}.") from error
+        raise ImageError(f"{name} cannot be read: {_reason(error)}.") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong with a file by the exception of a decoder.
+
+    The words of the decoder are added where they are about the file, not about its program.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(error).strip().rstrip(".")
+    if isinstance(error, EOFError) or CUT_SHORT.search(text):
+        return "it is cut short"
+    damaged = "its content is damaged, or of a kind that is not read"
+    internal = isinstance(error, (LookupError, TypeError, AttributeError, struct.error))
+    return damaged if internal or not PLAIN.fullmatch(text) else f"{damaged} ({text})"
 
 
 def _recognise(path: Path, head: bytes) -> tuple[str, Opener]:

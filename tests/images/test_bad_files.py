@@ -26,6 +26,7 @@ RNG = np.random.default_rng(5)
 PIXELS = RNG.integers(0, 256, (48, 64, 3), dtype=np.uint8)
 DEEP = RNG.integers(0, 65536, (48, 64, 3), dtype=np.uint16)
 PHOTO = Photo(Path("x"), "png", (Page(PIXELS),))
+DAMAGED = "its content is damaged, or of a kind that is not read"
 
 
 def encoded(tmp_path: Path, name: str) -> bytes:
@@ -93,6 +94,38 @@ def test_a_damaged_file_is_a_photo_or_an_image_error(tmp_path: Path, name: str) 
             assert str(path) in str(error)  # noqa: PT017
         else:
             assert photo.pages[0].pixels.ndim == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError("image file is truncated (3 bytes not processed)"), "it is cut short"),
+        (EOFError(), "it is cut short"),
+        (OSError(errno.EIO, os.strerror(errno.EIO)), "Input/output error"),
+        (OSError("decoder error -2"), DAMAGED),
+        (OSError("unknown pixel mode"), DAMAGED),
+        (SyntaxError("broken PNG file (chunk b'IDAX')"), DAMAGED),
+        (TypeError("unsupported operand type(s) for //: 'str' and 'str'"), DAMAGED),
+        (IndexError("string index out of range"), DAMAGED),
+        (
+            ValueError("Unsupported BMP header type (3)"),
+            f"{DAMAGED} (Unsupported BMP header type (3))",
+        ),
+    ],
+)
+def test_a_reason_speaks_of_the_file_and_not_of_its_decoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def fail(_stream: object, _word: str) -> None:
+        raise error
+
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (2, 2)).save(path)
+    signature, _ = images.SIGNATURES["png"]
+    monkeypatch.setattr(images, "SIGNATURES", {"png": (signature, fail)})
+    with pytest.raises(ImageError) as raised:
+        read_photo(path, max_pixels=None)
+    assert str(raised.value) == f"{path} cannot be read: {reason}."
 
 
 def test_damaged_exif_does_not_stop_a_photo(tmp_path: Path) -> None:
