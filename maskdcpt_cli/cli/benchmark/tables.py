@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from time import strftime
 from typing import Literal, NamedTuple
 
 from maskdcpt_cli.benchmarking.examples import ExampleCrop
@@ -9,12 +10,14 @@ from maskdcpt_cli.benchmarking.published import Column
 from maskdcpt_cli.benchmarking.run import SetFinished
 from maskdcpt_cli.benchmarking.table_rows import SetResult, TableRow
 from maskdcpt_cli.benchmarking.test_sets import slug, title
+from maskdcpt_cli.cli.console import count
 from maskdcpt_cli.scoring.metrics import METRICS
 
 RowRole = Literal["published", "beside", "ours", "difference"]
 
 DIGITS = {"ssim": 3, "lpips": 3}  # as in the paper; two for its other metrics
 NO_FIGURE = "\N{EN DASH}"
+TEXT_HEADS = ("test set", "degradation")  # heads of columns of text
 PARTIAL = "*"  # marks figures of fewer images than the paper's
 
 
@@ -53,9 +56,16 @@ class Block(NamedTuple):
     """Table of one metric, part of a table of the paper."""
 
     title: str
+    metric: str
     groups: tuple[str, ...]  # heading above each column; "" for none
     heads: tuple[str, ...]
     lines: tuple[CellRow, ...]
+
+    @property
+    def full_heads(self) -> tuple[str, ...]:
+        """Heads with the group of each column."""
+        pairs = zip(self.groups, self.heads, strict=True)
+        return tuple(f"{group} {head}".lstrip() for group, head in pairs)
 
 
 def blocks(table_row: TableRow, *, model: str) -> Iterator[Block]:
@@ -64,13 +74,27 @@ def blocks(table_row: TableRow, *, model: str) -> Iterator[Block]:
         columns = [column for column in table_row.table.columns if metric in column.metrics]
         yield Block(
             f"{table_row.table.title}, {metric_name(metric)}",
+            metric,
             tuple(column.group for column in columns),
             tuple(column.title for column in columns),
             tuple(_lines(table_row, columns, metric, model)),
         )
 
 
-TEXT_HEADS = ("test set", "degradation")  # heads of columns of text
+def facts(report: BenchmarkReport) -> dict[str, str]:
+    """Return the conditions of the figures."""
+    images = sum(one.result.images for one in report.closed)
+    sets = sum(bool(one.result.figures) for one in report.closed)
+    measured = f"{count(images, 'image')} of {count(sets, 'test set')}"
+    return {**report.facts, "Measured": measured, "Date": strftime("%Y-%m-%d")}
+
+
+def remarks(table_row: TableRow) -> Iterator[str]:
+    """Yield the sentences below a table of the paper."""
+    yield f"The difference is to the published row {table_row.beside}."
+    if table_row.table.note:
+        yield table_row.table.note
+    yield from (f"{PARTIAL} {remark}" for remark in table_row.remarks)
 
 
 def measured_lines(sets: Sequence[SetResult]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
