@@ -53,7 +53,7 @@ def run(*args: str, code: int = 0) -> Result:
 
 def expected(metric: str) -> list[float]:
     pairs = pair_files(Path("restored"), Path("gt")).items
-    return [one.values[metric] for one in score(pairs, [metric], jobs=1)]
+    return [one.values[metric] for one in score(pairs, [metric], jobs=1).images]
 
 
 def test_the_table_has_mean_interval_and_the_worst_five():
@@ -216,7 +216,7 @@ def test_the_csv_has_a_line_for_each_picture():
 
 def expected_of(number: int, metric: str) -> float:
     items = pair_files(Path(f"restored/{number}.png"), Path(f"gt/{number}.png")).items
-    return next(score(items, [metric], jobs=1)).values[metric]
+    return score(items, [metric], jobs=1).means[metric]
 
 
 def test_the_json_has_everything_and_nothing_else_is_printed(offline):
