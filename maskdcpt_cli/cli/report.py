@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from maskdcpt_cli.cli.console import BAD, ENDINGS, count, why
+from maskdcpt_cli.cli.console import count
 from maskdcpt_cli.cli.page import data_uri, write_page
+from maskdcpt_cli.cli.restore_view import BAD, ENDINGS, why
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.reading import preview
 from maskdcpt_cli.inference.events import Outcome, Settings
