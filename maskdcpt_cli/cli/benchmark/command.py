@@ -29,12 +29,12 @@ from maskdcpt_cli.weights.zoo import DEFAULT, ZOO
 
 if TYPE_CHECKING:
     from maskdcpt_cli.benchmarking.examples import ExampleCrop
-    from maskdcpt_cli.benchmarking.published import Table
+    from maskdcpt_cli.benchmarking.published import PaperTable
     from maskdcpt_cli.benchmarking.run import BenchmarkSettings
     from maskdcpt_cli.benchmarking.table_rows import SetResult
     from maskdcpt_cli.benchmarking.test_sets import MissingTestSet, TestSet
     from maskdcpt_cli.cli.benchmark.view import BenchmarkOutcome
-    from maskdcpt_cli.inference.networks import Network
+    from maskdcpt_cli.inference.networks import Restorer
 
 IDENTITY = "identity"  # in place of a model's name
 
@@ -162,7 +162,7 @@ def _sets(options: BenchmarkOptions) -> "Sequence[TestSet | MissingTestSet]":
 
 def _tables(
     options: BenchmarkOptions, sets: "Sequence[TestSet | MissingTestSet]"
-) -> "Sequence[Table]":
+) -> "Sequence[PaperTable]":
     """Return the tables of the paper with these test sets; none for the user's own images."""
     from maskdcpt_cli.benchmarking.published import tables
     from maskdcpt_cli.benchmarking.table_rows import check_row
@@ -175,7 +175,9 @@ def _tables(
 
 
 def _run(
-    options: BenchmarkOptions, sets: "Sequence[TestSet | MissingTestSet]", tables: "Sequence[Table]"
+    options: BenchmarkOptions,
+    sets: "Sequence[TestSet | MissingTestSet]",
+    tables: "Sequence[PaperTable]",
 ) -> bool:
     """Measure, show and write; return whether everything was measured."""
     from maskdcpt_cli.benchmarking.result_cache import ResultCache
@@ -224,7 +226,7 @@ def _settings(options: BenchmarkOptions) -> "BenchmarkSettings":
     )
 
 
-def _network(options: BenchmarkOptions) -> "Network":
+def _network(options: BenchmarkOptions) -> "Restorer":
     from maskdcpt_cli.inference.networks import identity, open_network
     from maskdcpt_cli.weights.zoo import load_model
 
