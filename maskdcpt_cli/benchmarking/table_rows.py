@@ -61,11 +61,14 @@ def table_rows(
     """Make a row for each published table.
 
     Args:
-        model: name; the difference is to its published row, or, if it has none, to the best row
+        tables: Published tables.
+        sets: Results of the test sets.
+        model: Its name; the difference is to its published row, or, if it has none, to the best row
             of the paper's own method in the measured columns.
-        beside: row to take the difference to instead, in the tables that have it.
+        beside: Row to take the difference to instead, in the tables that have it.
 
-    Raises MaskDCPTError if no table has the row `beside`.
+    Raises:
+        MaskDCPTError: If no table has the row `beside`.
     """
     check_row(tables, beside)
     return [_table_row(table, sets, model=model, beside=beside) for table in tables]

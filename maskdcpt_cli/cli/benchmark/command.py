@@ -193,14 +193,14 @@ def _run(
     view = BenchmarkView(sets, settings.limit)
     say(view.console, f"{options.label}: {network.description}")
     shown = show(benchmark(sets, network.restore, settings, cache), view)
-    measured = [one.result for one in shown.closed]
+    measured = [one.result for one in shown.finished]
     protocol = f"{settings.protocol.name}: {settings.protocol.describe()}"
     report = BenchmarkReport(
         name=options.name,
         model=options.label,
         facts={"Network": network.description, "Protocol": protocol},
         table_rows=tuple(table_rows(tables, measured, model=options.label, beside=options.beside)),
-        closed=shown.closed,
+        finished=shown.finished,
         examples=_examples(sets, settings, shown),
         notes=(*shown.unavailable, *(_notes(measured) if options.model == IDENTITY else ())),
     )

@@ -40,7 +40,7 @@ def _markdown(report: BenchmarkReport) -> Iterator[str]:
     yield f"# {report.title}"
     yield ""
     yield from (f"- {word}: {fact}" for word, fact in facts(report).items())
-    heads, rows = measured_lines([one.result for one in report.closed])
+    heads, rows = measured_lines([one.result for one in report.finished])
     if rows:
         yield from (
             "",
@@ -56,7 +56,7 @@ def _markdown(report: BenchmarkReport) -> Iterator[str]:
             rows = [(_emphasised(line.name, line), *_cells(line)) for line in block.lines]
             yield from _markdown_table(("", *block.full_heads), rows, left=1)
         yield from ("", *remarks(table_row))
-    missing = [one for one in report.closed if one.reason]
+    missing = [one for one in report.finished if one.reason]
     if missing:
         yield from ("", "## Not measured", "")
         yield from (f"- {title(one.result.info)}: {one.reason}" for one in missing)
@@ -83,7 +83,7 @@ def _csv(report: BenchmarkReport) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(CSV_HEADS)
-    for one in report.closed:
+    for one in report.finished:
         info = title(one.result.info)
         for metric, value in one.result.figures.items():
             partial = not one.result.complete

@@ -63,8 +63,8 @@ def write_benchmark(path: Path, report: BenchmarkReport) -> None:
     Raises:
         MaskDCPTError: The file cannot be written.
     """
-    missing = [(title(one.result.info), one.reason) for one in report.closed if one.reason]
-    heads, measured = measured_lines([one.result for one in report.closed])
+    missing = [(title(one.result.info), one.reason) for one in report.finished if one.reason]
+    heads, measured = measured_lines([one.result for one in report.finished])
     write_page(
         path,
         "benchmark",

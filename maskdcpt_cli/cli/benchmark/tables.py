@@ -11,7 +11,7 @@ from maskdcpt_cli.benchmarking.run import SetFinished
 from maskdcpt_cli.benchmarking.table_rows import SetResult, TableRow
 from maskdcpt_cli.benchmarking.test_sets import slug, title
 from maskdcpt_cli.cli.console import count
-from maskdcpt_cli.scoring.metrics import METRICS
+from maskdcpt_cli.scoring.metrics import find_metric
 
 RowRole = Literal["published", "beside", "ours", "difference"]
 
@@ -29,7 +29,7 @@ class BenchmarkReport:
     model: str
     facts: Mapping[str, str]  # network, protocol and so on
     table_rows: tuple[TableRow, ...]
-    closed: tuple[SetFinished, ...]
+    finished: tuple[SetFinished, ...]
     examples: Mapping[str, Sequence[tuple[ExampleCrop, Mapping[str, float]]]]  # by title of a set
     notes: tuple[str, ...] = ()  # a sentence each
 
@@ -83,8 +83,8 @@ def blocks(table_row: TableRow, *, model: str) -> Iterator[Block]:
 
 def facts(report: BenchmarkReport) -> dict[str, str]:
     """Return the conditions of the figures."""
-    images = sum(one.result.images for one in report.closed)
-    sets = sum(bool(one.result.figures) for one in report.closed)
+    images = sum(one.result.images for one in report.finished)
+    sets = sum(bool(one.result.figures) for one in report.finished)
     measured = f"{count(images, 'image')} of {count(sets, 'test set')}"
     return {**report.facts, "Measured": measured, "Date": strftime("%Y-%m-%d")}
 
@@ -112,16 +112,15 @@ def measured_lines(sets: Sequence[SetResult]) -> tuple[tuple[str, ...], list[tup
 
 def metric_name(metric: str) -> str:
     """Return a name such as "PSNR, dB", with an arrow down if lower is better."""
-    known = METRICS.get(metric)
-    unit = f", {known.unit}" if known and known.unit else ""
-    arrow = " \N{DOWNWARDS ARROW}" if known and not known.higher_is_better else ""
+    known = find_metric(metric)
+    unit = f", {known.unit}" if known.unit else ""
+    arrow = "" if known.higher_is_better else " \N{DOWNWARDS ARROW}"
     return f"{metric.upper()}{unit}{arrow}"
 
 
 def with_name(metric: str, value: float) -> str:
     """Return text such as "PSNR 31.41 dB"."""
-    known = METRICS.get(metric)
-    return f"{metric.upper()} {known.shown(value) if known else f'{value:.4f}'}"
+    return f"{metric.upper()} {find_metric(metric).shown(value)}"
 
 
 def figure(metric: str, value: float | None, *, sign: bool = False) -> str:
@@ -135,12 +134,12 @@ def exact(metric: str, value: float | None) -> str:
     """Format a figure with the digits of `maskdcpt score`."""
     if value is None:
         return NO_FIGURE
-    return f"{value:.{METRICS[metric].digits if metric in METRICS else 4}f}"
+    return f"{value:.{find_metric(metric).digits}f}"
 
 
 def better(metric: str, difference: float) -> bool:
     """Return whether a difference of this sign is an improvement."""
-    return METRICS[metric].goodness(difference) > 0
+    return find_metric(metric).goodness(difference) > 0
 
 
 def _lines(

@@ -88,7 +88,7 @@ class BenchmarkView:
 class BenchmarkOutcome(NamedTuple):
     """Outcome of a benchmark."""
 
-    closed: tuple[SetFinished, ...]
+    finished: tuple[SetFinished, ...]
     values: Mapping[
         tuple[str, str], Mapping[str, float]
     ]  # by key of a test set and name of an image
@@ -107,7 +107,7 @@ def show(events: Generator[Event, None, None], view: BenchmarkView) -> Benchmark
     Raises:
         KeyboardInterrupt: with a message that states the progress.
     """
-    closed: list[SetFinished] = []
+    finished: list[SetFinished] = []
     values: dict[tuple[str, str], Mapping[str, float]] = {}
     problems: dict[str, None] = {}
     unavailable: dict[str, None] = {}
@@ -121,7 +121,7 @@ def show(events: Generator[Event, None, None], view: BenchmarkView) -> Benchmark
                     case Unavailable():
                         unavailable[event.reason] = None
                     case SetFinished():
-                        closed.append(event)
+                        finished.append(event)
                 if isinstance(event, (ImageFailed, SetFinished)) and event.reason:
                     problems[event.reason] = None
     except KeyboardInterrupt:
@@ -129,7 +129,7 @@ def show(events: Generator[Event, None, None], view: BenchmarkView) -> Benchmark
             f"Interrupted: {count(len(values), 'image')} measured and saved; the same command "
             "resumes here."
         ) from None
-    return BenchmarkOutcome(tuple(closed), values, tuple(problems), tuple(unavailable))
+    return BenchmarkOutcome(tuple(finished), values, tuple(problems), tuple(unavailable))
 
 
 def print_tables(report: BenchmarkReport) -> None:
@@ -137,7 +137,7 @@ def print_tables(report: BenchmarkReport) -> None:
     console = data_console()
     for table_row in report.measured_rows:
         _print_table_row(console, table_row, model=report.model)
-    heads, rows = measured_lines([one.result for one in report.closed])
+    heads, rows = measured_lines([one.result for one in report.finished])
     if rows:
         table = plain_table(*heads, right=[head for head in heads if head not in TEXT_HEADS])
         for row in rows:
@@ -146,7 +146,7 @@ def print_tables(report: BenchmarkReport) -> None:
         console.print(table)
         for sentence in (*report.notes, report.facts["Protocol"]):
             console.print(Text(printable(sentence), style="dim"))
-    for one in report.closed:
+    for one in report.finished:
         if one.reason:
             console.print(Text(printable(f"Not measured: {_not_measured(one)}")), soft_wrap=True)
 
@@ -213,5 +213,5 @@ def _result_line(measured: SetResult) -> str:
     return f"{title(measured.info)}: {', '.join((images, *figures))}"
 
 
-def _not_measured(closed: SetFinished) -> str:
-    return f"{title(closed.result.info)}: {closed.reason}."
+def _not_measured(finished: SetFinished) -> str:
+    return f"{title(finished.result.info)}: {finished.reason}."

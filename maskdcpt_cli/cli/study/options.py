@@ -122,7 +122,9 @@ def study_options(command: Command) -> Command:
 def read_images(options: StudyOptions) -> "list[ProbeImage]":
     """Check the options and read the images of a study.
 
-    Raises UsageError or MaskDCPTError if the options are wrong or there are too few images.
+    Raises:
+        UsageError: If the options are wrong.
+        MaskDCPTError: If there are too few images.
     """
     from maskdcpt_cli.cli.progress import track
     from maskdcpt_cli.probing.images import SkippedFile, from_folders, from_photos
