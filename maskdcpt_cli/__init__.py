@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from maskdcpt_cli.presets.training import load_preset
     from maskdcpt_cli.scoring.pairing import pair_files
     from maskdcpt_cli.scoring.scorer import score
+    from maskdcpt_cli.scoring.summary import ScoreResult
     from maskdcpt_cli.synthesis.table import degrade
     from maskdcpt_cli.training.finetune import finetune
     from maskdcpt_cli.training.inputs import TrainingData
@@ -25,6 +26,7 @@ __all__ = [
     "Classified",
     "MaskDCPTError",
     "Outcome",
+    "ScoreResult",
     "Settings",
     "TrainingData",
     "__version__",
@@ -48,6 +50,7 @@ _MODULES = {
     "Classified": "maskdcpt_cli.inference.classify",
     "MaskDCPTError": "maskdcpt_cli.errors",
     "Outcome": "maskdcpt_cli.inference.events",
+    "ScoreResult": "maskdcpt_cli.scoring.summary",
     "Settings": "maskdcpt_cli.inference.events",
     "TrainingData": "maskdcpt_cli.training.inputs",
     "benchmark": "maskdcpt_cli.benchmarking.run",

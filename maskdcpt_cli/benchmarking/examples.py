@@ -36,7 +36,8 @@ def shown_indices(images: int) -> list[int]:
 def write_example(folder: Path, key: str, index: int, sample: EvalSample, restored: Image) -> None:
     """Write the crop of an image where input and restored image differ most.
 
-    Raises MaskDCPTError if a file cannot be written.
+    Raises:
+        MaskDCPTError: If a file cannot be written.
     """
     images = [to_uint8(sample.lq), to_uint8(restored)]
     images += [] if sample.gt is None else [sample.gt]

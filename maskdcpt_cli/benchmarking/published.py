@@ -51,7 +51,7 @@ class Column(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperTable:
     """Published table of the paper."""
 
     title: str  # as "Table I"
@@ -60,7 +60,7 @@ class Table:
     rows: Mapping[str, Mapping[str, MetricValues]]  # by method, by key of a column
     note: str = ""
 
-    def restricted_to(self, sets: Sequence[SetInfo]) -> "Table":
+    def restricted_to(self, sets: Sequence[SetInfo]) -> "PaperTable":
         """Return the table with only those columns that these test sets count in."""
         columns = (c for c in self.columns if any(c.covers(info) for info in sets))
         return replace(self, columns=tuple(columns))
@@ -222,7 +222,7 @@ def paper_results() -> Any:
     return yaml.safe_load(path.read_bytes())
 
 
-def tables(preset: str, sets: Sequence[SetInfo]) -> list[Table]:
+def tables(preset: str, sets: Sequence[SetInfo]) -> list[PaperTable]:
     """Return the published tables of a preset, with the columns of its test sets.
 
     Presets without a published table give an empty list.
@@ -232,14 +232,14 @@ def tables(preset: str, sets: Sequence[SetInfo]) -> list[Table]:
     return [_read(LAYOUTS[name], content[name]).restricted_to(sets) for name in names]
 
 
-def _read(layout: TableLayout, content: Any) -> Table:
+def _read(layout: TableLayout, content: Any) -> PaperTable:
     rows: dict[str, dict[str, MetricValues]] = defaultdict(dict)
     metrics = {column.key: column.metrics for column in layout.columns}
     for method, key, figures in layout.cells(content, layout.columns):
         pairs = zip(metrics[key], figures, strict=True)
         rows[method][key] = {metric: figure for metric, figure in pairs if figure is not None}
     note = _specialists(content, layout.columns) if SPECIALISTS in rows else ""
-    return Table(layout.title, layout.caption, layout.columns, dict(rows), note)
+    return PaperTable(layout.title, layout.caption, layout.columns, dict(rows), note)
 
 
 def _specialists(content: Any, columns: Sequence[Column]) -> str:

@@ -18,7 +18,8 @@ class ResultCache:
         folder: of the file; created if it is missing.
         made_by: fingerprint of weights and settings; stored in each line.
 
-    Raises MaskDCPTError if the folder cannot be written or has results of another fingerprint.
+    Raises:
+        MaskDCPTError: If the folder cannot be written or has results of another fingerprint.
     """
 
     def __init__(self, folder: Path, *, made_by: str) -> None:

@@ -79,11 +79,22 @@ def benchmark(
     settings: BenchmarkSettings,
     cache: ResultCache,
 ) -> Generator[Event, None, None]:
-    """Measure test sets one after another; each ends in exactly one SetFinished.
+    """Measure test sets one after another.
 
-    Results in `cache` are not computed again. An image that cannot be read or restored is
-    one that ImageFailed, and the others go on. Closing the generator leaves every result that was
-    reached.
+    Closing the generator keeps all results so far in `cache`.
+
+    Args:
+        sets: Test sets, as `from_preset`, `from_photos` or `from_pairs` returns them.
+        restore: Function from lq to the restored image, both (H, W, 3) in [0, 1].
+        settings: Metrics, protocol and folder of the results.
+        cache: Earlier results, which are not computed again.
+
+    Yields:
+        An ImageScored or ImageFailed for each image, and exactly one SetFinished for each test
+        set.
+
+    Raises:
+        MaskDCPTError: A metric is unknown.
     """
     opened: dict[bool, OpenMetrics] = {}
     for one in sets:
@@ -106,7 +117,8 @@ def benchmark(
 def applicable_metrics(metrics: Sequence[str], *, blind: bool) -> tuple[str, ...]:
     """Return the metrics that apply to a test set: without ground truth only no-reference metrics.
 
-    Raises MaskDCPTError for an unknown name.
+    Raises:
+        MaskDCPTError: For an unknown name.
     """
     if not metrics:
         return WITHOUT_GT if blind else WITH_GT

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple
 
-from maskdcpt_cli.benchmarking.published import METHOD, ROWS, Column, MetricValues, SetInfo, Table
+from maskdcpt_cli.benchmarking.published import (
+    METHOD,
+    ROWS,
+    Column,
+    MetricValues,
+    PaperTable,
+    SetInfo,
+)
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.scoring.metrics import METRICS
 
@@ -29,7 +36,7 @@ class SetResult(NamedTuple):
 class TableRow:
     """Measured row in a table of the paper."""
 
-    table: Table
+    table: PaperTable
     figures: Mapping[str, MetricValues]  # by key of a measured column
     remarks: tuple[str, ...]  # on columns with fewer images than the paper's
     partial: frozenset[str]  # the keys of these columns
@@ -49,29 +56,34 @@ class TableRow:
 
 
 def table_rows(
-    tables: Sequence[Table], sets: Sequence[SetResult], *, model: str, beside: str = ""
+    tables: Sequence[PaperTable], sets: Sequence[SetResult], *, model: str, beside: str = ""
 ) -> list[TableRow]:
     """Make a row for each published table.
 
     Args:
-        model: name; the difference is to its published row, or, if it has none, to the best row
+        tables: Published tables.
+        sets: Results of the test sets.
+        model: Its name; the difference is to its published row, or, if it has none, to the best row
             of the paper's own method in the measured columns.
-        beside: row to take the difference to instead, in the tables that have it.
+        beside: Row to take the difference to instead, in the tables that have it.
 
-    Raises MaskDCPTError if no table has the row `beside`.
+    Raises:
+        MaskDCPTError: If no table has the row `beside`.
     """
     check_row(tables, beside)
     return [_table_row(table, sets, model=model, beside=beside) for table in tables]
 
 
-def check_row(tables: Sequence[Table], beside: str) -> None:
+def check_row(tables: Sequence[PaperTable], beside: str) -> None:
     """Raise MaskDCPTError if `beside` is given and no table has such a row."""
     rows = {row for table in tables for row in table.rows}
     if beside and beside not in rows:
         raise MaskDCPTError(unknown("row", beside, rows))
 
 
-def _table_row(table: Table, sets: Sequence[SetResult], *, model: str, beside: str) -> TableRow:
+def _table_row(
+    table: PaperTable, sets: Sequence[SetResult], *, model: str, beside: str
+) -> TableRow:
     figures: dict[str, MetricValues] = {}
     remarks: list[str] = []
     partial: set[str] = set()
@@ -108,7 +120,7 @@ def _coverage_note(covered: Sequence[SetResult]) -> str:
     return "; ".join(parts)
 
 
-def _best(table: Table, figures: Mapping[str, MetricValues]) -> str:
+def _best(table: PaperTable, figures: Mapping[str, MetricValues]) -> str:
     columns = [column for column in table.columns if column.key in figures] or list(table.columns)
 
     def merit(row: str) -> float:

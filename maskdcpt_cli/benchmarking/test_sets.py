@@ -128,7 +128,8 @@ def slug(degradation: str | None) -> str:
 def from_preset(data: Data, root: Path) -> list[TestSet | MissingTestSet]:
     """Find the test sets of a preset below a data root, in the order of the preset.
 
-    Raises MaskDCPTError for a preset without test sets, and for an unknown synthesis.
+    Raises:
+        MaskDCPTError: For a preset without test sets, and for an unknown synthesis.
     """
     found = [_found(part, source, root) for part in data.test for source in part.sources]
     if not found:
@@ -139,7 +140,8 @@ def from_preset(data: Data, root: Path) -> list[TestSet | MissingTestSet]:
 def from_photos(data: Data, folder: Path) -> list[TestSet]:
     """Make a synthetic test set of the user's clean photos for each synthesis of the preset.
 
-    Raises MaskDCPTError if there are no photos, and for a preset without synthetic test sets.
+    Raises:
+        MaskDCPTError: If there are no photos, and for a preset without synthetic test sets.
     """
     synthetic = {
         (part.degradation, part.synthesis): part
@@ -163,7 +165,8 @@ def from_photos(data: Data, folder: Path) -> list[TestSet]:
 def from_pairs(folders: Sequence[tuple[Path, Path]]) -> list[TestSet]:
     """Make a test set of each pair of folders (lq, gt), whose images have the same names.
 
-    Raises MaskDCPTError if there are no images, or an lq has no gt.
+    Raises:
+        MaskDCPTError: If there are no images, or an lq has no gt.
     """
     return [
         TestSet(SetInfo(name, None), paired(lq, gt, degradation=""))

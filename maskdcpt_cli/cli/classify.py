@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING
 import click
 
 from maskdcpt_cli.cli.options import (
+    csv_option,
     device_option,
+    json_option,
     max_pixels_option,
     model_option,
+    overwrite_option,
+    quiet_option,
     recursive_option,
+    refuse_existing,
     with_listed,
 )
 from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
@@ -24,12 +29,7 @@ if TYPE_CHECKING:
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...", type=click.Path())
 @model_option("classifies", DEFAULT_CLASSIFIER)
 @device_option
-@click.option(
-    "--csv",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a table with the probability of every type.",
-)
+@csv_option("the probabilities of all types")
 @click.option(
     "--map",
     "maps",
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, path_type=Path),
     help="Write a map of each photo, with the likeliest degradation of each tile.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an existing table and existing maps.")
+@overwrite_option("the file of --csv, or a map of --map,")
 @recursive_option
 @max_pixels_option
-@click.option("--json", is_flag=True, help="Print one JSON object per photo, and nothing else.")
-@click.option("-q", "--quiet", is_flag=True, help="Report only failures.")
+@json_option("one object per photo")
+@quiet_option
 def classify(
     *,
     inputs: tuple[str, ...],
@@ -71,13 +71,12 @@ def classify(
     \b
     Exit code: 0 all classified, 1 some failed, 2 wrong usage, 130 interrupted.
     """
-    from maskdcpt_cli.cli.answers import open_answers
+    from maskdcpt_cli.cli.classify_view import open_view
     from maskdcpt_cli.cli.progress import track
     from maskdcpt_cli.images.discover import discover_photos
     from maskdcpt_cli.inference.classify import Classified, classify_files
 
-    if csv and csv.exists() and not overwrite:
-        raise click.UsageError(f"'{csv}' exists; --overwrite replaces it.")
+    refuse_existing(csv, overwrite=overwrite)
     photos, missing = discover_photos(with_listed(inputs), recursive=recursive)
     if not photos and not missing:
         raise click.UsageError(f"No image found in {', '.join(repr(text) for text in inputs)}.")
@@ -93,11 +92,11 @@ def classify(
             )
 
     total = len(photos) + len(missing)
-    answers = open_answers(classifier, total=total, csv=csv, json=json, quiet=quiet)
-    with answers:
+    view = open_view(classifier, total=total, csv=csv, json=json, quiet=quiet)
+    with view:
         for one in track(events(), total=total, noun="photo", quiet=quiet or json):
-            answers.take(one)
-    if answers.failed:
+            view.take(one)
+    if view.failed:
         click.get_current_context().exit(1)
 
 

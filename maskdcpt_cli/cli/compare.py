@@ -6,6 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from maskdcpt_cli.cli.options import (
+    FILE,
+    metrics_option,
+    overwrite_option,
+    pair_by_option,
+    quiet_option,
+    refuse_existing,
+)
 from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
@@ -17,7 +25,7 @@ PATH = click.Path(path_type=Path, exists=True)
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
-def _picture(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
+def _image_file(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
     if path.suffix.lower() in FORMATS:
         return path
     raise click.BadParameter(f"'{path}' must end in {', '.join(FORMATS)}.", context, parameter)
@@ -33,8 +41,8 @@ def _picture(context: click.Context, parameter: click.Parameter, path: Path) -> 
     "--gt", metavar="GT", type=PATH, help="Ground truth: an image, or a folder of images.",
 )  # fmt: skip
 @click.option(
-    "-o", "--output", required=True, metavar="FILE", callback=_picture,
-    type=click.Path(path_type=Path, dir_okay=False), help="The grid, .png or .jpg.",
+    "-o", "--output", required=True, metavar="FILE", callback=_image_file,
+    type=FILE, help="The grid, .png or .jpg.",
 )  # fmt: skip
 @click.option(
     "-l", "--label", "labels", multiple=True, metavar="TEXT",
@@ -52,15 +60,8 @@ def _picture(context: click.Context, parameter: click.Parameter, path: Path) -> 
     "--rows", default=3, show_default=True, metavar="N", type=click.IntRange(min=1),
     help="Number of images for folders: those whose results differ most.",
 )  # fmt: skip
-@click.option(
-    "--metrics", default="psnr,ssim", show_default=True, metavar="NAME,NAME...",
-    help="Metrics against --gt, under pyiqa's names.",
-)  # fmt: skip
-@click.option(
-    "--pair-by", default="auto", show_default=True,
-    type=click.Choice(["auto", "path", "stem", "prefix"]),
-    help="Rule that finds the ground truth of an input: prefix finds 1400.png for 1400_3.png.",
-)  # fmt: skip
+@metrics_option("Metrics against --gt, under pyiqa's names.", default="psnr,ssim")
+@pair_by_option
 @click.option(
     "--whole",
     default="input",
@@ -68,8 +69,8 @@ def _picture(context: click.Context, parameter: click.Parameter, path: Path) -> 
     type=click.Choice(["input", "gt"]),
     help="Image that is shown whole, at the left.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an existing grid.")
-@click.option("-q", "--quiet", is_flag=True, help="Print only errors.")
+@overwrite_option("the grid")
+@quiet_option
 def compare(
     *,
     results: tuple[Path, ...],
@@ -80,7 +81,7 @@ def compare(
     crops: int,
     crop_size: int | None,
     rows: int,
-    metrics: str,
+    metrics: tuple[str, ...],
     pair_by: str,
     whole: "WholeImage",
     overwrite: bool,
@@ -102,8 +103,7 @@ def compare(
     from maskdcpt_cli.comparison.grid import figure
     from maskdcpt_cli.comparison.results import find_scenes, open_scenes
 
-    if output.exists() and not overwrite:
-        raise click.UsageError(f"'{output}' exists: name another file, or type --overwrite.")
+    refuse_existing(output, overwrite=overwrite)
     named = _labels(results, labels)
     found = find_scenes(results, lq, gt, pair_by=pair_by)
     chosen, problems = _choose(found.scenes, rows, quiet=quiet)
@@ -111,7 +111,7 @@ def compare(
         click.echo(problem, err=True)
     if not chosen:
         raise MaskDCPTError("There is nothing to compare.")
-    scenes = list(open_scenes(chosen, named, metrics=[m.strip() for m in metrics.split(",")]))
+    scenes = list(open_scenes(chosen, named, metrics=metrics))
     _write(figure(scenes, crops=crops, crop_size=crop_size, whole=whole), output)
     if not quiet:
         click.echo(f"{output}: {', '.join(scene.name for scene in scenes)}", err=True)

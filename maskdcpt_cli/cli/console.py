@@ -1,277 +1,65 @@
-"""Output of restore: messages on standard error, data on standard output."""
+"""Consoles of all commands: data on standard output, messages on standard error."""
 
-import json as jsonlib
-import threading
-import time
-from collections import defaultdict
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing
-from itertools import chain
+import sys
+from collections.abc import Container
 
-import click
-from rich.console import Console, RenderableType
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Started, Status
-from maskdcpt_cli.inference.plan import Plan, count_pixels
-
-# Word and colour of each status, in the order of the summary.
-ENDINGS: dict[Status, tuple[str, str]] = {
-    "restored": ("Restored", "green"),
-    "skipped": ("Skipped", "cyan"),
-    "unrestored": ("Not restored", "yellow"),
-    "failed": ("Failed", "red"),
-}
-MEGA = 1_000_000
-BAD: tuple[Status, ...] = ("unrestored", "failed")
+LOG_WIDTH = 200  # columns in a file or pipe: a line per row, for grep
 
 
-class View:
-    """A view of a run; this base class shows nothing."""
-
-    def opened(self, engine: str) -> None:
-        """Report that the network is ready; `engine` describes it and its device."""
-
-    def event(self, event: Event) -> None:
-        """Report an event of a photo."""
-
-    def close(self) -> None:
-        """Restore the state of the terminal."""
-
-    def summary(self, outcomes: Sequence[Outcome]) -> None:
-        """Report the summary of all photos."""
+def data_console(*, width: int = LOG_WIDTH) -> Console:
+    """Return the console for data; in a file or pipe it has this width."""
+    console = Console(highlight=False, emoji=False, markup=False)
+    if not console.is_terminal:
+        console.width = width
+    return console
 
 
-def open_view(todo: Plan, *, json: bool, quiet: bool) -> View:
-    """Choose the view for the options and the terminal."""
-    if json:
-        return Json()
-    console = Console(stderr=True, highlight=False, emoji=False)
-    if quiet:
-        return Quiet(console)
-    if console.is_terminal and not console.is_dumb_terminal:
-        return Bar(console, todo)
-    return Lines(console, todo)
+def message_console() -> Console:
+    """Return the console for messages and progress."""
+    return Console(file=sys.stderr, highlight=False, emoji=False, markup=False)
 
 
-def show(events: Generator[Event, None, None], todo: Plan, view: View) -> list[Outcome]:
-    """Show the events of a run and return the outcome of every photo.
+def is_interactive(console: Console) -> bool:
+    """Return whether the console is a terminal that can redraw lines."""
+    return console.is_terminal and not console.is_dumb_terminal
 
-    Raises:
-        KeyboardInterrupt: With a sentence on the progress so far.
+
+def say(console: Console, text: str, *, style: str = "") -> None:
+    """Print a message; in a file or pipe in one line."""
+    line = Text(printable(text), style=style)
+    console.print(line, soft_wrap=not console.is_terminal)
+
+
+def plain_table(
+    *heads: str, right: Container[str] = (), wraps: Container[str] = (), show_heads: bool = True
+) -> Table:
+    """Return a table without rules.
+
+    Args:
+        heads: Heads of the columns.
+        right: Heads of the columns that are aligned to the right.
+        wraps: Heads of the columns whose text may take several lines.
+        show_heads: False for a table without a line of heads.
     """
-    outcomes: list[Outcome] = []
-    try:
-        with closing(events):
-            for event in chain(todo.problems, events):
-                view.event(event)
-                if isinstance(event, Outcome):
-                    outcomes.append(event)
-    except KeyboardInterrupt:
-        if not outcomes:
-            raise
-        photos = count(len(todo.problems) + len(todo.jobs), "photo")
-        raise KeyboardInterrupt(
-            f"Interrupted: {len(outcomes)} of {photos} finished; nothing half-written is left. "
-            "The same command resumes the run."
-        ) from None
-    finally:
-        view.close()
-    view.summary(outcomes)
-    return outcomes
-
-
-class Json(View):
-    """One JSON object per photo on standard output."""
-
-    def event(self, event: Event) -> None:
-        if isinstance(event, Outcome):
-            fields = {
-                "source": str(event.job.source),
-                "target": str(event.job.target),
-                "status": event.status,
-                "reason": event.reason,
-                "notices": event.notices,
-                "pixels": event.pixels,
-                "seconds": round(event.seconds, 3),
-            }
-            click.echo(jsonlib.dumps(fields))
-
-
-class Quiet(View):
-    """A line per failure."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-
-    def event(self, event: Event) -> None:
-        if isinstance(event, Outcome) and event.status in BAD:
-            self._print(f"{ENDINGS[event.status][0]}: {why(event)}")
-
-    def _print(self, text: str) -> None:
-        self.console.print(Text(printable(text)), soft_wrap=True)
-
-
-class Lines(Quiet):
-    """A line per photo and a few at the end, for logs."""
-
-    def __init__(self, console: Console, todo: Plan) -> None:
-        super().__init__(console)
-        self.todo = todo
-        self.done = 0
-        self.start = time.monotonic()
-
-    def opened(self, engine: str) -> None:
-        self._print(engine)
-        self.start = time.monotonic()
-
-    def event(self, event: Event) -> None:
-        if isinstance(event, Outcome):
-            self.done += 1
-            total = len(self.todo.jobs) + len(self.todo.problems)
-            message = why(event) if event.status in BAD else _description(event)
-            self._print(f"[{self.done}/{total}] {ENDINGS[event.status][0]}: {message}")
-
-    def summary(self, outcomes: Sequence[Outcome]) -> None:
-        for notice in _notices(outcomes, self.todo):
-            self._print(f"Note: {notice}")
-        rows = _rows(outcomes, time.monotonic() - self.start)
-        self._print("; ".join(f"{ENDINGS[status][0]}: {text}" for status, text in rows))
-
-
-class Bar(View):
-    """A bar of restored pixels, the current photo, and a table at the end."""
-
-    def __init__(self, console: Console, todo: Plan) -> None:
-        self.console = console
-        self.todo = todo
-        self.workload = Workload(todo.jobs)
-        self.bad = self.done = 0
-        self.start = time.monotonic()
-        self.progress = _PhotoProgress(
-            BarColumn(bar_width=None),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[photos]}"),
-            _Speed(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
-            console=console,
-            expand=True,
-            transient=True,
-            speed_estimate_period=60,  # seconds; large photos have a few tiles per minute
+    table = Table(
+        box=None,
+        padding=(0, 2, 0, 0),
+        pad_edge=False,
+        header_style="bold",
+        show_header=show_heads,
+    )
+    for head in heads:
+        table.add_column(
+            head,
+            justify="right" if head in right else "left",
+            no_wrap=head not in wraps,
+            overflow="fold",
         )
-        self.task = self.progress.add_task("", total=None, photos=self._photos())
-
-    def opened(self, engine: str) -> None:
-        self.console.print(Text(printable(engine), style="dim"))
-        threading.Thread(target=self.workload.count, daemon=True).start()
-        self.start = time.monotonic()
-        self.progress.start()
-
-    def event(self, event: Event) -> None:
-        if isinstance(event, Started):
-            megapixels = event.pixels / MEGA
-            self.progress.current = f"{printable(str(event.job.source))}  {megapixels:.1f} MP"
-        elif isinstance(event, Advanced):
-            self.workload.advance(event)
-        else:
-            self.workload.end(event)
-            self.done += 1
-            self.bad += event.status in BAD
-        self.progress.update(
-            self.task,
-            completed=self.workload.advanced,
-            total=self.workload.total(),
-            photos=self._photos(),
-        )
-
-    def close(self) -> None:
-        self.progress.stop()
-
-    def summary(self, outcomes: Sequence[Outcome]) -> None:
-        table = Table.grid(padding=(0, 2))
-        for status, text in _rows(outcomes, time.monotonic() - self.start):
-            word, colour = ENDINGS[status]
-            table.add_row(Text(word, style=f"bold {colour}"), Text(text))
-        self.console.print(table)
-        for outcome in outcomes:
-            if outcome.status in BAD:
-                colour = ENDINGS[outcome.status][1]
-                self.console.print(_item(why(outcome), colour))
-        for notice in _notices(outcomes, self.todo):
-            self.console.print(_item(notice, "dim"))
-
-    def _photos(self) -> str:
-        total = len(self.todo.jobs) + len(self.todo.problems)
-        return f"{self.done}/{total} photos" + (f", {self.bad} failed" if self.bad else "")
-
-
-class Workload:
-    """The pixels of a run, counted from headers during it; estimated until then."""
-
-    def __init__(self, jobs: Sequence[Job]) -> None:
-        self.jobs = jobs
-        self.advanced = 0
-        self._sizes: dict[Job, int] = {}
-        self._counted = 0  # pixels; written by count() alone
-        self._surplus = 0  # pixels counted that need no work: of skipped and failed photos
-        self._settled: dict[
-            Job, int
-        ] = {}  # pixels restored of photos that ended before they were counted
-        self._advanced: dict[Job, int] = defaultdict(int)
-
-    def count(self) -> None:
-        """Read every header, in a separate thread."""
-        for job in self.jobs:
-            size = self._settled[job] if job in self._settled else count_pixels(job)
-            self._counted += size
-            self._sizes[job] = size
-
-    def advance(self, event: Advanced) -> None:
-        self.advanced += event.pixels
-        self._advanced[event.job] += event.pixels
-
-    def end(self, outcome: Outcome) -> None:
-        """Subtract the pixels of an ended photo that were not restored."""
-        advanced = self._advanced.pop(outcome.job, 0)
-        if outcome.job in self._sizes:
-            self._surplus += self._sizes[outcome.job] - advanced
-        else:
-            self._settled[outcome.job] = advanced
-
-    def total(self) -> int | None:
-        """Return all pixels to restore; photos not yet counted are taken as of average size."""
-        if not self._sizes:
-            return None
-        mean = self._counted / len(self._sizes)
-        return round(mean * len(self.jobs)) - self._surplus
-
-
-class _PhotoProgress(Progress):
-    """A progress bar with the current photo above it."""
-
-    current = ""
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        yield Text(self.current, style="dim", no_wrap=True, overflow="ellipsis")
-        yield from super().get_renderables()
-
-
-class _Speed(ProgressColumn):
-    """Megapixels per second, over the last minute."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed / MEGA:.2f} MP/s" if task.speed else "")
+    return table
 
 
 def printable(text: str) -> str:
@@ -279,15 +67,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
-def why(outcome: Outcome) -> str:
-    """Return the reason as a sentence that names the photo."""
-    source, reason = outcome.job.source, outcome.reason or ""
-    return reason if source.name in reason else f"{source}: {reason}"
-
-
 def count(number: int, noun: str) -> str:
-    """Return the number with its noun."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    """Return the number with its noun, as "1,200 images"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
@@ -299,46 +81,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
-def _rows(outcomes: Sequence[Outcome], seconds: float) -> Iterable[tuple[Status, str]]:
-    for status in ENDINGS:
-        some = [outcome for outcome in outcomes if outcome.status == status]
-        if not some:
-            continue
-        text = count(len(some), "photo")
-        pixels = sum(outcome.pixels for outcome in some)
-        if status == "restored" and pixels:
-            speed = pixels / MEGA / max(seconds, 1e-3)
-            text += f", {pixels / MEGA:.1f} MP in {duration(seconds)} ({speed:.2f} MP/s)"
-        yield status, text
-
-
-def _notices(outcomes: Iterable[Outcome], todo: Plan) -> Iterable[str]:
-    """Yield the notices, equal ones of several photos merged."""
-    sources = defaultdict(list)
-    for outcome in outcomes:
-        for notice in outcome.notices:
-            sources[notice].append(outcome.job.source)
-    for notice, some in sources.items():
-        more = f" and {count(len(some) - 1, 'more photo')}" if len(some) > 1 else ""
-        yield printable(f"{some[0]}{more}: {notice}")
-    if todo.skipped_files:
-        yield f"{count(todo.skipped_files, 'other file')} in the folders skipped: no images."
-    if todo.results:
-        yield f"{count(todo.results, 'result')} of earlier runs skipped."
-
-
-def _description(outcome: Outcome) -> str:
-    job = outcome.job
-    return f"{job.source} -> {job.target} ({outcome.pixels / MEGA:.1f} MP, {outcome.seconds:.1f} s)"
-
-
 def _escape(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # a byte of a name that is not UTF-8
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape").decode()
-
-
-def _item(text: str, colour: str) -> RenderableType:
-    row = Table.grid(padding=(0, 1))
-    row.add_row(Text("\u2022", style=colour), Text(printable(text), overflow="fold"))
-    return row

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maskdcpt_cli.cli.options import any_of
+from maskdcpt_cli.cli.options import (
+    any_of,
+    jobs_option,
+    output_folder_option,
+    overwrite_option,
+    quiet_option,
+    usage_errors,
+)
 from maskdcpt_cli.degradations import LABELS, SETTINGS, Range, find
-from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
     from maskdcpt_cli.data.degrading import Levels, Wanted
@@ -18,17 +24,16 @@ SLUGS = [degradation.slug for degradation in LABELS.values()]
 NUMBER = r"\d+(?:\.\d+)?"
 
 
-def _list_types(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
-    """Print every type with its kinds and levels, and leave."""
-    if not asked or context.resilient_parsing:
+def _list_types(context: click.Context, _parameter: click.Parameter, requested: bool) -> None:
+    """Print every type with its variants and levels, and exit."""
+    if not requested or context.resilient_parsing:
         return
-    from rich.console import Console
-    from rich.table import Table
-
+    from maskdcpt_cli.cli.console import data_console, plain_table
     from maskdcpt_cli.synthesis.table import SYNTHESIS
 
-    table = Table("type", "kinds", "usual levels", "valid", "unit", box=None)
-    table.columns[0].no_wrap = True
+    table = plain_table(
+        "Type", "Variants", "Usual levels", "Valid", "Unit", wraps={"Variants", "Unit"}
+    )
     for abbreviation, row in SYNTHESIS.items():
         low, high = sorted((row.least, row.most))
         table.add_row(
@@ -38,30 +43,23 @@ def _list_types(context: click.Context, _parameter: click.Parameter, asked: bool
             f"{low:g}..{high:g}",
             row.unit,
         )
-    Console(highlight=False).print(table)
+    data_console().print(table)
     context.exit()
 
 
-@click.command(short_help="Make degraded/clean pairs of clean photos.")
+@click.command(short_help="Synthesize degraded/clean pairs from clean photos.")
 @click.argument(
     "photos", nargs=-1, required=True, metavar="PHOTOS...", type=click.Path(path_type=Path)
 )
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    metavar="OUT",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the pairs, the manifest and the sheet.",
-)
+@output_folder_option("the pairs, the manifest and the sheet")
 @click.option(
     "-t",
     "--type",
     "types",
     multiple=True,
-    metavar="TYPE[:KIND]",
+    metavar="TYPE[:VARIANT]",
     shell_complete=any_of(SLUGS),
-    help="A degradation, as haze, or one kind of it, as noise:poisson; may be given again.",
+    help="A degradation, as haze, or one variant of it, as noise:poisson; may be repeated.",
 )
 @click.option(
     "--setting",
@@ -74,7 +72,7 @@ def _list_types(context: click.Context, _parameter: click.Parameter, asked: bool
     multiple=True,
     metavar="[TYPE=]LEVEL",
     help="25, or one of 15,25,50, or from a range 5..50, in the unit of the type (--list); "
-    "TYPE= where there are several types. Unless told, levels are drawn from the usual range.",
+    "TYPE= if there are several types.  [default: the usual range]",
 )
 @click.option(
     "--per-photo",
@@ -82,7 +80,7 @@ def _list_types(context: click.Context, _parameter: click.Parameter, asked: bool
     show_default=True,
     metavar="N",
     type=click.IntRange(min=1),
-    help="Pairs made of each photo and type.",
+    help="Pairs of each photo and type.",
 )
 @click.option(
     "--seed",
@@ -90,7 +88,7 @@ def _list_types(context: click.Context, _parameter: click.Parameter, asked: bool
     show_default=True,
     metavar="S",
     type=click.IntRange(min=0),
-    help="Another seed draws other pairs; the same one gives the same bytes.",
+    help="Random seed; equal seeds give equal bytes.",
 )
 @click.option(
     "--list",
@@ -98,17 +96,12 @@ def _list_types(context: click.Context, _parameter: click.Parameter, asked: bool
     is_eager=True,
     expose_value=False,
     callback=_list_types,
-    help="Show all types with their kinds, levels and units, and leave.",
+    help="List all types with their variants, levels and units, and exit.",
 )
 @click.option("--sheet", is_flag=True, help="Write a contact sheet, OUT/sheet.jpg.")
-@click.option("--overwrite", is_flag=True, help="Replace pairs of other content.")
-@click.option(
-    "--jobs",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Photos degraded at a time.  [default: one a processor]",
-)
-@click.option("-q", "--quiet", is_flag=True, help="Say only what failed.")
+@overwrite_option("a pair with other content")
+@jobs_option("Photos degraded")
+@quiet_option
 def degrade(
     *,
     photos: tuple[Path, ...],
@@ -123,10 +116,11 @@ def degrade(
     jobs: int | None,
     quiet: bool,
 ) -> None:
-    """Make pairs of clean photos, to train with: OUT/<type>/lq/ and OUT/<type>/gt/.
+    """Synthesize training pairs from clean photos: OUT/<type>/lq/ and OUT/<type>/gt/.
 
     OUT/manifest.jsonl has a line for each pair: file, type, kind, level, seed, parameters. PHOTOS
-    are files and folders. The same command writes the same bytes; nothing is overwritten unasked.
+    are files and folders. The same command writes the same bytes. No file is overwritten unless
+    requested.
 
     \b
     Examples:
@@ -161,38 +155,37 @@ def degrade(
             click.echo(one.reason, err=True)
     pairs = sum(len(one.lines) for one in done)
     if not quiet:
-        told = f"{count(pairs, 'pair')} of {count(len(wanted), 'type')} in {output}"
-        click.echo(told, err=True)
+        click.echo(f"{count(pairs, 'pair')} of {count(len(wanted), 'type')} in {output}", err=True)
     if any(one.reason for one in done):
         click.get_current_context().exit(1)
 
 
 def _wanted(types: Sequence[str], setting: str | None, levels: Sequence[str]) -> "list[Wanted]":
-    """What was asked for, each with its levels."""
+    """Return the requested degradations with their levels."""
     from maskdcpt_cli.data.degrading import Wanted
 
     if bool(types) == bool(setting):
-        raise click.UsageError("Give either --type, once or more often, or --setting.")
-    try:
-        asked = [(find(word), kind or None) for word, _, kind in (t.partition(":") for t in types)]
-        asked += [(degradation, None) for degradation in SETTINGS[setting or ""]] if setting else []
-        drawn = _levels(levels, {degradation for degradation, _ in asked})
-        return [Wanted(name, kind=kind, levels=drawn.get(name)) for name, kind in asked]
-    except MaskDCPTError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.UsageError("Give either --type, which may be repeated, or --setting.")
+    requested: list[tuple[str, str | None]] = []
+    with usage_errors():
+        for word, _, variant in (text.partition(":") for text in types):
+            requested.append((find(word), variant or None))
+        requested += [(degradation, None) for degradation in SETTINGS.get(setting or "", ())]
+        by_type = _levels(levels, {degradation for degradation, _ in requested})
+        return [Wanted(name, kind=variant, levels=by_type.get(name)) for name, variant in requested]
 
 
-def _levels(texts: Sequence[str], asked: set[str]) -> "dict[str, Levels]":
+def _levels(texts: Sequence[str], requested: set[str]) -> "dict[str, Levels]":
     levels: dict[str, Levels] = {}
     for text in texts:
         word, _, value = text.rpartition("=")
-        if not word and len(asked) > 1:
+        if not word and len(requested) > 1:
             raise click.UsageError(
-                f"--level {text}: there are several types; say which, as --level haze={value}."
+                f"--level {text}: there are several types: name one, as --level haze={value}."
             )
-        degradation = find(word) if word else next(iter(asked))
-        if degradation not in asked:
-            raise click.UsageError(f"--level {text}: {word} is not among the types asked for.")
+        degradation = find(word) if word else next(iter(requested))
+        if degradation not in requested:
+            raise click.UsageError(f"--level {text}: {word} is not among the requested types.")
         levels[degradation] = _parsed(value)
     return levels
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import click
 
-from maskdcpt_cli.cli.options import ModelName
+from maskdcpt_cli.cli.options import ModelName, json_option
 from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.weights.zoo import ZOO, Model, Use, address, card, find, on_disk
 
@@ -18,12 +18,12 @@ COMMANDS: dict[Use, str] = {"restores": "restore", "classifies": "classify"}
 
 
 @click.group(invoke_without_command=True, short_help="List the models that --model takes by name.")
-@click.option("--json", is_flag=True, help="Print a JSON list on standard output.")
+@json_option("the list")
 @click.pass_context
 def models(context: click.Context, json: bool) -> None:
     """List the models that --model takes by name.
 
-    The models called tiny are part of the program; the others are downloaded on first use.
+    The models called tiny are part of the program; the others are downloaded at first use.
 
     \b
     Examples:
@@ -40,7 +40,7 @@ def models(context: click.Context, json: bool) -> None:
 
 @models.command(short_help="Show one model in full.")
 @click.argument("name", metavar="NAME", type=ModelName())
-@click.option("--json", is_flag=True, help="Print a JSON object on standard output.")
+@json_option("the model")
 def show(name: str, json: bool) -> None:
     """Show one model in full: its source, its path on disk, and its card.
 
@@ -71,10 +71,11 @@ def show(name: str, json: bool) -> None:
 
 
 def _print_card(text: str) -> None:
-    from rich.console import Console
     from rich.markdown import Markdown
 
-    console = Console()
+    from maskdcpt_cli.cli.console import data_console
+
+    console = data_console()
     click.echo()
     if console.is_terminal:
         console.print(Markdown(text))
@@ -101,16 +102,15 @@ def _facts(model: Model) -> dict[str, object]:
 
 
 def _print_table() -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from maskdcpt_cli.cli.console import data_console, plain_table
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200  # a line per model, for grep
+    console = data_console()
     columns = [one for one in COLUMNS if console.width >= NARROW or not one.spare]
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for one in columns:
-        table.add_column(one.title, no_wrap=not one.wraps, justify="right" if one.right else "left")
+    table = plain_table(
+        *(one.title for one in columns),
+        right={one.title for one in columns if one.right},
+        wraps={one.title for one in columns if one.wraps},
+    )
     for model in ZOO.values():
         table.add_row(*(one.text(model) for one in columns))
     console.print(table)
@@ -123,23 +123,23 @@ def _size(model: Model) -> str:
     return f"{path.stat().st_size / MEGA:.1f} MB"
 
 
-class Column(NamedTuple):
-    """A column of the list."""
+class ModelColumn(NamedTuple):
+    """Column of the list of models."""
 
     title: str
     text: Callable[[Model], str]
     right: bool = False  # aligned
     wraps: bool = False
-    spare: bool = False  # left out where the terminal is narrow
+    spare: bool = False  # left out of narrow terminals
 
 
 COLUMNS = (
-    Column("Name", lambda model: model.name),
-    Column("Use", lambda model: model.use),
-    Column("Backbone", lambda model: model.backbone, spare=True),
-    Column("Parameters", lambda model: f"{model.parameters / MEGA:.1f} M", right=True),
-    Column("Degradations", lambda model: " ".join(model.degradations), wraps=True),
-    Column("Size", _size, right=True),
-    Column("Licence", lambda model: model.licence or NO_LICENCE, spare=True),
-    Column("On disk", lambda model: "yes" if on_disk(model.name) else "no"),
+    ModelColumn("Name", lambda model: model.name),
+    ModelColumn("Use", lambda model: model.use),
+    ModelColumn("Backbone", lambda model: model.backbone, spare=True),
+    ModelColumn("Parameters", lambda model: f"{model.parameters / MEGA:.1f} M", right=True),
+    ModelColumn("Degradations", lambda model: " ".join(model.degradations), wraps=True),
+    ModelColumn("Size", _size, right=True),
+    ModelColumn("Licence", lambda model: model.licence or NO_LICENCE, spare=True),
+    ModelColumn("On disk", lambda model: "yes" if on_disk(model.name) else "no"),
 )

@@ -1,23 +1,40 @@
-"""Kinds of values on the command line, and how a shell completes them."""
+"""Options that several commands share, their values and completions."""
 
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 from click.types import StringParamType
+
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.scoring.metrics import METRICS
+from maskdcpt_cli.scoring.protocols import DEFAULT as DEFAULT_PROTOCOL
+from maskdcpt_cli.scoring.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
     from maskdcpt_cli.weights.zoo import Use
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 MEGA = 1_000_000
+DEVICES = ["auto", "cpu", "cuda", "mps"]
+FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)  # to read
+FILE = click.Path(path_type=Path, dir_okay=False)  # to write
+NEW_FOLDER = click.Path(path_type=Path, file_okay=False)  # to write
 
 # Quoted here and below: only since click 8.5 can it be subscripted.
 Complete = Callable[[click.Context, click.Parameter, str], "list[CompletionItem[str]]"]
+
+
+class Decorator(Protocol):
+    """Decorator that adds an option to a command."""
+
+    def __call__(self, command: Command, /) -> Command: ...
 
 
 class ModelName(StringParamType):
@@ -39,125 +56,10 @@ class ModelName(StringParamType):
         return names or [CompletionItem(incomplete, type="file")]
 
 
-def preset_names(
-    _ctx: click.Context, _param: click.Parameter, incomplete: str
-) -> "list[CompletionItem[str]]":
-    """Complete to a data preset, or a file like one."""
-    from maskdcpt_cli.presets.load import names
-
-    found = [CompletionItem(name) for name in names("data") if name.startswith(incomplete)]
-    return found or [CompletionItem(incomplete, type="file")]
-
-
-def known_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    """Check the name of a device."""
-    if re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value):
-        return value
-    raise click.BadParameter(
-        f"'{value}' is none of auto, cpu, cuda, cuda:N (as cuda:1) and mps.", ctx, param
-    )
-
-
-def model_option(use: "Use", default: str) -> Callable[[Command], Command]:
-    """--model, of those that have this use."""
-    return click.option(
-        "-m",
-        "--model",
-        default=default,
-        show_default=True,
-        metavar="NAME|FILE",
-        type=ModelName(use),
-        help="A name that `maskdcpt models` lists, or a file of weights.",
-    )
-
-
-def device_option(command: Command) -> Command:
-    """--device."""
-    return click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        metavar="auto|cpu|cuda[:N]|mps",
-        callback=known_device,
-        shell_complete=any_of(["auto", "cpu", "cuda", "mps"]),
-        help="Where the network runs.",
-    )(command)
-
-
-def precision_option(*, default: str, remark: str = "") -> Callable[[Command], Command]:
-    """--precision."""
-    return click.option(
-        "--precision",
-        default=default,
-        show_default=True,
-        type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
-        help=f"Numbers the network computes with{remark}.",
-    )
-
-
-def backend_option(command: Command) -> Command:
-    """--backend."""
-    return click.option(
-        "--backend",
-        default="auto",
-        show_default=True,
-        type=click.Choice(["auto", "torch", "openvino", "onnx"]),
-        help="Library that runs the network.",
-    )(command)
-
-
-def tile_option(command: Command) -> Command:
-    """--tile: None leaves it to the memory there is, 0 is off."""
-    return click.option(
-        "--tile",
-        default="auto",
-        show_default=True,
-        metavar="auto|off|N",
-        callback=whole_number({"auto": None, "off": 0}),
-        shell_complete=any_of(["auto", "off"]),
-        help="Side of the squares that a large picture is restored in, in pixels.",
-    )(command)
-
-
-def recursive_option(command: Command) -> Command:
-    """--recursive."""
-    return click.option(
-        "--recursive/--no-recursive",
-        default=True,
-        show_default=True,
-        help="Take what lies in folders inside a folder, too.",
-    )(command)
-
-
-def max_pixels_option(command: Command) -> Command:
-    """--max-pixels, in pixels; None for no limit."""
-    return click.option(
-        "--max-pixels",
-        default="500",
-        show_default=True,
-        metavar="off|N",
-        callback=whole_number({"off": None}, unit=MEGA),
-        shell_complete=any_of(["off"]),
-        help="Refuse photos of more than N megapixels.",
-    )(command)
-
-
-def with_listed(inputs: Sequence[str]) -> list[str]:
-    """The inputs, in place of `-` the names on standard input: one a line, or as `find -print0`
-    separates them."""
-    return [path for text in inputs for path in (_listed() if text == "-" else [text])]
-
-
-def _listed() -> list[str]:
-    text = sys.stdin.buffer.read()
-    names = text.split(b"\0") if b"\0" in text else text.splitlines()
-    return [os.fsdecode(name) for name in names if name]
-
-
 def whole_number(
     words: Mapping[str, int | None], *, unit: int = 1
 ) -> Callable[[click.Context, click.Parameter, str], int | None]:
-    """Read a whole number of `unit`, or one of the words that stand for something else."""
+    """Return a callback that reads a whole number of `unit`, or one of the words."""
 
     def read(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
         if value in words:
@@ -172,7 +74,7 @@ def whole_number(
 
 
 def any_of(words: Iterable[str]) -> Complete:
-    """Complete to one of these words."""
+    """Return a completion of one of these words."""
 
     def complete(
         _ctx: click.Context, _param: click.Parameter, incomplete: str
@@ -180,3 +82,253 @@ def any_of(words: Iterable[str]) -> Complete:
         return [CompletionItem(word) for word in words if word.startswith(incomplete)]
 
     return complete
+
+
+def known_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Check the name of a device."""
+    if re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value):
+        return value
+    raise click.BadParameter(
+        f"'{value}' is none of auto, cpu, cuda, cuda:N (as cuda:1) and mps.", ctx, param
+    )
+
+
+def complete_data_preset(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """Complete to the name of a data preset, or to a file."""
+    from maskdcpt_cli.presets.load import names
+
+    found = [CompletionItem(name) for name in names("data") if name.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="file")]
+
+
+def split_names(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[str, ...]:
+    """Split names at commas, each once."""
+    names = [word.strip() for word in (text or "").split(",")]
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def complete_metric(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """Complete the last name after a comma with the metrics of the table."""
+    before, comma, last = incomplete.rpartition(",")
+    given = before.split(",")
+    return [
+        CompletionItem(before + comma + name)
+        for name in METRICS
+        if name.startswith(last) and name not in given
+    ]
+
+
+def model_option(use: "Use", default: str) -> Decorator:
+    """Return --model, for the models of this use."""
+    return click.option(
+        "-m",
+        "--model",
+        default=default,
+        show_default=True,
+        metavar="NAME|FILE",
+        type=ModelName(use),
+        help="A name that `maskdcpt models` lists, or a file of weights.",
+    )
+
+
+def _device_option(default: str, text: str) -> Decorator:
+    return click.option(
+        "--device",
+        default=default,
+        show_default=True,
+        metavar="auto|cpu|cuda[:N]|mps",
+        callback=known_device,
+        shell_complete=any_of(DEVICES),
+        help=text,
+    )
+
+
+device_option: Decorator = _device_option("auto", "Device of the network.")
+metric_device_option: Decorator = _device_option("cpu", "Device of metrics with a network.")
+
+
+def precision_option(*, default: str, remark: str = "") -> Decorator:
+    """Return --precision."""
+    return click.option(
+        "--precision",
+        default=default,
+        show_default=True,
+        type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+        help=f"Number format of the network{remark}.",
+    )
+
+
+backend_option: Decorator = click.option(
+    "--backend",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "torch", "openvino", "onnx"]),
+    help="Library that runs the network.",
+)
+# None is by the memory available, 0 is off.
+tile_option: Decorator = click.option(
+    "--tile",
+    default="auto",
+    show_default=True,
+    metavar="auto|off|N",
+    callback=whole_number({"auto": None, "off": 0}),
+    shell_complete=any_of(["auto", "off"]),
+    help="Side in pixels of the tiles in which a large image is restored.",
+)
+recursive_option: Decorator = click.option(
+    "--recursive/--no-recursive",
+    default=True,
+    show_default=True,
+    help="Include the folders below an input folder.",
+)
+# In pixels; None is no limit.
+max_pixels_option: Decorator = click.option(
+    "--max-pixels",
+    default="500",
+    show_default=True,
+    metavar="off|N",
+    callback=whole_number({"off": None}, unit=MEGA),
+    shell_complete=any_of(["off"]),
+    help="Refuse photos of more than N megapixels.",
+)
+quiet_option: Decorator = click.option("-q", "--quiet", is_flag=True, help="Print only failures.")
+
+
+def json_option(content: str) -> Decorator:
+    """Return --json, which prints `content` as JSON."""
+    return click.option("--json", is_flag=True, help=f"Print {content} as JSON, and nothing else.")
+
+
+def overwrite_option(content: str) -> Decorator:
+    """Return --overwrite, which replaces `content`; see refuse_existing."""
+    return click.option("--overwrite", is_flag=True, help=f"Replace {content} if it exists.")
+
+
+def jobs_option(content: str, *, default: str = "one per processor") -> Decorator:
+    """Return --jobs, the number of `content` at a time."""
+    return click.option(
+        "--jobs",
+        metavar="N",
+        type=click.IntRange(min=1),
+        help=f"{content} at a time.  [default: {default}]",
+    )
+
+
+def output_folder_option(content: str, *, default: str = "") -> Decorator:
+    """Return --output, a folder of `content`; required if it has no default."""
+    return click.option(
+        "-o",
+        "--output",
+        required=not default,
+        metavar="OUT",
+        type=NEW_FOLDER,
+        help=f"Folder of {content}." + (f"  [default: {default}]" if default else ""),
+    )
+
+
+def csv_option(content: str) -> Decorator:
+    """Return --csv, a file of `content`."""
+    return click.option("--csv", metavar="FILE", type=FILE, help=f"Write {content} as CSV.")
+
+
+def data_preset_option(use: str, *, required: bool = False) -> Decorator:
+    """Return --data-preset; --preset is its former name, which is that of a training preset."""
+    return click.option(
+        "--data-preset",
+        "--preset",
+        "preset",
+        required=required,
+        metavar="NAME|FILE",
+        shell_complete=complete_data_preset,
+        help=f"Data preset {use}: a name that `maskdcpt presets` lists under data, or a file of "
+        "this form.",
+    )
+
+
+data_root_option: Decorator = click.option(
+    "--data-root",
+    metavar="FOLDER",
+    type=NEW_FOLDER,
+    help="Folder of the data sets of --data-preset.  [default: $MASKDCPT_DATA]",
+)
+
+
+def pairs_option(text: str, *, multiple: bool = False) -> Decorator:
+    """Return --pairs, two folders of images with the same names."""
+    return click.option(
+        "--pairs",
+        multiple=multiple,
+        nargs=2,
+        metavar="LQ GT",
+        type=FOLDER,
+        help=f"{text}: two folders of images with the same names.",
+    )
+
+
+def photos_option(text: str, *, multiple: bool = False) -> Decorator:
+    """Return --photos, a folder of clean photos."""
+    return click.option("--photos", multiple=multiple, metavar="FOLDER", type=FOLDER, help=text)
+
+
+def metrics_option(text: str, *, default: str | None = None) -> Decorator:
+    """Return --metrics, pyiqa's names."""
+    return click.option(
+        "--metrics",
+        default=default,
+        show_default=default is not None,
+        metavar="NAME,...",
+        callback=split_names,
+        shell_complete=complete_metric,
+        help=text,
+    )
+
+
+protocol_option: Decorator = click.option(
+    "--protocol",
+    default=DEFAULT_PROTOCOL.name,
+    show_default=True,
+    type=click.Choice(list(PROTOCOLS)),
+    help="Definition of PSNR and SSIM; it is printed with the result.",
+)
+pair_by_option: Decorator = click.option(
+    "--pair-by",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "path", "stem", "prefix"]),
+    help="How a ground truth is found. auto: by the path in the folder, then by the name; prefix: "
+    "by the beginning of the name, as 1400.png for 1400_3.png.",
+)
+
+
+def with_listed(inputs: Sequence[str]) -> list[str]:
+    """Return the inputs, with `-` replaced by the names on standard input.
+
+    They are one per line, or separated as by `find -print0`.
+    """
+    return [path for text in inputs for path in (_listed() if text == "-" else [text])]
+
+
+def _listed() -> list[str]:
+    text = sys.stdin.buffer.read()
+    names = text.split(b"\0") if b"\0" in text else text.splitlines()
+    return [os.fsdecode(name) for name in names if name]
+
+
+def refuse_existing(*paths: Path | None, overwrite: bool) -> None:
+    """Raise UsageError if one of the files to write exists, unless it may be overwritten."""
+    for path in paths:
+        if path and path.exists() and not overwrite:
+            raise click.UsageError(f"'{path}' exists: name another file, or type --overwrite.")
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Turn the errors of the library within into errors of usage, which have exit code 2."""
+    try:
+        yield
+    except MaskDCPTError as error:
+        raise click.UsageError(str(error)) from error

@@ -1,19 +1,23 @@
 """The command `maskdcpt presets`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
 from maskdcpt_cli.cli.options import any_of
 
-KINDS = ("pretrain", "finetune")
-COLUMNS = ("name", "backbone", "iterations", "what it is")
+TRAINING = ("pretrain", "finetune")
+KINDS = (*TRAINING, "data")
+WIDTH = 400  # columns in a file or pipe: no summary takes two lines
 
 
-@click.group(invoke_without_command=True, short_help="List the settings of training.")
+@click.group(invoke_without_command=True, short_help="List the presets of training and of data.")
 @click.pass_context
 def presets(context: click.Context) -> None:
-    """List the presets of `maskdcpt pretrain` and `maskdcpt finetune`.
+    """List the presets: those of pretrain and finetune, and those of data.
+
+    `maskdcpt pretrain` and `maskdcpt finetune` take a training preset by --preset; it names its
+    data preset. `maskdcpt benchmark` and `maskdcpt data` take a data preset by --data-preset.
 
     \b
     Examples:
@@ -22,38 +26,43 @@ def presets(context: click.Context) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from rich.console import Console
-    from rich.table import Table
+    from maskdcpt_cli.cli.console import data_console, plain_table
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200  # a line a preset, for grep
-    table = Table("command", *COLUMNS, box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.columns[3].justify = "right"
+    table = plain_table(
+        "Kind", "Name", "Backbone", "Iterations", "Summary", right={"Iterations"}, wraps={"Summary"}
+    )
     for kind in KINDS:
         for row in _rows(kind):
             table.add_row(kind, *row)
-    console.print(table)
+    data_console(width=WIDTH).print(table)
 
 
-@presets.command(short_help="Print a preset with the place of each value in the paper.")
+@presets.command(short_help="Print a preset with the source of each value in the paper.")
 @click.argument(
     "words",
     nargs=-1,
     required=True,
-    metavar="[pretrain|finetune] NAME|FILE",
+    metavar="[pretrain|finetune|data] NAME|FILE",
     shell_complete=any_of(KINDS),
 )
-@click.option("--backbone", metavar="NAME", help="As that of the command.")
-@click.option("--set", "overrides", multiple=True, metavar="PLACE=VALUE", help="As the command's.")
+@click.option("--backbone", metavar="NAME", help="Backbone, as for pretrain and finetune.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a value, as training.iterations=2000; may be repeated.",
+)
 def show(words: tuple[str, ...], backbone: str | None, overrides: tuple[str, ...]) -> None:
-    """Print a preset, every value of it, with its place in the paper; "ours" where there is none.
+    """Print a preset with all values and their sources in the paper, or "ours".
 
-    What is printed is a preset again, which `--preset FILE.yaml` takes.
+    The output is a preset, which --preset and --data-preset take as FILE.yaml. Without a kind, the
+    training presets of this name are printed. A data preset is printed as it is in its file.
 
     \b
     Examples:
       maskdcpt presets show 5d
+      maskdcpt presets show data 5d > my-data.yaml
       maskdcpt presets show finetune derain --set training.iterations=3000 > my.yaml
     """
     if backbone:
@@ -62,35 +71,42 @@ def show(words: tuple[str, ...], backbone: str | None, overrides: tuple[str, ...
     click.echo("---\n".join(_texts(name, kind or _kinds_of(name), overrides)), nl=False)
 
 
-def _rows(kind: str) -> list[tuple[str, ...]]:
+def _rows(kind: str) -> Iterator[tuple[str, ...]]:
     from maskdcpt_cli.presets.load import load, names
     from maskdcpt_cli.presets.show import summary
     from maskdcpt_cli.presets.training import SCHEMAS
 
-    rows: list[tuple[str, ...]] = []
     for name in names(kind):
-        preset = load(name, SCHEMAS[kind], kind=kind)
-        iterations = f"{preset.training.iterations:,}"
-        rows.append((name, preset.backbone, iterations, summary(name, kind=kind)))
-    return rows
+        facts = ("", "")
+        if kind in TRAINING:
+            preset = load(name, SCHEMAS[kind], kind=kind)
+            facts = (preset.backbone, f"{preset.training.iterations:,}")
+        yield (name, *facts, summary(name, kind=kind))
 
 
 def _kinds_of(name: str) -> list[str]:
-    """Of a preset that is given without its kind, all that there are."""
+    """Return the kinds of training that have a preset of this name."""
     from maskdcpt_cli.presets.load import names
 
-    return [kind for kind in KINDS if name in names(kind)] or list(KINDS[:1])
+    return [kind for kind in TRAINING if name in names(kind)] or list(TRAINING[:1])
 
 
 def _texts(name: str, kinds: Sequence[str], overrides: Sequence[str]) -> list[str]:
-    from maskdcpt_cli.presets.load import load
+    for kind in kinds:
+        if kind not in KINDS:
+            raise click.UsageError(f"'{kind}' is none of {', '.join(KINDS)}.")
+    return [_text(name, kind, overrides) for kind in kinds]
+
+
+def _text(name: str, kind: str, overrides: Sequence[str]) -> str:
+    from maskdcpt_cli.presets.load import load, load_data, locate
     from maskdcpt_cli.presets.show import annotated
     from maskdcpt_cli.presets.training import SCHEMAS
 
-    for kind in kinds:
-        if kind not in KINDS:
-            raise click.UsageError(f"'{kind}' is neither {' nor '.join(KINDS)}.")
-    return [
-        annotated(load(name, SCHEMAS[kind], kind=kind, overrides=overrides), name=name, kind=kind)
-        for kind in kinds
-    ]
+    if kind in TRAINING:
+        preset = load(name, SCHEMAS[kind], kind=kind, overrides=overrides)
+        return annotated(preset, name=name, kind=kind)
+    if overrides:
+        raise click.UsageError("--backbone and --set are for training presets only.")
+    load_data(name)  # report what is wrong with a file
+    return locate(name, kind).read_text(encoding="utf-8")

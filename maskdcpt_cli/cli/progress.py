@@ -1,10 +1,9 @@
-"""A bar for work of which the number of steps is known."""
+"""Progress bar for work with a known number of steps."""
 
 from collections.abc import Generator
 from contextlib import closing
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,19 +13,21 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from maskdcpt_cli.cli.console import is_interactive, message_console
+
 Event = TypeVar("Event")
 
 
 def track(
     events: Generator[Event, None, None], *, total: int, noun: str, quiet: bool
 ) -> Generator[Event, None, None]:
-    """Pass events on, one a step, and show on a terminal how far they came.
+    """Yield the events, one per step, and show the progress on a terminal.
 
     Raises:
-        KeyboardInterrupt: with the sentence that says how far the work came.
+        KeyboardInterrupt: With a sentence on the progress so far.
     """
     done = 0
-    console = Console(stderr=True)
+    console = message_console()
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -36,7 +37,7 @@ def track(
         console=console,
         expand=True,
         transient=True,
-        disable=quiet or not console.is_terminal or console.is_dumb_terminal,
+        disable=quiet or not is_interactive(console),
     )
     try:
         with closing(events), progress:

@@ -2,36 +2,35 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from html import escape
 from math import sqrt
 from pathlib import Path
-from string import Template
 from time import strftime
+from typing import NamedTuple
 
 from PIL import Image
 
-from maskdcpt_cli.cli.console import BAD, ENDINGS, count, printable, why
-from maskdcpt_cli.cli.page import FIGURES, facts, inlined, template, trouble, write_page
+from maskdcpt_cli.cli.console import count
+from maskdcpt_cli.cli.page import data_uri, write_page
+from maskdcpt_cli.cli.restore_view import BAD, ENDINGS, why
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.reading import preview
 from maskdcpt_cli.inference.events import Outcome, Settings
 
-FIGURE = Template("""\
-<figure style="--ratio: $ratio; --widest: ${widest}px">
-<div class="frame">
-<img class="after" src="$after" alt="$name, after" loading="lazy" decoding="async">
-<img class="before" src="$before" alt="$name, before" loading="lazy" decoding="async">
-<span class="tag left">Before</span><span class="tag right">After</span>
-<input type="range" min="0" max="100" step="any" value="50"
- aria-label="$name: how much is shown as before">
-<span class="divider"></span>
-</div>
-<figcaption><b>$name</b>$notices</figcaption>
-</figure>
-""")
 LARGEST, SMALLEST = 1280, 480  # longest side of a photo on the page
 MOST_ENLARGED = 1.5
 UNSHRUNK = 60  # number of photos that are shown at the largest size: about 25 MB
+
+
+class ReportFigure(NamedTuple):
+    """A photo before and after, or the problem with its files."""
+
+    name: str
+    notices: tuple[str, ...] = ()
+    before: str = ""  # data URI
+    after: str = ""  # data URI
+    ratio: str = ""  # width to height
+    widest: int = 0  # width on the page in pixels, at most
+    problem: str = ""
 
 
 def write_report(
@@ -42,14 +41,15 @@ def write_report(
     Raises:
         MaskDCPTError: The file cannot be written.
     """
-    page = template("report").substitute(
+    write_page(
+        path,
+        "report",
         title="Restored photos",
-        lead=escape(_lead(outcomes)),
+        lead=_lead(outcomes),
         facts=_facts(model, settings),
-        trouble=_trouble(outcomes),
-        figures=FIGURES,
+        problems=[why(one) for one in outcomes if one.status in BAD],
+        figures=_figures(outcomes),
     )
-    write_page(path, page, _figures(outcomes))
 
 
 def _lead(outcomes: Sequence[Outcome]) -> str:
@@ -61,7 +61,7 @@ def _lead(outcomes: Sequence[Outcome]) -> str:
     return f"{count(len(outcomes), 'photo')}: {ends}"
 
 
-def _facts(model: str, settings: Settings) -> str:
+def _facts(model: str, settings: Settings) -> dict[str, str]:
     defaults = asdict(Settings())
     chosen = {
         name: value
@@ -72,33 +72,28 @@ def _facts(model: str, settings: Settings) -> str:
         name if value is True else f"{name} {value}" for name, value in chosen.items()
     )
     chosen_text = chosen_text or "as by default"
-    return facts({"Model": model, "Settings": chosen_text, "Date": strftime("%Y-%m-%d")})
+    return {"Model": model, "Settings": chosen_text, "Date": strftime("%Y-%m-%d")}
 
 
-def _trouble(outcomes: Sequence[Outcome]) -> str:
-    return trouble("Not restored", [why(one) for one in outcomes if one.status in BAD])
-
-
-def _figures(outcomes: Sequence[Outcome]) -> Iterator[str]:
+def _figures(outcomes: Sequence[Outcome]) -> Iterator[ReportFigure]:
     shown = [outcome for outcome in outcomes if outcome.status not in BAD]
     shrink = sqrt(UNSHRUNK / max(len(shown), UNSHRUNK))
     for outcome in shown:
         yield _figure(outcome, max_side=max(SMALLEST, round(LARGEST * shrink)))
 
 
-def _figure(outcome: Outcome, *, max_side: int) -> str:
-    name = escape(printable(str(outcome.job.source)))
-    notices = "".join(f" &middot; {escape(printable(notice))}" for notice in outcome.notices)
+def _figure(outcome: Outcome, *, max_side: int) -> ReportFigure:
+    name = str(outcome.job.source)
     try:
         lq = Image.fromarray(preview(outcome.job.source, max_side=max_side))
         restored = Image.fromarray(preview(outcome.job.target, max_side=max_side))
     except ImageError as error:
-        return f"<p><b>{name}</b> &middot; {escape(printable(str(error)))}</p>\n"
-    return FIGURE.substitute(
-        name=name,
-        notices=notices,
-        before=inlined(lq),
-        after=inlined(restored),
+        return ReportFigure(name, problem=str(error))
+    return ReportFigure(
+        name,
+        notices=tuple(outcome.notices),
+        before=data_uri(lq),
+        after=data_uri(restored),
         ratio=f"{lq.width / lq.height:.4f}",
         widest=max(round(MOST_ENLARGED * lq.width), SMALLEST),
     )

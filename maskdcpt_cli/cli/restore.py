@@ -12,9 +12,11 @@ import click
 from maskdcpt_cli.cli.options import (
     backend_option,
     device_option,
+    json_option,
     max_pixels_option,
     model_option,
     precision_option,
+    quiet_option,
     recursive_option,
     tile_option,
     with_listed,
@@ -23,7 +25,7 @@ from maskdcpt_cli.inference.events import Event, Settings
 from maskdcpt_cli.weights.zoo import DEFAULT, ZOO
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.cli.console import View
+    from maskdcpt_cli.cli.restore_view import RestoreView
     from maskdcpt_cli.inference.backends import Engine
     from maskdcpt_cli.inference.plan import Plan
 
@@ -43,7 +45,7 @@ IS_MAIN_PROCESS = not SHARED or os.environ.get("RANK") == "0"
     required=True,
     metavar="OUT",
     type=click.Path(path_type=Path),
-    help="Folder of the results; for a single photo also a file.",
+    help="Folder of the results; for a single photo it may also be a file.",
 )
 @model_option("restores", DEFAULT)
 @device_option
@@ -107,8 +109,8 @@ IS_MAIN_PROCESS = not SHARED or os.environ.get("RANK") == "0"
 )
 @recursive_option
 @max_pixels_option
-@click.option("--json", is_flag=True, help="Print one JSON object per photo, and nothing else.")
-@click.option("-q", "--quiet", is_flag=True, help="Report only failures.")
+@json_option("one object per photo")
+@quiet_option
 def restore(
     *,
     inputs: tuple[str, ...],
@@ -148,8 +150,8 @@ def restore(
     \b
     Exit code: 0 all restored, 1 some failed, 2 wrong usage, 130 interrupted.
     """
-    from maskdcpt_cli.cli.console import BAD, View, open_view, show
     from maskdcpt_cli.cli.report import write_report
+    from maskdcpt_cli.cli.restore_view import BAD, RestoreView, open_view, show
 
     settings = Settings(
         tile=tile,
@@ -165,7 +167,7 @@ def restore(
         raise click.UsageError(f"--overlap {overlap} must be less than half of --tile {tile}.")
     label = model if model in ZOO else Path(model).stem
     todo = _plan(inputs, output, model=label, recursive=recursive, name=name, format=format)
-    view = open_view(todo, json=json, quiet=quiet) if IS_MAIN_PROCESS else View()
+    view = open_view(todo, json=json, quiet=quiet) if IS_MAIN_PROCESS else RestoreView()
     network = partial(_open_network, model, device=device, precision=precision, backend=backend)
     events = _events(todo, settings, network, view, label=label, existing=existing)
     outcomes = show(events, todo, view)
@@ -195,7 +197,7 @@ def _events(
     todo: "Plan",
     settings: Settings,
     network: "Callable[[], Engine]",
-    view: "View",
+    view: "RestoreView",
     *,
     label: str,
     existing: Existing,

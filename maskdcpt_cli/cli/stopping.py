@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish, so that what is in hand is finished first."""
+"""Ctrl-C and SIGTERM as a request, so that the current step is finished first."""
 
 import os
 import signal
@@ -11,22 +11,22 @@ INTERRUPTED = 130  # exit code
 
 @contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
-    """Within, both only ask to stop; what comes tells whether they did.
+    """Let both signals only request a stop; yield a function that returns whether one did.
 
     A second Ctrl-C interrupts at once, but not under torchrun, which passes the first one on to
     processes that have it already.
     """
     alone = "TORCHELASTIC_RUN_ID" not in os.environ
-    asked: list[int] = []
+    requested: list[int] = []
 
-    def ask(number: int, _frame: FrameType | None) -> None:
-        if alone and number == signal.SIGINT and number in asked:
+    def request(number: int, _frame: FrameType | None) -> None:
+        if alone and number == signal.SIGINT and number in requested:
             raise KeyboardInterrupt
-        asked.append(number)
+        requested.append(number)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(requested)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -115,27 +115,29 @@ def figure(
     The crops show where the methods differ most, and do not overlap.
 
     Args:
-        scenes: with equal numbers of panels; the panels of a scene have one size.
-        crop_size: side of a crop in pixels of the image; None: a fifth of the shorter side.
-        whole: image that is shown whole; for dark inputs the ground truth shows more.
+        scenes: With equal numbers of panels; the panels of a scene have one size.
+        crops: Number of crops of each scene, 1 to 3.
+        crop_size: Side of a crop in pixels of the image; None: a fifth of the shorter side.
+        whole: Image that is shown whole; for dark inputs the ground truth shows more.
 
-    Return (H, W, 3) in sRGB.
+    Returns:
+        (H, W, 3) in sRGB.
     """
     layout = GridLayout.of(len(scenes[0].panels), crops=crops)
     wholes = [_fitted(scene.named(whole).pixels, layout.height) for scene in scenes]
-    room = max(fitted.shape[1] for fitted in wholes)
+    left_width = max(fitted.shape[1] for fitted in wholes)
     step = layout.height + CAPTION + BETWEEN
-    size = 3 * GAP + room + layout.width, 2 * GAP + len(scenes) * step - BETWEEN
+    size = 3 * GAP + left_width + layout.width, 2 * GAP + len(scenes) * step - BETWEEN
     sheet = Image.new("RGB", size, WHITE)
     for number, (scene, fitted) in enumerate(zip(scenes, wholes, strict=True)):
         top = GAP + number * step
         windows = crop_windows(scene, crops=crops, crop_size=crop_size)
         shown = _framed(fitted, windows, fitted.shape[0] / scene.lq.pixels.shape[0])
         spare = (layout.height - shown.height) // 2
-        sheet.paste(shown, (GAP + (room - shown.width) // 2, top + spare))
+        sheet.paste(shown, (GAP + (left_width - shown.width) // 2, top + spare))
         below = top + spare + shown.height + TEXT_GAP
-        _draw_text(sheet, scene.name, LABEL, (GAP + room // 2, below), width=room)
-        _draw_crops(sheet, scene, windows, layout, (2 * GAP + room, top))
+        _draw_text(sheet, scene.name, LABEL, (GAP + left_width // 2, below), width=left_width)
+        _draw_crops(sheet, scene, windows, layout, (2 * GAP + left_width, top))
     return np.asarray(sheet)
 
 

@@ -45,9 +45,13 @@ def find_scenes(
     """Find the results and the ground truth of each input, as `maskdcpt score` does.
 
     Args:
-        pair_by: how the ground truth is found; results are found by path, then by stem.
+        results: Folder or file of each method.
+        lq: Folder or file of the inputs.
+        gt: Folder or file of the ground truths; None if there are none.
+        pair_by: How the ground truth is found; results are found by path, then by stem.
 
-    Raises MaskDCPTError if a path does not exist, or has nothing for any input.
+    Raises:
+        MaskDCPTError: If a path does not exist, or has nothing for any input.
     """
     partners = [_partners(lq, root, "auto") for root in results]
     truths = _partners(lq, gt, pair_by) if gt else {}
@@ -86,8 +90,9 @@ def open_scenes(
 ) -> Generator[Scene, None, None]:
     """Yield each scene with its images and, if there is a ground truth, their scores.
 
-    Raises ImageError if a file cannot be read or differs in size from the input, and
-    MaskDCPTError if a metric cannot be measured.
+    Raises:
+        ImageError: If a file cannot be read or differs in size from the input.
+        MaskDCPTError: If a metric cannot be measured.
     """
     known = find_metrics(metrics, with_gt=True)
     scorer = Scorer(metrics) if any(files.gt for files in scenes) else None

@@ -13,7 +13,7 @@ from maskdcpt_cli.synthesis.contract import Image
 Restore = Callable[[Image], Image]  # from lq (H, W, 3) in [0, 1]; raises ImageError
 
 
-class Network(NamedTuple):
+class Restorer(NamedTuple):
     """A restoration function, its description, and a fingerprint that identifies its results."""
 
     restore: Restore
@@ -28,7 +28,7 @@ def open_network(
     precision: str = "fp32",
     backend: str = "auto",
     tile: int | None = None,
-) -> Network:
+) -> Restorer:
     """Open a network; see open_engine. With a tile of None the memory decides.
 
     Raises BackendError for a device, precision or backend that is not available.
@@ -39,11 +39,11 @@ def open_network(
     def restored(lq: Image) -> Image:
         return restore(engine, lq, settings=settings)
 
-    return Network(
+    return Restorer(
         restored, engine.describe(), f"{fingerprint(model, settings)}-{engine.precision}"
     )
 
 
-def identity() -> Network:
+def identity() -> Restorer:
     """Return a model that leaves images unchanged: the baseline of the inputs."""
-    return Network(lambda lq: lq, "the inputs as they are", "identity")
+    return Restorer(lambda lq: lq, "the inputs as they are", "identity")

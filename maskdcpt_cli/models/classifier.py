@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskdcpt_cli.models.layers import ChannelNorm, Stage
+from maskdcpt_cli.models.layers import BlockSequence, ChannelNorm
 from maskdcpt_cli.models.masking import OnGrid, apply
 
 STD_EPS = 1e-3  # in units of the features, for the standard deviation, which is 0 in a flat image
@@ -83,7 +83,7 @@ class Classifier(nn.Module):
         )
         strides = [2] * (len(dims) - 1) + [1]
         self.stages = nn.ModuleList(
-            Stage([BasicBlock(d, d, stride=1), BasicBlock(d, d_out, stride=stride)])
+            BlockSequence([BasicBlock(d, d, stride=1), BasicBlock(d, d_out, stride=stride)])
             for (d, d_out), stride in zip(pairwise([*dims, dims[-1]]), strides, strict=True)
         )
         self.linear = nn.Linear(dims[-1], classes)

@@ -17,7 +17,7 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-class Stage(nn.Module):
+class BlockSequence(nn.Module):
     """A sequence of blocks at one resolution; `context` is passed to each beside the map."""
 
     def __init__(self, blocks: Iterable[nn.Module]) -> None:

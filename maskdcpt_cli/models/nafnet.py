@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskdcpt_cli.models.backbone import Backbone, Encoded
-from maskdcpt_cli.models.layers import ChannelNorm, Stage
+from maskdcpt_cli.models.layers import BlockSequence, ChannelNorm
 from maskdcpt_cli.models.masking import OnGrid, apply
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 
@@ -79,17 +79,19 @@ class NAFNet(Backbone):
         self.feature_scales = tuple(c // width * unshuffle for c in channels[-2::-1])
         self.intro = nn.Conv2d(rgb, width, 3, padding=1)
         self.encoders = nn.ModuleList(
-            Stage(NAFBlock(c) for _ in range(n))
+            BlockSequence(NAFBlock(c) for _ in range(n))
             for c, n in zip(channels, enc_blk_nums, strict=False)
         )
         self.downs = nn.ModuleList(nn.Conv2d(c, 2 * c, 2, stride=2) for c in channels[:-1])
-        self.middle_blks = Stage(NAFBlock(channels[-1]) for _ in range(middle_blk_num))
+        self.middle_blks = BlockSequence(NAFBlock(channels[-1]) for _ in range(middle_blk_num))
         self.ups = nn.ModuleList(
             nn.Sequential(nn.Conv2d(c, 2 * c, 1, bias=False), nn.PixelShuffle(2))
             for c in channels[:0:-1]
         )
         for i, n in enumerate(dec_blk_nums):
-            self.add_module(f"decoder{i}", Stage(NAFBlock(channels[-2 - i]) for _ in range(n)))
+            self.add_module(
+                f"decoder{i}", BlockSequence(NAFBlock(channels[-2 - i]) for _ in range(n))
+            )
         self.ending = nn.Conv2d(width, rgb, 3, padding=1)
 
     @property

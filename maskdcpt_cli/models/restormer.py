@@ -7,7 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from maskdcpt_cli.models.backbone import Backbone, Encoded
-from maskdcpt_cli.models.layers import Downsample, PatchEmbed, Stage, TransformerBlock, Upsample
+from maskdcpt_cli.models.layers import (
+    BlockSequence,
+    Downsample,
+    PatchEmbed,
+    TransformerBlock,
+    Upsample,
+)
 from maskdcpt_cli.models.masking import OnGrid, apply
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 
@@ -65,8 +71,8 @@ class Restormer(Backbone):
             dim, heads=self.heads[level], expansion=self.ffn_expansion_factor, bias=self.bias
         )
 
-    def stage(self, dim: int, level: int, blocks: int) -> Stage:
-        return Stage(self.block(dim, level) for _ in range(blocks))
+    def stage(self, dim: int, level: int, blocks: int) -> BlockSequence:
+        return BlockSequence(self.block(dim, level) for _ in range(blocks))
 
     def pointwise(self, dim_in: int, dim_out: int) -> nn.Conv2d:
         return nn.Conv2d(dim_in, dim_out, 1, bias=self.bias)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskdcpt_cli.models.backbone import Backbone, Encoded
-from maskdcpt_cli.models.layers import ChannelNorm, Stage
+from maskdcpt_cli.models.layers import BlockSequence, ChannelNorm
 from maskdcpt_cli.models.masking import OnGrid, apply
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 
@@ -82,7 +82,7 @@ class ResidualGroup(nn.Module):
         self, dim: int, *, depth: int, heads: int, window_size: int, mlp_ratio: float
     ) -> None:
         super().__init__()
-        self.residual_group = Stage(
+        self.residual_group = BlockSequence(
             SwinBlock(
                 dim,
                 heads=heads,
@@ -98,7 +98,7 @@ class ResidualGroup(nn.Module):
         return x + on_grid(self.conv, self.residual_group(x, on_grid))
 
 
-class PatchEmbed(nn.Module):
+class TokenNorm(nn.Module):
     """The normalisation of the first tokens; a patch is one position."""
 
     def __init__(self, dim: int) -> None:
@@ -145,7 +145,7 @@ class SwinIR(Backbone):
         mean = torch.tensor(RGB_MEAN).view(1, 3, 1, 1)
         self.register_buffer("mean", mean, persistent=False)
         self.conv_first = nn.Conv2d(3, embed_dim, 3, padding=1)
-        self.patch_embed = PatchEmbed(embed_dim)
+        self.patch_embed = TokenNorm(embed_dim)
         self.encode_layers = nn.ModuleList(groups[:half])
         for i, group in enumerate(groups[half:]):
             self.add_module(f"decode_layers{i}", group)

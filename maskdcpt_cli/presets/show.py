@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from maskdcpt_cli.presets.training import Run
 
 Place = tuple[str, ...]  # keys, and numbers in lists
 
+SENTENCE_END = re.compile(r"(?<=\.)(?<!Sec\.) ")
 COMMENT = re.compile(r"\s#\s*(.*)$")
 COLUMN = 52  # where the comments begin
 OVERRIDDEN = "not the preset's"
@@ -51,9 +53,11 @@ def annotated(preset: Run, *, name: str | None, kind: str) -> str:
 
 
 def summary(name: str, *, kind: str) -> str:
-    """The first comment of a preset."""
-    first, _, _ = locate(name, kind).read_text(encoding="utf-8").partition("\n")
-    return first.lstrip("# ")
+    """Return the first sentence of the comment at the head of a preset."""
+    lines = locate(name, kind).read_text(encoding="utf-8").splitlines()
+    head = takewhile(lambda line: line.startswith("#"), lines)
+    comment = " ".join(line.lstrip("# ") for line in head)
+    return SENTENCE_END.split(comment, maxsplit=1)[0]
 
 
 def _plain(preset: Run) -> Any:

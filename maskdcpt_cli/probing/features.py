@@ -37,7 +37,8 @@ class FeatureStore:
     def append(self, vectors: NDArray[np.float32]) -> None:
         """Append vectors (B, length); raises ValueError if the length differs from earlier ones.
 
-        Raises MaskDCPTError if the disk is full.
+        Raises:
+            MaskDCPTError: If the disk is full.
         """
         if self.count and vectors.shape[1] != self.length:
             raise ValueError(f"Vectors have {vectors.shape[1]} values, earlier ones {self.length}.")

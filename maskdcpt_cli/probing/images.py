@@ -58,11 +58,15 @@ def from_photos(
     many.
 
     Args:
-        images: of each degradation, at most.
-        size: side of an image in pixels.
-        shared: degrade each photo in all ways, not in one.
+        folders: Folders of clean photos.
+        setting: As "5d".
+        images: Images of each degradation, at most.
+        size: Side of an image in pixels.
+        seed: Of the order and the degradations.
+        shared: Degrade each photo in all ways, not in one.
 
-    Raises MaskDCPTError if a folder has no photos.
+    Raises:
+        MaskDCPTError: If a folder has no photos.
     """
     data = load_data(setting if setting in names() else "5d")
     syntheses = {part.degradation: part.synthesis for part in data.train}
@@ -93,7 +97,8 @@ def from_folders(
 
     Images with the same name, as `maskdcpt degrade` writes them, count as one scene.
 
-    Raises MaskDCPTError if a folder has no images.
+    Raises:
+        MaskDCPTError: If a folder has no images.
     """
     for degradation, folder in folders.items():
         found = 0

@@ -54,7 +54,8 @@ def classify(
 ) -> KnnResult:
     """Classify the degradation of a third of the images by their nearest neighbours in the rest.
 
-    Raises MaskDCPTError if there are too few images.
+    Raises:
+        MaskDCPTError: If there are too few images.
     """
     from sklearn.neighbors import KNeighborsClassifier
 
@@ -75,7 +76,8 @@ def classify(
 def split(images: Sequence[ProbeImage], *, seed: int) -> Split:
     """Split images 2:1 into training and test: all degradations in both, and no scene in both.
 
-    Raises MaskDCPTError if a degradation has too few images.
+    Raises:
+        MaskDCPTError: If a degradation has too few images.
     """
     scenes: dict[str, list[int]] = defaultdict(list)
     for index, image in enumerate(images):

@@ -58,7 +58,8 @@ def untrained(backbone: str, *, seed: int = 0, **options: object) -> ProbedModel
 def probed_model(name: str) -> ProbedModel:
     """Return a named model or a file of weights; a file with a classifier is a pre-trained one.
 
-    Raises MaskDCPTError if it does not exist.
+    Raises:
+        MaskDCPTError: If it does not exist.
     """
     checkpoint = read_model(name)
     training: Training = "restoration" if checkpoint.restores else "pre-training"

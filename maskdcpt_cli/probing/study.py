@@ -65,7 +65,8 @@ def measure(
     not specify this). With zeros at masked positions, images with small features, such as dark
     ones, would be neighbours of all others: accuracy was at chance level at a mask ratio of 0.5.
 
-    Raises MaskDCPTError if the disk is too small for the features.
+    Raises:
+        MaskDCPTError: If the disk is too small for the features.
     """
     for model in models:
         network = model.open()

@@ -13,7 +13,10 @@ Embedding = NDArray[np.float32]  # (images, 2)
 def embed(distances: Distances, *, seed: int = 0, perplexity: float = PERPLEXITY) -> Embedding:
     """Embed images in the plane by t-SNE (van der Maaten and Hinton, 2008).
 
-    Return (images, 2). The perplexity is reduced to a third of the number of images, at most.
+    The perplexity is reduced to a third of the number of images, at most.
+
+    Returns:
+        Coordinates (images, 2).
     """
     from sklearn.manifold import TSNE
 

@@ -37,10 +37,3 @@ class Unavailable(NamedTuple):
 
     metric: str
     reason: str
-
-
-class Result(NamedTuple):
-    """Result over the whole set."""
-
-    over_set: Mapping[str, float]  # of metrics with one value for the whole set
-    unavailable: tuple[Unavailable, ...]

@@ -42,14 +42,15 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 )
 WITH_GT = ("psnr", "ssim")
 WITHOUT_GT = ("piqe",)
-OVER_SET = ("fid", "sfid", "fid_dinov2")
+OVER_SET = ("sfid", "fid_dinov2")  # beside those of METRICS
 UNSUPPORTED = ("inception_score", "clipscore")  # no single value, or need a caption
 
 
 def find_metric(name: str) -> Metric:
     """Return the properties of a metric, from the table or from pyiqa's registry.
 
-    Raises MaskDCPTError for a name that pyiqa does not know.
+    Raises:
+        MaskDCPTError: For a name that pyiqa does not know.
     """
     if name in METRICS:
         return METRICS[name]
@@ -72,8 +73,9 @@ def default_metrics(*, with_gt: bool) -> tuple[str, ...]:
 def find_metrics(names: Sequence[str] | None, *, with_gt: bool) -> dict[str, Metric]:
     """Return the properties of metrics, in the order given; None takes the default ones.
 
-    Raises MaskDCPTError for an unknown name, and for a metric with reference if there is no ground
-    truth.
+    Raises:
+        MaskDCPTError: For an unknown name, and for a metric with reference if there is no ground
+            truth.
     """
     found = {name: find_metric(name) for name in names or default_metrics(with_gt=with_gt)}
     with_reference = [name for name, metric in found.items() if metric.reference]

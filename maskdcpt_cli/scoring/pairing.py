@@ -65,13 +65,21 @@ AUTO = ("path", "stem")
 def pair_files(pred: Path | str, gt: Path | str | None = None, *, by: str = "auto") -> Pairing:
     """Pair the images in two folders and below them, or two files.
 
-    Suffixes do not matter, except if a folder has several images with one name. `path` is the
-    path within the folder, `stem` the name in any folder, `prefix` the longest beginning of
-    the name, cut at one of `-_. `: many restored images may have one ground truth, as 1400_3.png
-    and 1400_7.png have 1400.png. `auto` is by path and, for the rest, by stem. Without `gt`, the
-    items have no ground truth.
+    Suffixes do not matter, except if a folder has several images with one name.
 
-    Raises MaskDCPTError if a path does not exist or has no images, and for ambiguous names.
+    Args:
+        pred: Restored image, or a folder of them.
+        gt: Ground truth, or a folder of them; None leaves the items without ground truth.
+        by: "path" is the path within the folder, "stem" the name in any folder, "prefix" the
+            longest beginning of the name that ends before one of `-_. `: many restored images may
+            have one ground truth, as 1400_3.png and 1400_7.png have 1400.png. "auto" is by path
+            and, for the rest, by stem.
+
+    Returns:
+        The pairs in `items`, and the images without a partner in `missing` and `extra`.
+
+    Raises:
+        MaskDCPTError: If a path does not exist or has no images, and for ambiguous names.
     """
     if by != "auto" and by not in RULES:
         raise MaskDCPTError(unknown("rule", by, ["auto", *RULES]))

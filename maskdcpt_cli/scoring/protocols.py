@@ -22,18 +22,18 @@ class Protocol(NamedTuple):
 
     def options(self, metric: str) -> Options:
         """Return the options of pyiqa's create_metric."""
-        cut: Options = {"crop_border": self.border} if self.border else {}
+        crop: Options = {"crop_border": self.border} if self.border else {}
         if metric not in ("psnr", "ssim"):
-            return cut if metric in ("psnry", "ssimc") else {}
+            return crop if metric in ("psnry", "ssimc") else {}
         if self.colour == "pyiqa":
-            return cut
+            return crop
         luma: Options = {"test_y_channel": self.colour == "y"}
         if self.colour == "y":  # at a range of 255 pyiqa rounds luma, as MATLAB does
             luma = {**luma, "color_space": "ycbcr"}
             luma = {**luma, "data_range": 255} if metric == "psnr" else luma
         elif metric == "psnr":
             luma = {**luma, "eps": self.floor}
-        return {**luma, **cut}
+        return {**luma, **crop}
 
     def describe(self) -> str:
         """Describe the protocol in one sentence, to compare figures with others."""

@@ -17,15 +17,16 @@ from torch import Tensor
 
 from maskdcpt_cli.data.parallel import processors
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.scoring.events import Item, Result, Scored, Unavailable
+from maskdcpt_cli.scoring.events import Item, Scored, Unavailable
 from maskdcpt_cli.scoring.images import ScoringImage, read_image, read_pair
 from maskdcpt_cli.scoring.metrics import Metric, find_metrics
 from maskdcpt_cli.scoring.protocols import DEFAULT, Protocol
 from maskdcpt_cli.scoring.pyiqa_adapter import Measure, duplicate, open_metric, quiet, reason
 from maskdcpt_cli.scoring.separable_ssim import Separable
 from maskdcpt_cli.scoring.set_metrics import SetFolders
+from maskdcpt_cli.scoring.summary import ScoreResult, summarise
 
-__all__ = ["Item", "Result", "Scored", "Scorer", "Unavailable", "score"]
+__all__ = ["Item", "ScoreResult", "Scored", "Scorer", "Unavailable", "score"]
 
 PREFETCH = 2  # images in the queue, per thread
 MAX_DEFAULT_JOBS = 8  # SSIM takes 400 bytes per pixel in each
@@ -39,24 +40,32 @@ def score(
     protocol: Protocol = DEFAULT,
     jobs: int | None = None,
     device: str = "cpu",
-) -> Generator[Scored, None, Result]:
-    """Measure restored images by pyiqa's metrics, and yield the values of each, in order.
+) -> ScoreResult:
+    """Measure restored images by pyiqa's metrics.
 
     An image that cannot be read, or a metric whose weights cannot be downloaded, does not stop the
-    others: see `Scored.problem` and `Result.unavailable`, which the generator returns.
+    others. `Scorer` yields the values image by image.
 
     Args:
+        items: Restored images and their ground truths, as `pair_files` returns them.
         metrics: pyiqa's names; None takes psnr and ssim, or piqe without ground truth.
-        jobs: threads; None takes one per processor, eight at most.
-        device: device of metrics with a network: "cpu", "cuda", "cuda:1", "mps".
+        protocol: Definition of PSNR and SSIM.
+        jobs: Threads; None takes one per processor, eight at most.
+        device: Device of metrics with a network: "cpu", "cuda", "cuda:1", "mps".
 
-    Raises MaskDCPTError for an unknown metric, and for one that lacks its ground truth.
+    Returns:
+        The values of each image, and `means` and `intervals` by metric. Images and metrics that
+        could not be measured are in `Scored.problem` and `ScoreResult.unavailable`.
+
+    Raises:
+        MaskDCPTError: A metric is unknown, or lacks its ground truth.
     """
     listed = list(items)
     with_gt = bool(listed) and all(item.gt is not None for item in listed)
     scorer = Scorer(metrics, protocol=protocol, with_gt=with_gt, jobs=jobs, device=device)
-    yield from scorer.score(listed)
-    return Result(scorer.over_set, scorer.unavailable)
+    images = tuple(scorer.score(listed))
+    summaries = tuple(summarise(scorer.metrics, images, scorer.over_set))
+    return ScoreResult(images, summaries, scorer.unavailable)
 
 
 class Scorer:

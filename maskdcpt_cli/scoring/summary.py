@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import default_rng
 from numpy.typing import NDArray
+from scipy.stats import bootstrap
 
-from maskdcpt_cli.scoring.events import Scored
+from maskdcpt_cli.scoring.events import Scored, Unavailable
 from maskdcpt_cli.scoring.metrics import Metric
 
 RESAMPLES = 10_000
@@ -32,6 +33,24 @@ class Summary(NamedTuple):
     images: int  # measured ones
 
 
+class ScoreResult(NamedTuple):
+    """Scores of a set of images."""
+
+    images: tuple[Scored, ...]  # in the order of the items
+    summaries: tuple[Summary, ...]  # of the metrics with a value, in the order requested
+    unavailable: tuple[Unavailable, ...]  # metrics that could not be measured
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean of each metric over the images; of FID and the like the value over the set."""
+        return {one.metric: one.mean for one in self.summaries}
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """95 % interval of each mean; there is none for one image, nor over the set."""
+        return {one.metric: one.interval for one in self.summaries if one.interval}
+
+
 def summarise(
     metrics: Mapping[str, Metric], scored: Sequence[Scored], over_set: Mapping[str, float]
 ) -> list[Summary]:
@@ -50,19 +69,20 @@ def summarise(
 def interval(values: NDArray[np.float64], *, seed: int = 0) -> Interval | None:
     """Return the 95 % interval of the mean of (N,) by the percentile bootstrap; None if N < 2.
 
-    Efron, Bootstrap methods: another look at the jackknife, 1979. With one seed, equal values
-    give equal intervals.
+    With one seed, equal values give equal intervals.
     """
     if len(values) < 2:
         return None
-    generator = default_rng(seed)
-    count, rows = len(values), max(1, RESAMPLED_AT_ONCE // len(values))
-    means = []
-    for start in range(0, RESAMPLES, rows):
-        size = (min(rows, RESAMPLES - start), count)
-        means.append(values[generator.integers(count, size=size, dtype=np.int32)].mean(axis=1))
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(np.concatenate(means), [tail, 100 - tail])
+    found = bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        batch=max(1, RESAMPLED_AT_ONCE // len(values)),
+        rng=default_rng(seed),
+    )
+    low, high = found.confidence_interval
     return Interval(float(low), float(high))
 
 

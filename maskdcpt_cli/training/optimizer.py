@@ -9,7 +9,7 @@ from torch.optim import AdamW
 
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import Backbone
-from maskdcpt_cli.models.layers import Stage
+from maskdcpt_cli.models.layers import BlockSequence
 from maskdcpt_cli.presets.training import Optimiser, Phase, Run
 from maskdcpt_cli.training.schedule import rate_at
 
@@ -83,7 +83,9 @@ def stage_depths(backbone: Backbone) -> dict[str, int]:
     depth = 0
     for name in order:
         depths[name] = depth
-        depth += any(isinstance(part, Stage) for part in backbone.get_submodule(name).modules())
+        depth += any(
+            isinstance(part, BlockSequence) for part in backbone.get_submodule(name).modules()
+        )
     return depths
 
 

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from maskdcpt_cli.data.mixture import Sample
 from maskdcpt_cli.errors import CheckpointError
-from maskdcpt_cli.models.layers import Stage
+from maskdcpt_cli.models.layers import BlockSequence
 from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.checkpointing import State
 from maskdcpt_cli.training.distributed import World
@@ -248,7 +248,7 @@ class Trainer:
 def recompute_activations(model: nn.Module) -> None:
     """Let the backward pass compute the inside of each block anew, which saves its memory."""
     for stage in model.modules():
-        if isinstance(stage, Stage):
+        if isinstance(stage, BlockSequence):
             for block in stage.blocks:
                 block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 

@@ -21,7 +21,7 @@ from maskdcpt_cli.benchmarking.result_cache import ResultCache
 from maskdcpt_cli.benchmarking.run import BenchmarkSettings, ImageScored, benchmark
 from maskdcpt_cli.benchmarking.test_sets import TestSet, from_pairs, from_preset
 from maskdcpt_cli.degradations import CLEAN
-from maskdcpt_cli.inference.networks import Network, identity, open_network
+from maskdcpt_cli.inference.networks import Restorer, identity, open_network
 from maskdcpt_cli.presets.load import load_data
 from recipes.tiny.classical import TOOLS, Tool
 
@@ -69,7 +69,7 @@ def _mean(values: Values) -> float:
     return fmean(values.values())
 
 
-def measured(testset: TestSet, network: Network, out: Path, *, limit: int | None) -> Values:
+def measured(testset: TestSet, network: Restorer, out: Path, *, limit: int | None) -> Values:
     """The PSNR of each picture of a set, in the order of their names."""
     settings = BenchmarkSettings(folder=out, metrics=("psnr",), limit=limit)
     kept = ResultCache(out, made_by=network.fingerprint)
@@ -83,7 +83,7 @@ def with_tool(testset: TestSet, tool: Tool, out: Path, *, limit: int | None) -> 
     means: list[float] = []
     for strength in tool.strengths:
         name = f"{tool.run.__name__}-{strength:g}"
-        network = Network(lambda lq, s=strength: np.float32(tool.run(lq, s)), name, name)
+        network = Restorer(lambda lq, s=strength: np.float32(tool.run(lq, s)), name, name)
         means.append(_mean(measured(testset, network, out / name, limit=limit)))
     return max(means)
 
@@ -91,7 +91,7 @@ def with_tool(testset: TestSet, tool: Tool, out: Path, *, limit: int | None) -> 
 def row(
     testset: TestSet,
     degradation: str,
-    network: Network,
+    network: Restorer,
     out: Path,
     *,
     limit: int | None,

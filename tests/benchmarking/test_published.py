@@ -10,8 +10,8 @@ from maskdcpt_cli.benchmarking.published import (
     METHOD,
     ROWS,
     TABLES,
+    PaperTable,
     SetInfo,
-    Table,
     paper_results,
     tables,
 )
@@ -40,7 +40,7 @@ def sets_of(preset: str, tmp_path) -> list[SetInfo]:
     return [one.info for one in from_preset(load_data(preset), tmp_path)]
 
 
-def first_table(preset: str, tmp_path) -> Table:
+def first_table(preset: str, tmp_path) -> PaperTable:
     return tables(preset, sets_of(preset, tmp_path))[0]
 
 

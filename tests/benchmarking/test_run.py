@@ -64,8 +64,8 @@ def test_the_identity_shows_the_noise_of_theory(tmp_path):
     save(tmp_path / "grey" / "a.png", np.full((160, 160, 3), 128, np.uint8))
     sets = from_photos(load_data("denoise"), tmp_path / "grey")
     events = run(sets[:2], tmp_path / "out")
-    for closed, sigma in zip(only(events, SetFinished), (15, 25), strict=True):
-        assert closed.result.figures["psnr"] == pytest.approx(noise_psnr(sigma), abs=0.05)
+    for finished, sigma in zip(only(events, SetFinished), (15, 25), strict=True):
+        assert finished.result.figures["psnr"] == pytest.approx(noise_psnr(sigma), abs=0.05)
     assert noise_psnr(25) == pytest.approx(20.17, abs=0.005)
 
 
@@ -74,7 +74,7 @@ def test_the_identity_shows_what_clipping_takes_of_the_noise(tmp_path):
     save(tmp_path / "photo" / "a.png", photo)
     sets = from_photos(load_data("denoise"), tmp_path / "photo")
     events = run(sets, tmp_path / "out")
-    measured = [closed.result.figures["psnr"] for closed in only(events, SetFinished)]
+    measured = [finished.result.figures["psnr"] for finished in only(events, SetFinished)]
     expected = [clipped_psnr(photo, sigma) for sigma in SIGMAS]
     assert measured == pytest.approx(expected, abs=0.05)
     assert all(value > noise_psnr(sigma) for value, sigma in zip(measured, SIGMAS, strict=True))
@@ -103,12 +103,12 @@ def _density(z: float) -> float:
 def test_the_figure_of_a_set_is_the_mean_over_its_pictures(pairs, tmp_path):
     sets = from_pairs([pairs])
     events = run(sets, tmp_path / "out", metrics=("psnr", "ssim"))
-    scored, (closed,) = only(events, ImageScored), only(events, SetFinished)
+    scored, (finished,) = only(events, ImageScored), only(events, SetFinished)
     assert [one.name for one in scored] == [f"lq/{number}.png" for number in range(4)]
     for metric in ("psnr", "ssim"):
         mean = np.mean([one.values[metric] for one in scored])
-        assert closed.result.figures[metric] == pytest.approx(mean)
-    assert (closed.result.images, closed.result.complete) == (4, True)
+        assert finished.result.figures[metric] == pytest.approx(mean)
+    assert (finished.result.images, finished.result.complete) == (4, True)
     assert sets[0].title == "rain/lq"
 
 
@@ -124,30 +124,30 @@ def test_sets_that_are_missing_do_not_stop_the_others(tmp_path):
     lay_out(tmp_path, "derain")
     (tmp_path / "Rain100H" / "input").rename(tmp_path / "elsewhere")
     events = run(from_preset(load_data("derain"), tmp_path), tmp_path / "out")
-    closed = {one.result.info.name: one for one in only(events, SetFinished)}
-    assert list(closed) == ["Rain100L", "Rain100H", "Test100", "Test1200", "Test2800"]
-    assert "there is no Rain100H/input in" in closed["Rain100H"].reason
-    assert str(tmp_path) in closed["Rain100H"].reason
-    assert [bool(one.result.figures) for one in closed.values()] == [
+    finished = {one.result.info.name: one for one in only(events, SetFinished)}
+    assert list(finished) == ["Rain100L", "Rain100H", "Test100", "Test1200", "Test2800"]
+    assert "there is no Rain100H/input in" in finished["Rain100H"].reason
+    assert str(tmp_path) in finished["Rain100H"].reason
+    assert [bool(one.result.figures) for one in finished.values()] == [
         True,
         False,
         True,
         True,
         True,
     ]
-    assert not closed["Rain100L"].result.complete  # it has 100 images
+    assert not finished["Rain100L"].result.complete  # it has 100 images
 
 
 def test_an_image_that_cannot_be_read_does_not_stop_the_others(pairs, tmp_path):
     (pairs[0] / "1.png").write_bytes(b"not an image")
     save(pairs[0] / "2.png", crops()[0][:32])
     events = run(from_pairs([pairs]), tmp_path / "out")
-    failed, (closed,) = only(events, ImageFailed), only(events, SetFinished)
+    failed, (finished,) = only(events, ImageFailed), only(events, SetFinished)
     assert [one.name for one in failed] == ["lq/1.png", "lq/2.png"]
     assert "it is not an image" in failed[0].reason
     assert "64x32 pixels" in failed[1].reason
-    assert (closed.result.images, closed.result.failed) == (2, 2)
-    assert not closed.result.complete
+    assert (finished.result.images, finished.result.failed) == (2, 2)
+    assert not finished.result.complete
 
 
 def test_a_network_that_fails_on_one_image_does_not_stop(pairs, tmp_path):
@@ -167,8 +167,8 @@ def test_a_network_that_fails_on_one_image_does_not_stop(pairs, tmp_path):
 def test_a_set_of_which_nothing_can_be_measured_is_told(pairs, tmp_path):
     for path in pairs[0].iterdir():
         path.write_bytes(b"")
-    (closed,) = only(run(from_pairs([pairs]), tmp_path / "out"), SetFinished)
-    assert closed.reason == "none of its 4 images could be measured"
+    (finished,) = only(run(from_pairs([pairs]), tmp_path / "out"), SetFinished)
+    assert finished.reason == "none of its 4 images could be measured"
 
 
 def test_a_run_that_was_stopped_goes_on(pairs, tmp_path):
@@ -194,9 +194,9 @@ def test_only_what_changed_is_done_again(pairs, tmp_path):
         file.write('{"set": "rain", "na')  # cut short by a crash
     save(pairs[0] / "3.png", crops(4)[3])
     restore = Counting()
-    (closed,) = only(run(from_pairs([pairs]), tmp_path / "out", restore), SetFinished)
+    (finished,) = only(run(from_pairs([pairs]), tmp_path / "out", restore), SetFinished)
     assert restore.count == 1
-    assert closed == only(run(from_pairs([pairs]), tmp_path / "new"), SetFinished)[0]
+    assert finished == only(run(from_pairs([pairs]), tmp_path / "new"), SetFinished)[0]
     again = Counting()
     run(from_pairs([pairs]), tmp_path / "out", again)
     assert again.count == 0
@@ -205,11 +205,11 @@ def test_only_what_changed_is_done_again(pairs, tmp_path):
 def test_a_metric_more_is_measured_anew(pairs, tmp_path):
     run(from_pairs([pairs]), tmp_path / "out")
     restore = Counting()
-    (closed,) = only(
+    (finished,) = only(
         run(from_pairs([pairs]), tmp_path / "out", restore, metrics=("psnr", "ssim")), SetFinished
     )
     assert restore.count == 4
-    assert set(closed.result.figures) == {"psnr", "ssim"}
+    assert set(finished.result.figures) == {"psnr", "ssim"}
 
 
 def test_results_of_other_weights_are_not_mixed_in(pairs, tmp_path):
@@ -231,9 +231,9 @@ def test_weights_and_settings_have_fingerprints_of_their_own():
 
 def test_the_first_image_can_be_taken(clean, tmp_path):
     sets = from_photos(load_data("denoise"), clean)[:1]
-    (closed,) = only(run(sets, tmp_path / "out", limit=3), SetFinished)
-    assert (closed.result.images, closed.result.expected) == (3, 4)
-    assert not closed.result.complete
+    (finished,) = only(run(sets, tmp_path / "out", limit=3), SetFinished)
+    assert (finished.result.images, finished.result.expected) == (3, 4)
+    assert not finished.result.complete
 
 
 def test_restored_image_are_written_only_when_asked_for(pairs, tmp_path):
@@ -307,13 +307,13 @@ def test_metrics_that_are_out_of_reach_do_not_stop_the_others(opener, pairs, tmp
 def test_a_metric_of_all_image_is_kept_with_its_set(opener, pairs, tmp_path):
     metrics = ("psnr", "fid")
     for _ in range(2):
-        (closed,) = only(run(from_pairs([pairs]), tmp_path / "out", metrics=metrics), SetFinished)
-        assert closed.result.figures == {"psnr": 30.0, "fid": 4.0}
+        (finished,) = only(run(from_pairs([pairs]), tmp_path / "out", metrics=metrics), SetFinished)
+        assert finished.result.figures == {"psnr": 30.0, "fid": 4.0}
     assert opener.measured == 1
-    (closed,) = only(
+    (finished,) = only(
         run(from_pairs([pairs]), tmp_path / "out", metrics=metrics, limit=2), SetFinished
     )
-    assert closed.result.figures == {"psnr": 30.0, "fid": 2.0}
+    assert finished.result.figures == {"psnr": 30.0, "fid": 2.0}
 
 
 def test_a_cache_of_an_earlier_version_is_read(tmp_path):

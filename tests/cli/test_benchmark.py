@@ -38,13 +38,14 @@ def data(tmp_path_factory) -> Path:
 def five(data, tmp_path_factory) -> tuple[Result, Path]:
     """What the identity shows on 5d."""
     out = tmp_path_factory.mktemp("five") / "out"
-    command = ["--preset", "5d", "--data-root", str(data), "-m", "identity", "-o", str(out)]
+    command = ["--data-preset", "5d", "--data-root", str(data), "-m", "identity", "-o", str(out)]
     return run(*command), out
 
 
-def run(*arguments: str, columns: int = 80) -> Result:
+def run(*arguments: str) -> Result:
+    """Run in a terminal of 80 columns without colours."""
     command = ["benchmark", *arguments, "--jobs", "1"]
-    return CliRunner().invoke(main, command, env={"COLUMNS": str(columns)})
+    return CliRunner().invoke(main, command, env={"FORCE_COLOR": "1", "TERM": "dumb"})
 
 
 def test_our_row_stands_below_the_published_ones(five):
@@ -95,9 +96,9 @@ def test_what_was_measured_is_printed_with_its_protocol(five):
 
 
 def test_all_measured_is_exit_code_0(data):
-    result = run("--preset", "denoise", "--photos", str(data / "photos"), "-m", "identity")
+    result = run("--data-preset", "denoise", "--photos", str(data / "photos"), "-m", "identity")
     assert result.exit_code == 0, result.output
-    folder = Path("benchmarks/photos-denoise-identity")
+    folder = Path("results/photos-denoise-identity")
     assert {path.name for path in folder.iterdir()} >= {"table.md", "table.csv", "index.html"}
     assert "Table III" not in result.stdout  # other images than the paper's
 
@@ -155,20 +156,23 @@ def test_csv_holds_a_figure_a_line(five):
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        ([], "Say which test sets: --preset NAME, or --pairs LQ GT."),
-        (["--preset", "5dd", "--data-root", "."], "Did you mean '5d'?"),
-        (["--preset", "5d"], "Say --data-root FOLDER, or set MASKDCPT_DATA"),
+        ([], "Name the test sets: --data-preset NAME, or --pairs LQ GT."),
+        (["--data-preset", "5dd", "--data-root", "."], "Did you mean '5d'?"),
+        (["--data-preset", "5d"], "Say --data-root FOLDER, or set MASKDCPT_DATA"),
         (
-            ["--preset", "derain", "--photos", "."],
+            ["--data-preset", "derain", "--photos", "."],
             "no synthetic test sets, so it cannot degrade photos; use denoise or 12d",
         ),
         (
-            ["--preset", "5d", "--pairs", ".", "."],
-            "--pairs cannot be combined with --preset or --photos.",
+            ["--data-preset", "5d", "--pairs", ".", "."],
+            "--pairs cannot be combined with --data-preset or --photos.",
         ),
-        (["--preset", "5d", "--data-root", ".", "--metrics", "pnsr"], "Did you mean 'psnr'?"),
-        (["--preset", "5d", "--data-root", ".", "--beside", "Airnet"], "Did you mean 'AirNet'?"),
-        (["--preset", "5d", "--data-root", ".", "--protocol", "x"], "'x' is not one of"),
+        (["--data-preset", "5d", "--data-root", ".", "--metrics", "pnsr"], "Did you mean 'psnr'?"),
+        (
+            ["--data-preset", "5d", "--data-root", ".", "--beside", "Airnet"],
+            "Did you mean 'AirNet'?",
+        ),
+        (["--data-preset", "5d", "--data-root", ".", "--protocol", "x"], "'x' is not one of"),
     ],
 )
 def test_wrong_usage_is_a_sentence_and_exit_code_2(command, sentence):
@@ -179,7 +183,7 @@ def test_wrong_usage_is_a_sentence_and_exit_code_2(command, sentence):
 
 
 def test_a_model_that_does_not_exist_is_told_before_anything_is_written(data):
-    result = run("--preset", "5d", "--data-root", str(data), "-m", "nafnet-6d", "-o", "out")
+    result = run("--data-preset", "5d", "--data-root", str(data), "-m", "nafnet-6d", "-o", "out")
     assert result.exit_code == 1
     assert "Did you mean 'nafnet-5d'" in result.stderr
     assert not Path("out").exists()
@@ -195,7 +199,7 @@ def test_a_run_that_is_interrupted_says_how_to_go_on(data, monkeypatch):
         return lq
 
     lay_out(Path(), "derain")
-    command = ["--preset", "derain", "--data-root", ".", "-m", "identity", "-o", "out"]
+    command = ["--data-preset", "derain", "--data-root", ".", "-m", "identity", "-o", "out"]
     with monkeypatch.context() as patched:
         patched.setattr(networks, "identity", lambda: identity()._replace(restore=restore))
         result = run(*command)

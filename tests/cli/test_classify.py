@@ -116,7 +116,7 @@ def test_several_photos_have_a_row_each_with_the_top_three(fake, photos):
 def test_a_table_fits_a_terminal_of_80_columns(fake, photos):
     from rich.console import Console
 
-    from maskdcpt_cli.cli.answers import _table
+    from maskdcpt_cli.cli.classify_view import _table
 
     long = Path("a-folder-with-a-long-name/and-another-one") / ("x" * 60 + ".jpeg")
     console = Console(width=80, record=True, file=io.StringIO())
@@ -183,7 +183,7 @@ def test_a_csv_is_not_overwritten_unasked(fake, photos):
     Path("a.csv").write_text("mine")
     result = invoke("in", "--csv", "a.csv")
     assert result.exit_code == 2
-    assert "'a.csv' exists; --overwrite replaces it." in result.stderr
+    assert "'a.csv' exists: name another file, or type --overwrite." in result.stderr
     assert not fake.model
     assert invoke("in", "--csv", "a.csv", "--overwrite").exit_code == 0
     assert Path("a.csv").read_text().startswith("file,answer,")

@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from maskdcpt_cli.cli.console import Bar, Json, Lines, Quiet, Workload, open_view, printable, show
+from maskdcpt_cli.cli.console import printable
+from maskdcpt_cli.cli.restore_view import (
+    RestoreBar,
+    RestoreFailures,
+    RestoreJson,
+    RestoreLines,
+    Workload,
+    open_view,
+    show,
+)
 from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Started
 from maskdcpt_cli.inference.plan import Plan
 
@@ -17,7 +26,7 @@ TODO = Plan(JOBS, problems=(MISSING,), skipped_files=2, results=1)
 
 @pytest.fixture(autouse=True)
 def _headers(monkeypatch):
-    monkeypatch.setattr("maskdcpt_cli.cli.console.count_pixels", SIZES.__getitem__)
+    monkeypatch.setattr("maskdcpt_cli.cli.restore_view.count_pixels", SIZES.__getitem__)
 
 
 def terminal(width: int) -> Console:
@@ -43,7 +52,7 @@ def run(view, console: Console) -> str:
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_a_terminal_shows_a_bar_and_a_summary_that_fit(width):
     console = terminal(width)
-    shown = run(Bar(console, TODO), console)
+    shown = run(RestoreBar(console, TODO), console)
     lines = re.split(r"[\r\n]+", shown)
     assert max(map(len, lines)) <= width
     words = " ".join(shown.split())
@@ -59,7 +68,7 @@ def test_a_terminal_shows_a_bar_and_a_summary_that_fit(width):
 
 def test_the_bar_tells_the_photo_in_hand_and_the_count():
     console = terminal(100)
-    view = Bar(console, TODO)
+    view = RestoreBar(console, TODO)
     view.opened("tiny")
     view.event(MISSING)
     view.event(Started(JOBS[0], 12_000_000))
@@ -114,12 +123,12 @@ def test_photos_that_are_done_before_they_are_counted_leave_the_total():
 @pytest.mark.parametrize(
     ("environment", "options", "view"),
     [
-        ({"FORCE_COLOR": "1"}, {}, Bar),
-        ({"FORCE_COLOR": "1", "TERM": "dumb"}, {}, Lines),
-        ({}, {}, Lines),
-        ({"FORCE_COLOR": "1"}, {"quiet": True}, Quiet),
-        ({"FORCE_COLOR": "1"}, {"json": True}, Json),
-        ({}, {"json": True, "quiet": True}, Json),
+        ({"FORCE_COLOR": "1"}, {}, RestoreBar),
+        ({"FORCE_COLOR": "1", "TERM": "dumb"}, {}, RestoreLines),
+        ({}, {}, RestoreLines),
+        ({"FORCE_COLOR": "1"}, {"quiet": True}, RestoreFailures),
+        ({"FORCE_COLOR": "1"}, {"json": True}, RestoreJson),
+        ({}, {"json": True, "quiet": True}, RestoreJson),
     ],
 )
 def test_options_and_terminal_choose_the_view(monkeypatch, environment, options, view):

@@ -49,7 +49,17 @@ def _data(tmp_path, monkeypatch) -> None:
 
 
 def check(*args: str, columns: int = 200) -> Result:
-    command = ["data", "check", "--preset", "my.yaml", "--data-root", "data", "--jobs", "1", *args]
+    command = [
+        "data",
+        "check",
+        "--data-preset",
+        "my.yaml",
+        "--data-root",
+        "data",
+        "--jobs",
+        "1",
+        *args,
+    ]
     return CliRunner().invoke(main, command, env={"COLUMNS": str(columns)})
 
 
@@ -126,11 +136,11 @@ def test_json_holds_everything_and_nothing_else_is_printed():
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        ([], "Missing option '--preset'"),
-        (["--preset", "tinny", "--data-root", "data"], "Did you mean 'tiny'?"),
-        (["--preset", "tiny"], "Say --data-root FOLDER, or set MASKDCPT_DATA"),
-        (["--preset", "tiny", "--data-root", "nowhere"], "'nowhere' is not a folder"),
-        (["--preset", "no.yaml", "--data-root", "data"], "no.yaml cannot be read"),
+        ([], "Missing option '--data-preset'"),
+        (["--data-preset", "tinny", "--data-root", "data"], "Did you mean 'tiny'?"),
+        (["--data-preset", "tiny"], "Say --data-root FOLDER, or set MASKDCPT_DATA"),
+        (["--data-preset", "tiny", "--data-root", "nowhere"], "'nowhere' is not a folder"),
+        (["--data-preset", "no.yaml", "--data-root", "data"], "no.yaml cannot be read"),
     ],
 )
 def test_wrong_usage_is_a_sentence_and_exit_code_2(command, sentence):
@@ -140,7 +150,7 @@ def test_wrong_usage_is_a_sentence_and_exit_code_2(command, sentence):
 
 
 def test_the_data_root_may_be_in_the_environment():
-    command = ["data", "check", "--preset", "my.yaml", "--jobs", "1"]
+    command = ["data", "check", "--data-preset", "my.yaml", "--jobs", "1"]
     result = CliRunner().invoke(main, command, env={"MASKDCPT_DATA": "data"})
     assert result.exit_code == 0
 
@@ -148,7 +158,7 @@ def test_the_data_root_may_be_in_the_environment():
 @pytest.mark.parametrize("name", names())
 def test_every_preset_is_checked_where_there_are_no_data(name):
     Path("empty").mkdir()
-    command = ["data", "check", "--preset", name, "--data-root", "empty", "--jobs", "1"]
+    command = ["data", "check", "--data-preset", name, "--data-root", "empty", "--jobs", "1"]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 1
     assert "is not there" in result.stdout
@@ -170,7 +180,7 @@ def test_ctrl_c_stops_all_processes_without_a_traceback():
     for number in range(100, 140):
         shutil.copy("data/test/0.png", f"data/test/{number}.png")
     os.mkfifo("data/test/010.png")
-    command = ["data", "check", "--preset", "my.yaml", "--data-root", "data", "--jobs", "2"]
+    command = ["data", "check", "--data-preset", "my.yaml", "--data-root", "data", "--jobs", "2"]
     with subprocess.Popen(
         [sys.executable, "-m", "maskdcpt_cli", *command],
         stderr=subprocess.PIPE,

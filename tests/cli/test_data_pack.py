@@ -94,7 +94,7 @@ def test_a_preset_is_packed_and_clean_pictures_of_several_types_once():
         "- {degradation: GN, sources: [{name: b, gt: 'gt/{path}'}]}\n"
         "- {degradation: J, sources: [{name: b, gt: 'gt/{path}'}]}\n"
     )
-    result = pack("-o", "out", "--preset", "mine.yaml", "--data-root", ".")
+    result = pack("-o", "out", "--data-preset", "mine.yaml", "--data-root", ".")
     assert result.exit_code == 0, result.output
     assert "4 crops in 2 shards in out" in result.stderr
     Path("packed.yaml").write_text(
@@ -108,13 +108,13 @@ def test_a_preset_is_packed_and_clean_pictures_of_several_types_once():
         *[("LL", False)] * 2,
         *[("J", True)] * 2,
     ]
-    again = pack("-o", "again", "--preset", "packed.yaml", "--data-root", ".")
+    again = pack("-o", "again", "--data-preset", "packed.yaml", "--data-root", ".")
     assert again.exit_code == 1
     assert "'a' is packed already" in again.stderr
 
 
 def test_missing_data_of_a_preset_are_named():
-    result = pack("-o", "out", "--preset", "tiny", "--data-root", ".")
+    result = pack("-o", "out", "--data-preset", "tiny", "--data-root", ".")
     assert result.exit_code == 1
     assert "there is no photos" in result.stderr
 
@@ -138,13 +138,13 @@ def test_a_picture_without_partner_is_named():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ([], "Give one of --preset NAME, --pairs LQ GT and"),
+        ([], "Give one of --data-preset NAME, --pairs LQ GT and"),
         (["--pairs", "lq", "gt", "--photos", "gt"], "Give one of"),
-        (["--pairs", "lq", "gt"], "--pairs needs --type"),
-        (["--preset", "tiny", "--photos", "gt"], "Give one of"),
-        (["--photos", "gt", "-t", "haze"], "nothing else does"),
+        (["--pairs", "lq", "gt"], "Give --type with --pairs"),
+        (["--data-preset", "tiny", "--photos", "gt"], "Give one of"),
+        (["--photos", "gt", "-t", "haze"], "and only then"),
         (["--pairs", "lq", "gt", "-t", "hazy"], "Did you mean 'haze'?"),
-        (["--photos", "gt", "--shard-size", "lots"], "'lots' is no size"),
+        (["--photos", "gt", "--shard-size", "lots"], "'lots' is not a size"),
         (["--photos", "gt", "--crop-size", "3"], "not in the range"),
     ],
 )

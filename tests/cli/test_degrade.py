@@ -108,14 +108,14 @@ def test_levels_are_what_was_asked_for(options, valid):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ([], "either --type, once or more often, or --setting"),
+        ([], "either --type, which may be repeated, or --setting"),
         (["-t", "haze", "--setting", "5d"], "either --type"),
         (["-t", "hazy"], "Unknown degradation 'hazy'. Did you mean 'haze'?"),
         (["-t", "noise:poison"], "Did you mean 'poisson'?"),
         (["-t", "haze", "--level", "lots"], "valid are a number as 25, several as 15,25,50"),
         (["-t", "haze", "--level", "99"], "out of range for haze"),
-        (["-t", "haze", "-t", "jpeg", "--level", "1"], "say which, as --level haze=1"),
-        (["-t", "haze", "--level", "jpeg=1"], "not among the types asked for"),
+        (["-t", "haze", "-t", "jpeg", "--level", "1"], "name one, as --level haze=1"),
+        (["-t", "haze", "--level", "jpeg=1"], "not among the requested types"),
     ],
 )
 def test_wrong_usage_is_a_sentence_and_exit_code_2(options, sentence):

@@ -5,7 +5,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from maskdcpt_cli.cli import main
-from maskdcpt_cli.presets.load import names
+from maskdcpt_cli.presets.load import locate, names
 from maskdcpt_cli.presets.training import SCHEMAS
 
 
@@ -16,8 +16,22 @@ def presets(*args: str) -> Result:
 def test_all_presets_are_listed():
     lines = presets().stdout.splitlines()
     rows = [tuple(line.split()[:2]) for line in lines[1:]]
-    assert rows == [(kind, name) for kind in SCHEMAS for name in names(kind)]
+    assert rows == [(kind, name) for kind in (*SCHEMAS, "data") for name in names(kind)]
     assert any("300,000" in line and "Deraining alone (Table V)" in line for line in lines)
+
+
+def test_summaries_are_whole_sentences():
+    lines = [line.rstrip() for line in presets().stdout.splitlines()[1:]]
+    assert all(line.endswith(".") for line in lines)
+    (line,) = [line for line in lines if line.split()[:2] == ["pretrain", "12d"]]
+    assert line.endswith("MaskDCPT on twelve degradations (Sec. V-A).")
+
+
+@pytest.mark.parametrize("name", names("data"))
+def test_a_data_preset_is_shown_as_it_is(name):
+    result = presets("show", "data", name)
+    assert result.exit_code == 0, result.output
+    assert yaml.safe_load(result.stdout) == yaml.safe_load(locate(name, "data").read_bytes())
 
 
 @pytest.mark.parametrize(
@@ -44,9 +58,11 @@ def test_what_is_shown_is_what_the_command_would_take(tmp_path):
     ("words", "told"),
     [
         (("5dd",), "Unknown pretrain preset '5dd'. Did you mean '5d'?"),
-        (("tune", "5d"), "'tune' is neither pretrain nor finetune."),
+        (("tune", "5d"), "'tune' is none of pretrain, finetune, data."),
         (("pretrain", "mixed"), "Unknown pretrain preset 'mixed'"),
         (("5d", "--set", "data"), "'data' overrides nothing"),
+        (("data", "5dd"), "Unknown data preset '5dd'. Did you mean '5d'?"),
+        (("data", "5d", "--set", "setting=9d"), "--set are for training presets only."),
     ],
 )
 def test_what_is_not_there_is_refused(words, told):

@@ -64,8 +64,8 @@ def test_the_page_tells_model_settings_and_counts(tmp_path, outcomes):
 def test_names_and_reasons_are_escaped(tmp_path, outcomes):
     page = write(tmp_path / "report.html", outcomes)
     assert "<b> &" not in page
-    assert "&lt;b&gt; &amp; &#x27;c&#x27;.png" in page
-    assert "<li>Cannot read &#x27;lost.png&#x27;: &lt;it&gt; is truncated.</li>" in page
+    assert "&lt;b&gt; &amp; &#39;c&#39;.png" in page
+    assert "<li>Cannot read &#39;lost.png&#39;: &lt;it&gt; is truncated.</li>" in page
 
 
 def test_a_result_that_is_gone_does_not_stop_the_page(tmp_path, outcomes):

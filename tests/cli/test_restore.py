@@ -278,7 +278,7 @@ def test_a_view_that_breaks_stops_the_run_cleanly(fake, photos, monkeypatch):
     def broken(*_args, **_options):
         raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr("maskdcpt_cli.cli.console.click.echo", broken)
+    monkeypatch.setattr("maskdcpt_cli.cli.restore_view.click.echo", broken)
     result = invoke("in", "-o", "out", "--json")
     assert result.exit_code == 1
     assert fake.closed

@@ -69,7 +69,7 @@ def test_a_plane_needs_a_file_and_is_drawn():
 def test_nothing_is_overwritten_unasked():
     Path("knn.csv").write_text("mine", encoding="utf-8")
     refused = run("study", "knn", *PAIR, *SMALL, "--csv", "knn.csv")
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "--overwrite" in refused.stderr
     assert Path("knn.csv").read_text(encoding="utf-8") == "mine"
 

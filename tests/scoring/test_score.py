@@ -1,6 +1,5 @@
 import math
 import threading
-from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,11 @@ import maskdcpt_cli
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.reading import Photo, read_photo
 from maskdcpt_cli.scoring import images
+from maskdcpt_cli.scoring import scorer as scorer_module
 from maskdcpt_cli.scoring.metrics import METRICS, find_metric, find_metrics
 from maskdcpt_cli.scoring.pairing import pair_files
-from maskdcpt_cli.scoring.scorer import Item, Result, Scored, Scorer, Unavailable, score
+from maskdcpt_cli.scoring.scorer import Item, Scorer, Unavailable, score
+from maskdcpt_cli.scoring.summary import interval
 from tests.scoring.pairs import noisy, photograph, two_folders, write
 
 
@@ -40,7 +41,7 @@ def mean_of(x: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
 
 def test_images_come_in_order_whatever_the_number_of_threads(folders):
     items = pair_files(*folders).items
-    runs = [list(score(items, jobs=jobs)) for jobs in (1, 3)]
+    runs = [score(items, jobs=jobs).images for jobs in (1, 3)]
     assert runs[0] == runs[1]
     assert [one.name for one in runs[0]] == [f"{number}.png" for number in range(5)]
     psnr = [one.values["psnr"] for one in runs[0]]
@@ -54,11 +55,11 @@ def test_files_and_arrays_give_the_same_figures(folders):
         Item(item.name, *(np.asarray(Image.open(path)) for path in (item.restored, item.gt)))
         for item in items
     ]
-    assert list(score(items)) == list(score(arrays))
+    assert score(items) == score(arrays)
 
 
 def test_without_ground_truth_piqe_is_measured(folders):
-    ones = list(maskdcpt_cli.score(maskdcpt_cli.pair_files(str(folders[0])).items))
+    ones = maskdcpt_cli.score(maskdcpt_cli.pair_files(str(folders[0])).items).images
     assert {tuple(one.values) for one in ones} == {("piqe",)}
 
 
@@ -66,7 +67,7 @@ def test_one_bad_file_stops_no_other(tmp_path):
     restored, gt = two_folders(tmp_path)
     (restored / "0.png").write_bytes(b"no image")
     write(restored / "1.png", photograph(1)[:20])
-    ones = list(score(pair_files(restored, gt).items))
+    ones = score(pair_files(restored, gt).items).images
     assert "0.png cannot be read: it is not an image" in ones[0].problem
     assert ones[1].problem.startswith("The restored image is 48x20 pixels")
     assert [one.values.keys() for one in ones] == [set(), set(), {"psnr", "ssim"}]
@@ -74,7 +75,8 @@ def test_one_bad_file_stops_no_other(tmp_path):
 
 def test_a_metric_that_fails_on_an_image_stops_no_other(folders):
     tiny = photograph(0)[:9, :9]
-    one, other = score([Item("tiny", tiny, tiny), Item("b", photograph(1), photograph(1))])
+    items = [Item("tiny", tiny, tiny), Item("b", photograph(1), photograph(1))]
+    one, other = score(items).images
     assert one.values.keys() == {"psnr"}
     assert one.failed["ssim"].startswith("ssim could not be measured: ")
     assert other.values.keys() == {"psnr", "ssim"}
@@ -84,7 +86,7 @@ def test_a_metric_that_fails_on_an_image_stops_no_other(folders):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_no_number_is_no_figure(faked, value):
     faked(piqe=lambda _: torch.tensor(value))
-    (one,) = score([Item("a", photograph(0))])
+    (one,) = score([Item("a", photograph(0))]).images
     assert one.values == {}
     assert one.failed == {"piqe": f"piqe could not be measured: its value is {value}."}
 
@@ -99,7 +101,7 @@ def test_a_ground_truth_of_many_is_read_once(folders, monkeypatch):
     monkeypatch.setattr(images, "read_photo", reading)
     images._read.cache_clear()
     restored, gt = folders
-    list(score(pair_files(restored, gt / "1.png").items, ["psnr"], jobs=1))
+    score(pair_files(restored, gt / "1.png").items, ["psnr"], jobs=1)
     assert read.count(gt / "1.png") == 1
 
 
@@ -122,19 +124,20 @@ def test_every_thread_has_metrics_of_its_own(faked):
 
     faked(piqe=Keeping())
     items = [Item(str(number), photograph(number)) for number in range(24)]
-    assert all(one.values for one in score(items, jobs=4))
+    assert all(one.values for one in score(items, jobs=4).images)
 
 
 def test_the_callers_threads_are_as_before(folders):
     before = torch.get_num_threads()
-    list(score(pair_files(*folders).items, ["psnr"], jobs=3))
+    score(pair_files(*folders).items, ["psnr"], jobs=3)
     assert torch.get_num_threads() == before
 
 
 def test_closing_the_generator_stops_the_work(faked):
     measured = []
     faked(piqe=lambda x: (measured.append(1), mean_of(x))[1])
-    events = score([Item(str(number), photograph(number)) for number in range(50)], jobs=1)
+    items = [Item(str(number), photograph(number)) for number in range(50)]
+    events = Scorer(["piqe"], with_gt=False, jobs=1).score(items)
     next(events)
     events.close()
     assert len(measured) < 10
@@ -154,10 +157,12 @@ def test_metrics_over_the_set_see_every_image_once(faked):
     clean = photograph(0)
     restored = [noisy(clean, sigma) for sigma in (5, 10, 20)]
     items = [Item(str(number), array, clean) for number, array in enumerate(restored)]
-    events = score([*items, Item("bad", clean[:9], clean)], ["fid", "psnr"], jobs=1)
-    ones, result = drained(events)
-    assert [tuple(one.values) for one in ones] == [("psnr",)] * 3 + [()]
-    assert result == Result({"fid": 12.5}, ())
+    result = score([*items, Item("bad", clean[:9], clean)], ["fid", "psnr"], jobs=1)
+    assert [tuple(one.values) for one in result.images] == [("psnr",)] * 3 + [()]
+    assert result.means["fid"] == 12.5
+    assert result.means.keys() == {"fid", "psnr"}
+    assert result.intervals.keys() == {"psnr"}
+    assert result.unavailable == ()
     np.testing.assert_array_equal(seen["restored"], restored)
     assert len(seen["gt"]) == 3  # arrays are not known to be one image
 
@@ -168,7 +173,7 @@ def test_a_ground_truth_of_many_counts_once_in_the_set(faked, folders):
     few = [folders[1] / f"{number}.png" for number in (0, 1, 1, 1, 0)]
     items = pair_files(*folders).items
     several = [item._replace(gt=gt) for item, gt in zip(items, few, strict=True)]
-    assert len(list(score(several, ["fid"]))) == 5
+    assert len(score(several, ["fid"]).images) == 5
     assert counted == [5, 2]
 
 
@@ -176,14 +181,24 @@ def files(place: str) -> int:
     return len(list(Path(place).iterdir()))
 
 
-def drained(events: Generator[Scored, None, Result]) -> tuple[list[Scored], Result]:
-    """All that a generator yields, and what it returns."""
-    ones = []
-    while True:
-        try:
-            ones.append(next(events))
-        except StopIteration as end:
-            return ones, end.value
+def test_a_result_has_the_values_their_means_and_their_intervals(folders):
+    result = score(pair_files(*folders).items, ["ssim", "psnr"])
+    assert list(result.means) == list(result.intervals) == ["ssim", "psnr"]
+    for metric, mean in result.means.items():
+        values = np.array([one.values[metric] for one in result.images])
+        assert mean == values.mean()
+        assert result.intervals[metric] == interval(values)
+        assert values.min() <= result.intervals[metric].low < mean
+
+
+def test_a_result_names_the_metrics_that_could_not_be_opened(monkeypatch, folders):
+    monkeypatch.setattr(
+        scorer_module, "open_metric", lambda name, **_: Unavailable(name, "No network.")
+    )
+    result = score(pair_files(*folders).items, ["psnr"])
+    assert result.means == {}
+    assert result.unavailable == (Unavailable("psnr", "No network."),)
+    assert len(result.images) == 5
 
 
 def test_a_set_of_one_is_too_small_and_that_is_said(faked):

@@ -11,27 +11,32 @@ import click
 from maskdcpt_cli.cli.options import (
     ModelName,
     backend_option,
+    data_preset_option,
+    data_root_option,
     device_option,
+    jobs_option,
+    metrics_option,
+    output_folder_option,
+    pairs_option,
+    photos_option,
     precision_option,
-    preset_names,
+    protocol_option,
     tile_option,
+    usage_errors,
 )
-from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.scoring.protocols import DEFAULT as DEFAULT_PROTOCOL
 from maskdcpt_cli.scoring.protocols import PROTOCOLS
 from maskdcpt_cli.weights.zoo import DEFAULT, ZOO
 
 if TYPE_CHECKING:
     from maskdcpt_cli.benchmarking.examples import ExampleCrop
-    from maskdcpt_cli.benchmarking.published import Table
+    from maskdcpt_cli.benchmarking.published import PaperTable
     from maskdcpt_cli.benchmarking.run import BenchmarkSettings
     from maskdcpt_cli.benchmarking.table_rows import SetResult
     from maskdcpt_cli.benchmarking.test_sets import MissingTestSet, TestSet
     from maskdcpt_cli.cli.benchmark.view import BenchmarkOutcome
-    from maskdcpt_cli.inference.networks import Network
+    from maskdcpt_cli.inference.networks import Restorer
 
 IDENTITY = "identity"  # in place of a model's name
-FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class BenchmarkOptions:
     photos: Path | None
     pairs: tuple[tuple[Path, Path], ...]
     output: Path | None
-    metrics: str | None
+    metrics: tuple[str, ...]
     protocol: str
     beside: str
     limit: int | None
@@ -72,16 +77,11 @@ class BenchmarkOptions:
     def folder(self) -> Path:
         """Folder of the results."""
         words = re.findall(r"[\w.+-]+", self.name)
-        return self.output or Path("benchmarks", "-".join((*words, self.label)))
+        return self.output or Path("results", "-".join((*words, self.label)))
 
 
 @click.command(short_help="Measure a model on test sets and compare with the published figures.")
-@click.option(
-    "--preset",
-    metavar="NAME|FILE",
-    shell_complete=preset_names,
-    help="Test sets of 5d, 12d, denoise, real-world, mixed, derain, motion-deblur, or a file.",
-)
+@data_preset_option("whose test sets to measure, as 5d, 12d, denoise or real-world")
 @click.option(
     "-m",
     "--model",
@@ -91,51 +91,20 @@ class BenchmarkOptions:
     type=ModelName(),
     help="Model, as for restore; `identity` measures the inputs themselves.",
 )
-@click.option(
-    "--data-root",
-    metavar="FOLDER",
-    type=FOLDER,
-    help="Folder of the data sets of the preset.  [default: $MASKDCPT_DATA]",
+@data_root_option
+@photos_option("Measure on your own clean photos, degraded as --data-preset defines.")
+@pairs_option("Measure on your own pairs", multiple=True)
+@output_folder_option("the tables, the page and the results", default="results/PRESET-MODEL")
+@metrics_option(
+    "pyiqa's names, as psnr,ssim,lpips,fid; without ground truth piqe,brisque.  "
+    "[default: psnr,ssim; without ground truth piqe]"
 )
-@click.option(
-    "--photos",
-    metavar="FOLDER",
-    type=FOLDER,
-    help="Measure on your own clean photos, degraded as the preset defines.",
-)
-@click.option(
-    "--pairs",
-    multiple=True,
-    nargs=2,
-    metavar="LQ GT",
-    type=FOLDER,
-    help="Measure on your own pairs: two folders of images with the same names.",
-)
-@click.option(
-    "-o",
-    "--output",
-    metavar="OUT",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the tables, the page and the results.  [default: benchmarks/PRESET-MODEL]",
-)
-@click.option(
-    "--metrics",
-    metavar="NAME,...",
-    help="For example psnr,ssim,lpips,fid; without ground truth piqe,brisque.  [default: "
-    "psnr,ssim and piqe]",
-)
-@click.option(
-    "--protocol",
-    default=DEFAULT_PROTOCOL.name,
-    show_default=True,
-    type=click.Choice(list(PROTOCOLS)),
-    help="Definition of PSNR and SSIM; it is printed with the result.",
-)
+@protocol_option
 @click.option(
     "--beside",
     default="",
     metavar="ROW",
-    help="The published row to take the difference to.  [default: the model's own, or the best]",
+    help="Published row that the difference is to.  [default: the model's own, or the best]",
 )
 @click.option(
     "--limit",
@@ -148,12 +117,7 @@ class BenchmarkOptions:
 @precision_option(default="fp32", remark="; lower precision changes the figures")
 @backend_option
 @tile_option
-@click.option(
-    "--jobs",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Threads for the metrics.  [default: one per processor]",
-)
+@jobs_option("Images measured", default="one per processor, at most 8")
 def benchmark(**given: Any) -> None:
     """Restore the test sets of a setting, measure them, and compare with the paper's figures.
 
@@ -163,8 +127,8 @@ def benchmark(**given: Any) -> None:
 
     \b
     Examples:
-      maskdcpt benchmark --preset 5d --model nafnet-5d --data-root data/
-      maskdcpt benchmark --preset denoise --photos photos/ --model identity
+      maskdcpt benchmark --data-preset 5d --model nafnet-5d --data-root data/
+      maskdcpt benchmark --data-preset denoise --photos photos/ --model identity
       maskdcpt benchmark --pairs rainy/ clean/ --model runs/mine/last.safetensors -o rain/
 
     \b
@@ -184,38 +148,36 @@ def _sets(options: BenchmarkOptions) -> "Sequence[TestSet | MissingTestSet]":
     from maskdcpt_cli.presets.load import load_data
 
     if options.pairs and (options.photos or options.preset):
-        raise click.UsageError("--pairs cannot be combined with --preset or --photos.")
+        raise click.UsageError("--pairs cannot be combined with --data-preset or --photos.")
     if options.pairs:
         return from_pairs(options.pairs)
     if not options.preset:
-        raise click.UsageError("Say which test sets: --preset NAME, or --pairs LQ GT.")
-    try:
+        raise click.UsageError("Name the test sets: --data-preset NAME, or --pairs LQ GT.")
+    with usage_errors():
         data = load_data(options.preset)
         if options.photos:
             return from_photos(data, options.photos)
         return from_preset(data, data_root(options.data_root))
-    except MaskDCPTError as error:
-        raise click.UsageError(str(error)) from error
 
 
 def _tables(
     options: BenchmarkOptions, sets: "Sequence[TestSet | MissingTestSet]"
-) -> "Sequence[Table]":
+) -> "Sequence[PaperTable]":
     """Return the tables of the paper with these test sets; none for the user's own images."""
     from maskdcpt_cli.benchmarking.published import tables
     from maskdcpt_cli.benchmarking.table_rows import check_row
 
     own = options.pairs or options.photos
     found = [] if own else tables(options.preset or "", [one.info for one in sets])
-    try:
+    with usage_errors():
         check_row(found, options.beside)
-    except MaskDCPTError as error:
-        raise click.UsageError(str(error)) from error
     return found
 
 
 def _run(
-    options: BenchmarkOptions, sets: "Sequence[TestSet | MissingTestSet]", tables: "Sequence[Table]"
+    options: BenchmarkOptions,
+    sets: "Sequence[TestSet | MissingTestSet]",
+    tables: "Sequence[PaperTable]",
 ) -> bool:
     """Measure, show and write; return whether everything was measured."""
     from maskdcpt_cli.benchmarking.result_cache import ResultCache
@@ -224,41 +186,38 @@ def _run(
     from maskdcpt_cli.cli.benchmark.files import write_files
     from maskdcpt_cli.cli.benchmark.tables import BenchmarkReport
     from maskdcpt_cli.cli.benchmark.view import BenchmarkView, print_tables, show
+    from maskdcpt_cli.cli.console import say
 
     settings, network = _settings(options), _network(options)
     cache = ResultCache(options.folder, made_by=f"{network.fingerprint}-{settings.protocol.name}")
     view = BenchmarkView(sets, settings.limit)
-    view.say(f"{options.label}: {network.description}")
+    say(view.console, f"{options.label}: {network.description}")
     shown = show(benchmark(sets, network.restore, settings, cache), view)
-    measured = [one.result for one in shown.closed]
+    measured = [one.result for one in shown.finished]
     protocol = f"{settings.protocol.name}: {settings.protocol.describe()}"
     report = BenchmarkReport(
         name=options.name,
         model=options.label,
         facts={"Network": network.description, "Protocol": protocol},
         table_rows=tuple(table_rows(tables, measured, model=options.label, beside=options.beside)),
-        closed=shown.closed,
+        finished=shown.finished,
         examples=_examples(sets, settings, shown),
         notes=(*shown.unavailable, *(_notes(measured) if options.model == IDENTITY else ())),
     )
     print_tables(report)
-    view.say(f"Written: {', '.join(str(path) for path in write_files(options.folder, report))}")
+    paths = write_files(options.folder, report)
+    say(view.console, f"Written: {', '.join(str(path) for path in paths)}")
     return shown.complete
 
 
 def _settings(options: BenchmarkOptions) -> "BenchmarkSettings":
     from maskdcpt_cli.benchmarking.run import BenchmarkSettings, applicable_metrics
 
-    metrics = tuple(
-        dict.fromkeys(filter(None, (options.metrics or "").replace(" ", "").split(",")))
-    )
-    try:
-        applicable_metrics(metrics, blind=True)
-    except MaskDCPTError as error:
-        raise click.UsageError(str(error)) from error
+    with usage_errors():  # for unknown names
+        applicable_metrics(options.metrics, blind=True)
     return BenchmarkSettings(
         folder=options.folder,
-        metrics=metrics,
+        metrics=options.metrics,
         protocol=PROTOCOLS[options.protocol],
         device="cpu" if options.device == "auto" else options.device,
         jobs=options.jobs,
@@ -267,7 +226,7 @@ def _settings(options: BenchmarkOptions) -> "BenchmarkSettings":
     )
 
 
-def _network(options: BenchmarkOptions) -> "Network":
+def _network(options: BenchmarkOptions) -> "Restorer":
     from maskdcpt_cli.inference.networks import identity, open_network
     from maskdcpt_cli.weights.zoo import load_model
 

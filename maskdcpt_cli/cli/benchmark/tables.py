@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from time import strftime
 from typing import Literal, NamedTuple
 
 from maskdcpt_cli.benchmarking.examples import ExampleCrop
@@ -9,12 +10,14 @@ from maskdcpt_cli.benchmarking.published import Column
 from maskdcpt_cli.benchmarking.run import SetFinished
 from maskdcpt_cli.benchmarking.table_rows import SetResult, TableRow
 from maskdcpt_cli.benchmarking.test_sets import slug, title
-from maskdcpt_cli.scoring.metrics import METRICS
+from maskdcpt_cli.cli.console import count
+from maskdcpt_cli.scoring.metrics import find_metric
 
 RowRole = Literal["published", "beside", "ours", "difference"]
 
 DIGITS = {"ssim": 3, "lpips": 3}  # as in the paper; two for its other metrics
 NO_FIGURE = "\N{EN DASH}"
+TEXT_HEADS = ("test set", "degradation")  # heads of columns of text
 PARTIAL = "*"  # marks figures of fewer images than the paper's
 
 
@@ -26,7 +29,7 @@ class BenchmarkReport:
     model: str
     facts: Mapping[str, str]  # network, protocol and so on
     table_rows: tuple[TableRow, ...]
-    closed: tuple[SetFinished, ...]
+    finished: tuple[SetFinished, ...]
     examples: Mapping[str, Sequence[tuple[ExampleCrop, Mapping[str, float]]]]  # by title of a set
     notes: tuple[str, ...] = ()  # a sentence each
 
@@ -53,9 +56,16 @@ class Block(NamedTuple):
     """Table of one metric, part of a table of the paper."""
 
     title: str
+    metric: str
     groups: tuple[str, ...]  # heading above each column; "" for none
     heads: tuple[str, ...]
     lines: tuple[CellRow, ...]
+
+    @property
+    def full_heads(self) -> tuple[str, ...]:
+        """Heads with the group of each column."""
+        pairs = zip(self.groups, self.heads, strict=True)
+        return tuple(f"{group} {head}".lstrip() for group, head in pairs)
 
 
 def blocks(table_row: TableRow, *, model: str) -> Iterator[Block]:
@@ -64,13 +74,27 @@ def blocks(table_row: TableRow, *, model: str) -> Iterator[Block]:
         columns = [column for column in table_row.table.columns if metric in column.metrics]
         yield Block(
             f"{table_row.table.title}, {metric_name(metric)}",
+            metric,
             tuple(column.group for column in columns),
             tuple(column.title for column in columns),
             tuple(_lines(table_row, columns, metric, model)),
         )
 
 
-TEXT_HEADS = ("test set", "degradation")  # heads of columns of text
+def facts(report: BenchmarkReport) -> dict[str, str]:
+    """Return the conditions of the figures."""
+    images = sum(one.result.images for one in report.finished)
+    sets = sum(bool(one.result.figures) for one in report.finished)
+    measured = f"{count(images, 'image')} of {count(sets, 'test set')}"
+    return {**report.facts, "Measured": measured, "Date": strftime("%Y-%m-%d")}
+
+
+def remarks(table_row: TableRow) -> Iterator[str]:
+    """Yield the sentences below a table of the paper."""
+    yield f"The difference is to the published row {table_row.beside}."
+    if table_row.table.note:
+        yield table_row.table.note
+    yield from (f"{PARTIAL} {remark}" for remark in table_row.remarks)
 
 
 def measured_lines(sets: Sequence[SetResult]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -88,16 +112,15 @@ def measured_lines(sets: Sequence[SetResult]) -> tuple[tuple[str, ...], list[tup
 
 def metric_name(metric: str) -> str:
     """Return a name such as "PSNR, dB", with an arrow down if lower is better."""
-    known = METRICS.get(metric)
-    unit = f", {known.unit}" if known and known.unit else ""
-    arrow = " \N{DOWNWARDS ARROW}" if known and not known.higher_is_better else ""
+    known = find_metric(metric)
+    unit = f", {known.unit}" if known.unit else ""
+    arrow = "" if known.higher_is_better else " \N{DOWNWARDS ARROW}"
     return f"{metric.upper()}{unit}{arrow}"
 
 
 def with_name(metric: str, value: float) -> str:
     """Return text such as "PSNR 31.41 dB"."""
-    known = METRICS.get(metric)
-    return f"{metric.upper()} {known.shown(value) if known else f'{value:.4f}'}"
+    return f"{metric.upper()} {find_metric(metric).shown(value)}"
 
 
 def figure(metric: str, value: float | None, *, sign: bool = False) -> str:
@@ -111,12 +134,12 @@ def exact(metric: str, value: float | None) -> str:
     """Format a figure with the digits of `maskdcpt score`."""
     if value is None:
         return NO_FIGURE
-    return f"{value:.{METRICS[metric].digits if metric in METRICS else 4}f}"
+    return f"{value:.{find_metric(metric).digits}f}"
 
 
 def better(metric: str, difference: float) -> bool:
     """Return whether a difference of this sign is an improvement."""
-    return METRICS[metric].goodness(difference) > 0
+    return find_metric(metric).goodness(difference) > 0
 
 
 def _lines(

@@ -1,11 +1,9 @@
 """Terminal output of a benchmark: progress on standard error, tables on standard output."""
 
-import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
-from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -14,7 +12,6 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
 from maskdcpt_cli.benchmarking.run import Event, ImageFailed, ImageScored, SetFinished, SetStarted
@@ -30,21 +27,28 @@ from maskdcpt_cli.cli.benchmark.tables import (
     measured_lines,
     with_name,
 )
-from maskdcpt_cli.cli.console import count, printable
+from maskdcpt_cli.cli.console import (
+    count,
+    data_console,
+    is_interactive,
+    message_console,
+    plain_table,
+    printable,
+    say,
+)
 from maskdcpt_cli.scoring.events import Unavailable
 
 STYLES: dict[RowRole, str] = {
     "published": "", "beside": "cyan", "ours": "bold", "difference": "italic",
 }  # fmt: skip
-GAP = 2  # between columns, of which the box takes one
-LOGGED = 200  # width in columns if the output is a file or pipe
+GAP = 2  # between columns
 
 
 class BenchmarkView:
     """Progress display: a line for each test set and failure, and a progress bar on a terminal."""
 
     def __init__(self, sets: Sequence[TestSet | MissingTestSet], limit: int | None) -> None:
-        self.console = Console(stderr=True, highlight=False, emoji=False)
+        self.console = message_console()
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -53,14 +57,10 @@ class BenchmarkView:
             console=self.console,
             expand=True,
             transient=True,
-            disable=not self.console.is_terminal or self.console.is_dumb_terminal,
+            disable=not is_interactive(self.console),
         )
         images = sum(min(len(one), limit or len(one)) for one in sets if isinstance(one, TestSet))
         self.task = self.progress.add_task("", total=images)
-
-    def say(self, text: str) -> None:
-        """Print a line."""
-        self.console.print(Text(printable(text)), soft_wrap=True)
 
     def event(self, event: Event) -> None:
         """Show an event."""
@@ -70,15 +70,15 @@ class BenchmarkView:
                 self.progress.update(self.task, description=printable(event.testset.title))
                 if event.cached:
                     cached = f"{event.cached} of {count(event.images, 'image')}"
-                    self.say(f"{event.testset.title}: {cached} read from earlier results")
+                    say(self.console, f"{event.testset.title}: {cached} read from earlier results")
             case ImageScored():
                 self.progress.advance(self.task)
             case ImageFailed():
-                self.say(f"{event.testset.title}: {event.name}: {event.reason}")
+                say(self.console, f"{event.testset.title}: {event.name}: {event.reason}")
             case Unavailable():
-                self.say(event.reason)
+                say(self.console, event.reason)
             case SetFinished() if not event.reason:  # missing sets are listed at the end
-                self.say(_result_line(event.result))
+                say(self.console, _result_line(event.result))
 
     def close(self) -> None:
         """Remove the progress bar."""
@@ -88,7 +88,7 @@ class BenchmarkView:
 class BenchmarkOutcome(NamedTuple):
     """Outcome of a benchmark."""
 
-    closed: tuple[SetFinished, ...]
+    finished: tuple[SetFinished, ...]
     values: Mapping[
         tuple[str, str], Mapping[str, float]
     ]  # by key of a test set and name of an image
@@ -107,7 +107,7 @@ def show(events: Generator[Event, None, None], view: BenchmarkView) -> Benchmark
     Raises:
         KeyboardInterrupt: with a message that states the progress.
     """
-    closed: list[SetFinished] = []
+    finished: list[SetFinished] = []
     values: dict[tuple[str, str], Mapping[str, float]] = {}
     problems: dict[str, None] = {}
     unavailable: dict[str, None] = {}
@@ -121,7 +121,7 @@ def show(events: Generator[Event, None, None], view: BenchmarkView) -> Benchmark
                     case Unavailable():
                         unavailable[event.reason] = None
                     case SetFinished():
-                        closed.append(event)
+                        finished.append(event)
                 if isinstance(event, (ImageFailed, SetFinished)) and event.reason:
                     problems[event.reason] = None
     except KeyboardInterrupt:
@@ -129,26 +129,24 @@ def show(events: Generator[Event, None, None], view: BenchmarkView) -> Benchmark
             f"Interrupted: {count(len(values), 'image')} measured and saved; the same command "
             "resumes here."
         ) from None
-    return BenchmarkOutcome(tuple(closed), values, tuple(problems), tuple(unavailable))
+    return BenchmarkOutcome(tuple(finished), values, tuple(problems), tuple(unavailable))
 
 
 def print_tables(report: BenchmarkReport) -> None:
     """Print the tables of the paper with the measured row, all figures, and what is missing."""
-    console = Console(highlight=False, emoji=False, markup=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = LOGGED
+    console = data_console()
     for table_row in report.measured_rows:
         _print_table_row(console, table_row, model=report.model)
-    heads, rows = measured_lines([one.result for one in report.closed])
+    heads, rows = measured_lines([one.result for one in report.finished])
     if rows:
-        table = _table(heads, left=sum(head in TEXT_HEADS for head in heads))
+        table = plain_table(*heads, right=[head for head in heads if head not in TEXT_HEADS])
         for row in rows:
             table.add_row(*map(printable, row))
         console.print(Text(printable(report.title), style="bold"))
         console.print(table)
         for sentence in (*report.notes, report.facts["Protocol"]):
             console.print(Text(printable(sentence), style="dim"))
-    for one in report.closed:
+    for one in report.finished:
         if one.reason:
             console.print(Text(printable(f"Not measured: {_not_measured(one)}")), soft_wrap=True)
 
@@ -157,7 +155,8 @@ def _print_table_row(console: Console, table_row: TableRow, *, model: str) -> No
     for block in blocks(table_row, model=model):
         for columns in _fitting(block, console.width):
             console.print(Text(f"{block.title}", style="bold"))
-            table = _table(["", *(_head(block, index) for index in columns)], left=1)
+            heads = [_head(block, index) for index in columns]
+            table = plain_table("", *heads, right=heads)
             for line in block.lines:
                 cells = [line.cells[index] for index in columns]
                 table.add_row(line.name, *cells, style=STYLES[line.role])
@@ -208,19 +207,11 @@ def _head(block: Block, index: int) -> str:
     return f"{group}\n{head}" if group else head.replace(" ", "\n")
 
 
-def _table(heads: Sequence[str], *, left: int) -> Table:
-    """Make a table whose first `left` columns are text, the others figures."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
-    for index, head in enumerate(heads):
-        table.add_column(head, justify="left" if index < left else "right", no_wrap=True)
-    return table
-
-
 def _result_line(measured: SetResult) -> str:
     figures = (with_name(metric, value) for metric, value in measured.figures.items())
     images = count(measured.images, "image")
     return f"{title(measured.info)}: {', '.join((images, *figures))}"
 
 
-def _not_measured(closed: SetFinished) -> str:
-    return f"{title(closed.result.info)}: {closed.reason}."
+def _not_measured(finished: SetFinished) -> str:
+    return f"{title(finished.result.info)}: {finished.reason}."

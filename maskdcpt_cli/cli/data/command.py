@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING
 import click
 
 from maskdcpt_cli.cli.data.pack import pack
-from maskdcpt_cli.cli.options import preset_names
-from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.cli.options import (
+    data_preset_option,
+    data_root_option,
+    jobs_option,
+    json_option,
+    usage_errors,
+)
 
 if TYPE_CHECKING:
     from maskdcpt_cli.data.audit.scan import Problem, Survey
 
-SHOWN = 5  # problems of one kind and source
+SHOWN = 5  # problems of each type and source
 
 
 @click.group(short_help="Check data sets, and pack them for training.")
@@ -28,39 +33,23 @@ def data() -> None:
 data.add_command(pack)
 
 
-@data.command(short_help="Find everything that is wrong with data sets.")
-@click.option(
-    "--preset",
-    required=True,
-    metavar="NAME|FILE",
-    shell_complete=preset_names,
-    help="A data preset, as 5d, or a file like one.",
-)
-@click.option(
-    "--data-root",
-    metavar="FOLDER",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Where the data lie.  [default: $MASKDCPT_DATA]",
-)
-@click.option(
-    "--jobs",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Processes that read pictures.  [default: one a processor]",
-)
-@click.option("--json", is_flag=True, help="Print everything as one JSON object, and nothing else.")
+@data.command(short_help="Check data sets for missing, damaged and leaked images.")
+@data_preset_option("to check", required=True)
+@data_root_option
+@jobs_option("Images read")
+@json_option("sources and problems")
 def check(*, preset: str, data_root: Path | None, jobs: int | None, json: bool) -> None:
-    """Find everything that is wrong with the data sets of a preset, before training does.
+    """Check all images of the data sets of a data preset before training.
 
-    Every picture is read once. Errors are: what is missing, unreadable, without its partner, or
-    of another size than it; degraded and clean pictures that are swapped; and pictures that are in
-    training and test sets, be they scaled or compressed again. Warnings are: another number of
-    pairs than expected, and clean pictures that are not used.
+    Every image is read once. Errors are: missing and unreadable images; images without a partner
+    or with another size; swapped degraded and clean images; images in both training and test sets,
+    even if rescaled or compressed again. Warnings are: an unexpected number of pairs, and unused
+    clean images.
 
     \b
     Examples:
-      maskdcpt data check --preset 5d --data-root data/
-      MASKDCPT_DATA=data/ maskdcpt data check --preset my.yaml --json > problems.json
+      maskdcpt data check --data-preset 5d --data-root data/
+      MASKDCPT_DATA=data/ maskdcpt data check --data-preset my.yaml --json > problems.json
 
     \b
     Exit code: 0 no errors, 1 some errors, 2 wrong usage, 130 interrupted.
@@ -72,11 +61,9 @@ def check(*, preset: str, data_root: Path | None, jobs: int | None, json: bool) 
     from maskdcpt_cli.data.parallel import processors
     from maskdcpt_cli.presets.load import load_data
 
-    try:
+    with usage_errors():
         root = sources.data_root(data_root)
         known = survey(load_data(preset), root)
-    except MaskDCPTError as error:
-        raise click.UsageError(str(error)) from error
     jobs = min(jobs or processors(), len(known) // 16 + 1)
     found = track(inspect(known, jobs=jobs), total=len(known) + 1, noun="pair", quiet=json)
     problems = [*known.problems, *(problem for some in found for problem in some)]
@@ -107,24 +94,19 @@ def _as_json(known: "Survey", problems: "Sequence[Problem]") -> dict[str, object
 
 
 def _show(known: "Survey", problems: "Sequence[Problem]") -> None:
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
+    from maskdcpt_cli.cli.console import data_console, plain_table
     from maskdcpt_cli.data.audit.scan import KINDS
 
-    console = Console(highlight=False, emoji=False, markup=False)
-    if not console.is_terminal:
-        console.width = 200  # a line a source, for grep
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for title in ("Set", "Type", "Source"):
-        table.add_column(title, no_wrap=title != "Source")
-    for title in ("Expected", "Found", "Repeat"):
-        table.add_column(title, no_wrap=True, justify="right")
-    table.add_column("State")
+    console = data_console()
+    numbers = ("Expected", "Found", "Repeat")
+    table = plain_table(
+        "Set", "Type", "Source", *numbers, "State", right=numbers, wraps={"Source", "State"}
+    )
     for cells, sources in _lines(known):
-        told, style = _state([problem for problem in problems if problem.source in sources])
-        table.add_row(*cells, Text(told, style=style))
+        state, style = _state([problem for problem in problems if problem.source in sources])
+        table.add_row(*cells, Text(state, style=style))
     console.print(table)
     for kind, (title, error) in KINDS.items():
         some = [problem for problem in problems if problem.kind == kind]
@@ -137,9 +119,9 @@ def _show(known: "Survey", problems: "Sequence[Problem]") -> None:
 
 
 def _lines(known: "Survey") -> Iterator[tuple[list[str], list[str]]]:
-    """The cells of a line of the table, and the sources in whose problems its state is.
+    """Yield the cells of each row, and the sources whose problems are in its state.
 
-    Where a part has several sources, a line for all of them comes first.
+    If a part has several sources, a row for all of them comes first.
     """
     for part, group in groupby(known.rows, key=lambda row: row.part):
         rows = list(group)
@@ -157,12 +139,12 @@ def _lines(known: "Survey") -> Iterator[tuple[list[str], list[str]]]:
             yield ["", "", f"  {row.source.name}", *counts, ""], [row.read_as]
 
 
-def _number(count: int | None) -> str:
-    return "" if count is None else f"{count:,}"
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
 
 
 def _state(problems: "Sequence[Problem]") -> tuple[str, str]:
-    """What is wrong in a few words, and their colour."""
+    """Return a summary of problems in a few words, and its colour."""
     if not problems:
         return "ok", "green"
     kinds = Counter(problem.kind for problem in problems)
@@ -174,7 +156,7 @@ def _state(problems: "Sequence[Problem]") -> tuple[str, str]:
 
 
 def _capped(problems: "Sequence[Problem]") -> Iterator[str]:
-    """The sentences under the name of their source, no more than a few of each."""
+    """Yield the first sentences of each source, below its name."""
     by_source: dict[str, list[Problem]] = {}
     for problem in problems:
         by_source.setdefault(problem.source, []).append(problem)
@@ -186,13 +168,9 @@ def _capped(problems: "Sequence[Problem]") -> Iterator[str]:
 
 
 def _summary(known: "Survey", problems: "Sequence[Problem]") -> str:
+    from maskdcpt_cli.cli.console import count
+
     errors = sum(problem.error for problem in problems)
     warnings = len(problems) - errors
-    return (
-        f"{_counted(len(known), 'pair')} read: "
-        f"{_counted(errors, 'error')}, {_counted(warnings, 'warning')}."
-    )
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    counts = f"{count(errors, 'error')}, {count(warnings, 'warning')}"
+    return f"{count(len(known), 'pair')} read: {counts}."

@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from maskdcpt_cli.cli.options import any_of
+from maskdcpt_cli.cli.options import (
+    any_of,
+    data_preset_option,
+    data_root_option,
+    jobs_option,
+    output_folder_option,
+    pairs_option,
+    photos_option,
+    quiet_option,
+    usage_errors,
+)
 from maskdcpt_cli.degradations import LABELS, find
-from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
     from maskdcpt_cli.data.shards.pack_items import Origins
@@ -17,67 +26,44 @@ if TYPE_CHECKING:
 
 SLUGS = [degradation.slug for degradation in LABELS.values()]
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
-SHOWN = 20  # pictures that were left out
-FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
+SHOWN = 20  # skipped images
 
 
 def _bytes(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
-    """Read a size as 512M."""
+    """Parse a size such as 512M."""
     match = re.fullmatch(r"([1-9]\d*)([KMG])", value.upper())
     if not match:
-        raise click.BadParameter(f"'{value}' is no size; valid are numbers with K, M or G: 512M.")
+        raise click.BadParameter(f"'{value}' is not a size: give a number with K, M or G, as 512M.")
     return int(match[1]) * UNITS[match[2]]
 
 
 @click.command(short_help="Pack pairs or clean photos into tar shards of crops.")
-@click.option(
-    "-o",
-    "--output",
-    required=True,
-    metavar="OUT",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the shards and their index.",
-)
-@click.option(
-    "--preset",
-    metavar="NAME|FILE",
-    help="What a data preset trains on, as 5d.",
-)
-@click.option(
-    "--data-root",
-    metavar="FOLDER",
-    type=FOLDER,
-    help="Where the data of --preset lie.  [default: $MASKDCPT_DATA]",
-)
-@click.option(
-    "--pairs",
-    nargs=2,
-    metavar="LQ GT",
-    type=FOLDER,
-    help="Two folders with pictures of the same names; needs --type.",
-)
+@output_folder_option("the shards and their index")
+@data_preset_option("whose training sets to pack")
+@data_root_option
+@pairs_option("Your own pairs, with --type")
 @click.option(
     "-t",
     "--type",
     "word",
     metavar="TYPE",
     shell_complete=any_of(SLUGS),
-    help="The degradation of --pairs, as haze.",
+    help="Degradation of --pairs, as haze.",
 )
-@click.option("--photos", metavar="FOLDER", type=FOLDER, help="Clean photos.")
+@photos_option("Clean photos.")
 @click.option(
     "--crop-size",
     default=512,
     show_default=True,
     metavar="N",
     type=click.IntRange(16, 16_384),
-    help="Side of the crops in pixels; smaller pictures are stored whole.",
+    help="Side of the crops in pixels; smaller images are stored whole.",
 )
 @click.option(
     "--stride",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Pixels from a crop to the next.  [default: the crop size]",
+    help="Distance between crops in pixels.  [default: the crop size]",
 )
 @click.option(
     "--shard-size",
@@ -85,21 +71,15 @@ def _bytes(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     show_default=True,
     metavar="SIZE",
     callback=_bytes,
-    help="Bytes of a shard at most, as 512M or 2G.",
+    help="Maximum size of a shard, as 512M or 2G.",
 )
 @click.option(
     "--compress",
     is_flag=True,
-    help="Make shards little more than half as large, for the network; reading takes many times "
-    "longer.",
+    help="Compress the shards to about half the size, for transfer; reading is many times slower.",
 )
-@click.option(
-    "--jobs",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Shards written at a time.  [default: one a processor]",
-)
-@click.option("-q", "--quiet", is_flag=True, help="Say only what failed.")
+@jobs_option("Shards written")
+@quiet_option
 def pack(
     *,
     output: Path,
@@ -117,18 +97,17 @@ def pack(
 ) -> None:
     """Pack pairs or clean photos into tar shards of crops, which load many times faster.
 
-    Any reader of WebDataset reads the shards: NAME.gt.png, NAME.lq.png for pairs, and NAME.json,
-    which says where the crop is from. OUT/index.json lists them. The same input gives the same
-    bytes.
+    The shards are in the format of WebDataset: NAME.gt.png, NAME.lq.png for pairs, and NAME.json
+    with the source of the crop. OUT/index.json lists them. The same input gives the same bytes.
 
     \b
     Examples:
       maskdcpt data pack -o shards/ --pairs hazy/ clear/ --type haze
-      maskdcpt data pack -o shards/ --preset 5d --data-root data/
+      maskdcpt data pack -o shards/ --data-preset 5d --data-root data/
       maskdcpt data pack -o shards/ --photos DF2K/ --crop-size 320 --shard-size 1G
 
     \b
-    Exit code: 0 all packed, 1 some pictures were left out, 2 wrong usage, 130 interrupted.
+    Exit code: 0 all packed, 1 some images were skipped, 2 wrong usage, 130 interrupted.
     """
     from maskdcpt_cli.cli.progress import track
     from maskdcpt_cli.data.parallel import processors
@@ -141,7 +120,7 @@ def pack(
     sizes = track(
         packing.measure(origins, jobs=min(processes, len(origins) // 1000 + 1)),
         total=len(origins),
-        noun="picture",
+        noun="image",
         quiet=quiet,
     )
     plans, skipped = packing.plan(origins, sizes, cropping=cropping, shard_size=shard_size)
@@ -160,24 +139,24 @@ def _origins(
     data_root: Path | None,
     word: str | None,
 ) -> "Origins":
-    """What is to be packed, said in one of three ways."""
+    """Return the images to pack, from exactly one of the three options."""
     from maskdcpt_cli.data import folders
     from maskdcpt_cli.data.shards.pack_items import Origins, of_preset
     from maskdcpt_cli.data.sources import data_root as find_root
     from maskdcpt_cli.presets.load import load_data
 
     if sum(given is not None for given in (preset, pairs, photos)) != 1:
-        raise click.UsageError("Give one of --preset NAME, --pairs LQ GT and --photos FOLDER.")
+        raise click.UsageError("Give one of --data-preset NAME, --pairs LQ GT and --photos FOLDER.")
     if (pairs is None) != (word is None):
-        raise click.UsageError("--pairs needs --type, as --type haze, and nothing else does.")
+        raise click.UsageError("Give --type with --pairs, as --type haze, and only then.")
     if preset:
-        return of_preset(load_data(preset), find_root(data_root))
+        with usage_errors():
+            data, root = load_data(preset), find_root(data_root)
+        return of_preset(data, root)
     if not pairs:
         return Origins([folders.photos(cast(Path, photos))])
-    try:
+    with usage_errors():
         degradation = find(word or "")
-    except MaskDCPTError as error:
-        raise click.UsageError(str(error)) from error
     return Origins([folders.paired(*pairs, degradation=degradation)])
 
 
@@ -187,10 +166,10 @@ def _report(done: "Sequence[Packed]", skipped: Sequence[str], output: Path, *, q
     for reason in skipped[:SHOWN]:
         click.echo(reason, err=True)
     if len(skipped) > SHOWN:
-        click.echo(f"and {len(skipped) - SHOWN} more pictures were left out.", err=True)
+        click.echo(f"and {count(len(skipped) - SHOWN, 'more image')} skipped.", err=True)
     if not quiet:
         samples = sum(packed.shard.samples for packed in done)
-        told = f"{count(samples, 'crop')} in {count(len(done), 'shard')} in {output}"
-        click.echo(told, err=True)
+        shards = count(len(done), "shard")
+        click.echo(f"{count(samples, 'crop')} in {shards} in {output}", err=True)
     if skipped:
         click.get_current_context().exit(1)

@@ -1,19 +1,30 @@
 """The command `maskdcpt score`."""
 
 import re
-import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
-from click.shell_completion import CompletionItem
 
-from maskdcpt_cli.cli.options import known_device
+from maskdcpt_cli.cli.options import (
+    FILE,
+    csv_option,
+    jobs_option,
+    json_option,
+    metric_device_option,
+    metrics_option,
+    overwrite_option,
+    pair_by_option,
+    protocol_option,
+    quiet_option,
+    refuse_existing,
+    usage_errors,
+)
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.scoring.metrics import METRICS, default_metrics
-from maskdcpt_cli.scoring.protocols import DEFAULT, PROTOCOLS
+from maskdcpt_cli.scoring.metrics import default_metrics
+from maskdcpt_cli.scoring.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
     from maskdcpt_cli.cli.score.report import Bound, ScoreReport
@@ -24,56 +35,21 @@ if TYPE_CHECKING:
 NUMBER = r"[-+]?\d+(?:\.\d+)?"
 
 
-def _split(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[str, ...]:
-    names = [word.strip() for word in (text or "").split(",")]
-    return tuple(dict.fromkeys(name for name in names if name))
-
-
-def _complete(
-    _ctx: click.Context, _param: click.Parameter, incomplete: str
-) -> "list[CompletionItem[str]]":
-    """Complete the last name after a comma with the metrics of the table."""
-    before, comma, last = incomplete.rpartition(",")
-    given = before.split(",")
-    return [
-        CompletionItem(before + comma + name)
-        for name in METRICS
-        if name.startswith(last) and name not in given
-    ]
-
-
-@click.command(short_help="Measure restored photos: PSNR, SSIM, LPIPS and others.")
+@click.command(short_help="Measure restored images: PSNR, SSIM, LPIPS and others.")
 @click.argument("pred", type=click.Path(path_type=Path, exists=True))
 @click.argument("gt", required=False, type=click.Path(path_type=Path, exists=True))
-@click.option(
-    "--metrics",
-    metavar="NAME,...",
-    callback=_split,
-    shell_complete=_complete,
-    help="pyiqa's names, as psnr,ssim,lpips,fid or piqe,brisque,niqe,musiq.  "
-    "[default: psnr,ssim; without GT piqe]",
+@metrics_option(
+    "pyiqa's names, as psnr,ssim,lpips,fid or, without GT, piqe,brisque,niqe,musiq.  "
+    "[default: psnr,ssim; without GT piqe]"
 )
-@click.option(
-    "--protocol",
-    default=DEFAULT.name,
-    show_default=True,
-    type=click.Choice(list(PROTOCOLS)),
-    help="Definition of PSNR and SSIM; it is printed with the result.",
-)
+@protocol_option
 @click.option(
     "--crop",
     metavar="N",
     type=click.IntRange(min=0),
     help="Pixels cropped from each side for PSNR and SSIM, instead of the protocol's.",
 )
-@click.option(
-    "--pair-by",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "path", "stem", "prefix"]),
-    help="auto: by path in the folder, then by name; prefix: many restored to one ground truth, "
-    "as 1400_3.png to 1400.png.",
-)
+@pair_by_option
 @click.option(
     "--min",
     "least",
@@ -86,37 +62,21 @@ def _complete(
     "most",
     multiple=True,
     metavar="METRIC=N",
-    help="Fail if the mean is above N, for metrics where lower is better, as lpips=0.2.",
+    help="Fail if the mean is above N, for metrics where lower is better, as lpips=0.2; may be "
+    "repeated.",
 )
-@click.option(
-    "--csv",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a line for each image.",
-)
+@csv_option("a row per image")
 @click.option(
     "--html",
     metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Write a page with the images and error maps, the worst first.",
 )
-@click.option("--json", is_flag=True, help="Print only one JSON object with all results.")
-@click.option("--overwrite", is_flag=True, help="Replace the files of --csv and --html.")
-@click.option(
-    "--device",
-    default="cpu",
-    show_default=True,
-    metavar="auto|cpu|cuda[:N]|mps",
-    callback=known_device,
-    help="Device of metrics with a network.",
-)
-@click.option(
-    "--jobs",
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Images measured at a time.  [default: one per processor, at most 8]",
-)
-@click.option("-q", "--quiet", is_flag=True, help="Print only failures.")
+@json_option("all results")
+@overwrite_option("the file of --csv or --html")
+@metric_device_option
+@jobs_option("Images measured", default="one per processor, at most 8")
+@quiet_option
 def score(
     *,
     pred: Path,
@@ -157,7 +117,9 @@ def score(
     from maskdcpt_cli.cli.score.report import write_csv
     from maskdcpt_cli.cli.score.view import show
 
-    _check_free([path for path in (csv, html) if path], overwrite=overwrite)
+    if csv and csv == html:
+        raise click.UsageError("--csv and --html name the same file.")
+    refuse_existing(csv, html, overwrite=overwrite)
     chosen = PROTOCOLS[protocol]
     bounds = [*_bounds("min", least), *_bounds("max", most)]
     report = _report(
@@ -178,15 +140,6 @@ def score(
     show(report, json=json, quiet=quiet)
     if report.failed:
         click.get_current_context().exit(1)
-
-
-def _check_free(files: Sequence[Path], *, overwrite: bool) -> None:
-    """Refuse to overwrite files before anything is measured."""
-    for file in files:
-        if file.exists() and not overwrite:
-            raise click.UsageError(f"'{file}' exists: name another file, or type --overwrite.")
-    if len(set(files)) < len(files):
-        raise click.UsageError("--csv and --html name the same file.")
 
 
 def _bounds(option: str, texts: Sequence[str]) -> "list[Bound]":
@@ -226,7 +179,7 @@ def _report(
     jobs: int | None,
     quiet: bool,
 ) -> "ScoreReport":
-    """Pair, measure and summarise."""
+    """Pair and measure the images, and summarise the values."""
     from maskdcpt_cli.cli.progress import track
     from maskdcpt_cli.cli.score.report import ScoreReport
     from maskdcpt_cli.scoring.summary import summarise
@@ -256,10 +209,8 @@ def _report(
 def _paired(pred: Path, gt: Path | None, *, pair_by: str) -> "Pairing":
     from maskdcpt_cli.scoring.pairing import pair_files
 
-    try:
+    with usage_errors():
         pairing = pair_files(pred, gt, by=pair_by)
-    except MaskDCPTError as error:
-        raise click.UsageError(str(error)) from error
     if not pairing.items:
         raise click.UsageError(
             f"No image in '{pred}' has a ground truth with the same name in '{gt}'. {pairing.hint}"
@@ -277,30 +228,26 @@ def _opened(
     quiet: bool,
 ) -> "Scorer":
     """Open the metrics; importing pyiqa takes seconds, downloading weights more."""
-    from rich.console import Console
+    from maskdcpt_cli.cli.console import is_interactive, message_console
 
-    console = Console(file=sys.stderr)  # the current one: pyiqa's output is redirected
-    shows_status = console.is_terminal and not console.is_dumb_terminal and not quiet
-    with console.status("Opening the metrics") if shows_status else nullcontext():
+    console = message_console()
+    shows_status = is_interactive(console) and not quiet
+    with (
+        console.status("Opening the metrics") if shows_status else nullcontext(),
+        usage_errors(),
+    ):
         from maskdcpt_cli.data.parallel import keep_freed_memory
         from maskdcpt_cli.scoring.scorer import Scorer
 
         keep_freed_memory()
-        try:
-            return Scorer(
-                names,
-                protocol=protocol,
-                with_gt=with_gt,
-                jobs=jobs,
-                device=_present(device),
-            )
-        except MaskDCPTError as error:
-            raise click.UsageError(str(error)) from error
+        return Scorer(
+            names, protocol=protocol, with_gt=with_gt, jobs=jobs, device=_find_device(device)
+        )
 
 
-def _present(device: str) -> str:
+def _find_device(name: str) -> str:
     import torch
 
-    if device == "auto":
+    if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
+    return name

@@ -1,20 +1,18 @@
 """Page of `score --html`: the images, their ground truths, and error maps."""
 
 from collections.abc import Iterator
-from html import escape
 from math import sqrt
 from pathlib import Path
-from string import Template
 from time import strftime
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from maskdcpt_cli.cli.console import count, printable
-from maskdcpt_cli.cli.page import FIGURES, inlined, template, trouble, write_page
-from maskdcpt_cli.cli.page import facts as page_facts
+from maskdcpt_cli.cli.console import count
+from maskdcpt_cli.cli.page import data_uri, write_page
 from maskdcpt_cli.cli.score.report import ScoreReport
 from maskdcpt_cli.cli.score.view import direction, facts, within
 from maskdcpt_cli.errors import ImageError
@@ -23,39 +21,61 @@ from maskdcpt_cli.scoring.events import Item, Scored
 from maskdcpt_cli.scoring.images import ScoringImage, read_image, read_pair
 from maskdcpt_cli.scoring.summary import Summary, worst
 
-FIGURE = Template("""\
-<figure>
-<figcaption><b>$name</b><span>$figures</span></figcaption>
-<div class="row">
-$images</div>
-$notices</figure>
-""")
-IMAGE = Template("""\
-<div><img src="$data" alt="$name, $part" loading="lazy" decoding="async"><small>$part</small></div>
-""")
-METRIC = Template("""\
-<tr><th scope="row">$name<small>$direction</small></th><td>$mean</td><td>$interval</td>
-<td class="spread">$spread</td></tr>
-""")
 MOST = 200  # images on a page
 LARGEST, SMALLEST, UNSHRUNK = 480, 240, 40  # longest side; up to this many images have the largest
 
 
+class Spread(NamedTuple):
+    """Values of all images between their lowest and highest, and the interval of the mean."""
+
+    low: str
+    high: str
+    ticks: tuple[str, ...]  # position of each image, in %
+    start: str  # of the interval, in %
+    width: str  # of the interval, in %
+
+
+class MetricRow(NamedTuple):
+    """Row of the table of means."""
+
+    name: str
+    direction: str
+    mean: str
+    interval: str
+    spread: Spread | None
+
+
+class ScoreFigure(NamedTuple):
+    """An image, its ground truth and the error, or the problem with its files."""
+
+    name: str
+    values: str = ""
+    images: tuple[tuple[str, str], ...] = ()  # title and data URI
+    notices: tuple[str, ...] = ()
+    problem: str = ""
+
+
 def write_scores(path: Path, report: ScoreReport) -> None:
-    """Write the page atomically; raises MaskDCPTError if it cannot be written."""
-    page = template("score").substitute(
+    """Write the page atomically.
+
+    Raises:
+        MaskDCPTError: The file cannot be written.
+    """
+    write_page(
+        path,
+        "score",
         title="Scores",
-        lead=escape(printable(_lead(report))),
-        metrics="".join(_metric(report, one) for one in report.summaries),
-        facts=page_facts({**dict(facts(report)), "Date": strftime("%Y-%m-%d")}),
-        trouble=_trouble(report),
+        lead=_lead(report),
+        metrics=[_metric_row(report, one) for one in report.summaries],
+        facts={**dict(facts(report)), "Date": strftime("%Y-%m-%d")},
+        problems=_problems(report),
         legend=_legend(report),
-        figures=FIGURES,
+        colours=_scale() if report.gt else [],
+        figures=_figures(report),
     )
-    write_page(path, page, _figures(report))
 
 
-def _figures(report: ScoreReport) -> Iterator[str]:
+def _figures(report: ScoreReport) -> Iterator[ScoreFigure]:
     ordered = worst(report.metrics, report.scored, count=MOST)
     shrink = sqrt(UNSHRUNK / max(len(ordered), UNSHRUNK))
     items = {item.name: item for item in report.pairing.items}
@@ -69,45 +89,37 @@ def _lead(report: ScoreReport) -> str:
     return f"{count(len(report.scored), 'image')} of {shown(report.pred)}{against}"
 
 
-def _metric(report: ScoreReport, one: Summary) -> str:
+def _metric_row(report: ScoreReport, one: Summary) -> MetricRow:
     metric = report.metrics[one.metric]
-    return METRIC.substitute(
-        name=escape(one.metric),
-        direction=direction(metric),
-        mean=metric.shown(one.mean),
-        interval=within(metric, one),
-        spread=_spread(report, one),
+    return MetricRow(
+        one.metric,
+        direction(metric),
+        metric.shown(one.mean),
+        within(metric, one),
+        _spread(report, one),
     )
 
 
-def _spread(report: ScoreReport, one: Summary) -> str:
-    """Draw a tick for the value of each image, and the interval of the mean."""
+def _spread(report: ScoreReport, one: Summary) -> Spread | None:
     values = [each.values[one.metric] for each in report.scored if one.metric in each.values]
     if len(values) < 2 or one.interval is None or max(values) == min(values):
-        return ""
+        return None
     low, high = min(values), max(values)
-    positions = [f"{100 * (value - low) / (high - low):.2f}%" for value in (*values, *one.interval)]
-    ticks = "".join(f'<line x1="{x}" x2="{x}" y1="3" y2="17"/>' for x in positions[:-2])
+    digits = report.metrics[one.metric].digits
+    ticks = tuple(f"{100 * (value - low) / (high - low):.2f}" for value in values)
     start, end = (100 * (value - low) / (high - low) for value in one.interval)
-    band = f'<rect x="{start:.2f}%" width="{end - start:.2f}%" y="0" height="20"/>'
-    metric = report.metrics[one.metric]
-    return (
-        f"<i>{low:.{metric.digits}f}</i>"
-        f'<svg role="img" aria-label="a tick for each image">{band}{ticks}</svg>'
-        f"<i>{high:.{metric.digits}f}</i>"
+    return Spread(
+        f"{low:.{digits}f}", f"{high:.{digits}f}", ticks, f"{start:.2f}", f"{end - start:.2f}"
     )
 
 
-def _trouble(report: ScoreReport) -> str:
-    return trouble(
-        "Problems",
-        [
-            *report.broken(),
-            *(one.reason for one in report.unavailable),
-            *(f"{name}: {sentence}" for name, sentence in report.problems()),
-            *(f"{shown(path)} has no ground truth." for path in report.pairing.missing),
-        ],
-    )
+def _problems(report: ScoreReport) -> list[str]:
+    return [
+        *report.broken(),
+        *(one.reason for one in report.unavailable),
+        *(f"{name}: {sentence}" for name, sentence in report.problems()),
+        *(f"{shown(path)} has no ground truth." for path in report.pairing.missing),
+    ]
 
 
 def _legend(report: ScoreReport) -> str:
@@ -118,35 +130,29 @@ def _legend(report: ScoreReport) -> str:
     legend = f"The worst {first} comes first"
     if len(ordered) > MOST:
         legend += f"; of {len(ordered):,} images the worst {MOST} are shown"
-    if report.gt is None:
-        return f"<p>{legend}.</p>"
+    return legend
+
+
+def _scale() -> list[str]:
+    """Return the colours of the error map from 0 to 255, as CSS."""
     steps = _coloured(np.linspace(0, 255, 9)[None].astype(np.uint8))[0]
-    colours = ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in steps)
-    return (
-        f"<p>{legend}. Error: the mean over the channels of the absolute difference, "
-        f'<span class="scale"><i>0</i><b style="background: linear-gradient(90deg, {colours})"></b>'
-        f"<i>255, square-root scale</i></span></p>"
-    )
+    return [f"rgb({red} {green} {blue})" for red, green, blue in steps]
 
 
-def _figure(report: ScoreReport, item: Item, one: Scored, *, max_side: int) -> str:
-    name = escape(printable(shown(Path(one.name))))
+def _figure(report: ScoreReport, item: Item, one: Scored, *, max_side: int) -> ScoreFigure:
+    name = shown(Path(one.name))
     try:
         images = list(_images(item))
     except ImageError as error:
-        return f"<p><b>{name}</b> &middot; {escape(printable(str(error)))}</p>\n"
+        return ScoreFigure(name, problem=str(error))
     values = [
         f"{metric} {report.metrics[metric].shown(value)}" for metric, value in one.values.items()
     ]
-    notices = "".join(f"<p>{escape(printable(notice))}</p>\n" for notice in one.notices)
-    return FIGURE.substitute(
-        name=name,
-        figures=escape(" \u00b7 ".join(values)),
-        images="".join(
-            IMAGE.substitute(data=_inlined(pixels, max_side), name=name, part=part)
-            for part, pixels in images
-        ),
-        notices=notices,
+    return ScoreFigure(
+        name,
+        " \u00b7 ".join(values),
+        tuple((part, _thumbnail(pixels, max_side)) for part, pixels in images),
+        one.notices,
     )
 
 
@@ -176,7 +182,7 @@ def _turned(image: ScoringImage) -> NDArray[np.uint8]:
     return turned
 
 
-def _inlined(pixels: NDArray[np.uint8], max_side: int) -> str:
+def _thumbnail(pixels: NDArray[np.uint8], max_side: int) -> str:
     image = Image.fromarray(pixels)
     image.thumbnail((max_side, max_side), Image.Resampling.BOX)
-    return inlined(image)
+    return data_uri(image)

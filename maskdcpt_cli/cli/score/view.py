@@ -6,11 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from maskdcpt_cli.cli.console import count, printable
+from maskdcpt_cli.cli.console import (
+    count,
+    data_console,
+    message_console,
+    plain_table,
+    printable,
+    say,
+)
 from maskdcpt_cli.cli.score.report import ScoreReport, as_json
 from maskdcpt_cli.images.reading import shown
 from maskdcpt_cli.scoring.metrics import Metric
@@ -26,11 +32,11 @@ def show(report: ScoreReport, *, json: bool, quiet: bool) -> None:
         return
     if not quiet:
         _show_figures(report)
-    trouble = Console(stderr=True, highlight=False, emoji=False, markup=False)
-    for style, title, lines in _trouble(report, quiet=quiet):
-        trouble.print(Text(title, style=style), soft_wrap=True)
+    console = message_console()
+    for style, title, lines in _problems(report, quiet=quiet):
+        say(console, title, style=style)
         for line in lines:
-            trouble.print(Text(f"  {printable(line)}"), soft_wrap=True)
+            say(console, f"  {line}")
 
 
 def direction(metric: Metric) -> str:
@@ -57,9 +63,7 @@ def facts(report: ScoreReport) -> Iterator[tuple[str, str]]:
 
 
 def _show_figures(report: ScoreReport) -> None:
-    console = Console(highlight=False, emoji=False, markup=False)
-    if not console.is_terminal:
-        console.width = 200  # one line per image, for grep
+    console = data_console()
     if report.summaries:
         console.print(_means(report))
     some = worst(report.metrics, report.scored)
@@ -70,19 +74,9 @@ def _show_figures(report: ScoreReport) -> None:
         console.print(line, soft_wrap=not console.is_terminal)
 
 
-def _table(*titles: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    for number, title in enumerate(titles):
-        if number:
-            table.add_column(title, justify="right", no_wrap=True)
-        else:
-            table.add_column(title, overflow="fold")
-    return table
-
-
 def _means(report: ScoreReport) -> Table:
-    table = _table("Metric", "Mean", "95 % interval", "Images", "")
-    table.columns[-1].justify = "left"
+    figures = ("Mean", "95 % interval", "Images")
+    table = plain_table("Metric", *figures, "", right=figures)
     for one in report.summaries:
         metric = report.metrics[one.metric]
         remark = f"{direction(metric)}{', over the set' if metric.over_set else ''}"
@@ -95,7 +89,8 @@ def _worst(report: ScoreReport) -> Table:
     names = [name for name in report.metrics if any(name in one.values for one in report.scored)]
     some = worst(report.metrics, report.scored)
     first = next(name for name in names if name in some[0].values)
-    table = _table(f"\nWorst {len(some)} by {first}", *(f"\n{name}" for name in names))
+    title, heads = f"\nWorst {len(some)} by {first}", [f"\n{name}" for name in names]
+    table = plain_table(title, *heads, right=heads, wraps={title})
     for one in some:
         cells = [
             report.metrics[name]._replace(unit="").shown(one.values[name])
@@ -108,7 +103,7 @@ def _worst(report: ScoreReport) -> Table:
     return table
 
 
-def _trouble(report: ScoreReport, *, quiet: bool) -> Iterator[tuple[str, str, Sequence[str]]]:
+def _problems(report: ScoreReport, *, quiet: bool) -> Iterator[tuple[str, str, Sequence[str]]]:
     """Yield each type of problem: a style, a title and lines."""
     problems = [f"{name}: {sentence}" for name, sentence in report.problems()]
     if problems:

@@ -1,26 +1,35 @@
 """Options shared by the commands of `maskdcpt study`, and the images and networks from them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from maskdcpt_cli.cli.options import ModelName, device_option
+from maskdcpt_cli.cli.options import (
+    FILE,
+    Command,
+    Decorator,
+    ModelName,
+    csv_option,
+    device_option,
+    json_option,
+    overwrite_option,
+    photos_option,
+    quiet_option,
+    refuse_existing,
+    usage_errors,
+)
 from maskdcpt_cli.degradations import SETTINGS, find
-from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
     from maskdcpt_cli.probing.images import ProbeImage
     from maskdcpt_cli.probing.probed_models import ProbedModel
     from maskdcpt_cli.probing.study import DistancesMeasured, Masking
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 BACKBONES = ("nafnet", "promptir", "restormer", "swinir")
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
-FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
-FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ def _suffix(context: click.Context, parameter: click.Parameter, path: Path | Non
     )
 
 
-OPTIONS = (
+OPTIONS: tuple[Decorator, ...] = (
     click.option(
         "--backbone", "backbones", multiple=True, metavar="NAME", type=click.Choice(BACKBONES),
         help="A network of the released size with random weights; may be repeated.",
@@ -66,13 +75,12 @@ OPTIONS = (
         "--untrained", is_flag=True,
         help="For each --model also study the same network with random weights.",
     ),
-    click.option(
-        "--photos", multiple=True, metavar="FOLDER", type=FOLDER,
-        help="Clean photos, degraded in all ways of --setting; may be repeated.",
+    photos_option(
+        "Clean photos, degraded in all ways of --setting; may be repeated.", multiple=True
     ),
     click.option(
         "--shared", is_flag=True,
-        help="Degrade each photo in all ways, not in one: then content is no cue.",
+        help="Degrade each photo in all ways, not in one, so that content gives no hint.",
     ),
     click.option(
         "--folder", "folders", multiple=True, metavar="TYPE=FOLDER",
@@ -97,10 +105,10 @@ OPTIONS = (
         "-o", "--output", metavar="FILE", type=FILE, callback=_suffix,
         help="Write the figure: .png, .pdf or .svg.",
     ),
-    click.option("--csv", metavar="FILE", type=FILE, help="Write the results as CSV."),
-    click.option("--json", is_flag=True, help="Print JSON on standard output, and no table."),
-    click.option("--overwrite", is_flag=True, help="Replace existing files."),
-    click.option("-q", "--quiet", is_flag=True, help="Print only errors."),
+    csv_option("the results"),
+    json_option("the results"),
+    overwrite_option("the file of --output or --csv"),
+    quiet_option,
 )  # fmt: skip
 
 
@@ -114,7 +122,9 @@ def study_options(command: Command) -> Command:
 def read_images(options: StudyOptions) -> "list[ProbeImage]":
     """Check the options and read the images of a study.
 
-    Raises UsageError or MaskDCPTError if the options are wrong or there are too few images.
+    Raises:
+        UsageError: If the options are wrong.
+        MaskDCPTError: If there are too few images.
     """
     from maskdcpt_cli.cli.progress import track
     from maskdcpt_cli.probing.images import SkippedFile, from_folders, from_photos
@@ -125,9 +135,7 @@ def read_images(options: StudyOptions) -> "list[ProbeImage]":
         raise click.UsageError("No network given: add --backbone NAME or --model NAME|FILE.")
     if bool(options.photos) == bool(options.folders):
         raise click.UsageError("Give either --photos FOLDER, or --folder TYPE=FOLDER of each type.")
-    for path in (options.output, options.csv):
-        if path and path.exists() and not options.overwrite:
-            raise MaskDCPTError(f"'{path}' exists: name another file, or type --overwrite.")
+    refuse_existing(options.output, options.csv, overwrite=options.overwrite)
     require_packages()
     sizes = {"images": options.images, "size": options.size}
     if options.photos:
@@ -151,10 +159,8 @@ def _folder(text: str) -> tuple[str, Path]:
     word, equals, folder = text.partition("=")
     if not equals:
         raise click.UsageError(f"--folder {text}: name the type, as haze={text}.")
-    try:
+    with usage_errors():
         return find(word), Path(folder)
-    except MaskDCPTError as error:
-        raise click.UsageError(str(error)) from error
 
 
 def measure_models(

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from maskdcpt_cli.cli.console import data_console, plain_table
 from maskdcpt_cli.degradations import SETTINGS, slug
 from maskdcpt_cli.files import written
 from maskdcpt_cli.probing.figures import AccuracyCurve, EmbeddingPanel
@@ -73,9 +73,7 @@ def show_rows(
         }
         click.echo(jsonlib.dumps(found, indent=2))
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200  # one line per network, for grep
+    console = data_console()
     console.print(_table(rows, counts, size=size))
     console.print(_legend(rows, counts, size=size), style="dim", soft_wrap=True)
 
@@ -141,15 +139,8 @@ def _paper_figure(row: StudyRow, counts: Counter[str], size: int) -> PaperFigure
 
 def _table(rows: Sequence[StudyRow], counts: Counter[str], *, size: int) -> Table:
     masked = any(row.mask_ratio is not None for row in rows)
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("Network")
-    table.add_column("Weights", no_wrap=True)
-    if masked:
-        table.add_column("Masked", no_wrap=True, justify="right")
-    table.add_column("5-NN, %", no_wrap=True, justify="right")
-    table.add_column("Paper", no_wrap=True, justify="right")
-    for degradation in counts:
-        table.add_column(degradation, no_wrap=True, justify="right")
+    figures = (*(["Masked"] if masked else []), "5-NN, %", "Paper", *counts)
+    table = plain_table("Network", "Weights", *figures, right=figures, wraps={"Network"})
     for row in rows:
         result, paper_figure = row.result, _paper_figure(row, counts, size)
         table.add_row(

@@ -1,4 +1,4 @@
-"""Output of classify: answers on standard output, messages on standard error."""
+"""Output of classify: predictions on standard output, messages on standard error."""
 
 import csv as csvlib
 import io
@@ -12,11 +12,17 @@ from textwrap import fill
 
 import click
 from rich.bar import Bar
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from maskdcpt_cli.cli.console import count, printable
+from maskdcpt_cli.cli.console import (
+    count,
+    data_console,
+    message_console,
+    plain_table,
+    printable,
+    say,
+)
 from maskdcpt_cli.degradations import CLEAN, slug
 from maskdcpt_cli.files import written
 from maskdcpt_cli.inference.classify import UNCERTAIN, Classified
@@ -24,22 +30,21 @@ from maskdcpt_cli.weights.checkpoint import DegradationClassifier
 
 ANSWERS = {CLEAN: ("looks clean", "green"), UNCERTAIN: (UNCERTAIN, "yellow")}
 TOP = 3  # types reported of each photo
-WIDE = 200  # columns without a terminal: a line per photo, for grep
-NARROW = 80
+BAR_WIDTH = 80  # columns of the bars in a file or pipe
 UNCALIBRATED = (
     "The probabilities are not calibrated: the file holds no temperature. Pre-training with "
     "held-out pairs fits one."
 )
 
 
-class Answers(AbstractContextManager["Answers"]):
-    """A collector of answers that shows them on exit."""
+class ClassifyView(AbstractContextManager["ClassifyView"]):
+    """A collector of predictions that shows them on exit."""
 
     def __init__(self, classifier: DegradationClassifier | None, *, csv: Path | None) -> None:
         self.classifier = classifier
         self.csv = csv
         self.taken: list[Classified] = []
-        self.messages = Console(stderr=True, highlight=False, emoji=False)
+        self.messages = message_console()
 
     @property
     def failed(self) -> bool:
@@ -52,21 +57,17 @@ class Answers(AbstractContextManager["Answers"]):
         """Report failures; nothing else."""
         for one in self.taken:
             if one.reason:
-                self.say(f"Failed: {one.reason}", style="red")
-
-    def say(self, text: str, *, style: str = "") -> None:
-        lines = not self.messages.is_terminal  # one per message
-        self.messages.print(Text(printable(text), style=style), soft_wrap=lines)
+                say(self.messages, f"Failed: {one.reason}", style="red")
 
     def __exit__(self, *_error: object) -> None:
-        """Show and write the answers so far, also after an error."""
+        """Show and write the predictions so far, also after an error."""
         self.show()
         if self.csv:
             labels = self.classifier.degradations if self.classifier else ()
             write_csv(self.csv, self.taken, labels)
 
 
-class Json(Answers):
+class ClassifyJson(ClassifyView):
     """One JSON object per photo, as soon as it is classified."""
 
     def take(self, one: Classified) -> None:
@@ -75,14 +76,14 @@ class Json(Answers):
         click.echo(jsonlib.dumps({**_facts(one), "calibrated": calibrated}))
 
     def show(self) -> None:
-        """Show nothing: every answer is printed already."""
+        """Show nothing: every prediction is printed already."""
 
 
-class Bars(Answers):
+class ClassifyBars(ClassifyView):
     """A bar per type, for one photo."""
 
     def show(self) -> None:
-        console = _console(narrow=True)
+        console = data_console(width=BAR_WIDTH)
         for one in self.taken:
             if one.probabilities:
                 console.print(_headline(one), soft_wrap=True)
@@ -92,13 +93,13 @@ class Bars(Answers):
         _report_notices(self)
 
 
-class Rows(Answers):
+class ClassifyTable(ClassifyView):
     """A table with a row per photo."""
 
     def show(self) -> None:
         known = [one for one in self.taken if one.probabilities]
         if known:
-            console = _console(narrow=False)
+            console = data_console()
             console.print(_table(known, width=console.width))
         super().show()
         _report_notices(self)
@@ -106,67 +107,61 @@ class Rows(Answers):
         if failed := sum(1 for one in self.taken if one.reason):
             counts["failed"] = failed
         summary = ", ".join(f"{number} {word}" for word, number in counts.most_common())
-        self.say(f"{count(len(self.taken), 'photo')}: {summary}")
+        say(self.messages, f"{count(len(self.taken), 'photo')}: {summary}")
 
 
-def open_answers(
+def open_view(
     classifier: DegradationClassifier | None,
     *,
     total: int,
     csv: Path | None,
     json: bool,
     quiet: bool,
-) -> Answers:
+) -> ClassifyView:
     """Choose the output for the options and the number of photos."""
     if json:
-        return Json(classifier, csv=csv)
+        return ClassifyJson(classifier, csv=csv)
     if quiet:
-        return Answers(classifier, csv=csv)
-    return (Bars if total == 1 else Rows)(classifier, csv=csv)
+        return ClassifyView(classifier, csv=csv)
+    return (ClassifyBars if total == 1 else ClassifyTable)(classifier, csv=csv)
 
 
-def write_csv(path: Path, answers: Sequence[Classified], labels: Sequence[str]) -> None:
+def write_csv(path: Path, predictions: Sequence[Classified], labels: Sequence[str]) -> None:
     """Write a row per photo: the answer, the likeliest types, the probability of every label.
 
-    Raises MaskDCPTError where writing fails.
+    Raises:
+        MaskDCPTError: The file cannot be written.
     """
     ranks = ("first", "second", "third")
     stream = io.StringIO()
     writer = csvlib.writer(stream, lineterminator="\n")
     writer.writerow(["file", "answer", "probability", *ranks, *map(slug, labels), "reason"])
-    for one in answers:
+    for one in predictions:
         first = [slug(label) for label in islice(one.probabilities, len(ranks))]
         first += [""] * (len(ranks) - len(first))
-        shares = [_rounded(one.probabilities.get(label)) for label in labels]
+        probabilities = [_rounded(one.probabilities.get(label)) for label in labels]
         top = _rounded(max(one.probabilities.values(), default=None))
         answer = slug(one.answer) if one.answer else ""
-        writer.writerow([one.path, answer, top, *first, *shares, one.reason or ""])
+        writer.writerow([one.path, answer, top, *first, *probabilities, one.reason or ""])
     with written(path) as file:
         file.write(stream.getvalue().encode(errors="surrogateescape"))
 
 
 def _facts(one: Classified) -> dict[str, object]:
-    shares = {slug(label): _rounded(share) for label, share in one.probabilities.items()}
+    probabilities = {slug(label): _rounded(value) for label, value in one.probabilities.items()}
     return {
         "source": str(one.path),
         "answer": slug(one.answer) if one.answer else None,
-        "probability": next(iter(shares.values()), None),
-        "top": [{"type": t, "probability": p} for t, p in islice(shares.items(), TOP)],
-        "probabilities": shares,
+        "probability": next(iter(probabilities.values()), None),
+        "top": [{"type": t, "probability": p} for t, p in islice(probabilities.items(), TOP)],
+        "probabilities": probabilities,
         "reason": one.reason,
         "notices": one.notices,
     }
 
 
-def _rounded(share: float | None) -> float | None:
-    return None if share is None else round(share, 4)
-
-
-def _console(*, narrow: bool) -> Console:
-    console = Console(highlight=False, emoji=False)
-    if not console.is_terminal:
-        console.width = NARROW if narrow else WIDE
-    return console
+def _rounded(probability: float | None) -> float | None:
+    return None if probability is None else round(probability, 4)
 
 
 def _word(one: Classified) -> str:
@@ -189,20 +184,18 @@ def _bars(one: Classified, *, blocks: bool) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(ratio=1)
     table.add_column(no_wrap=True, justify="right")
-    for label, share in one.probabilities.items():
-        bar = Bar(1, 0, share, color="cyan") if blocks else Text("#" * round(share * NARROW // 2))
-        table.add_row(slug(label), bar, _percent(share))
+    for label, value in one.probabilities.items():
+        bar = (
+            Bar(1, 0, value, color="cyan") if blocks else Text("#" * round(value * BAR_WIDTH // 2))
+        )
+        table.add_row(slug(label), bar, _percent(value))
     return table
 
 
-def _table(answers: Sequence[Classified], *, width: int) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("File", overflow="fold")
-    table.add_column("Answer", no_wrap=True)
-    table.add_column("Prob.", no_wrap=True, justify="right")
-    table.add_column("Then", no_wrap=True)
-    for one in answers:
-        first, *others = islice(_shares(one), TOP)
+def _table(predictions: Sequence[Classified], *, width: int) -> Table:
+    table = plain_table("File", "Answer", "Prob.", "Then", right={"Prob."}, wraps={"File"})
+    for one in predictions:
+        first, *others = islice(_labelled(one), TOP)
         uncertain = one.answer == UNCERTAIN
         probability = "" if uncertain else _percent(next(iter(one.probabilities.values())))
         then = [first, *others] if uncertain else others
@@ -210,24 +203,24 @@ def _table(answers: Sequence[Classified], *, width: int) -> Table:
     return table
 
 
-def _lines(shares: Sequence[str], width: int) -> str:
+def _lines(labelled: Sequence[str], width: int) -> str:
     """Wrap probabilities between two of them, for a table of `width` columns."""
-    whole = ", ".join(share.replace(" ", "\u00a0") for share in shares)
+    whole = ", ".join(one.replace(" ", "\u00a0") for one in labelled)
     lines = fill(whole, width * 3 // 8, break_long_words=False, break_on_hyphens=False)
     return lines.replace("\u00a0", " ")
 
 
-def _shares(one: Classified) -> Iterator[str]:
-    return (f"{slug(label)} {_percent(share)}" for label, share in one.probabilities.items())
+def _labelled(one: Classified) -> Iterator[str]:
+    return (f"{slug(label)} {_percent(value)}" for label, value in one.probabilities.items())
 
 
-def _percent(share: float) -> str:
-    return "<1 %" if share < 0.005 else f"{100 * share:.0f} %"
+def _percent(probability: float) -> str:
+    return "<1 %" if probability < 0.005 else f"{100 * probability:.0f} %"
 
 
-def _report_notices(answers: Answers) -> None:
-    if answers.classifier and answers.classifier.temperature is None:
-        answers.say(f"Note: {UNCALIBRATED}")
-    for one in answers.taken:
+def _report_notices(view: ClassifyView) -> None:
+    if view.classifier and view.classifier.temperature is None:
+        say(view.messages, f"Note: {UNCALIBRATED}")
+    for one in view.taken:
         for notice in one.notices:
-            answers.say(f"Note: {one.path}: {notice}")
+            say(view.messages, f"Note: {one.path}: {notice}")
