@@ -1,4 +1,7 @@
-"""Directories of TIFF files and of EXIF blocks, value bytes untouched (TIFF 6.0, section 2)."""
+"""Pillow decodes the values of EXIF and writes others for them; here their bytes stay untouched.
+
+Directories of TIFF files and of EXIF blocks (TIFF 6.0, section 2).
+"""
 
 import contextlib
 import struct
@@ -64,10 +67,6 @@ class Layout:
     def entry(self) -> str:
         return self.order + ("HHQ8s" if self.big else "HHI4s")
 
-    def field(self, kind: int, *values: int) -> Field:
-        """Return an entry of numbers; RATIONAL takes alternating numerators and denominators."""
-        return Field(kind, struct.pack(f"{self.order}{len(values)}{CODES[kind]}", *values))
-
     def header(self, first: int) -> bytes:
         """Return the header of a file whose first directory is at offset `first`."""
         mark = b"II" if self.order == "<" else b"MM"
@@ -131,7 +130,8 @@ def _read_directory(
 
 def pack(directory: Directory, layout: Layout, at: int) -> bytes:
     """Return the bytes of a directory for offset `at`; no directory follows it."""
-    place = next_link(directory, layout, at) + struct.calcsize(layout.offset)
+    place = at + sum(map(struct.calcsize, (layout.count, layout.offset)))
+    place += len(directory) * struct.calcsize(layout.entry)
     entries, values = b"", b""
     for tag, field in sorted(directory.items()):
         if isinstance(field, Field):
@@ -148,11 +148,6 @@ def pack(directory: Directory, layout: Layout, at: int) -> bytes:
         entries += struct.pack(layout.entry, tag, kind, count, value)
     end = struct.pack(layout.offset, 0)
     return struct.pack(layout.count, len(directory)) + entries + end + values
-
-
-def next_link(directory: Directory, layout: Layout, at: int) -> int:
-    """Return the offset at which a directory at `at` stores that of the next one."""
-    return at + struct.calcsize(layout.count) + len(directory) * struct.calcsize(layout.entry)
 
 
 def block(directory: Directory, layout: Layout) -> bytes:

@@ -1,4 +1,7 @@
-"""Reading with Pillow: JPEG, PNG, WebP, BMP, GIF, AVIF, PNM, JPEG 2000, and pages of TIFF."""
+"""Pillow opens 16-bit colour as 8-bit, silently: OpenCV reads that, and Pillow the rest.
+
+Reading of JPEG, PNG, WebP, BMP, GIF, AVIF, PNM, JPEG 2000, and pages of TIFF.
+"""
 
 import re
 from collections.abc import Callable

@@ -1,7 +1,6 @@
-"""Writing of PNG files at 8 or 16 bits in all their colour types (PNG, third edition).
+"""Pillow writes no PNG of 16-bit colour, and OpenCV none of grey with alpha; both are slower.
 
-Pillow writes no 16-bit colour, and OpenCV neither grey with alpha nor, in its older versions,
-metadata; both take longer than this does.
+Writing of PNG files at 8 or 16 bits in all their colour types (PNG, third edition).
 """
 
 import struct

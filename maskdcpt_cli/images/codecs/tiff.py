@@ -1,10 +1,12 @@
-"""Reading and writing of TIFF files: all pages, all bit depths, with EXIF directories."""
+"""tifffile writes no Exif and GPS directories, and neither it nor Pillow reads every depth here.
+
+Reading and writing of TIFF files: all pages, all bit depths, with those directories.
+"""
 
 import importlib.util
 import struct
-import zlib
-from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, Literal
+from collections.abc import Sequence
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -22,8 +24,10 @@ CHANNELS = {GREY_FROM_WHITE: 1, GREY: 1, RGB: 3, SEPARATED: 4}
 DEPTHS = ("uint8", "uint16", "float16", "float32", "float64")
 # None, deflate by its two numbers, PackBits and LZMA: tifffile reads the rest with imagecodecs.
 OWN_CODECS = frozenset({1, 8, 32946, 32773, 34925})
-DEFLATE = 8
+PHOTOMETRIC = {1: "minisblack", 3: "rgb", 4: "separated"}  # by channels
 THUMBNAIL_OR_MASK = 1 | 4  # of NewSubfileType
+# TiffWriter refuses the tags of these directories: the unused ones beside them stand in.
+STAND_INS = {34665: 34664, 34853: 34854, 40965: 40966}
 STRIP = 1 << 20  # bytes, about
 CLASSIC_LIMIT = (1 << 32) - (1 << 24)  # bytes; offsets of a larger file need BigTIFF
 
@@ -158,75 +162,57 @@ def write(stream: BinaryIO, pages: Sequence[Page], metadata: Metadata) -> None:
     planes = [plane for page in pages for plane in (page.pixels, page.alpha)]
     size = sum(plane.nbytes for plane in planes if plane is not None)
     layout = ifd.Layout(layout.order, big=size > CLASSIC_LIMIT)
-    stream.write(layout.header(0))
-    link = stream.tell() - struct.calcsize(layout.offset)
-    about = dict(described) | _entries(metadata, layout)
+    with tifffile.TiffWriter(stream, bigtiff=layout.big, byteorder=layout.order) as writer:
+        tags = _tags(stream, {**described, **_entries(metadata)}, layout)
+        for page in pages:
+            pixels = page.pixels
+            if page.alpha is not None:
+                pixels = np.dstack([pixels, page.alpha])
+            writer.write(
+                pixels if pixels.shape[2] > 1 else pixels[..., 0],
+                photometric=PHOTOMETRIC[page.pixels.shape[2]],
+                planarconfig="contig",
+                extrasamples=None if page.alpha is None else ["unassalpha"],
+                rowsperstrip=max(1, STRIP // pixels[0].nbytes),
+                compression="zlib",
+                compressionargs={"level": 1},
+                predictor=pixels.dtype.kind == "u",
+                resolution=metadata.dpi,
+                resolutionunit="INCH" if metadata.dpi else None,
+                metadata=None,
+                software=False,
+                extratags=tags,
+            )
+    _rename_directories(stream, layout)
+
+
+def _entries(metadata: Metadata) -> ifd.Directory:
+    fields = ((ifd.XMP, 1, metadata.xmp), (ifd.ICC_PROFILE, ifd.UNDEFINED, metadata.icc))
+    return {tag: ifd.Field(kind, data) for tag, kind, data in fields if data}
+
+
+def _tags(
+    stream: BinaryIO, directory: ifd.Directory, layout: ifd.Layout
+) -> list[tuple[int, int, int, bytes, bool]]:
+    """Return the entries as extratags of tifffile; directories are packed into the stream."""
+    tags = []
+    for tag, entry in sorted(directory.items()):
+        if isinstance(entry, ifd.Field):
+            kind, data = entry.kind, entry.data
+        else:
+            at = stream.seek(0, 2)
+            at += stream.write(b"\0" * (at % 2))
+            stream.write(ifd.pack(entry, layout, at))
+            kind, data = ifd.LONG8 if layout.big else ifd.LONG, struct.pack(layout.offset, at)
+        tags.append((STAND_INS.get(tag, tag), kind, 0, data, False))
+    return tags
+
+
+def _rename_directories(stream: BinaryIO, layout: ifd.Layout) -> None:
+    stream.seek(0)
+    pages: Any = tifffile.TiffFile(stream).pages
     for page in pages:
-        directory = about | _pixels(stream, page, layout)
-        at = stream.seek(0, 2)
-        at += stream.write(b"\0" * (at % 2))
-        stream.write(ifd.pack(directory, layout, at))
-        stream.seek(link)
-        stream.write(struct.pack(layout.offset, at))
-        link = ifd.next_link(directory, layout, at)
-        stream.seek(0, 2)
-
-
-def _entries(metadata: Metadata, layout: ifd.Layout) -> dict[int, ifd.Field | ifd.Directory]:
-    entries: dict[int, ifd.Field | ifd.Directory] = {}
-    if metadata.dpi:
-        x, y, unit = ifd.RESOLUTION
-        for tag, dpi in zip((x, y), metadata.dpi, strict=True):
-            entries[tag] = layout.field(ifd.RATIONAL, round(dpi * 1000), 1000)
-        entries[unit] = layout.field(ifd.SHORT, 2)
-    for tag, kind, data in ((ifd.XMP, 1, metadata.xmp), (ifd.ICC_PROFILE, 7, metadata.icc)):
-        if data:
-            entries[tag] = ifd.Field(kind, data)
-    return entries
-
-
-def _pixels(
-    stream: BinaryIO, page: Page, layout: ifd.Layout
-) -> dict[int, ifd.Field | ifd.Directory]:
-    """Write the strips of a page; return the entries of their offsets and encoding."""
-    height, width, channels = page.pixels.shape
-    samples = channels + (page.alpha is not None)
-    floating = page.pixels.dtype.kind == "f"
-    rows = max(1, STRIP // (width * samples * page.pixels.itemsize))
-    offsets, counts = [], []
-    for strip in _strips(page, rows, layout.order):
-        data = zlib.compress(strip.data, 1)
-        offsets.append(stream.tell())
-        counts.append(stream.write(data))
-    wide = ifd.LONG8 if layout.big else ifd.LONG
-    short, long = ifd.SHORT, ifd.LONG
-    entries = {
-        256: layout.field(long, width),
-        257: layout.field(long, height),
-        258: layout.field(short, *[8 * page.pixels.itemsize] * samples),
-        259: layout.field(short, DEFLATE),
-        262: layout.field(short, {1: GREY, 3: RGB, 4: SEPARATED}[channels]),
-        273: layout.field(wide, *offsets),
-        277: layout.field(short, samples),
-        278: layout.field(long, rows),
-        279: layout.field(wide, *counts),
-        284: layout.field(short, 1),
-        317: layout.field(short, 1 if floating else 2),
-        339: layout.field(short, *[3 if floating else 1] * samples),
-    }
-    if page.alpha is not None:
-        entries[338] = layout.field(short, 2)  # alpha that is not multiplied in
-    return dict(entries)
-
-
-def _strips(page: Page, rows: int, order: Literal["<", ">"]) -> Iterator[Native]:
-    """Yield bands of rows in the byte order of the file; integers as horizontal differences."""
-    for top in range(0, len(page.pixels), rows):
-        strip = page.pixels[top : top + rows]
-        if page.alpha is not None:
-            strip = np.dstack([strip, page.alpha[top : top + rows]])
-        if strip.dtype.kind == "u":
-            steps = strip.copy()
-            steps[:, 1:] -= strip[:, :-1]
-            strip = steps
-        yield np.ascontiguousarray(strip, dtype=strip.dtype.newbyteorder(order))
+        for tag, stand_in in STAND_INS.items():
+            if found := page.tags.get(stand_in):
+                stream.seek(found.offset)
+                stream.write(struct.pack(layout.order + "H", tag))
