@@ -23,11 +23,15 @@ LONGEST, MOST_ENTRIES = 1 << 26, 1 << 16  # bytes of a value, entries of a direc
 
 SUBDIRECTORIES = frozenset({34665, 34853, 40965})  # Exif, GPS, and interoperability within Exif
 
-# What says something about the photo rather than about how a file stores it: description, camera,
-# orientation, software, time, author, rating, copyright, IPTC, Windows' titles.
+OF_PAGES = frozenset({285, 297})  # the name and number of a page
+
+# What says something about the photo rather than about how a file stores it: document, description,
+# camera, orientation, software, time, author, rating, copyright, IPTC, GeoTIFF, Windows' titles.
 DESCRIPTIVE = frozenset(
-    {270, 271, 272, 274, 305, 306, 315, 316, 18246, 18249, 33432, 33723}
+    {269, 270, 271, 272, 274, 305, 306, 315, 316, 18246, 18249, 33432, 33723}
+    | {33550, 33922, 34264, 34735, 34736, 34737}
     | set(range(40091, 40096))
+    | OF_PAGES
     | SUBDIRECTORIES
 )
 

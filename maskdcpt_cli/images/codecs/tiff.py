@@ -21,9 +21,12 @@ from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page, unpremult
 
 GREY_FROM_WHITE, GREY, RGB, SEPARATED = 0, 1, 2, 5  # PhotometricInterpretation
 CHANNELS = {GREY_FROM_WHITE: 1, GREY: 1, RGB: 3, SEPARATED: 4}
+PHOTOMETRIC_TAG, SAMPLES_TAG = 262, 277
+UNSPECIFIED = 0  # of ExtraSamples: no alpha
 DEPTHS = ("uint8", "uint16", "float16", "float32", "float64")
 # None, deflate by its two numbers, PackBits and LZMA: tifffile reads the rest with imagecodecs.
 OWN_CODECS = frozenset({1, 8, 32946, 32773, 34925})
+OPENCV_CODECS = OWN_CODECS | {5, 6, 7}  # LZW and JPEG
 PHOTOMETRIC = {1: "minisblack", 3: "rgb", 4: "separated"}  # by channels
 THUMBNAIL_OR_MASK = 1 | 4  # of NewSubfileType
 # TiffWriter refuses the tags of these directories: the unused ones beside them stand in.
@@ -37,6 +40,8 @@ class PageAsStored(TiffImagePlugin.TiffImageFile):
 
     def _setup(self) -> None:
         self.tag_v2.pop(ifd.ORIENTATION, None)
+        samples = self.tag_v2.get(SAMPLES_TAG, 1)
+        self.tag_v2.setdefault(PHOTOMETRIC_TAG, GREY if samples < 3 else RGB)
         super()._setup()
 
     def load_prepare(self) -> None:
@@ -52,7 +57,14 @@ class TiffSource:
     def __init__(self, stream: BinaryIO, _word: str) -> None:
         self.stream = stream
         listed: Any = tifffile.TiffFile(stream).pages
-        self.frames = [page for page in listed if not page.subfiletype & THUMBNAIL_OR_MASK]
+        offsets: set[int] = set()
+        self.frames = []
+        for page in listed:
+            if page.offset in offsets:  # tifffile would follow the loop without end
+                raise ImageError("one of its directories points back to an earlier one")
+            offsets.add(page.offset)
+            if not page.subfiletype & THUMBNAIL_OR_MASK:
+                self.frames.append(page)
         if not self.frames:
             raise ImageError("it has no page")
         first = self.frames[0]
@@ -62,7 +74,7 @@ class TiffSource:
     def decode(self) -> Decoded:
         metadata = self._metadata()
         pages: list[Page] = []
-        notices: dict[str, None] = {}
+        notices = dict.fromkeys(self._page_notice())
         for frame in self.frames:
             page, losses = self._page(frame)
             pages.append(page)
@@ -70,9 +82,9 @@ class TiffSource:
         return Decoded(tuple(pages), metadata, tuple(notices))
 
     def _metadata(self) -> Metadata:
-        tags = ifd.DESCRIPTIVE | {ifd.XMP, ifd.ICC_PROFILE, *ifd.RESOLUTION}
-        layout, found = ifd.read(self.stream, tags)
-        described = {tag: value for tag, value in found.items() if tag in ifd.DESCRIPTIVE}
+        about = ifd.DESCRIPTIVE - (ifd.OF_PAGES if len(self.frames) > 1 else set())
+        layout, found = ifd.read(self.stream, about | {ifd.XMP, ifd.ICC_PROFILE, *ifd.RESOLUTION})
+        described = {tag: value for tag, value in found.items() if tag in about}
         exif = ifd.block(described, layout) if described else None
         icc, xmp = (
             value.data if isinstance(value := found.get(tag), ifd.Field) else None
@@ -83,18 +95,26 @@ class TiffSource:
         dpi = (x * per_inch, y * per_inch) if x and y and per_inch else None
         return Metadata(exif, icc, xmp, ifd.orientation(exif), dpi)
 
+    def _page_notice(self) -> tuple[str, ...]:
+        if len(self.frames) == 1 or not any(
+            tag in frame.tags for frame in self.frames for tag in ifd.OF_PAGES
+        ):
+            return ()
+        return ("The names and numbers of its pages are left out.",)
+
     def _page(self, frame: Any) -> tuple[Page, tuple[str, ...]]:
         dtype = "unknown" if frame.dtype is None else frame.dtype.name
         if dtype not in DEPTHS and dtype != "bool":
             raise ImageError(
                 f"its pixels are {dtype} and those that can be restored are uint8, uint16 or float"
             )
-        known = frame.photometric in CHANNELS and frame.imagedepth == 1
+        known = _photometric(frame) in CHANNELS and frame.imagedepth == 1
         if dtype in {"uint8", "bool"} and not (known and _readable(frame)):
             self.stream.seek(0)
             image = PageAsStored(self.stream)
             image.seek(frame.index)
-            return page_from_pillow(image)
+            page, losses = page_from_pillow(image)
+            return page, losses + _extras_notice(frame.extrasamples.count(UNSPECIFIED))
         if not known:
             raise ImageError(
                 f"its {dtype} pixels are {frame.photometric.name} "
@@ -109,14 +129,15 @@ class TiffSource:
         if frame.planarconfig == 2 and frame.samplesperpixel > 1:
             stored = np.moveaxis(stored, 0, -1)
         stored = stored.reshape(frame.imagelength, frame.imagewidth, frame.samplesperpixel)
-        channels = CHANNELS[frame.photometric]
-        if frame.photometric == GREY_FROM_WHITE:
+        channels = CHANNELS[_photometric(frame)]
+        if _photometric(frame) == GREY_FROM_WHITE:
             stored[..., 0] = _peak(stored.dtype) - stored[..., 0]
         pixels = np.ascontiguousarray(stored[..., :channels])
         extras = frame.samplesperpixel - channels
-        if extras != 1:
-            notice = f"{extras} channels beside the colours are dropped."
-            return Page(pixels), (notice,) if extras else ()
+        if extras == 0:
+            return Page(pixels), ()
+        if extras > 1 or UNSPECIFIED in frame.extrasamples:  # as the infrared of scanners
+            return Page(pixels), _extras_notice(extras)
         alpha = np.ascontiguousarray(stored[..., channels])
         if 1 in frame.extrasamples:
             return Page(unpremultiply(pixels, alpha), alpha), ()
@@ -125,10 +146,15 @@ class TiffSource:
     def _by_opencv(self, frame: Any) -> Native:
         """Decode a page whose compression tifffile cannot read by itself."""
         contiguous = frame.planarconfig == 1 or frame.samplesperpixel == 1
-        if not contiguous or frame.photometric not in {GREY, RGB} or frame.samplesperpixel == 2:
+        if (
+            not contiguous
+            or _photometric(frame) not in {GREY, RGB}
+            or frame.samplesperpixel == 2
+            or frame.compression not in OPENCV_CODECS
+        ):
             raise ImageError(
-                f"its {frame.compression.name} compression cannot be read "
-                "without `pip install imagecodecs`"
+                f"its pixels ({frame.bitspersample} bits, compression {frame.compression.name}) "
+                "cannot be read without `pip install imagecodecs`"
             )
         self.stream.seek(0)
         data = np.frombuffer(bytearray(self.stream.read()), np.uint8)
@@ -142,7 +168,8 @@ class TiffSource:
             raise ImageError("its pixels cannot be decoded")
         order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[frame.samplesperpixel]
         stored: Native = np.atleast_3d(found[0])[..., order]
-        return stored
+        bits: int = frame.bitspersample
+        return _scaled(stored, bits) if stored.dtype == np.uint16 and bits < 16 else stored
 
 
 def _readable(frame: Any) -> bool:
@@ -150,6 +177,25 @@ def _readable(frame: Any) -> bool:
     whole = frame.bitspersample == 8 * frame.dtype.itemsize
     own = frame.compression in OWN_CODECS and frame.predictor in {1, 2}
     return whole and (own or importlib.util.find_spec("imagecodecs") is not None)
+
+
+def _extras_notice(count: int) -> tuple[str, ...]:
+    return (f"Channels beside the colours are dropped: {count}.",) if count else ()
+
+
+def _photometric(frame: Any) -> int:
+    """Return the colour model of a page; without one, it is grey from black, or RGB."""
+    if PHOTOMETRIC_TAG in frame.tags:
+        return int(frame.photometric)
+    return GREY if frame.samplesperpixel < 3 else RGB
+
+
+def _scaled(stored: Native, bits: int) -> Native:
+    """Return values of `bits` bits, which OpenCV shifts to 16, over the whole range of 16."""
+    peak = 2**bits - 1
+    values = (stored >> (16 - bits)).astype(np.uint32)
+    scaled: Native = (values * 65535 + peak // 2) // peak
+    return scaled.astype(np.uint16)
 
 
 def _peak(dtype: np.dtype[Any]) -> Any:
