@@ -48,8 +48,10 @@ class _Naming:
             kept = WRITABLE[self.format].suffixes[0]
         return source.suffix if kept == own else kept
 
-    def result(self, source: Path) -> str:
-        return self.name.format(stem=source.stem, suffix=self.suffix(source), model=self.model)
+    def result(self, source: Path, *, stem: str | None = None) -> str:
+        return self.name.format(
+            stem=stem or source.stem, suffix=self.suffix(source), model=self.model
+        )
 
 
 def plan(
@@ -82,7 +84,7 @@ def plan(
     outside = [item for item in images if not item.is_output(place)]
     placed, unreadable = _place(outside, out, naming)
     fresh = placed if naming.keeps_names else _without_results(placed)
-    jobs, refused = _checked(fresh)
+    jobs, refused = _checked(_with_own_names(fresh, naming))
     problems += unreadable + refused
     if not jobs and not problems:
         raise PlanError(f"No image found in {', '.join(repr(text) for text in inputs)}.")
@@ -165,6 +167,25 @@ def _without_results(jobs: list[Job]) -> list[Job]:
         return bool(others - {source})
 
     return [job for job in jobs if not is_result(job.source)]
+
+
+def _with_own_names(jobs: list[Job], naming: _Naming) -> list[Job]:
+    """Return the jobs, with conversions named a.heic.jpg where a photo that stays JPEG is a.jpg.
+
+    Names that differ in case alone count as equal, as they do on many file systems.
+    """
+    kept = {_folded(job.target) for job in jobs if job.target.suffix == job.source.suffix}
+    named = []
+    for job in jobs:
+        target = job.target
+        if target.suffix != job.source.suffix and _folded(target) in kept:
+            target = target.with_name(naming.result(job.source, stem=job.source.name))
+        named.append(Job(job.source, target))
+    return named
+
+
+def _folded(path: Path) -> tuple[Path, str]:
+    return path.parent, path.name.casefold()
 
 
 def _checked(jobs: list[Job]) -> tuple[list[Job], list[Outcome]]:

@@ -293,6 +293,22 @@ def test_an_input_is_never_the_target_of_another():
     ]
 
 
+@pytest.mark.parametrize(
+    ("photo", "conversion", "named"),
+    [
+        ("a.jpg", "a.heic", "a.heic.jpg"),
+        ("a.JPG", "a.HEIC", "a.HEIC.jpg"),
+        ("a.png", "a.gif", "a.gif.png"),
+    ],
+)
+def test_what_keeps_its_suffix_keeps_its_name(photo, conversion, named):
+    touch(f"in/{photo}", f"in/{conversion}")
+    result = planned("in")
+    assert pairs(result) == {f"in/{photo}": f"out/{photo}", f"in/{conversion}": f"out/{named}"}
+    assert not result.problems
+    assert pairs(planned(f"in/{conversion}"))[f"in/{conversion}"] == f"out/a{Path(named).suffix}"
+
+
 def test_two_photos_with_one_target_are_a_problem_that_names_both():
     touch("in/a.jpg", "in/a.png")
     result = planned("in", format="webp")
