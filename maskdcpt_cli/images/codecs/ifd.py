@@ -119,8 +119,9 @@ def _read_directory(
         if length > LONGEST:
             continue
         if tag in SUBDIRECTORIES and depth < 2:
-            where = _unpack(layout.order + ("Q" if kind == LONG8 else "I"), value[: SIZES[kind]])
             with contextlib.suppress(ValueError, OverflowError):  # a damaged one is left out
+                code = layout.order + ("Q" if kind == LONG8 else "I")
+                where = _unpack(code, value[: SIZES[kind]])
                 directory[tag] = _read_directory(stream, layout, where, tags, depth=depth + 1)
             continue
         data = value[:length]
