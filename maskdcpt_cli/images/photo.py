@@ -38,6 +38,8 @@ class Metadata:
     xmp: bytes | None = None
     orientation: int = 1  # 1 to 8, as in EXIF
     dpi: tuple[float, float] | None = None
+    # What its own format alone holds: texts of PNG; IPTC and comments of JPEG. Name and content.
+    extras: tuple[tuple[bytes, bytes], ...] = ()
 
 
 @dataclass(frozen=True)

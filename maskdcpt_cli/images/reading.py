@@ -4,6 +4,7 @@ import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, Protocol
@@ -18,6 +19,7 @@ from maskdcpt_cli.images.arrays import Native
 from maskdcpt_cli.images.codecs.pillow import PillowSource
 from maskdcpt_cli.images.codecs.raw_heif import HeifSource, RawSource
 from maskdcpt_cli.images.codecs.tiff import TiffSource
+from maskdcpt_cli.images.codecs.xmp import without_announcements
 from maskdcpt_cli.images.colour import Colour, colour_of
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, RAW_SUFFIXES, WRITABLE, result_suffix
 from maskdcpt_cli.images.photo import (
@@ -106,9 +108,10 @@ def read_photo(path: Path, *, max_pixels: int | None) -> Photo:
         if not all(page.pixels.size for page in decoded.pages):
             raise ImageError("it holds no pixels")
         colour, notices = colour_of(decoded.metadata.icc, decoded.pages[0].pixels)
-        notices = decoded.notices + _range_notice(decoded) + notices
-        word = source.header.format
-        return Photo(path, word, decoded.pages, colour, decoded.metadata, notices)
+        xmp, lost = without_announcements(decoded.metadata.xmp)
+        metadata = replace(decoded.metadata, xmp=xmp)
+        notices = decoded.notices + _range_notice(decoded) + notices + lost
+        return Photo(path, source.header.format, decoded.pages, colour, metadata, notices)
 
 
 def preview(path: Path, *, max_side: int | None) -> NDArray[np.uint8]:

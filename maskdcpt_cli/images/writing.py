@@ -22,6 +22,7 @@ from maskdcpt_cli.images.reading import shown
 QUALITY = 95  # the default
 FULL_COLOUR = 90  # the quality from which on colour is stored at full resolution
 JPEG_BLOCK = 65_533 - 64  # bytes that EXIF or XMP may have in a JPEG
+EXTRAS = {"png": "texts of PNG", "jpeg": "IPTC and comments of JPEG"}  # of `Metadata.extras`
 BAND = 1 << 20  # pixels converted at a time
 
 
@@ -100,6 +101,10 @@ def fit(photo: Photo, pages: Sequence[Page], holds: Holds, *, word: str, strip: 
         about = replace(about, exif=None, xmp=None, orientation=1)
     if strip or not holds.icc:
         about = replace(about, icc=None)
+    if about.extras and (strip or word != photo.format):
+        about = replace(about, extras=())
+        if not strip:
+            losses.append(f"{name} holds no {EXTRAS[photo.format]}: left out.")
     if word == "jpeg":
         about, left_out = _within_jpeg(about)
         losses += left_out
@@ -206,6 +211,9 @@ def _write_jpeg(stream: BinaryIO, pages: Sequence[Page], about: Metadata, qualit
         icc_profile=about.icc,
         exif=b"Exif\0\0" + about.exif if about.exif else b"",
         xmp=about.xmp or b"",
+        extra=b"".join(
+            name + (len(data) + 2).to_bytes(2, "big") + data for name, data in about.extras
+        ),
     )
 
 

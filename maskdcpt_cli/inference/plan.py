@@ -1,11 +1,9 @@
 """The plan of a run: the photos to restore and their targets, from file names alone."""
 
-import re
 import string
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError, unknown
@@ -13,6 +11,7 @@ from maskdcpt_cli.images.discover import Found, discover, identity, is_folder, r
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, WRITABLE, format_of, result_suffix
 from maskdcpt_cli.images.reading import probe
 from maskdcpt_cli.inference.events import Job, Outcome
+from maskdcpt_cli.inference.result_log import FileState, file_state, read_log
 
 NAME = "{stem}{suffix}"
 FIELDS = ("stem", "suffix", "model")
@@ -49,23 +48,10 @@ class _Naming:
             kept = WRITABLE[self.format].suffixes[0]
         return source.suffix if kept == own else kept
 
-    def result(self, source: Path) -> str:
-        return self.name.format(stem=source.stem, suffix=self.suffix(source), model=self.model)
-
-    def origins(self, result: str) -> Iterator[tuple[str, str]]:
-        """Yield every (stem, suffix) that gives this name with any model."""
-        for length in range(1, len(result)):
-            if match := _pattern(self.name, length).fullmatch(result):
-                yield match["stem"], match["suffix"]
-
-
-@lru_cache(maxsize=256)
-def _pattern(name: str, length: int) -> re.Pattern[str]:
-    """Return a pattern of the names that a template gives to stems of this length."""
-    groups = {"stem": f"(?P<stem>.{{{length}}})", "suffix": r"(?P<suffix>\.[^.]+)", "model": ".+"}
-    parts = string.Formatter().parse(name)
-    pattern = "".join(re.escape(text) + groups.get(field or "", "") for text, field, *_ in parts)
-    return re.compile(pattern, re.DOTALL)
+    def result(self, source: Path, *, stem: str | None = None) -> str:
+        return self.name.format(
+            stem=stem or source.stem, suffix=self.suffix(source), model=self.model
+        )
 
 
 def plan(
@@ -97,8 +83,8 @@ def plan(
     images = [item for item in found if item.is_image]
     outside = [item for item in images if not item.is_output(place)]
     placed, unreadable = _place(outside, out, naming)
-    fresh = placed if naming.keeps_names else _without_results(placed, naming)
-    jobs, refused = _checked(fresh)
+    fresh = placed if naming.keeps_names else _without_results(placed)
+    jobs, refused = _checked(_with_own_names(fresh, naming))
     problems += unreadable + refused
     if not jobs and not problems:
         raise PlanError(f"No image found in {', '.join(repr(text) for text in inputs)}.")
@@ -158,20 +144,48 @@ def _place(items: list[Found], out: Path, naming: _Naming) -> tuple[list[Job], l
     return jobs, problems
 
 
-def _without_results(jobs: list[Job], naming: _Naming) -> list[Job]:
-    """Return the jobs whose source is not a result of another job, with any model."""
-    makers: dict[tuple[Path, str, str], set[Path]] = defaultdict(set)
+def _without_results(jobs: list[Job]) -> list[Job]:
+    """Return the jobs whose source is not a logged result of another job.
+
+    A file in the log of its folder is the result of a job that would write it again, or from whose
+    source, as it is now, it was made: with any model and --name.
+    """
+    makers: dict[tuple[Path, str | FileState], set[Path]] = defaultdict(set)
+    logs = {folder: read_log(folder) for folder in {real(job.target.parent) for job in jobs}}
     for job in jobs:
-        makers[real(job.target.parent), job.source.stem, job.target.suffix].add(job.source)
+        folder = real(job.target.parent)
+        if logs[folder] and not why_unreadable(job.source):
+            makers[folder, job.target.name].add(job.source)
+            makers[folder, file_state(job.source)].add(job.source)
 
     def is_result(source: Path) -> bool:
         folder = real(source.parent)
-        return any(
-            makers.get((folder, stem, suffix), set()) - {source}
-            for stem, suffix in naming.origins(source.name)
-        )
+        made = logs.get(folder, {}).get(source.name)
+        if made is None:
+            return False
+        others = makers[folder, source.name] | makers[folder, made.source]
+        return bool(others - {source})
 
     return [job for job in jobs if not is_result(job.source)]
+
+
+def _with_own_names(jobs: list[Job], naming: _Naming) -> list[Job]:
+    """Return the jobs, with conversions named a.heic.jpg where a photo that stays JPEG is a.jpg.
+
+    Names that differ in case alone count as equal, as they do on many file systems.
+    """
+    kept = {_folded(job.target) for job in jobs if job.target.suffix == job.source.suffix}
+    named = []
+    for job in jobs:
+        target = job.target
+        if target.suffix != job.source.suffix and _folded(target) in kept:
+            target = target.with_name(naming.result(job.source, stem=job.source.name))
+        named.append(Job(job.source, target))
+    return named
+
+
+def _folded(path: Path) -> tuple[Path, str]:
+    return path.parent, path.name.casefold()
 
 
 def _checked(jobs: list[Job]) -> tuple[list[Job], list[Outcome]]:

@@ -2,43 +2,26 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from time import perf_counter
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.contact_sheets import write_sheet
-from maskdcpt_cli.images.reading import Page, Photo, fill_transparent, page_from_array, read_photo
+from maskdcpt_cli.images.reading import Photo, page_from_array, read_photo
 from maskdcpt_cli.images.writing import write_photo
-from maskdcpt_cli.inference import output_check
 from maskdcpt_cli.inference.backends import Engine, open_engine
-from maskdcpt_cli.inference.backends.engine import Network, RestoreTile
 from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Settings, Started
-from maskdcpt_cli.inference.input_check import is_grey, why_untouched
 from maskdcpt_cli.inference.plan import plan
 from maskdcpt_cli.inference.prefetch import prefetch
+from maskdcpt_cli.inference.restore_page import RestoredPage, restore_page
 from maskdcpt_cli.inference.result_log import fingerprint, is_current, record
-from maskdcpt_cli.inference.self_ensemble import Eightfold
-from maskdcpt_cli.inference.tiling import (
-    Band,
-    Progress,
-    TileSizeReduced,
-    choose_overlap,
-    choose_samples,
-    choose_tile,
-    restore_tiles,
-)
 from maskdcpt_cli.models import Backbone
 
 Existing = Literal["skip", "overwrite", "error"]
@@ -64,12 +47,12 @@ def restore(model: Backbone | Engine, image: Pixels, *, settings: Settings | Non
         BackendError: There is not enough memory even for the smallest tile.
         MaskDCPTError: The overlap is not less than half a tile.
     """
-    page, pages = page_from_array(image), list[_Restored]()
+    page = page_from_array(image)
     with ThreadPoolExecutor(1) as worker:
-        steps = _restore_page(_engine(model), page, Colour(), settings or Settings(), worker)
-        for _pixels in _collect(steps, pages):
+        steps = _Steps(restore_page(_engine(model), page, Colour(), settings or Settings(), worker))
+        for _pixels in steps:
             pass
-    (restored,) = pages
+    restored = steps.result
     if restored.reason:
         raise ImageError(f"The image was not restored: {restored.reason}.")
     pixels = restored.finished().pixels
@@ -144,152 +127,31 @@ def restore_files(
             yield written.result()
 
 
-@dataclass(frozen=True)
-class _Restored:
-    """A page after the network, or unchanged, with the reason."""
+class _Steps(Generic[Result]):
+    """The steps of a generator; what it returns is the `result` once they are exhausted."""
 
-    page: Page
-    seconds: float = 0.0
-    notices: tuple[str, ...] = ()
-    reason: str | None = None
-    blends: tuple[Future[None], ...] = ()  # still to be blended into the page
+    result: Result
 
-    def finished(self) -> Page:
-        for blend in self.blends:
-            blend.result()
-        return self.page
+    def __init__(self, steps: Generator[int, None, Result]) -> None:
+        self.steps = steps
 
-
-class _UnsoundError(Exception):
-    """The output of the network failed its check."""
-
-
-class _CheckedNetwork:
-    """A network whose outputs are checked and whose passes are timed."""
-
-    def __init__(self, network: Network) -> None:
-        self.network = network
-        self.seconds = 0.0
-
-    def __call__(self, lq: Tensor) -> Tensor:
-        return self._checked(lq, partial(self.network, lq))
-
-    def record(self, tiles: Tensor, places: Tensor) -> RestoreTile:
-        restore = self._timed(partial(self.network.record, tiles, places))
-        return lambda lq, place: self._checked(lq, partial(restore, lq, place))
-
-    def _checked(self, lq: Tensor, run: Callable[[], Tensor]) -> Tensor:
-        restored = self._timed(run)
-        if reason := output_check.check(lq, restored):
-            raise _UnsoundError(reason)
-        return restored
-
-    def _timed(self, run: Callable[[], Result]) -> Result:
-        began = perf_counter()
-        result = run()
-        self.seconds += perf_counter() - began
-        return result
-
-
-def _restore_page(
-    engine: Engine, page: Page, colour: Colour, settings: Settings, worker: ThreadPoolExecutor
-) -> Generator[int, None, _Restored]:
-    """Yield numbers of restored pixels, negative where an attempt is given up; return the page.
-
-    The worker blends finished bands while the network continues.
-    """
-    source, seconds, notices = fill_transparent(page), 0.0, []
-    size = (page.pixels.shape[0], page.pixels.shape[1])
-    if untouched := why_untouched(source):
-        yield size[0] * size[1]
-        return _Restored(page, notices=(untouched,))
-    if source.shape[2] == 3 and is_grey(source):
-        source, colour = source[..., :1], colour.of_neutral()
-    reason = None
-
-    def read(rows: slice, columns: slice) -> Tensor:
-        return torch.from_numpy(colour.to_srgb(source[rows, columns])).permute(2, 0, 1)
-
-    blend = partial(_blend, source=source, page=page, colour=colour, strength=settings.strength)
-    attempts = [engine] if engine.precision == "fp32" else [engine, engine.in_fp32()]
-    for attempt in attempts:
-        tile = choose_tile(attempt, size) if settings.tile is None else settings.tile
-        overlap = choose_overlap(tile) if settings.overlap is None else settings.overlap
-        network = _CheckedNetwork(Eightfold(attempt) if settings.tta else attempt)
-        result, done, blends = Page(np.empty_like(page.pixels), page.alpha), 0, []
-        steps = restore_tiles(
-            network,
-            read,
-            size,
-            tile=tile,
-            overlap=overlap,
-            multiple=engine.size_multiple,
-            samples=choose_samples(attempt),
-        )
-        try:
-            for step in steps:
-                match step:
-                    case Progress():
-                        done += step.pixels
-                        yield step.pixels
-                    case Band():
-                        blends.append(worker.submit(blend, result.pixels, step))
-                    case TileSizeReduced():
-                        notices.append(
-                            f"Out of memory with tiles of {step.tile} pixels: "
-                            f"continued with {step.smaller}."
-                        )
-        except _UnsoundError as unsound:
-            reason = str(unsound)
-            yield -done
-        else:
-            taken = seconds + network.seconds
-            return _Restored(result, taken, tuple(notices), blends=tuple(blends))
-        seconds += network.seconds
-    return _Restored(page, seconds, tuple(notices), reason)
-
-
-def _blend(
-    into: Pixels,
-    band: Band,
-    *,
-    source: Pixels,
-    page: Page,
-    colour: Colour,
-    strength: float,
-) -> None:
-    """Write the band in the colours of the file; fully transparent pixels stay unchanged."""
-    native = source[band.rows]
-    lq = colour.to_srgb(native)
-    restored = band.restored.permute(1, 2, 0).numpy()
-    if strength < 1:
-        restored = lq + strength * (restored.clip(0, 1) - lq)
-    blended = colour.from_srgb(restored, lq, native)
-    if page.alpha is not None:
-        hidden = page.alpha[band.rows, :, None] == 0
-        blended = np.where(hidden, page.pixels[band.rows], blended)
-    into[band.rows] = blended
+    def __iter__(self) -> Iterator[int]:
+        self.result = yield from self.steps
 
 
 def _restore_photo(
     engine: Engine, job: Job, photo: Photo, settings: Settings, worker: ThreadPoolExecutor
-) -> Generator[Event, None, "list[_Restored] | Outcome"]:
-    restored: list[_Restored] = []
+) -> Generator[Advanced, None, list[RestoredPage] | Outcome]:
+    restored: list[RestoredPage] = []
     try:
         for page in photo.pages:
-            steps = _restore_page(engine, page, photo.colour, settings, worker)
-            for pixels in _collect(steps, restored):
+            steps = _Steps(restore_page(engine, page, photo.colour, settings, worker))
+            for pixels in steps:
                 yield Advanced(job, pixels)
+            restored.append(steps.result)
     except (MaskDCPTError, RuntimeError) as error:  # inference runtimes raise RuntimeError
         return Outcome(job, "failed", str(error).strip(), photo.notices, _area(photo))
     return restored
-
-
-def _collect(
-    steps: Generator[int, None, _Restored], into: list[_Restored]
-) -> Generator[int, None, None]:
-    """Pass on what the steps yield and append what they return to the list."""
-    into.append((yield from steps))
 
 
 def _existing_result(job: Job, made_by: str, existing: Existing) -> Outcome | None:
@@ -315,7 +177,7 @@ def _read(job: Job, settings: Settings) -> Photo | Outcome:
 
 
 def _write(
-    job: Job, photo: Photo, restored: list[_Restored], settings: Settings, made_by: str
+    job: Job, photo: Photo, restored: list[RestoredPage], settings: Settings, made_by: str
 ) -> Outcome:
     notices = [*photo.notices, *(notice for page in restored for notice in page.notices)]
     reason = next((page.reason for page in restored if page.reason), None)

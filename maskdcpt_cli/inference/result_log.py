@@ -5,9 +5,12 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from maskdcpt_cli.inference.events import Job, Settings
-from maskdcpt_cli.models import Backbone
+
+if TYPE_CHECKING:
+    from maskdcpt_cli.models import Backbone
 
 RESULT_LOG = ".maskdcpt.jsonl"  # in the folder of the results; of a name the last line counts
 
@@ -15,7 +18,21 @@ RESULT_LOG = ".maskdcpt.jsonl"  # in the folder of the results; of a name the la
 NEUTRAL = ("compare", "max_pixels")
 
 
-def fingerprint(model: Backbone, settings: Settings) -> str:
+class FileState(NamedTuple):
+    """The size and time of a file: a source is unchanged where both are."""
+
+    size: int
+    mtime_ns: int
+
+
+class Made(NamedTuple):
+    """What a result was made by, and from."""
+
+    by: str  # a fingerprint
+    source: FileState
+
+
+def fingerprint(model: "Backbone", settings: Settings) -> str:
     """Return a hash of the weights and settings, 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
@@ -29,15 +46,15 @@ def fingerprint(model: Backbone, settings: Settings) -> str:
 def is_current(job: Job, *, made_by: str) -> bool:
     """Return whether the target is the result of `made_by` (a fingerprint) for this source file."""
     try:
-        text = (job.target.parent / RESULT_LOG).read_text(encoding="ascii", errors="replace")
-        return _entries(text).get(job.target.name) == [made_by, *_state(job.source)]
+        made = Made(made_by, file_state(job.source))
     except OSError:
         return False
+    return read_log(job.target.parent).get(job.target.name) == made
 
 
 def record(job: Job, *, made_by: str) -> None:
     """Append a line in one write, so that several processes may share a folder."""
-    line = json.dumps({"name": job.target.name, "made": [made_by, *_state(job.source)]})
+    line = json.dumps({"name": job.target.name, "made": [made_by, *file_state(job.source)]})
     log = os.open(job.target.parent / RESULT_LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         os.write(log, line.encode("ascii") + b"\n")
@@ -45,17 +62,24 @@ def record(job: Job, *, made_by: str) -> None:
         os.close(log)
 
 
-def _state(source: Path) -> tuple[int, int]:
-    status = source.stat()
-    return status.st_size, status.st_mtime_ns
+def file_state(path: Path) -> FileState:
+    """Return the state of a file; OSError where it has none."""
+    status = path.stat()
+    return FileState(status.st_size, status.st_mtime_ns)
 
 
-def _entries(text: str) -> dict[str, object]:
-    entries: dict[str, object] = {}
+def read_log(folder: Path) -> dict[str, Made]:
+    """Return the results of a folder by their names; nothing where it has no log."""
+    try:
+        text = (folder / RESULT_LOG).read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return {}
+    entries: dict[str, Made] = {}
     for line in text.splitlines():
         try:
             entry = json.loads(line)
-            entries[entry["name"]] = entry["made"]
+            made_by, size, mtime_ns = entry["made"]
+            entries[entry["name"]] = Made(made_by, FileState(size, mtime_ns))
         except (ValueError, KeyError, TypeError):  # a line cut short by a crash
             continue
     return entries

@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 from pathlib import Path
@@ -21,6 +22,18 @@ def touch(*names: str) -> None:
         path = Path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
+
+
+def log(made: dict[str, str], *, made_by: str = "e2df0e9ac8861852") -> None:
+    """Append to the logs that these results (keys) were made from these sources (values)."""
+    for result, source in made.items():
+        status = Path(source).stat()
+        line = {
+            "name": Path(result).name,
+            "made": [made_by, status.st_size, status.st_mtime_ns],
+        }
+        with Path(result).with_name(".maskdcpt.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
 
 
 def pairs(planned: Plan) -> dict[str, str]:
@@ -214,15 +227,60 @@ def test_results_in_a_folder_inside_the_input_are_not_inputs(given):
         ({"name": BESIDE}, ["in/a_restored.jpg", "in/sub/b_restored.jpg"]),
         ({"format": "png"}, ["in/a.png", "in/sub/b.png"]),
         ({"name": "{stem}-{model}{suffix}"}, ["in/a-tiny.jpg", "in/sub/b-nafnet-5d.jpg"]),
-        ({"name": BESIDE}, ["in/a_restored.jpg", "in/a_restored.jpg.compare.jpg"]),
     ],
 )
 def test_a_second_run_in_place_does_not_restore_its_results(options, results):
     touch("in/a.jpg", "in/sub/b.jpg", *results)
+    log(dict(zip(results, ["in/a.jpg", "in/sub/b.jpg"], strict=True)))
     result = planned("in", out="in", **options)
     assert set(pairs(result)) == {"in/a.jpg", "in/sub/b.jpg"}
     assert result.results == 2
     assert not result.problems
+
+
+def test_a_second_run_in_place_does_not_restore_its_results_and_sheets():
+    touch("in/a.jpg", "in/sub/b.jpg", "in/a_restored.jpg", "in/a_restored.jpg.compare.jpg")
+    log({"in/a_restored.jpg": "in/a.jpg"})
+    result = planned("in", out="in", name=BESIDE)
+    assert set(pairs(result)) == {"in/a.jpg", "in/sub/b.jpg"}
+    assert result.results == 2
+    assert not result.problems
+
+
+def test_a_result_is_known_after_its_photo_has_changed():
+    touch("in/a.jpg", "in/a_restored.jpg")
+    log({"in/a_restored.jpg": "in/a.jpg"})
+    Path("in/a.jpg").write_bytes(b"edited")
+    result = planned("in", out="in", name=BESIDE)
+    assert pairs(result) == {"in/a.jpg": "in/a_restored.jpg"}
+    assert result.results == 1
+
+
+def test_a_result_is_known_after_its_template_has_changed():
+    touch("in/a.jpg", "in/a_restored.jpg")
+    log({"in/a_restored.jpg": "in/a.jpg"})
+    result = planned("in", out="in", name="{stem}-2{suffix}")
+    assert pairs(result) == {"in/a.jpg": "in/a-2.jpg"}
+
+
+def test_a_photo_of_the_users_own_is_no_result_by_its_name():
+    touch("in/a.jpg", "in/a_restored.jpg", "in/b.jpg")
+    log({"in/b_restored.jpg": "in/b.jpg"})
+    result = planned("in", out="in", name=BESIDE)
+    assert pairs(result) == {
+        "in/a_restored.jpg": "in/a_restored_restored.jpg",
+        "in/b.jpg": "in/b_restored.jpg",
+    }
+    (problem,) = result.problems
+    assert "would overwrite the input 'in/a_restored.jpg'" in problem.reason
+
+
+def test_results_of_other_photos_are_restored_again_where_they_are_the_input():
+    touch("in/a.jpg", "out/a.jpg")
+    Path("in/a.jpg").write_bytes(b"the photo")
+    log({"out/a.jpg": "in/a.jpg"})
+    for to in ("out", "again"):
+        assert pairs(planned("out", out=to, name=BESIDE)) == {"out/a.jpg": f"{to}/a_restored.jpg"}
 
 
 def test_an_input_is_never_the_target_of_another():
@@ -233,6 +291,22 @@ def test_an_input_is_never_the_target_of_another():
         "The result of 'x/a.jpg' would overwrite the input 'y/a.jpg'.",
         "The result of 'y/a.jpg' would overwrite the input 'y/a.jpg'.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("photo", "conversion", "named"),
+    [
+        ("a.jpg", "a.heic", "a.heic.jpg"),
+        ("a.JPG", "a.HEIC", "a.HEIC.jpg"),
+        ("a.png", "a.gif", "a.gif.png"),
+    ],
+)
+def test_what_keeps_its_suffix_keeps_its_name(photo, conversion, named):
+    touch(f"in/{photo}", f"in/{conversion}")
+    result = planned("in")
+    assert pairs(result) == {f"in/{photo}": f"out/{photo}", f"in/{conversion}": f"out/{named}"}
+    assert not result.problems
+    assert pairs(planned(f"in/{conversion}"))[f"in/{conversion}"] == f"out/a{Path(named).suffix}"
 
 
 def test_two_photos_with_one_target_are_a_problem_that_names_both():

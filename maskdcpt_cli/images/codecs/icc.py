@@ -1,6 +1,6 @@
-"""ICC profiles made of a matrix and curves, or of one grey curve (ICC.1:2022, sections 8 to 10).
+"""LittleCMS, as Pillow offers it, converts colours at 8 bits alone; here 16-bit images keep theirs.
 
-Such profiles are applied in floating point, so that 16-bit and float images keep their depth.
+ICC profiles made of a matrix and curves, or of one grey curve (ICC.1:2022, sections 8 to 10).
 """
 
 import struct

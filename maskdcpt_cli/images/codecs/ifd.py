@@ -1,4 +1,7 @@
-"""Directories of TIFF files and of EXIF blocks, value bytes untouched (TIFF 6.0, section 2)."""
+"""Pillow decodes the values of EXIF and writes others for them; here their bytes stay untouched.
+
+Directories of TIFF files and of EXIF blocks (TIFF 6.0, section 2).
+"""
 
 import contextlib
 import struct
@@ -20,11 +23,15 @@ LONGEST, MOST_ENTRIES = 1 << 26, 1 << 16  # bytes of a value, entries of a direc
 
 SUBDIRECTORIES = frozenset({34665, 34853, 40965})  # Exif, GPS, and interoperability within Exif
 
-# What says something about the photo rather than about how a file stores it: description, camera,
-# orientation, software, time, author, rating, copyright, IPTC, Windows' titles.
+OF_PAGES = frozenset({285, 297})  # the name and number of a page
+
+# What says something about the photo rather than about how a file stores it: document, description,
+# camera, orientation, software, time, author, rating, copyright, IPTC, GeoTIFF, Windows' titles.
 DESCRIPTIVE = frozenset(
-    {270, 271, 272, 274, 305, 306, 315, 316, 18246, 18249, 33432, 33723}
+    {269, 270, 271, 272, 274, 305, 306, 315, 316, 18246, 18249, 33432, 33723}
+    | {33550, 33922, 34264, 34735, 34736, 34737}
     | set(range(40091, 40096))
+    | OF_PAGES
     | SUBDIRECTORIES
 )
 
@@ -63,10 +70,6 @@ class Layout:
     @property
     def entry(self) -> str:
         return self.order + ("HHQ8s" if self.big else "HHI4s")
-
-    def field(self, kind: int, *values: int) -> Field:
-        """Return an entry of numbers; RATIONAL takes alternating numerators and denominators."""
-        return Field(kind, struct.pack(f"{self.order}{len(values)}{CODES[kind]}", *values))
 
     def header(self, first: int) -> bytes:
         """Return the header of a file whose first directory is at offset `first`."""
@@ -116,8 +119,9 @@ def _read_directory(
         if length > LONGEST:
             continue
         if tag in SUBDIRECTORIES and depth < 2:
-            where = _unpack(layout.order + ("Q" if kind == LONG8 else "I"), value[: SIZES[kind]])
             with contextlib.suppress(ValueError, OverflowError):  # a damaged one is left out
+                code = layout.order + ("Q" if kind == LONG8 else "I")
+                where = _unpack(code, value[: SIZES[kind]])
                 directory[tag] = _read_directory(stream, layout, where, tags, depth=depth + 1)
             continue
         data = value[:length]
@@ -131,7 +135,8 @@ def _read_directory(
 
 def pack(directory: Directory, layout: Layout, at: int) -> bytes:
     """Return the bytes of a directory for offset `at`; no directory follows it."""
-    place = next_link(directory, layout, at) + struct.calcsize(layout.offset)
+    place = at + sum(map(struct.calcsize, (layout.count, layout.offset)))
+    place += len(directory) * struct.calcsize(layout.entry)
     entries, values = b"", b""
     for tag, field in sorted(directory.items()):
         if isinstance(field, Field):
@@ -148,11 +153,6 @@ def pack(directory: Directory, layout: Layout, at: int) -> bytes:
         entries += struct.pack(layout.entry, tag, kind, count, value)
     end = struct.pack(layout.offset, 0)
     return struct.pack(layout.count, len(directory)) + entries + end + values
-
-
-def next_link(directory: Directory, layout: Layout, at: int) -> int:
-    """Return the offset at which a directory at `at` stores that of the next one."""
-    return at + struct.calcsize(layout.count) + len(directory) * struct.calcsize(layout.entry)
 
 
 def block(directory: Directory, layout: Layout) -> bytes:

@@ -1,8 +1,12 @@
-"""Reading with Pillow: JPEG, PNG, WebP, BMP, GIF, AVIF, PNM, JPEG 2000, and pages of TIFF."""
+"""Pillow opens 16-bit colour as 8-bit, silently: OpenCV reads that, and Pillow the rest.
 
+Reading of JPEG, PNG, WebP, BMP, GIF, AVIF, PNM, JPEG 2000, and pages of TIFF.
+"""
+
+import contextlib
 import re
-from collections.abc import Callable
-from typing import BinaryIO
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -21,9 +25,13 @@ from PIL import (
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.arrays import Native
-from maskdcpt_cli.images.codecs import ifd
+from maskdcpt_cli.images.codecs import ifd, png
 from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page
 
+RAW_PROFILES = ("Raw profile type exif", "Raw profile type APP1")
+READ_TEXTS = {png.XMP_KEYWORD, *map(str.encode, RAW_PROFILES)}  # not copied as texts, too
+JPEG_EXTRAS = {"APP13": b"\xff\xed", "COM": b"\xff\xfe"}  # IPTC, and comments
+SAME = 3  # of 255: the difference of two decoders that round in their own ways
 BAND = 1 << 22  # pixels copied at a time
 
 # Pillow's classes are called by themselves: `Image.open` would apply its own limit of pixels,
@@ -67,6 +75,13 @@ class PillowSource:
     """An image opened by Pillow, with no pixel decoded."""
 
     def __init__(self, stream: BinaryIO, word: str) -> None:
+        self.chunks = png.read_chunks(stream) if word == "png" else []
+        long_texts = [chunk for chunk in self.chunks if chunk.is_long_text]
+        self.notices: tuple[str, ...] = ()
+        if long_texts:
+            self.notices = (f"Texts of more than 1 MiB are left out: {len(long_texts)}.",)
+            stream = png.without(stream, lambda chunk: chunk.is_long_text)
+        stream.seek(0)
         self.stream = stream
         self.image = OPENERS[word](stream)
         frames = getattr(self.image, "n_frames", 1)
@@ -75,10 +90,10 @@ class PillowSource:
 
     def decode(self) -> Decoded:
         deep = self._is_deep()
-        notices = _frames_notice(self.header) + self._depth_notice()
+        notices = self.notices + _frames_notice(self.header) + self._depth_notice()
         # OpenCV takes damaged files for whole ones: Pillow decodes those too, and refuses them.
         self.image.load()
-        metadata, damaged = _metadata(self.image)
+        metadata, damaged = _metadata(self.image, self._extras())
         page, losses = (self._by_opencv(), ()) if deep else page_from_pillow(self.image)
         return Decoded((page,), metadata, notices + losses + damaged)
 
@@ -110,13 +125,32 @@ class PillowSource:
         self.stream.seek(0)
         return self.stream.read(1 << 16)
 
+    def _extras(self) -> tuple[tuple[bytes, bytes], ...]:
+        if self.header.format == "jpeg":
+            segments = getattr(self.image, "applist", [])
+            return tuple(
+                (JPEG_EXTRAS[name], data) for name, data in segments if name in JPEG_EXTRAS
+            )
+        return tuple(
+            (chunk.name, chunk.data)
+            for chunk in self.chunks
+            if chunk.name in png.TEXTS
+            and chunk.keyword not in READ_TEXTS
+            and not chunk.is_long_text
+        )
+
     def _by_opencv(self) -> Page:
         self.stream.seek(0)
-        found = cv2.imdecode(np.frombuffer(self.stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+        stream = self.stream
+        if self.header.format == "png" and self.header.pages > 1:  # OpenCV reads a frame of it
+            stream = png.without(stream, lambda chunk: chunk.name in png.ANIMATION)
+        found = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
         if found is None or found.dtype != np.uint16 or found.ndim != 3:
             raise ImageError("its 16-bit pixels cannot be decoded")
         grey = self.header.format == "png" and self._head()[25] == GREY_ALPHA
         pixels = found[..., :1] if grey else found[..., 2::-1]
+        if not _agree(pixels, self.image):
+            raise ImageError("two decoders read different pixels from it")
         alpha = np.ascontiguousarray(found[..., 3]) if found.shape[2] == 4 else None
         return Page(np.ascontiguousarray(pixels), alpha)
 
@@ -167,15 +201,42 @@ def _frames_notice(header: Header) -> tuple[str, ...]:
     return (f"Animated {word}: only the first of {header.pages} frames is restored.",)
 
 
-def _metadata(image: Image.Image) -> tuple[Metadata, tuple[str, ...]]:
+def _agree(deep: Native, image: Image.Image) -> bool:
+    """Return whether some rows of 16-bit pixels are, at 8 bits, about those of Pillow."""
+    step = max(1, deep.shape[0] // 64)
+    for top in range(0, deep.shape[0], step):
+        row = np.asarray(image.crop((0, top, image.width, top + 1)))
+        change = row[0, :, : deep.shape[2]].astype(np.float32) - deep[top] / np.float32(257)
+        if np.abs(change).max() > SAME:
+            return False
+    return True
+
+
+def _exif(info: Mapping[Any, Any]) -> bytes | None:
+    """Return the EXIF block; of a PNG also one that ImageMagick wrote in hexadecimal digits."""
+    exif: bytes = info.get("exif", b"")
+    for keyword in RAW_PROFILES:
+        if not exif and (text := info.get(keyword)):
+            with contextlib.suppress(ValueError):
+                exif = bytes.fromhex("".join(text.split("\n")[3:]))
+    if exif.startswith(b"http"):  # XMP, which APP1 may be, too
+        return None
+    return exif.removeprefix(b"Exif\0\0") or None
+
+
+def _metadata(
+    image: Image.Image, extras: tuple[tuple[bytes, bytes], ...]
+) -> tuple[Metadata, tuple[str, ...]]:
     info = image.info
-    exif = info.get("exif", b"").removeprefix(b"Exif\0\0") or None
+    exif = _exif(info)
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or None
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     dpi = info.get("dpi", (0, 0))
     dpi = (float(dpi[0]), float(dpi[1])) if all(0 < value < 1e5 for value in dpi) else None
     icc = info.get("icc_profile") or None
     try:
-        return Metadata(exif, icc, xmp, ifd.orientation(exif), dpi), ()
+        return Metadata(exif, icc, xmp, ifd.orientation(exif), dpi, extras), ()
     except (ValueError, OverflowError):
-        return Metadata(None, icc, xmp, 1, dpi), ("The EXIF block is damaged and is left out.",)
+        return Metadata(None, icc, xmp, 1, dpi, extras), (
+            "The EXIF block is damaged and is left out.",
+        )

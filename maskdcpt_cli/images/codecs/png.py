@@ -1,22 +1,86 @@
-"""Writing of PNG files at 8 or 16 bits in all their colour types (PNG, third edition).
+"""Pillow writes no PNG of 16-bit colour, and OpenCV none of grey with alpha; both are slower.
 
-Pillow writes no 16-bit colour, and OpenCV neither grey with alpha nor, in its older versions,
-metadata; both take longer than this does.
+Reading of the chunks beside the pixels, some of which Pillow passes over, and writing of PNG files
+at 8 or 16 bits in all their colour types (PNG, third edition).
 """
 
 import struct
 import zlib
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from maskdcpt_cli.images.arrays import Native
 from maskdcpt_cli.images.photo import Metadata, Page
 
+TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})
+PIXELS = frozenset({b"IDAT", b"fdAT"})
+LONGEST_TEXT = 1 << 20  # bytes; Pillow refuses files with a longer one
 COLOUR_TYPES = {(1, False): 0, (3, False): 2, (1, True): 4, (3, True): 6}
+XMP_KEYWORD = b"XML:com.adobe.xmp"
 UP = 2  # the filter that subtracts the row above
 BAND = 1 << 22  # bytes filtered at a time
+
+
+class Chunk(NamedTuple):
+    """One chunk of a file."""
+
+    name: bytes
+    data: bytes
+
+    @property
+    def keyword(self) -> bytes:
+        """The name of a text."""
+        return self.data.partition(b"\0")[0]
+
+    @property
+    def is_long_text(self) -> bool:
+        """Whether it is a text of more than LONGEST_TEXT bytes."""
+        if self.name not in TEXTS:
+            return False
+        rest = self.data.partition(b"\0")[2]
+        packed = b""
+        if self.name == b"zTXt":
+            packed = rest[1:]
+        elif self.name == b"iTXt" and rest[:1] == b"\1":
+            packed = rest[2:].split(b"\0", 2)[-1]
+        try:
+            text = zlib.decompressobj().decompress(packed, LONGEST_TEXT + 1)
+        except zlib.error:
+            text = b""
+        return max(len(self.data), len(text)) > LONGEST_TEXT
+
+
+def read_chunks(stream: BinaryIO) -> list[Chunk]:
+    """Return the chunks of a file, those of pixels without their data; of a damaged one, some."""
+    stream.seek(8)
+    found = []
+    while len(head := stream.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        data = b""
+        if name in PIXELS:
+            stream.seek(length, 1)
+        else:
+            data = stream.read(length)
+        stream.seek(4, 1)  # the check sum
+        found.append(Chunk(name, data))
+    return found
+
+
+def without(stream: BinaryIO, leave_out: Callable[[Chunk], bool]) -> BytesIO:
+    """Return a copy of a file without some of its chunks."""
+    stream.seek(0)
+    data = stream.read()
+    kept, at = [data[:8]], 8
+    while at < len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if not leave_out(Chunk(data[at + 4 : at + 8], data[at + 8 : end - 4])):
+            kept.append(data[at:end])
+        at = end
+    return BytesIO(b"".join(kept))
 
 
 def write(stream: BinaryIO, page: Page, metadata: Metadata) -> None:
@@ -34,7 +98,9 @@ def write(stream: BinaryIO, page: Page, metadata: Metadata) -> None:
     if metadata.exif:
         _chunk(stream, b"eXIf", metadata.exif)
     if metadata.xmp:
-        _chunk(stream, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
+        _chunk(stream, b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + metadata.xmp)
+    for name, data in metadata.extras:
+        _chunk(stream, name, data)
     # Runs and Huffman codes alone: of photographs as small as level 6 makes them to a tenth,
     # in a tenth of its time.
     packer = zlib.compressobj(1, strategy=zlib.Z_RLE)

@@ -1,4 +1,7 @@
-"""Reading of RAW files of cameras (extra `raw`) and HEIC photos (extra `heif`)."""
+"""Pillow reads neither RAW files of cameras nor HEIC: rawpy and pillow-heif do.
+
+They come with the extras `raw` and `heif`.
+"""
 
 from typing import Any, BinaryIO
 

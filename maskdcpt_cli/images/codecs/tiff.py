@@ -1,10 +1,12 @@
-"""Reading and writing of TIFF files: all pages, all bit depths, with EXIF directories."""
+"""tifffile writes no Exif and GPS directories, and neither it nor Pillow reads every depth here.
+
+Reading and writing of TIFF files: all pages, all bit depths, with those directories.
+"""
 
 import importlib.util
 import struct
-import zlib
-from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, Literal
+from collections.abc import Sequence
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -19,11 +21,16 @@ from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page, unpremult
 
 GREY_FROM_WHITE, GREY, RGB, SEPARATED = 0, 1, 2, 5  # PhotometricInterpretation
 CHANNELS = {GREY_FROM_WHITE: 1, GREY: 1, RGB: 3, SEPARATED: 4}
+PHOTOMETRIC_TAG, SAMPLES_TAG = 262, 277
+UNSPECIFIED = 0  # of ExtraSamples: no alpha
 DEPTHS = ("uint8", "uint16", "float16", "float32", "float64")
 # None, deflate by its two numbers, PackBits and LZMA: tifffile reads the rest with imagecodecs.
 OWN_CODECS = frozenset({1, 8, 32946, 32773, 34925})
-DEFLATE = 8
+OPENCV_CODECS = OWN_CODECS | {5, 6, 7}  # LZW and JPEG
+PHOTOMETRIC = {1: "minisblack", 3: "rgb", 4: "separated"}  # by channels
 THUMBNAIL_OR_MASK = 1 | 4  # of NewSubfileType
+# TiffWriter refuses the tags of these directories: the unused ones beside them stand in.
+STAND_INS = {34665: 34664, 34853: 34854, 40965: 40966}
 STRIP = 1 << 20  # bytes, about
 CLASSIC_LIMIT = (1 << 32) - (1 << 24)  # bytes; offsets of a larger file need BigTIFF
 
@@ -33,6 +40,8 @@ class PageAsStored(TiffImagePlugin.TiffImageFile):
 
     def _setup(self) -> None:
         self.tag_v2.pop(ifd.ORIENTATION, None)
+        samples = self.tag_v2.get(SAMPLES_TAG, 1)
+        self.tag_v2.setdefault(PHOTOMETRIC_TAG, GREY if samples < 3 else RGB)
         super()._setup()
 
     def load_prepare(self) -> None:
@@ -48,7 +57,14 @@ class TiffSource:
     def __init__(self, stream: BinaryIO, _word: str) -> None:
         self.stream = stream
         listed: Any = tifffile.TiffFile(stream).pages
-        self.frames = [page for page in listed if not page.subfiletype & THUMBNAIL_OR_MASK]
+        offsets: set[int] = set()
+        self.frames = []
+        for page in listed:
+            if page.offset in offsets:  # tifffile would follow the loop without end
+                raise ImageError("one of its directories points back to an earlier one")
+            offsets.add(page.offset)
+            if not page.subfiletype & THUMBNAIL_OR_MASK:
+                self.frames.append(page)
         if not self.frames:
             raise ImageError("it has no page")
         first = self.frames[0]
@@ -58,7 +74,7 @@ class TiffSource:
     def decode(self) -> Decoded:
         metadata = self._metadata()
         pages: list[Page] = []
-        notices: dict[str, None] = {}
+        notices = dict.fromkeys(self._page_notice())
         for frame in self.frames:
             page, losses = self._page(frame)
             pages.append(page)
@@ -66,9 +82,9 @@ class TiffSource:
         return Decoded(tuple(pages), metadata, tuple(notices))
 
     def _metadata(self) -> Metadata:
-        tags = ifd.DESCRIPTIVE | {ifd.XMP, ifd.ICC_PROFILE, *ifd.RESOLUTION}
-        layout, found = ifd.read(self.stream, tags)
-        described = {tag: value for tag, value in found.items() if tag in ifd.DESCRIPTIVE}
+        about = ifd.DESCRIPTIVE - (ifd.OF_PAGES if len(self.frames) > 1 else set())
+        layout, found = ifd.read(self.stream, about | {ifd.XMP, ifd.ICC_PROFILE, *ifd.RESOLUTION})
+        described = {tag: value for tag, value in found.items() if tag in about}
         exif = ifd.block(described, layout) if described else None
         icc, xmp = (
             value.data if isinstance(value := found.get(tag), ifd.Field) else None
@@ -79,18 +95,26 @@ class TiffSource:
         dpi = (x * per_inch, y * per_inch) if x and y and per_inch else None
         return Metadata(exif, icc, xmp, ifd.orientation(exif), dpi)
 
+    def _page_notice(self) -> tuple[str, ...]:
+        if len(self.frames) == 1 or not any(
+            tag in frame.tags for frame in self.frames for tag in ifd.OF_PAGES
+        ):
+            return ()
+        return ("The names and numbers of its pages are left out.",)
+
     def _page(self, frame: Any) -> tuple[Page, tuple[str, ...]]:
         dtype = "unknown" if frame.dtype is None else frame.dtype.name
         if dtype not in DEPTHS and dtype != "bool":
             raise ImageError(
                 f"its pixels are {dtype} and those that can be restored are uint8, uint16 or float"
             )
-        known = frame.photometric in CHANNELS and frame.imagedepth == 1
+        known = _photometric(frame) in CHANNELS and frame.imagedepth == 1
         if dtype in {"uint8", "bool"} and not (known and _readable(frame)):
             self.stream.seek(0)
             image = PageAsStored(self.stream)
             image.seek(frame.index)
-            return page_from_pillow(image)
+            page, losses = page_from_pillow(image)
+            return page, losses + _extras_notice(frame.extrasamples.count(UNSPECIFIED))
         if not known:
             raise ImageError(
                 f"its {dtype} pixels are {frame.photometric.name} "
@@ -105,14 +129,15 @@ class TiffSource:
         if frame.planarconfig == 2 and frame.samplesperpixel > 1:
             stored = np.moveaxis(stored, 0, -1)
         stored = stored.reshape(frame.imagelength, frame.imagewidth, frame.samplesperpixel)
-        channels = CHANNELS[frame.photometric]
-        if frame.photometric == GREY_FROM_WHITE:
+        channels = CHANNELS[_photometric(frame)]
+        if _photometric(frame) == GREY_FROM_WHITE:
             stored[..., 0] = _peak(stored.dtype) - stored[..., 0]
         pixels = np.ascontiguousarray(stored[..., :channels])
         extras = frame.samplesperpixel - channels
-        if extras != 1:
-            notice = f"{extras} channels beside the colours are dropped."
-            return Page(pixels), (notice,) if extras else ()
+        if extras == 0:
+            return Page(pixels), ()
+        if extras > 1 or UNSPECIFIED in frame.extrasamples:  # as the infrared of scanners
+            return Page(pixels), _extras_notice(extras)
         alpha = np.ascontiguousarray(stored[..., channels])
         if 1 in frame.extrasamples:
             return Page(unpremultiply(pixels, alpha), alpha), ()
@@ -121,10 +146,15 @@ class TiffSource:
     def _by_opencv(self, frame: Any) -> Native:
         """Decode a page whose compression tifffile cannot read by itself."""
         contiguous = frame.planarconfig == 1 or frame.samplesperpixel == 1
-        if not contiguous or frame.photometric not in {GREY, RGB} or frame.samplesperpixel == 2:
+        if (
+            not contiguous
+            or _photometric(frame) not in {GREY, RGB}
+            or frame.samplesperpixel == 2
+            or frame.compression not in OPENCV_CODECS
+        ):
             raise ImageError(
-                f"its {frame.compression.name} compression cannot be read "
-                "without `pip install imagecodecs`"
+                f"its pixels ({frame.bitspersample} bits, compression {frame.compression.name}) "
+                "cannot be read without `pip install imagecodecs`"
             )
         self.stream.seek(0)
         data = np.frombuffer(bytearray(self.stream.read()), np.uint8)
@@ -138,7 +168,8 @@ class TiffSource:
             raise ImageError("its pixels cannot be decoded")
         order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[frame.samplesperpixel]
         stored: Native = np.atleast_3d(found[0])[..., order]
-        return stored
+        bits: int = frame.bitspersample
+        return _scaled(stored, bits) if stored.dtype == np.uint16 and bits < 16 else stored
 
 
 def _readable(frame: Any) -> bool:
@@ -146,6 +177,25 @@ def _readable(frame: Any) -> bool:
     whole = frame.bitspersample == 8 * frame.dtype.itemsize
     own = frame.compression in OWN_CODECS and frame.predictor in {1, 2}
     return whole and (own or importlib.util.find_spec("imagecodecs") is not None)
+
+
+def _extras_notice(count: int) -> tuple[str, ...]:
+    return (f"Channels beside the colours are dropped: {count}.",) if count else ()
+
+
+def _photometric(frame: Any) -> int:
+    """Return the colour model of a page; without one, it is grey from black, or RGB."""
+    if PHOTOMETRIC_TAG in frame.tags:
+        return int(frame.photometric)
+    return GREY if frame.samplesperpixel < 3 else RGB
+
+
+def _scaled(stored: Native, bits: int) -> Native:
+    """Return values of `bits` bits, which OpenCV shifts to 16, over the whole range of 16."""
+    peak = 2**bits - 1
+    values = (stored >> (16 - bits)).astype(np.uint32)
+    scaled: Native = (values * 65535 + peak // 2) // peak
+    return scaled.astype(np.uint16)
 
 
 def _peak(dtype: np.dtype[Any]) -> Any:
@@ -158,75 +208,57 @@ def write(stream: BinaryIO, pages: Sequence[Page], metadata: Metadata) -> None:
     planes = [plane for page in pages for plane in (page.pixels, page.alpha)]
     size = sum(plane.nbytes for plane in planes if plane is not None)
     layout = ifd.Layout(layout.order, big=size > CLASSIC_LIMIT)
-    stream.write(layout.header(0))
-    link = stream.tell() - struct.calcsize(layout.offset)
-    about = dict(described) | _entries(metadata, layout)
+    with tifffile.TiffWriter(stream, bigtiff=layout.big, byteorder=layout.order) as writer:
+        tags = _tags(stream, {**described, **_entries(metadata)}, layout)
+        for page in pages:
+            pixels = page.pixels
+            if page.alpha is not None:
+                pixels = np.dstack([pixels, page.alpha])
+            writer.write(
+                pixels if pixels.shape[2] > 1 else pixels[..., 0],
+                photometric=PHOTOMETRIC[page.pixels.shape[2]],
+                planarconfig="contig",
+                extrasamples=None if page.alpha is None else ["unassalpha"],
+                rowsperstrip=max(1, STRIP // pixels[0].nbytes),
+                compression="zlib",
+                compressionargs={"level": 1},
+                predictor=pixels.dtype.kind == "u",
+                resolution=metadata.dpi,
+                resolutionunit="INCH" if metadata.dpi else None,
+                metadata=None,
+                software=False,
+                extratags=tags,
+            )
+    _rename_directories(stream, layout)
+
+
+def _entries(metadata: Metadata) -> ifd.Directory:
+    fields = ((ifd.XMP, 1, metadata.xmp), (ifd.ICC_PROFILE, ifd.UNDEFINED, metadata.icc))
+    return {tag: ifd.Field(kind, data) for tag, kind, data in fields if data}
+
+
+def _tags(
+    stream: BinaryIO, directory: ifd.Directory, layout: ifd.Layout
+) -> list[tuple[int, int, int, bytes, bool]]:
+    """Return the entries as extratags of tifffile; directories are packed into the stream."""
+    tags = []
+    for tag, entry in sorted(directory.items()):
+        if isinstance(entry, ifd.Field):
+            kind, data = entry.kind, entry.data
+        else:
+            at = stream.seek(0, 2)
+            at += stream.write(b"\0" * (at % 2))
+            stream.write(ifd.pack(entry, layout, at))
+            kind, data = ifd.LONG8 if layout.big else ifd.LONG, struct.pack(layout.offset, at)
+        tags.append((STAND_INS.get(tag, tag), kind, 0, data, False))
+    return tags
+
+
+def _rename_directories(stream: BinaryIO, layout: ifd.Layout) -> None:
+    stream.seek(0)
+    pages: Any = tifffile.TiffFile(stream).pages
     for page in pages:
-        directory = about | _pixels(stream, page, layout)
-        at = stream.seek(0, 2)
-        at += stream.write(b"\0" * (at % 2))
-        stream.write(ifd.pack(directory, layout, at))
-        stream.seek(link)
-        stream.write(struct.pack(layout.offset, at))
-        link = ifd.next_link(directory, layout, at)
-        stream.seek(0, 2)
-
-
-def _entries(metadata: Metadata, layout: ifd.Layout) -> dict[int, ifd.Field | ifd.Directory]:
-    entries: dict[int, ifd.Field | ifd.Directory] = {}
-    if metadata.dpi:
-        x, y, unit = ifd.RESOLUTION
-        for tag, dpi in zip((x, y), metadata.dpi, strict=True):
-            entries[tag] = layout.field(ifd.RATIONAL, round(dpi * 1000), 1000)
-        entries[unit] = layout.field(ifd.SHORT, 2)
-    for tag, kind, data in ((ifd.XMP, 1, metadata.xmp), (ifd.ICC_PROFILE, 7, metadata.icc)):
-        if data:
-            entries[tag] = ifd.Field(kind, data)
-    return entries
-
-
-def _pixels(
-    stream: BinaryIO, page: Page, layout: ifd.Layout
-) -> dict[int, ifd.Field | ifd.Directory]:
-    """Write the strips of a page; return the entries of their offsets and encoding."""
-    height, width, channels = page.pixels.shape
-    samples = channels + (page.alpha is not None)
-    floating = page.pixels.dtype.kind == "f"
-    rows = max(1, STRIP // (width * samples * page.pixels.itemsize))
-    offsets, counts = [], []
-    for strip in _strips(page, rows, layout.order):
-        data = zlib.compress(strip.data, 1)
-        offsets.append(stream.tell())
-        counts.append(stream.write(data))
-    wide = ifd.LONG8 if layout.big else ifd.LONG
-    short, long = ifd.SHORT, ifd.LONG
-    entries = {
-        256: layout.field(long, width),
-        257: layout.field(long, height),
-        258: layout.field(short, *[8 * page.pixels.itemsize] * samples),
-        259: layout.field(short, DEFLATE),
-        262: layout.field(short, {1: GREY, 3: RGB, 4: SEPARATED}[channels]),
-        273: layout.field(wide, *offsets),
-        277: layout.field(short, samples),
-        278: layout.field(long, rows),
-        279: layout.field(wide, *counts),
-        284: layout.field(short, 1),
-        317: layout.field(short, 1 if floating else 2),
-        339: layout.field(short, *[3 if floating else 1] * samples),
-    }
-    if page.alpha is not None:
-        entries[338] = layout.field(short, 2)  # alpha that is not multiplied in
-    return dict(entries)
-
-
-def _strips(page: Page, rows: int, order: Literal["<", ">"]) -> Iterator[Native]:
-    """Yield bands of rows in the byte order of the file; integers as horizontal differences."""
-    for top in range(0, len(page.pixels), rows):
-        strip = page.pixels[top : top + rows]
-        if page.alpha is not None:
-            strip = np.dstack([strip, page.alpha[top : top + rows]])
-        if strip.dtype.kind == "u":
-            steps = strip.copy()
-            steps[:, 1:] -= strip[:, :-1]
-            strip = steps
-        yield np.ascontiguousarray(strip, dtype=strip.dtype.newbyteorder(order))
+        for tag, stand_in in STAND_INS.items():
+            if found := page.tags.get(stand_in):
+                stream.seek(found.offset)
+                stream.write(struct.pack(layout.order + "H", tag))

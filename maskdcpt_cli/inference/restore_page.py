@@ -1,0 +1,174 @@
+"""Restoration of one page: tiles, checks of the output, a second attempt in fp32, and colours."""
+
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from time import perf_counter
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maskdcpt_cli.images.arrays import Native
+from maskdcpt_cli.images.colour import Colour
+from maskdcpt_cli.images.reading import Page, fill_transparent
+from maskdcpt_cli.inference import output_check
+from maskdcpt_cli.inference.backends import Engine
+from maskdcpt_cli.inference.backends.engine import Network, RestoreTile
+from maskdcpt_cli.inference.events import Settings
+from maskdcpt_cli.inference.input_check import is_grey, why_untouched
+from maskdcpt_cli.inference.self_ensemble import Eightfold
+from maskdcpt_cli.inference.tiling import (
+    Band,
+    Progress,
+    Step,
+    TileSizeReduced,
+    choose_overlap,
+    choose_samples,
+    choose_tile,
+    restore_tiles,
+)
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class RestoredPage:
+    """A page after the network, or unchanged, with the reason."""
+
+    page: Page
+    seconds: float = 0.0  # in the network
+    notices: tuple[str, ...] = ()
+    reason: str | None = None  # the output of the network failed its check
+    blends: tuple[Future[None], ...] = ()  # still to be blended into the page
+
+    def finished(self) -> Page:
+        """Return the page once all its bands are blended."""
+        for blend in self.blends:
+            blend.result()
+        return self.page
+
+
+def restore_page(
+    engine: Engine, page: Page, colour: Colour, settings: Settings, worker: ThreadPoolExecutor
+) -> Generator[int, None, RestoredPage]:
+    """Yield numbers of restored pixels, negative where an attempt is given up; return the page.
+
+    The worker blends finished bands while the network continues.
+    """
+    source = fill_transparent(page)
+    if untouched := why_untouched(source):
+        yield source.shape[0] * source.shape[1]
+        return RestoredPage(page, notices=(untouched,))
+    if source.shape[2] == 3 and is_grey(source):
+        source, colour = source[..., :1], colour.of_neutral()
+    target = _Target(page, source, colour, settings.strength)
+    first = yield from _attempt(engine, target, settings, worker)
+    if first.reason is None or engine.precision == "fp32":
+        return first
+    again = yield from _attempt(engine.in_fp32(), target, settings, worker)
+    return replace(
+        again, seconds=first.seconds + again.seconds, notices=first.notices + again.notices
+    )
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A page to restore, with its hidden pixels filled in `source`."""
+
+    page: Page
+    source: Native
+    colour: Colour
+    strength: float
+
+    def read(self, rows: slice, columns: slice) -> Tensor:
+        """Return a rectangle as sRGB (3, h, w)."""
+        lq = self.colour.to_srgb(self.source[rows, columns])
+        return torch.from_numpy(lq).permute(2, 0, 1)
+
+    def blend(self, into: Native, band: Band) -> None:
+        """Write the band in the colours of the file; fully transparent pixels stay unchanged."""
+        native = self.source[band.rows]
+        lq = self.colour.to_srgb(native)
+        restored = band.restored.permute(1, 2, 0).numpy()
+        if self.strength < 1:
+            restored = lq + self.strength * (restored.clip(0, 1) - lq)
+        blended = self.colour.from_srgb(restored, lq, native)
+        if self.page.alpha is not None:
+            hidden = self.page.alpha[band.rows, :, None] == 0
+            blended = np.where(hidden, self.page.pixels[band.rows], blended)
+        into[band.rows] = blended
+
+
+def _attempt(
+    engine: Engine, target: _Target, settings: Settings, worker: ThreadPoolExecutor
+) -> Generator[int, None, RestoredPage]:
+    """Restore a page with one engine; the page unchanged, with the reason, where a check fails."""
+    network = _CheckedNetwork(Eightfold(engine) if settings.tta else engine)
+    result = Page(np.empty_like(target.page.pixels), target.page.alpha)
+    done, notices, blends = 0, list[str](), list[Future[None]]()
+    try:
+        for step in _steps(network, engine, target, settings):
+            match step:
+                case Progress():
+                    done += step.pixels
+                    yield step.pixels
+                case Band():
+                    blends.append(worker.submit(target.blend, result.pixels, step))
+                case TileSizeReduced():
+                    notices.append(
+                        f"Out of memory with tiles of {step.tile} pixels: "
+                        f"continued with {step.smaller}."
+                    )
+    except _UnsoundError as unsound:
+        yield -done
+        return RestoredPage(target.page, network.seconds, tuple(notices), str(unsound))
+    return RestoredPage(result, network.seconds, tuple(notices), blends=tuple(blends))
+
+
+def _steps(network: Network, engine: Engine, target: _Target, settings: Settings) -> Iterator[Step]:
+    size = (target.source.shape[0], target.source.shape[1])
+    tile = choose_tile(engine, size) if settings.tile is None else settings.tile
+    overlap = choose_overlap(tile) if settings.overlap is None else settings.overlap
+    return restore_tiles(
+        network,
+        target.read,
+        size,
+        tile=tile,
+        overlap=overlap,
+        multiple=engine.size_multiple,
+        samples=choose_samples(engine),
+    )
+
+
+class _UnsoundError(Exception):
+    """The output of the network failed its check."""
+
+
+class _CheckedNetwork:
+    """A network whose outputs are checked and whose passes are timed."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.seconds = 0.0
+
+    def __call__(self, lq: Tensor) -> Tensor:
+        return self._checked(lq, partial(self.network, lq))
+
+    def record(self, tiles: Tensor, places: Tensor) -> RestoreTile:
+        restore = self._timed(partial(self.network.record, tiles, places))
+        return lambda lq, place: self._checked(lq, partial(restore, lq, place))
+
+    def _checked(self, lq: Tensor, run: Callable[[], Tensor]) -> Tensor:
+        restored = self._timed(run)
+        if reason := output_check.check(lq, restored):
+            raise _UnsoundError(reason)
+        return restored
+
+    def _timed(self, run: Callable[[], Result]) -> Result:
+        began = perf_counter()
+        result = run()
+        self.seconds += perf_counter() - began
+        return result

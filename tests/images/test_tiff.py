@@ -1,0 +1,110 @@
+"""TIFF files as scanners, cameras and libraries write them."""
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.images.arrays import Native
+from maskdcpt_cli.images.reading import Page, read_photo
+from tests.images.samples import noise, pillow_image, through
+
+
+def grey_tiff(values: Native, *, bits: int, photometric: int | None = 1) -> bytes:
+    """Return a TIFF of one strip of grey values, `bits` of each."""
+    height, width = values.shape
+    words = np.unpackbits(values.astype(">u2").view(np.uint8).reshape(height, width, 2), axis=2)
+    data = np.packbits(words[..., 16 - bits :].reshape(height, -1), axis=1).tobytes()
+    data += b"\0" * (len(data) % 2)
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8}
+    tags |= {277: 1, 278: height, 279: len(data)}
+    entries = [struct.pack(">HHII", tag, 4, 1, value) for tag, value in tags.items() if value]
+    directory = struct.pack(">H", len(entries)) + b"".join(entries) + bytes(4)
+    return b"MM\0*" + struct.pack(">I", 8 + len(data)) + data + directory
+
+
+def read(path: Path) -> Page:
+    return read_photo(path, max_pixels=None).pages[0]
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_all_depths_reach_white(tmp_path: Path, bits: int) -> None:
+    peak = 2**bits - 1
+    values = np.linspace(0, peak, 16 * 20).reshape(16, 20).round()
+    (tmp_path / "in.tif").write_bytes(grey_tiff(values, bits=bits))
+    expected = np.rint(values * (65535 / peak))
+    np.testing.assert_array_equal(read(tmp_path / "in.tif").pixels[..., 0], expected)
+
+
+@pytest.mark.parametrize("bits", [1, 8, 16])
+def test_without_a_colour_model_black_is_the_smallest_value(tmp_path: Path, bits: int) -> None:
+    values = np.random.default_rng(0).integers(0, 2**bits, (16, 20))
+    (tmp_path / "in.tif").write_bytes(grey_tiff(values, bits=bits, photometric=None))
+    found = read(tmp_path / "in.tif").pixels[..., 0]
+    np.testing.assert_array_equal(found, values * (255 if bits == 1 else 1))
+
+
+@pytest.mark.parametrize("place", ["first", "second"])
+def test_directories_in_a_loop_are_refused(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "loop.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for seed in (1, 2):
+            writer.write(noise(3, "uint8", seed=seed), photometric="rgb")
+    with tifffile.TiffFile(path) as file:
+        first, second = file.pages[0].offset, file.pages[1].offset
+    data = bytearray(path.read_bytes())
+    link = second + 2 + 12 * struct.unpack_from("<H", data, second)[0]
+    struct.pack_into("<I", data, link, first if place == "first" else second)
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match="points back to an earlier one"):
+        read_photo(path, max_pixels=None)
+
+
+@pytest.mark.parametrize("form", ["uint8", "uint16", "lzw"])
+def test_a_channel_that_is_no_alpha_is_dropped(tmp_path: Path, form: str) -> None:
+    source = tmp_path / "in.tif"
+    pixels = noise(4, "uint8" if form == "lzw" else form)
+    if form == "lzw":
+        Image.fromarray(pixels).save(source, compression="tiff_lzw")
+    else:
+        tifffile.imwrite(source, pixels, photometric="rgb", extrasamples=["unassalpha"])
+    with tifffile.TiffFile(source, mode="r+") as file:
+        file.pages[0].tags[338].overwrite(0)
+    photo = read_photo(source, max_pixels=None)
+    np.testing.assert_array_equal(photo.pages[0].pixels, pixels[..., :3])
+    assert photo.pages[0].alpha is None
+    assert photo.notices == ("Channels beside the colours are dropped: 1.",)
+
+
+def test_the_fields_of_a_scan_are_kept(tmp_path: Path) -> None:
+    fields = {269: "Album 3", 285: "Sheet 12", 297: (2, 12), 33550: (0.5, 0.5, 0.0)}
+    pillow_image("RGB").save(tmp_path / "in.tif", tiffinfo=fields)
+    assert through(tmp_path / "in.tif", tmp_path / "out.tif") == ()
+    with Image.open(tmp_path / "out.tif") as image:
+        assert {tag: image.tag_v2[tag] for tag in fields} == fields
+
+
+def test_the_fields_of_several_pages_are_left_out_with_a_notice(tmp_path: Path) -> None:
+    pages = [pillow_image("RGB"), pillow_image("L")]
+    options = {"tiffinfo": {269: "Album 3", 285: "Sheet 12"}}
+    pages[0].save(tmp_path / "in.tif", save_all=True, append_images=pages[1:], **options)
+    photo = read_photo(tmp_path / "in.tif", max_pixels=None)
+    assert photo.notices == ("The names and numbers of its pages are left out.",)
+    through(tmp_path / "in.tif", tmp_path / "out.tif")
+    with Image.open(tmp_path / "out.tif") as image:
+        assert image.tag_v2[269] == "Album 3"
+        assert 285 not in image.tag_v2
+
+
+def test_a_compression_that_is_not_read_is_named(tmp_path: Path) -> None:
+    data = grey_tiff(noise(1, "uint16")[..., 0], bits=16)
+    deflated = data.replace(
+        struct.pack(">HHII", 259, 4, 1, 1), struct.pack(">HHII", 259, 4, 1, 50000)
+    )
+    (tmp_path / "in.tif").write_bytes(deflated)
+    with pytest.raises(ImageError, match=r"16 bits, compression ZSTD.*pip install imagecodecs"):
+        read_photo(tmp_path / "in.tif", max_pixels=None)
