@@ -12,14 +12,14 @@ from maskdcpt_cli.degradations import LABELS, SETTINGS, Range, find
 from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.data.degrading import Levels, Wanted
+    from maskdcpt_cli.data.degrading import DegradeRequest, Levels
 
 SLUGS = [degradation.slug for degradation in LABELS.values()]
 NUMBER = r"\d+(?:\.\d+)?"
 
 
 def _list_types(context: click.Context, _parameter: click.Parameter, asked: bool) -> None:
-    """Print every type with its kinds and levels, and leave."""
+    """Print every type with its variants and levels, and leave."""
     if not asked or context.resilient_parsing:
         return
     from rich.console import Console
@@ -27,13 +27,13 @@ def _list_types(context: click.Context, _parameter: click.Parameter, asked: bool
 
     from maskdcpt_cli.synthesis.table import SYNTHESIS
 
-    table = Table("type", "kinds", "usual levels", "valid", "unit", box=None)
+    table = Table("type", "variants", "usual levels", "valid", "unit", box=None)
     table.columns[0].no_wrap = True
     for abbreviation, row in SYNTHESIS.items():
         low, high = sorted((row.least, row.most))
         table.add_row(
             LABELS[abbreviation].slug,
-            ", ".join(row.kinds) if len(row.kinds) > 1 else "",
+            ", ".join(row.variants) if len(row.variants) > 1 else "",
             f"{row.usual.low:g}..{row.usual.high:g}",
             f"{low:g}..{high:g}",
             row.unit,
@@ -61,7 +61,7 @@ def _list_types(context: click.Context, _parameter: click.Parameter, asked: bool
     multiple=True,
     metavar="TYPE[:KIND]",
     shell_complete=any_of(SLUGS),
-    help="A degradation, as haze, or one kind of it, as noise:poisson; may be given again.",
+    help="A degradation, as haze, or one variant of it, as noise:poisson; may be given again.",
 )
 @click.option(
     "--setting",
@@ -98,7 +98,7 @@ def _list_types(context: click.Context, _parameter: click.Parameter, asked: bool
     is_eager=True,
     expose_value=False,
     callback=_list_types,
-    help="Show all types with their kinds, levels and units, and leave.",
+    help="Show all types with their variants, levels and units, and leave.",
 )
 @click.option("--sheet", is_flag=True, help="Write a contact sheet, OUT/sheet.jpg.")
 @click.option("--overwrite", is_flag=True, help="Replace pairs of other content.")
@@ -143,12 +143,12 @@ def degrade(
     from maskdcpt_cli.data.degrading import degrade_photos, discover_photos
     from maskdcpt_cli.data.parallel import processors
 
-    wanted = _wanted(types, setting, levels)
+    requests = _requests(types, setting, levels)
     sources = discover_photos(photos, out=output)
     events = degrade_photos(
         sources,
         output,
-        wanted,
+        requests,
         per_photo=per_photo,
         seed=seed,
         overwrite=overwrite,
@@ -161,23 +161,29 @@ def degrade(
             click.echo(one.reason, err=True)
     pairs = sum(len(one.lines) for one in done)
     if not quiet:
-        told = f"{count(pairs, 'pair')} of {count(len(wanted), 'type')} in {output}"
+        told = f"{count(pairs, 'pair')} of {count(len(requests), 'type')} in {output}"
         click.echo(told, err=True)
     if any(one.reason for one in done):
         click.get_current_context().exit(1)
 
 
-def _wanted(types: Sequence[str], setting: str | None, levels: Sequence[str]) -> "list[Wanted]":
+def _requests(
+    types: Sequence[str], setting: str | None, levels: Sequence[str]
+) -> "list[DegradeRequest]":
     """What was asked for, each with its levels."""
-    from maskdcpt_cli.data.degrading import Wanted
+    from maskdcpt_cli.data.degrading import DegradeRequest
 
     if bool(types) == bool(setting):
         raise click.UsageError("Give either --type, once or more often, or --setting.")
     try:
-        asked = [(find(word), kind or None) for word, _, kind in (t.partition(":") for t in types)]
+        asked = [
+            (find(word), variant or None) for word, _, variant in (t.partition(":") for t in types)
+        ]
         asked += [(degradation, None) for degradation in SETTINGS[setting or ""]] if setting else []
         drawn = _levels(levels, {degradation for degradation, _ in asked})
-        return [Wanted(name, kind=kind, levels=drawn.get(name)) for name, kind in asked]
+        return [
+            DegradeRequest(name, variant=variant, levels=drawn.get(name)) for name, variant in asked
+        ]
     except MaskDCPTError as error:
         raise click.UsageError(str(error)) from error
 

@@ -9,7 +9,7 @@ from numpy.random import Generator
 from maskdcpt_cli.images.arrays import Pixels
 
 
-class Window(NamedTuple):
+class Crop(NamedTuple):
     """A part of a picture, in pixels."""
 
     top: int
@@ -23,12 +23,12 @@ class Window(NamedTuple):
         return pixels[rows, self.left : self.left + self.width]
 
 
-Cut = Callable[[int, int], Window]  # from (height, width) of a picture to the part that is wanted
+CropFn = Callable[[int, int], Crop]  # from (height, width) of a picture to the part that is wanted
 
 
-def whole(height: int, width: int) -> Window:
+def full_image(height: int, width: int) -> Crop:
     """All of a picture."""
-    return Window(0, 0, height, width)
+    return Crop(0, 0, height, width)
 
 
 class Augmentation(NamedTuple):
@@ -48,13 +48,13 @@ class Augmentation(NamedTuple):
         way = int(generator.integers(8))
         return cls(down, right, mirrored=way >= 4, quarter_turns=way % 4)
 
-    def window(self, height: int, width: int, *, side: int) -> Window:
+    def crop(self, height: int, width: int, *, side: int) -> Crop:
         """The crop, `side` x `side` pixels, or less where the picture is smaller."""
         tall, wide = min(side, height), min(side, width)
         top, left = int(self.down * (height - tall + 1)), int(self.right * (width - wide + 1))
-        return Window(top, left, tall, wide)
+        return Crop(top, left, tall, wide)
 
-    def lay(self, crop: Pixels, *, side: int) -> Pixels:
+    def apply(self, crop: Pixels, *, side: int) -> Pixels:
         """The crop turned and mirrored, and first made `side` x `side` by reflection."""
         below, beside = side - crop.shape[0], side - crop.shape[1]
         if below or beside:  # numpy reflects as often as it takes

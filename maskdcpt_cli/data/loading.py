@@ -7,7 +7,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from maskdcpt_cli.data.mixture import Sample, Samples, stack
-from maskdcpt_cli.data.order import Draw
+from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.data.parallel import prepare_worker
 from maskdcpt_cli.errors import MaskDCPTError
 
@@ -16,7 +16,7 @@ PATIENCE = 30  # seconds that a process outlives SIGTERM, if its parent does not
 
 def load(
     samples: Samples,
-    batches: Iterable[list[Draw]],
+    batches: Iterable[list[SampleKey]],
     *,
     workers: int,
     pin_memory: bool = False,

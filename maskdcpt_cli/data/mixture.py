@@ -14,28 +14,28 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from maskdcpt_cli.data.augment import Augmentation
-from maskdcpt_cli.data.order import Draw, permuted
+from maskdcpt_cli.data.order import SampleKey, permuted
 from maskdcpt_cli.data.pairs import Pair, Pairs
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.presets.data import Recipe
+from maskdcpt_cli.presets.data import TrainSynthesis
 from maskdcpt_cli.synthesis.contract import Image
-from maskdcpt_cli.synthesis.jpeg import saved
+from maskdcpt_cli.synthesis.jpeg import usual_jpeg
 from maskdcpt_cli.synthesis.table import check, degrade
-from maskdcpt_cli.synthesis.tone_jitter import enlarged, other_tones
+from maskdcpt_cli.synthesis.tone_jitter import jitter_tones, upscaled
 
 ATTEMPTS = 10  # pairs in a row that may be broken
 
 
-USUAL = Recipe()
+DEFAULT_SYNTHESIS = TrainSynthesis()
 
 
 @dataclass(frozen=True)
-class Ingredient:
+class MixtureEntry:
     """Pairs and how often they are visited while others are visited once."""
 
     pairs: Pairs
     repeat: int = 1
-    recipe: Recipe = USUAL  # of those that are clean
+    synthesis: TrainSynthesis = DEFAULT_SYNTHESIS  # of those that are clean
 
 
 class Sample(NamedTuple):
@@ -43,7 +43,7 @@ class Sample(NamedTuple):
 
     lq: Tensor  # (3, H, W) or (B, 3, H, W), float32 in [0, 1]
     gt: Tensor  # as lq
-    label: Tensor  # () or (B,), int64: the degradation's place in the order of the labels
+    label: Tensor  # () or (B,), int64: the index of the degradation in the order of the labels
     number: Tensor  # () or (B,), int64: of the sample in the run
     skipped: Sequence[str]  # why broken pairs were passed over for others, a sentence each
 
@@ -51,57 +51,55 @@ class Sample(NamedTuple):
 class Mixture(Dataset[Sample]):
     """Samples without end, each a function of the seed and its number alone.
 
-    As many numbers in a row as the mixture is long visit every pair as often as its ingredient
+    As many numbers in a row as the mixture is long visit every pair as often as its entry
     repeats, in an order that is drawn anew for each such epoch. A pair that cannot be read is
-    replaced by another of its ingredient.
+    replaced by another of its entry.
     """
 
     def __init__(
-        self, ingredients: Sequence[Ingredient], *, labels: Sequence[str], seed: int = 0
+        self, entries: Sequence[MixtureEntry], *, labels: Sequence[str], seed: int = 0
     ) -> None:
         """Raises MaskDCPTError for what cannot be mixed: an unlabelled degradation, no pairs."""
-        self.ingredients = tuple(ingredients)
+        self.entries = tuple(entries)
         self.labels = tuple(labels)
         self.seed = seed
-        self._ends = tuple(accumulate(len(one.pairs) * one.repeat for one in self.ingredients))
-        for ingredient in self.ingredients:
-            check_ingredient(ingredient.pairs.degradations(), ingredient.recipe, labels=self.labels)
+        self._ends = tuple(accumulate(len(one.pairs) * one.repeat for one in self.entries))
+        for entry in self.entries:
+            check_entry(entry.pairs.degradations(), entry.synthesis, labels=self.labels)
         if not len(self):
             raise MaskDCPTError("There are no pairs to train on.")
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def __getitem__(self, draw: Draw) -> Sample:
+    def __getitem__(self, key: SampleKey) -> Sample:
         """Raises MaskDCPTError when ATTEMPTS pairs in a row are broken."""
-        ingredient, index = self.source_of(draw.number)
+        entry, index = self.entry_of(key.number)
         skipped: list[str] = []
         for attempt in range(ATTEMPTS):
-            generator = default_rng((self.seed, draw.number, attempt))
+            generator = default_rng((self.seed, key.number, attempt))
             if attempt:
-                index = int(generator.integers(len(ingredient.pairs)))
+                index = int(generator.integers(len(entry.pairs)))
             augmentation = Augmentation.draw(generator)
             try:
-                pair = ingredient.pairs.read(
-                    index, partial(augmentation.window, side=draw.crop_size)
-                )
+                pair = entry.pairs.read(index, partial(augmentation.crop, side=key.crop_size))
             except ImageError as error:
                 skipped.append(str(error))
                 continue
-            return compose(
-                pair, ingredient.recipe, augmentation, generator,
-                draw=draw, labels=self.labels, skipped=skipped,
+            return make_sample(
+                pair, entry.synthesis, augmentation, generator,
+                key=key, labels=self.labels, skipped=skipped,
             )  # fmt: skip
         raise MaskDCPTError(too_many_broken(skipped))
 
-    def source_of(self, number: int) -> tuple[Ingredient, int]:
-        """The ingredient of a sample and the pair of it."""
+    def entry_of(self, number: int) -> tuple[MixtureEntry, int]:
+        """The entry of a sample and the pair of it."""
         epoch, position = divmod(number, len(self))
         position = permuted(position, length=len(self), seed=(self.seed, epoch))
-        place = bisect_right(self._ends, position)
-        ingredient = self.ingredients[place]
-        before = self._ends[place - 1] if place else 0
-        return ingredient, (position - before) % len(ingredient.pairs)
+        number_of_entry = bisect_right(self._ends, position)
+        entry = self.entries[number_of_entry]
+        before = self._ends[number_of_entry - 1] if number_of_entry else 0
+        return entry, (position - before) % len(entry.pairs)
 
 
 class Curriculum(Dataset[Sample]):
@@ -120,15 +118,15 @@ class Curriculum(Dataset[Sample]):
         self.labels = first.labels
         self._ends = tuple(accumulate(lengths))[: len(others)]
 
-    def __getitem__(self, draw: Draw) -> Sample:
-        return self.mixtures[bisect_right(self._ends, draw.number)][draw]
+    def __getitem__(self, key: SampleKey) -> Sample:
+        return self.mixtures[bisect_right(self._ends, key.number)][key]
 
 
 Samples = Mixture | Curriculum
 
 
-def check_ingredient(
-    degradations: frozenset[str], recipe: Recipe, *, labels: Sequence[str]
+def check_entry(
+    degradations: frozenset[str], synthesis: TrainSynthesis, *, labels: Sequence[str]
 ) -> None:
     """Raise MaskDCPTError for a degradation without a label, or a recipe that it cannot follow."""
     for degradation in sorted(degradations):
@@ -137,7 +135,7 @@ def check_ingredient(
                 f"There are pairs of degradation {degradation}, which is not in the setting: "
                 f"{', '.join(labels)}."
             )
-        check(degradation, kind=recipe.kind, levels=recipe.levels or ())
+        check(degradation, variant=synthesis.variant, levels=synthesis.levels or ())
 
 
 def too_many_broken(skipped: Sequence[str]) -> str:
@@ -145,13 +143,13 @@ def too_many_broken(skipped: Sequence[str]) -> str:
     return f"{len(skipped)} pairs in a row are broken; the last: {' '.join(skipped[-3:])}"
 
 
-def compose(
+def make_sample(
     pair: Pair,
-    recipe: Recipe,
+    synthesis: TrainSynthesis,
     augmentation: Augmentation,
     generator: Generator,
     *,
-    draw: Draw,
+    key: SampleKey,
     labels: Sequence[str],
     skipped: Sequence[str],
 ) -> Sample:
@@ -159,20 +157,22 @@ def compose(
 
     A clean picture is degraded last: rain falls down, and the blocks of JPEG begin at the corner.
     """
-    laid = augmentation.lay(pair.gt, side=draw.crop_size)
+    laid = augmentation.apply(pair.gt, side=key.crop_size)
     if pair.lq is None:
-        toned = recipe.toned and generator.random() < recipe.toned
-        gt = other_tones(laid, generator) if toned else _scaled(laid)
-        if recipe.enlarged and generator.random() < recipe.enlarged:
-            gt = enlarged(gt, generator)
-        lq = degrade(gt, pair.degradation, generator, kind=recipe.kind, levels=recipe.levels).lq
-        if recipe.saved and generator.random() < recipe.saved:
-            lq = saved(lq, generator)
+        toned = synthesis.p_tone and generator.random() < synthesis.p_tone
+        gt = jitter_tones(laid, generator) if toned else _scaled(laid)
+        if synthesis.p_upscale and generator.random() < synthesis.p_upscale:
+            gt = upscaled(gt, generator)
+        lq = degrade(
+            gt, pair.degradation, generator, variant=synthesis.variant, levels=synthesis.levels
+        ).lq
+        if synthesis.p_jpeg and generator.random() < synthesis.p_jpeg:
+            lq = usual_jpeg(lq, generator)
     else:
-        gt, lq = _scaled(laid), _scaled(augmentation.lay(pair.lq, side=draw.crop_size))
+        gt, lq = _scaled(laid), _scaled(augmentation.apply(pair.lq, side=key.crop_size))
     label = labels.index(pair.degradation)
     return Sample(
-        _tensor(lq), _tensor(gt), torch.tensor(label), torch.tensor(draw.number), tuple(skipped)
+        _tensor(lq), _tensor(gt), torch.tensor(label), torch.tensor(key.number), tuple(skipped)
     )
 
 

@@ -43,14 +43,14 @@ def _scrambled(number: int) -> int:
     return number ^ number >> 31
 
 
-class Draw(NamedTuple):
+class SampleKey(NamedTuple):
     """One sample that is asked for."""
 
     number: int  # of the sample in the run
     crop_size: int
 
 
-class Stage(NamedTuple):
+class BatchStage(NamedTuple):
     """A part of a run with one size of batches and crops."""
 
     batch: int  # samples of one rank in one iteration
@@ -67,7 +67,7 @@ class Batches:
 
     def __init__(
         self,
-        stages: Sequence[Stage],
+        stages: Sequence[BatchStage],
         *,
         rank: int = 0,
         world: int = 1,
@@ -82,7 +82,7 @@ class Batches:
         self.first = first
         self.last = last  # the iteration to end before; None: with the last stage
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         iteration = self.first
         while self.last is None or iteration < self.last:
             batch = self.at(iteration)
@@ -91,20 +91,20 @@ class Batches:
             yield batch
             iteration += 1
 
-    def at(self, iteration: int) -> list[Draw] | None:
+    def at(self, iteration: int) -> list[SampleKey] | None:
         """The samples of an iteration; None where the run is over."""
         first, stage = self._begin(iteration)
         if stage is None:
             return None
         first += self.rank * stage.batch
-        return [Draw(number, stage.crop_size) for number in range(first, first + stage.batch)]
+        return [SampleKey(number, stage.crop_size) for number in range(first, first + stage.batch)]
 
     def taken(self, iterations: range) -> int:
         """How many samples this rank takes at these iterations together."""
         stages = (self._begin(iteration)[1] for iteration in iterations)
         return sum(stage.batch for stage in stages if stage)
 
-    def _begin(self, iteration: int) -> tuple[int, Stage | None]:
+    def _begin(self, iteration: int) -> tuple[int, BatchStage | None]:
         """The number of an iteration's first sample, over all ranks, and its stage."""
         number = 0
         for stage in self.stages:

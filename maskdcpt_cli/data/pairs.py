@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.augment import Cut, whole
+from maskdcpt_cli.data.augment import CropFn, full_image
 from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.arrays import Pixels
@@ -33,7 +33,7 @@ class Pairs(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, index: int, cut: Cut = whole) -> Pair:
+    def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
         """Read one pair, or a part of it; ImageError, naming the file, where it cannot be."""
         ...
 
@@ -97,7 +97,7 @@ class FilePairs:
     def __len__(self) -> int:
         return len(self.gt)
 
-    def read(self, index: int, cut: Cut = whole) -> Pair:
+    def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
         gt = read_rgb(self.root / self.gt[index])
         name = (self.lq or self.gt)[index]
         lq = None if self.lq is None else read_rgb(self.root / name)
@@ -106,7 +106,7 @@ class FilePairs:
                 f"{name} is {lq.shape[1]}x{lq.shape[0]} pixels, but its clean picture "
                 f"{self.gt[index]} {gt.shape[1]}x{gt.shape[0]}."
             )
-        window = cut(*gt.shape[:2])
+        window = crop_fn(*gt.shape[:2])
         return Pair(
             name, self.degradation_of(index), window.of(gt), None if lq is None else window.of(lq)
         )

@@ -27,7 +27,7 @@ Keys = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
-class Scan:
+class SourceScan:
     """What a source holds."""
 
     pairs: Pairs
@@ -36,7 +36,7 @@ class Scan:
     missing: tuple[str, ...] = ()  # folders and files that are not there
 
 
-class Opened(NamedTuple):
+class OpenedSource(NamedTuple):
     """A source of a preset, ready to be read."""
 
     part: Part
@@ -65,13 +65,13 @@ def two_folders(lq: Path, gt: Path, *, name: str) -> tuple[Path, Folders]:
     return root, Folders(name=name, lq=lq_below, gt=gt_below)
 
 
-def open_pairs(parts: Sequence[Part], root: Path) -> list[Opened]:
+def open_pairs(parts: Sequence[Part], root: Path) -> list[OpenedSource]:
     """All sources of some parts of a preset, to be trained on or tested with.
 
     Raises MaskDCPTError where folders or files are missing, naming all of them, where a source
     has no pairs, and for a synthesis that the degradation does not have.
     """
-    opened: list[Opened] = []
+    opened: list[OpenedSource] = []
     missing: list[str] = []
     for part in parts:
         check_synthesis(part)
@@ -80,7 +80,7 @@ def open_pairs(parts: Sequence[Part], root: Path) -> list[Opened]:
             missing += found.missing
             if not found.missing and not len(found.pairs):
                 raise MaskDCPTError(f"There are no pairs of '{source.name}' in '{shown(root)}'.")
-            opened.append(Opened(part, source, found.pairs))
+            opened.append(OpenedSource(part, source, found.pairs))
     if missing:
         raise MaskDCPTError(
             f"In '{shown(root)}' there is no {', no '.join(dict.fromkeys(missing))}; "
@@ -92,10 +92,10 @@ def open_pairs(parts: Sequence[Part], root: Path) -> list[Opened]:
 def check_synthesis(part: Part) -> None:
     """Raise MaskDCPTError for a kind or a level that the degradation of a part does not have."""
     if part.degradation:
-        check(part.degradation, kind=part.synthesis.kind, levels=part.synthesis.levels or ())
+        check(part.degradation, variant=part.synthesis.variant, levels=part.synthesis.levels or ())
 
 
-def scan(source: Source, root: Path, degradation: str | None) -> Scan:
+def scan(source: Source, root: Path, degradation: str | None) -> SourceScan:
     """Find the pairs of a source, in an order that depends on their names alone.
 
     Args:
@@ -118,18 +118,18 @@ def scan(source: Source, root: Path, degradation: str | None) -> Scan:
             return _scan_folders(Folders(name=source.name, gt=source.lq), root, degradation or "")
 
 
-def _scan_folders(source: Folders, root: Path, degradation: str) -> Scan:
+def _scan_folders(source: Folders, root: Path, degradation: str) -> SourceScan:
     shape = Template(source.gt)
     gt, gt_keys = _collected(root, shape, shape.words)
     if source.lq is None:
         missing = _missing([shape.folder()], root)
-        return Scan(FilePairs(root, gt, None, degradation), missing=missing)
+        return SourceScan(FilePairs(root, gt, None, degradation), missing=missing)
     lq_shape = Template(source.lq)
     lq, lq_keys = _collected(root, lq_shape, shape.words)
     paired, partner = _joined(lq_keys, gt_keys)
     unused = np.ones(len(gt), bool)
     unused[partner] = False
-    return Scan(
+    return SourceScan(
         FilePairs(root, gt.take(partner), lq.take(np.flatnonzero(paired)), degradation),
         unpaired=lq.take(np.flatnonzero(~paired)),
         unused=gt.take(np.flatnonzero(unused)),
@@ -144,18 +144,18 @@ def _joined(lq: Keys, gt: Keys) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
     return paired, first[np.searchsorted(known, lq[paired])]
 
 
-def _scan_list(source: TextList, root: Path, degradation: str) -> Scan:
+def _scan_list(source: TextList, root: Path, degradation: str) -> SourceScan:
     below = root / source.root
     if missing := _missing([source.list], root):
-        return Scan(FilePairs(below, NONE, None, degradation), missing=missing)
+        return SourceScan(FilePairs(below, NONE, None, degradation), missing=missing)
     gt, lq = read_list(root / source.list)
-    return Scan(FilePairs(below, gt, lq, degradation))
+    return SourceScan(FilePairs(below, gt, lq, degradation))
 
 
-def _scan_manifest(source: Manifest, root: Path, degradation: str | None) -> Scan:
+def _scan_manifest(source: Manifest, root: Path, degradation: str | None) -> SourceScan:
     path = root / source.manifest
     if missing := _missing([source.manifest], root):
-        return Scan(FilePairs(path.parent, NONE, NONE, degradation or ""), missing=missing)
+        return SourceScan(FilePairs(path.parent, NONE, NONE, degradation or ""), missing=missing)
     codes = array("B")
 
     def taken() -> Iterator[str]:
@@ -166,7 +166,7 @@ def _scan_manifest(source: Manifest, root: Path, degradation: str | None) -> Sca
 
     gt = Names(taken())
     lq = Names(gt[place].replace("/gt/", "/lq/", 1) for place in range(len(gt)))
-    return Scan(FilePairs(path.parent, gt, lq, np.frombuffer(codes, np.uint8)))
+    return SourceScan(FilePairs(path.parent, gt, lq, np.frombuffer(codes, np.uint8)))
 
 
 def _manifest_lines(path: Path) -> Iterator[tuple[str, str, str]]:
@@ -182,10 +182,10 @@ def _manifest_lines(path: Path) -> Iterator[tuple[str, str, str]]:
                 ) from error
 
 
-def _scan_shards(source: Shards, root: Path, degradation: str | None) -> Scan:
+def _scan_shards(source: Shards, root: Path, degradation: str | None) -> SourceScan:
     if missing := _missing([source.shards], root):
-        return Scan(FilePairs(root, NONE, None, degradation or ""), missing=missing)
-    return Scan(ShardPairs(root / source.shards, degradation, clean=source.clean))
+        return SourceScan(FilePairs(root, NONE, None, degradation or ""), missing=missing)
+    return SourceScan(ShardPairs(root / source.shards, degradation, clean=source.clean))
 
 
 def _missing(names: Sequence[str], root: Path) -> tuple[str, ...]:

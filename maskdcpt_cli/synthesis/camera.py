@@ -19,7 +19,7 @@ from maskdcpt_cli.synthesis.light import to_linear, to_srgb
 from maskdcpt_cli.synthesis.noise import normals
 
 MID_GREY = 128
-FAINT = 5  # level below which JPEG is gentler, too
+LOW_LEVEL = 5  # level below which JPEG is gentler, too
 # From luma, red and blue difference to RGB (ITU-R BT.601).
 TO_RGB = np.array([[1, 1.402, 0], [1, -0.714, -0.344], [1, 0, 1.772]], np.float32)
 Plane = NDArray[np.float32]  # (H, W)
@@ -54,11 +54,11 @@ def noise(image: Image, level: float, generator: Generator) -> Degraded:
     return Degraded(to_srgb(lq), sensor._asdict() | {"denoised": denoised})
 
 
-def saved(image: Image, level: float, generator: Generator) -> Degraded:
+def noise_and_jpeg(image: Image, level: float, generator: Generator) -> Degraded:
     """As `noise`, in a photo that the camera saves as JPEG of quality 80 to 98."""
     lq, parameters = noise(image, level, generator)
     loss = generator.uniform(2, 20)
-    quality = round(100 - min(level / FAINT, 1) * loss)
+    quality = round(100 - min(level / LOW_LEVEL, 1) * loss)
     if quality < 100:
         lq = jpeg(lq, quality, generator).lq
     return Degraded(lq, parameters | {"quality": quality})

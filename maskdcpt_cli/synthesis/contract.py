@@ -28,10 +28,10 @@ class Degrade(Protocol):
     def __call__(self, image: Image, level: float, generator: Generator, /) -> Degraded: ...
 
 
-class Synthesis(NamedTuple):
+class SynthesisSpec(NamedTuple):
     """How one degradation is made, and at which levels."""
 
-    kinds: Mapping[str, Degrade]  # the variants, each as likely as another unless one is named
+    variants: Mapping[str, Degrade]  # the variants, each as likely as another unless one is named
     unit: str  # of the level, as "sigma, of 255"
     least: float  # the level of no damage, or of the least that the model knows
     usual: Range  # where levels are drawn from unless told

@@ -11,7 +11,7 @@ from maskdcpt_cli.synthesis.depth import scene_depth
 from maskdcpt_cli.synthesis.light import to_srgb
 from maskdcpt_cli.synthesis.optics import Plane, in_colour, scene_light, spread
 
-SHARES = (0.25, 0.5, 1.0)  # of the largest radius: how strongly the blurred layers are blurred
+FRACTIONS = (0.25, 0.5, 1.0)  # of the largest radius: how strongly the blurred layers are blurred
 
 
 class Aperture(NamedTuple):
@@ -41,12 +41,12 @@ def depth(image: Image, level: float, generator: Generator) -> Degraded:
     focus = generator.random()
     confusion = _confusion(scene_depth(image, generator), level, focus)
     blended, sharper = light, 0.0
-    for share in SHARES:
-        blurred = spread(light, aperture_kernel(level * share, aperture))
+    for fraction in FRACTIONS:
+        blurred = spread(light, aperture_kernel(level * fraction, aperture))
         blurred -= blended
-        blurred *= in_colour(np.clip((confusion - sharper) / (share - sharper), 0, 1))
+        blurred *= in_colour(np.clip((confusion - sharper) / (fraction - sharper), 0, 1))
         blended = blended + blurred
-        sharper = share
+        sharper = fraction
     parameters = {"brightness": brightness, "focus": focus, **aperture._asdict()}
     return Degraded(to_srgb(blended), parameters)
 

@@ -20,6 +20,6 @@ def jpeg(image: Image, level: float, generator: Generator) -> Degraded:
     return Degraded(lq, {"quality": quality})
 
 
-def saved(image: Image, generator: Generator) -> Image:
+def usual_jpeg(image: Image, generator: Generator) -> Image:
     """As a JPEG file of a usual quality shows it, whatever else is wrong with it. Ours."""
     return jpeg(image, generator.uniform(*FILES), generator).lq

@@ -99,7 +99,7 @@ COMPOSITES: dict[str, Degrade] = {
 
 
 def downsample_noise_blur_jpeg(image: Image, level: float, generator: Generator) -> Degraded:
-    """A picture of unknown history: blurred, made up to four times smaller, noisy, JPEG, and
+    """A picture of unknown history: blurred, degraded up to four times smaller, noisy, JPEG, and
     enlarged again (Real-ESRGAN, Wang et al., 2021, its first order)."""
     sigma, factor, grain, loss = generator.uniform((0.5, 1.5, 2, 10), (3, 4, 25, 70))
     factor = 1 + level * (factor - 1)
@@ -108,14 +108,14 @@ def downsample_noise_blur_jpeg(image: Image, level: float, generator: Generator)
     height, width = image.shape[:2]
     size = max(1, round(width / factor)), max(1, round(height / factor))
     small = _resized(blurred.lq, size, interpolation)
-    made = _one_after_another(
+    degraded = _one_after_another(
         small,
         generator,
         [("noise", noise.gaussian, level * grain), ("jpeg", jpeg.jpeg, 100 - level * loss)],
     )
-    lq = _resized(made.lq, (width, height), cv2.INTER_CUBIC)
+    lq = _resized(degraded.lq, (width, height), cv2.INTER_CUBIC)
     parameters = {"blur level": level * sigma, "factor": factor}
-    parameters |= _named("blur", blurred.parameters) | made.parameters
+    parameters |= _named("blur", blurred.parameters) | degraded.parameters
     return Degraded(lq, parameters)
 
 

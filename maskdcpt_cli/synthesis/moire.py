@@ -89,17 +89,19 @@ def _sampled(light: Image, view: _View) -> NDArray[np.uint16]:
     raw = np.empty(light.shape[:2], np.uint16)
     for row, column, channel in BAYER:
         site = slice(row, None, 2), slice(column, None, 2)
-        across, down = _places(raw.shape, site, view)
+        across, down = _positions(raw.shape, site, view)
         across -= np.float32(view.order * (channel - 1) / 3)
-        seen = columns[_step(across)] * rows[_step(down)]
-        seen *= light[(*site, channel)]
-        seen *= np.float32(view.exposure * (1 + view.warmth * (1 - channel)))
-        seen += np.float32(view.glare)
-        raw[site] = np.minimum(seen, 1) * np.float32(WHITE)
+        light_at_site = columns[_step(across)] * rows[_step(down)]
+        light_at_site *= light[(*site, channel)]
+        light_at_site *= np.float32(view.exposure * (1 + view.warmth * (1 - channel)))
+        light_at_site += np.float32(view.glare)
+        raw[site] = np.minimum(light_at_site, 1) * np.float32(WHITE)
     return raw
 
 
-def _places(size: tuple[int, ...], site: tuple[slice, slice], view: _View) -> tuple[Plane, Plane]:
+def _positions(
+    size: tuple[int, ...], site: tuple[slice, slice], view: _View
+) -> tuple[Plane, Plane]:
     """Where on the screen the sites look, in its pixels across and down."""
     longer = np.float32(max(size))
     y = np.arange(size[0], dtype=np.float32)[site[0], None] / longer - np.float32(view.centre_y)
@@ -113,16 +115,16 @@ def _places(size: tuple[int, ...], site: tuple[slice, slice], view: _View) -> tu
     return scale * (x * cosine - y * sine), scale * (x * sine + y * cosine)
 
 
-def _step(place: Plane) -> NDArray[np.int32]:
+def _step(position: Plane) -> NDArray[np.int32]:
     """Of a profile, which repeats with every screen pixel."""
-    return (place * np.float32(FINENESS)).astype(np.int32) & (FINENESS - 1)
+    return (position * np.float32(FINENESS)).astype(np.int32) & (FINENESS - 1)
 
 
-def _profile(share: float, view: _View) -> Plane:
+def _profile(fraction: float, view: _View) -> Plane:
     """Light along a period of which a share shines, seen by a square site through the lens."""
     harmonic = np.arange(1, HARMONICS + 1)
     frequency = harmonic * view.density
-    strength = 2 * np.sinc(harmonic * share) * np.sinc(frequency)
+    strength = 2 * np.sinc(harmonic * fraction) * np.sinc(frequency)
     strength *= np.exp(-2 * np.square(np.pi * view.blur * frequency))
     turns = harmonic * np.arange(FINENESS)[:, None] / FINENESS
     light = 1 + (strength * np.cos(2 * np.pi * turns)).sum(1)

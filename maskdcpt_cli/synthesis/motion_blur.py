@@ -65,9 +65,9 @@ def scene(image: Image, level: float, generator: Generator) -> Degraded:
 def _moved(light: Image, centre: complex, pan: complex, turn: complex, time: float) -> Image:
     gain = cmath.exp(turn * time)
     offset = centre - gain * centre + pan * (gain - 1) / turn
-    place = np.array([[gain.real, -gain.imag, offset.real], [gain.imag, gain.real, offset.imag]])
+    matrix = np.array([[gain.real, -gain.imag, offset.real], [gain.imag, gain.real, offset.imag]])
     size = light.shape[1], light.shape[0]
-    moved = cv2.warpAffine(light, place, size, borderMode=cv2.BORDER_REFLECT_101)
+    moved = cv2.warpAffine(light, matrix, size, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(moved, np.float32)
 
 
@@ -131,6 +131,6 @@ def path_kernel(path: NDArray[np.complex128]) -> Plane:
     x, y = path.real - left, path.imag - top
     first = ((top + reach) * side + left + reach).astype(np.int64)
     index = np.concatenate([first, first + 1, first + side, first + side + 1])
-    shares = np.concatenate([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y]) / len(path)
-    kernel = np.bincount(index, shares, side * side)
+    weights = np.concatenate([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y]) / len(path)
+    kernel = np.bincount(index, weights, side * side)
     return kernel.reshape(side, side).astype(np.float32)

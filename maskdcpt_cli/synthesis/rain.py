@@ -35,7 +35,7 @@ WARP = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 SHORT_SIDE = 720  # rain is drawn for photos up to this size, and enlarged for larger ones
 
 
-class _Camera(NamedTuple):
+class _RainCamera(NamedTuple):
     zoom: float
     exposure: float  # of 1/60 s
     defocus: float  # in pixels, of what is at a metre
@@ -52,7 +52,7 @@ def streaks(image: Image, level: float, generator: Generator) -> Degraded:
     reach, zoom, exposure = np.exp(
         generator.uniform(np.log((20, 0.5, 0.4)), np.log((400, 1.5, 3)))
     ).tolist()
-    camera = _Camera(
+    camera = _RainCamera(
         zoom=zoom,
         exposure=exposure,
         defocus=3 * generator.random() ** 3,
@@ -83,7 +83,9 @@ def _transmission(depth: Plane, level: float, reach: float) -> Plane:
     return np.asarray(np.exp(-thickness), np.float32)
 
 
-def _covered(size: tuple[int, int], level: float, camera: _Camera, generator: Generator) -> Plane:
+def _covered(
+    size: tuple[int, int], level: float, camera: _RainCamera, generator: Generator
+) -> Plane:
     """How much of each pixel is streak rather than scene."""
     enlarged = max(1.0, min(size) / SHORT_SIDE)
     height, width = (round(length / enlarged) for length in size)
@@ -95,7 +97,7 @@ def _covered(size: tuple[int, int], level: float, camera: _Camera, generator: Ge
 
 
 def _layer(
-    size: tuple[int, int], level: float, distance: float, camera: _Camera, generator: Generator
+    size: tuple[int, int], level: float, distance: float, camera: _RainCamera, generator: Generator
 ) -> Plane:
     """Draw streaks along the rows of a frame, which is then turned and sheared into place."""
     height, width = size
@@ -110,24 +112,24 @@ def _layer(
     gusts = generator.random((5, 5)) ** generator.uniform(0, 1)
     weight *= gusts[(start * 5).astype(int), (side * 5).astype(int)] * generator.uniform(0.3, 6)
 
-    seen = slice(round(density * _number(level)))
+    visible = slice(round(density * _number(level)))
     thickness = WIDTH * scale * _diameter(level) / _diameter(100)
     frame = _lines(
         (across + 2, along),
-        start[seen] * (along + longest) - longest,
-        side[seen] * across,
-        (0.5 + length[seen]) * _length(level, scale, camera),
-        weight[seen] * thickness,
+        start[visible] * (along + longest) - longest,
+        side[visible] * across,
+        (0.5 + length[visible]) * _length(level, scale, camera),
+        weight[visible] * thickness,
     )
     spread = math.hypot(max(thickness / 2, 0.45), camera.defocus * scale)
     fading = 1 + min(_length(level, scale, camera) / 25, 3)
     kernel = 2 * round(2 * fading) + 1, 2 * round(2.5 * spread) + 1
     frame = np.asarray(cv2.GaussianBlur(frame, kernel, fading, None, spread), np.float32)
-    place = _placement(size, (across, along), slant, camera.fan)
-    return np.asarray(cv2.warpPerspective(frame, place, (width, height), flags=WARP), np.float32)
+    matrix = _placement(size, (across, along), slant, camera.fan)
+    return np.asarray(cv2.warpPerspective(frame, matrix, (width, height), flags=WARP), np.float32)
 
 
-def _length(level: float, scale: float, camera: _Camera) -> float:
+def _length(level: float, scale: float, camera: _RainCamera) -> float:
     """Of streaks, in pixels: the way that drops fall during the exposure."""
     speed = math.pow(_diameter(level) / _diameter(100), 0.67)
     return LENGTH * scale * camera.exposure * speed
@@ -154,8 +156,8 @@ def _lines(size: tuple[int, int], starts: Rows, sides: Rows, lengths: Rows, weig
     lower = sides - upper
     row = np.stack([upper, upper + 1, upper + 2])[:, None]
     across = np.stack([1 - lower, 2 * lower - 1, -lower])[:, None] * weights / 2
-    shares = np.array([0, 0.25, 0.75, 1])[:, None]
-    column = np.clip(starts + lengths * shares, 0, columns - 1).astype(np.int64)
+    fractions = np.array([0, 0.25, 0.75, 1])[:, None]
+    column = np.clip(starts + lengths * fractions, 0, columns - 1).astype(np.int64)
     along = np.array([1, 1, -1, -1])[:, None]
     marks = np.bincount((row * columns + column).ravel(), (across * along).ravel(), rows * columns)
     field = marks.reshape(size).astype(np.float32)

@@ -35,7 +35,7 @@ def drops(image: Image, level: float, generator: Generator) -> Degraded:
     coarse = max(1.0, min(focus, radius / 3))  # than the photo: what is out of focus can be
     enlarged = max(1.0, min(image.shape[:2]) / SHORT_SIDE)
     height, width = (max(1, round(side / enlarged / coarse)) for side in image.shape[:2])
-    glass = _shown(_drawn((height, width), radius / coarse, generator), level, width * height)
+    glass = _covering(_drawn((height, width), radius / coarse, generator), level, width * height)
     water = _wavy(_water((height, width), glass), coarse, generator)
 
     hidden = np.clip(water, 0, 1)
@@ -69,9 +69,9 @@ def _drawn(size: tuple[int, int], radius: float, generator: Generator) -> _Drops
     x, y, ran, tall = generator.random((4, count))
     across = radius * np.exp(generator.normal(0, generator.uniform(0.2, 0.6), count))
     runs = ran < generator.uniform(0, 0.2)
-    step, sway, share = generator.random((3, BEADS, count))
+    step, sway, bead_size = generator.random((3, BEADS, count))
     above = np.cumsum((0.8 + 0.6 * step) * across, axis=0)
-    beads = runs * (0.15 + 0.35 * share) * across
+    beads = runs * (0.15 + 0.35 * bead_size) * across
     x, y = x * width, y * height
     widths = np.vstack([across, beads])
     return _Drops(
@@ -82,17 +82,17 @@ def _drawn(size: tuple[int, int], radius: float, generator: Generator) -> _Drops
     )
 
 
-def _shown(drawn: _Drops, level: float, pixels: int) -> _Drops:
+def _covering(drawn: _Drops, level: float, pixels: int) -> _Drops:
     """The first of the drops, so many that they cover `level` percent, the last one smaller.
 
     They may overlap: of the uncovered part of the glass, each covers its share.
     """
     areas = np.pi * drawn.width * drawn.height / pixels
-    wanted = -np.log1p(-level / 100) - (np.cumsum(areas) - areas)
-    scale = np.sqrt(np.clip(wanted / np.maximum(areas, 1e-12), 0, 1))
-    seen = drawn.width * scale > 0.5
-    x, y, width, height = (np.asarray(values)[seen] for values in drawn)
-    return _Drops(x, y, width * scale[seen], height * scale[seen])
+    remaining = -np.log1p(-level / 100) - (np.cumsum(areas) - areas)
+    scale = np.sqrt(np.clip(remaining / np.maximum(areas, 1e-12), 0, 1))
+    visible = drawn.width * scale > 0.5
+    x, y, width, height = (np.asarray(values)[visible] for values in drawn)
+    return _Drops(x, y, width * scale[visible], height * scale[visible])
 
 
 def _water(size: tuple[int, int], glass: _Drops) -> Plane:
@@ -132,12 +132,12 @@ def _refracted(image: Image, water: Plane, generator: Generator) -> tuple[Image,
     steep = across**2 + down**2
     near = 1 - 8 * ((across - x) ** 2 + (down - y) ** 2)
     shade = 1 + sky * down - rim * steep**2 + glint * np.maximum(near, 0)
-    light = _seen(image, across, down, view) * in_colour(shade)
+    light = _through_water(image, across, down, view) * in_colour(shade)
     np.clip(light, 0, 1, out=light)
     return light, {"view": view, "sky": sky, "rim": rim, "glint": glint}
 
 
-def _seen(image: Image, across: Plane, down: Plane, view: float) -> Image:
+def _through_water(image: Image, across: Plane, down: Plane, view: float) -> Image:
     """The scene through water of these slopes: at its rim, `view` short sides further on."""
     height, width = across.shape
     shrunk = min(1.0, VIEW_SIDE / min(image.shape[:2]))
@@ -145,5 +145,5 @@ def _seen(image: Image, across: Plane, down: Plane, view: float) -> Image:
     bend = np.float32(view * min(small.shape[:2]))
     x = np.linspace(0, small.shape[1] - 1, width, dtype=np.float32) - across * bend
     y = np.linspace(0, small.shape[0] - 1, height, dtype=np.float32)[:, None] - down * bend
-    seen = cv2.remap(small, x, y, LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(seen, np.float32)
+    refracted = cv2.remap(small, x, y, LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(refracted, np.float32)

@@ -18,8 +18,8 @@ SIGMAS = 0.2, 3.0
 SINC = 0.1  # how likely
 
 
-class Kind(NamedTuple):
-    share: float  # of the kernels that are no sinc
+class KernelShape(NamedTuple):
+    probability: float  # among the kernels that are not sinc
     shape: Callable[[Values], Values]  # of the squared distance, in sigmas, to the power beta
     betas: tuple[float, float]
     axes: int  # 2: of different sigma, and turned
@@ -33,13 +33,13 @@ def _plateau(distance: Values) -> Values:
     return 1 / (1 + distance)
 
 
-KINDS = {
-    "iso": Kind(0.45, _gaussian, (1, 1), axes=1),
-    "aniso": Kind(0.25, _gaussian, (1, 1), axes=2),
-    "generalised iso": Kind(0.12, _gaussian, (0.5, 4), axes=1),
-    "generalised aniso": Kind(0.03, _gaussian, (0.5, 4), axes=2),
-    "plateau iso": Kind(0.12, _plateau, (1, 2), axes=1),
-    "plateau aniso": Kind(0.03, _plateau, (1, 2), axes=2),
+KERNEL_SHAPES = {
+    "iso": KernelShape(0.45, _gaussian, (1, 1), axes=1),
+    "aniso": KernelShape(0.25, _gaussian, (1, 1), axes=2),
+    "generalised iso": KernelShape(0.12, _gaussian, (0.5, 4), axes=1),
+    "generalised aniso": KernelShape(0.03, _gaussian, (0.5, 4), axes=2),
+    "plateau iso": KernelShape(0.12, _plateau, (1, 2), axes=1),
+    "plateau aniso": KernelShape(0.03, _plateau, (1, 2), axes=2),
 }
 
 
@@ -60,34 +60,40 @@ def random_kernel(level: float, generator: Generator) -> tuple[Kernel, Parameter
     """
     side = int(generator.choice(SIDES))
     is_sinc = generator.random() < SINC
-    name = str(generator.choice(list(KINDS), p=[kind.share for kind in KINDS.values()]))
+    name = str(
+        generator.choice(
+            list(KERNEL_SHAPES), p=[form.probability for form in KERNEL_SHAPES.values()]
+        )
+    )
     used = max(level, SIGMAS[0])
     if is_sinc:
         lowest = np.pi / (3 if side < 13 else 5)
         cutoff = float(np.interp(used, SIGMAS, (np.pi, lowest)))
         kernel, parameters = sinc(side, cutoff), Parameters(kernel="sinc", cutoff=cutoff)
     else:
-        kernel, parameters = _bell(side, KINDS[name], used, generator)
+        kernel, parameters = _bell(side, KERNEL_SHAPES[name], used, generator)
         parameters["kernel"] = name
-    share = min(1.0, level / SIGMAS[0])
-    kernel *= share / kernel.sum()
-    kernel[side // 2, side // 2] += 1 - share
+    fraction = min(1.0, level / SIGMAS[0])
+    kernel *= fraction / kernel.sum()
+    kernel[side // 2, side // 2] += 1 - fraction
     return kernel.astype(np.float32), {"side": side, **parameters}
 
 
-def _bell(side: int, kind: Kind, sigma: float, generator: Generator) -> tuple[Values, Parameters]:
+def _bell(
+    side: int, form: KernelShape, sigma: float, generator: Generator
+) -> tuple[Values, Parameters]:
     # As in the release, half of the shapes are more pointed than a Gaussian, where there are such.
-    low, high = kind.betas
+    low, high = form.betas
     beta = generator.uniform(*((low, 1) if generator.random() < 0.5 else (1, high)))
     second, angle = generator.uniform((SIGMAS[0], 0), (SIGMAS[1], np.pi))
     parameters: Parameters = {"beta": beta}
-    if kind.axes == 2:
+    if form.axes == 2:
         parameters |= {"second sigma": float(second), "angle": float(angle)}
     else:
         second = sigma
     turned = _positions(side) * np.exp(-1j * angle)
     distance = (turned.real / sigma) ** 2 + (turned.imag / second) ** 2
-    return kind.shape(distance**beta), parameters
+    return form.shape(distance**beta), parameters
 
 
 def sinc(side: int, cutoff: float) -> Values:

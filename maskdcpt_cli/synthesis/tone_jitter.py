@@ -18,7 +18,7 @@ LEVELS = np.linspace(0, 1, 256)
 SOFTEST = 2.5  # times enlarged, at most
 
 
-def other_tones(pixels: Pixels, generator: Generator) -> Image:
+def jitter_tones(pixels: Pixels, generator: Generator) -> Image:
     """A clean photo with a tone curve of its own: (H, W, 3), float32 in [0, 1]."""
     curve = tone_curve(generator)
     return np.stack([np.take(curve[:, c], pixels[..., c]) for c in range(3)], axis=-1)
@@ -38,7 +38,7 @@ def tone_curve(generator: Generator) -> NDArray[np.float32]:
     return curve.astype(np.float32)
 
 
-def enlarged(photo: Image, generator: Generator) -> Image:
+def upscaled(photo: Image, generator: Generator) -> Image:
     """A clean photo as soft as one that was enlarged to its size: (H, W, 3), float32 in [0, 1]."""
     height, width = photo.shape[:2]
     factor = generator.uniform(1, SOFTEST)

@@ -46,7 +46,7 @@ def test_what_is_shown_is_what_the_command_would_take(tmp_path):
         (("5dd",), "Unknown pretrain preset '5dd'. Did you mean '5d'?"),
         (("tune", "5d"), "'tune' is neither pretrain nor finetune."),
         (("pretrain", "mixed"), "Unknown pretrain preset 'mixed'"),
-        (("5d", "--set", "data"), "'data' overrides nothing"),
+        (("5d", "--set", "data"), "'data' is not an override"),
     ],
 )
 def test_what_is_not_there_is_refused(words, told):

@@ -11,11 +11,11 @@ from numpy.random import default_rng
 
 from maskdcpt_cli.data.audit.inspect import inspect
 from maskdcpt_cli.data.audit.phash import NEAR, alike, fingerprint, near
-from maskdcpt_cli.data.audit.scan import KINDS, Problem, survey
+from maskdcpt_cli.data.audit.scan import PROBLEM_TYPES, Problem, scan_preset
 from maskdcpt_cli.data.audit.swapped_pairs import SIGNS, all_swapped, swapped, vote
 from maskdcpt_cli.data.folders import paired
 from maskdcpt_cli.data.shards import packing
-from maskdcpt_cli.data.shards.pack_items import Origins
+from maskdcpt_cli.data.shards.pack_items import PackItems
 from maskdcpt_cli.degradations import DEGRADATIONS
 from maskdcpt_cli.presets.data import Data, EvalPart, Folders, Shards, TextList, TrainPart
 from tests.datasets import degraded, photos, save
@@ -80,7 +80,7 @@ def root(clean, tmp_path) -> Path:
 
 
 def found(root: Path, *, preset: Data = PRESET, jobs: int = 1) -> list[Problem]:
-    known = survey(preset, root)
+    known = scan_preset(preset, root)
     steps = list(inspect(known, jobs=jobs))
     assert len(steps) == len(known) + 1
     return [*known.problems, *(problem for step in steps for problem in step)]
@@ -195,7 +195,7 @@ def test_all_faults_are_found_at_once_by_one_process_or_two(root):
 
 
 def test_only_warnings_are_no_errors():
-    assert {kind for kind in KINDS if not KINDS[kind].error} == {"unused", "count"}
+    assert {kind for kind in PROBLEM_TYPES if not PROBLEM_TYPES[kind].error} == {"unused", "count"}
 
 
 def test_numbers_are_not_compared_where_something_is_missing(root):
@@ -215,7 +215,7 @@ def test_pictures_that_several_parts_share_are_read_once(root):
     damaged_file = root / "bsd/0.png"
     damaged_file.write_bytes(b"nothing")
     preset = Data(setting="5d", train=tuple(parts))
-    known = survey(preset, root)
+    known = scan_preset(preset, root)
     assert len(known.rows) == 2
     assert len(known) == TRAINED
     assert len(found(root, preset=preset)) == 1
@@ -236,10 +236,10 @@ def test_a_list_that_cannot_be_understood_is_a_problem_and_no_end(root):
 
 def test_shards_are_checked_too(root):
     one_swapped(root)
-    origins = Origins([paired(root / "reds/blur", root / "reds/sharp", degradation="MB")])
-    sizes = packing.measure(origins, jobs=1)
-    plans, _ = packing.plan(origins, sizes, cropping=packing.Cropping(), shard_size=2**30)
-    list(packing.pack(plans, origins, root / "shards", cropping=packing.Cropping(), jobs=1))
+    items = PackItems([paired(root / "reds/blur", root / "reds/sharp", degradation="MB")])
+    sizes = packing.measure(items, jobs=1)
+    plans, _ = packing.plan(items, sizes, cropping=packing.Cropping(), shard_size=2**30)
+    list(packing.pack(plans, items, root / "shards", cropping=packing.Cropping(), jobs=1))
     part = TrainPart(degradation="MB", sources=(Shards(name="s", shards="shards/index.json"),))
     problems = found(root, preset=Data(setting="5d", train=(part,), test=PRESET.test))
     assert [problem.kind for problem in problems] == ["swapped"]

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from maskdcpt_cli.data.augment import Window
+from maskdcpt_cli.data.augment import Crop
 from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs, Names, read_list
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 
@@ -35,7 +35,7 @@ def test_a_pair_is_read_whole_or_in_part(tmp_path):
     pair = pairs.read(0)
     assert (pair.name, pair.degradation) == ("lq/a.png", "H")
     assert np.array_equal(pair.gt, gt)
-    part = pairs.read(0, lambda height, width: Window(2, width - 5, height - 4, 5))
+    part = pairs.read(0, lambda height, width: Crop(2, width - 5, height - 4, 5))
     assert part.lq is not None
     assert np.array_equal(part.lq, lq[2:10, 15:])
     assert np.array_equal(part.gt, gt[2:10, 15:])

@@ -12,19 +12,19 @@ import pytest
 import torch
 
 from maskdcpt_cli.data.mixture import Sample
-from maskdcpt_cli.data.order import Batches, Stage
+from maskdcpt_cli.data.order import Batches, BatchStage
 from maskdcpt_cli.data.pairs import FilePairs, Names
 from maskdcpt_cli.data.shards import stored_png
-from maskdcpt_cli.data.shards.pack_items import Origins
+from maskdcpt_cli.data.shards.pack_items import PackItems
 from maskdcpt_cli.data.shards.packing import Cropping, measure, pack, plan
-from maskdcpt_cli.data.shards.streaming import Stream, Streamed, open_stream, stream
+from maskdcpt_cli.data.shards.streaming import Stream, StreamSource, open_stream, stream
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets.data import Data, Folders, Recipe, Shards, TrainPart
+from maskdcpt_cli.presets.data import Data, Folders, Shards, TrainPart, TrainSynthesis
 
 SIDE = 16
 PICTURES = 24  # in shards of two
 LABELS = ("GN", "H")
-NOISY = Recipe(kind="gaussian", levels=(50.0,))
+NOISY = TrainSynthesis(variant="gaussian", levels=(50.0,))
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -42,10 +42,10 @@ def packed(folder: Path, *, pictures: int = PICTURES, clean: bool = False) -> Pa
     names = [f"{number}.png" for number in range(pictures)]
     gt, lq = (Names(f"{side}/{name}" for name in names) for side in ("gt", "lq"))
     pairs = FilePairs(folder, gt, None if clean else lq, "H")
-    origins = Origins([pairs])
+    items = PackItems([pairs])
     out = folder / "out"
-    plans, _ = plan(origins, measure(origins, jobs=1), cropping=Cropping(), shard_size=10_000)
-    list(pack(plans, origins, out, cropping=Cropping(), jobs=1))
+    plans, _ = plan(items, measure(items, jobs=1), cropping=Cropping(), shard_size=10_000)
+    list(pack(plans, items, out, cropping=Cropping(), jobs=1))
     return out
 
 
@@ -66,8 +66,8 @@ def url(shards) -> Iterator[str]:
 def opened(
     url: str, *, workers: int = 0, batch: int = 3, repeat: int = 1, **options: int
 ) -> Stream:
-    batches = Batches([Stage(batch, SIDE)], **options)
-    return Stream([Streamed(url, "H", repeat=repeat)], batches, labels=LABELS, workers=workers)
+    batches = Batches([BatchStage(batch, SIDE)], **options)
+    return Stream([StreamSource(url, "H", repeat=repeat)], batches, labels=LABELS, workers=workers)
 
 
 def pictures(batches: list[Sample]) -> list[int]:
@@ -118,8 +118,8 @@ def test_epochs_differ_and_repeats_are_visits(shards):
 
 def test_clean_crops_are_degraded_in_the_stream(tmp_path):
     out = packed(tmp_path, pictures=4, clean=True)
-    source = Streamed(f"{out}/index.json", "GN", clean=True, recipe=NOISY)
-    noisy = Stream([source], Batches([Stage(4, SIDE)], last=1), labels=LABELS, workers=0)
+    source = StreamSource(f"{out}/index.json", "GN", clean=True, synthesis=NOISY)
+    noisy = Stream([source], Batches([BatchStage(4, SIDE)], last=1), labels=LABELS, workers=0)
     (batch,) = stream(noisy)
     assert sorted(pictures([batch])) == [0, 1, 2, 3]
     assert batch.label.tolist() == [0, 0, 0, 0]
@@ -127,9 +127,9 @@ def test_clean_crops_are_degraded_in_the_stream(tmp_path):
 
 
 def test_what_shards_do_not_have_is_told(shards):
-    source = Streamed(f"{shards}/index.json", "GN", clean=True)
+    source = StreamSource(f"{shards}/index.json", "GN", clean=True)
     with pytest.raises(MaskDCPTError, match="no clean crops; it has: H"):
-        Stream([source], Batches([Stage(1, SIDE)]), labels=LABELS, workers=0)
+        Stream([source], Batches([BatchStage(1, SIDE)]), labels=LABELS, workers=0)
 
 
 @pytest.mark.parametrize("root", ["{folder}", "pipe:cat '{folder}/{{}}'"])
@@ -137,7 +137,7 @@ def test_a_preset_of_shards_is_streamed(shards, root):
     source = Shards(name="a", shards=f"{shards.name}/index.json")
     data = Data(setting="5d", train=(TrainPart(degradation="H", repeat=2, sources=(source,)),))
     opened = open_stream(
-        data, root.format(folder=shards.parent), Batches([Stage(8, SIDE)], last=6), workers=0
+        data, root.format(folder=shards.parent), Batches([BatchStage(8, SIDE)], last=6), workers=0
     )
     assert sorted(pictures(list(stream(opened)))) == sorted([*range(PICTURES)] * 2)
     files = TrainPart(degradation="H", sources=(Folders(name="b", gt="{path}"),))

@@ -15,7 +15,7 @@ from maskdcpt_cli.cli.options import preset_names
 from maskdcpt_cli.errors import MaskDCPTError
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.data.audit.scan import Problem, Survey
+    from maskdcpt_cli.data.audit.scan import PresetScan, Problem
 
 SHOWN = 5  # problems of one kind and source
 
@@ -68,13 +68,13 @@ def check(*, preset: str, data_root: Path | None, jobs: int | None, json: bool) 
     from maskdcpt_cli.cli.progress import track
     from maskdcpt_cli.data import sources
     from maskdcpt_cli.data.audit.inspect import inspect
-    from maskdcpt_cli.data.audit.scan import survey
+    from maskdcpt_cli.data.audit.scan import scan_preset
     from maskdcpt_cli.data.parallel import processors
     from maskdcpt_cli.presets.load import load_data
 
     try:
         root = sources.data_root(data_root)
-        known = survey(load_data(preset), root)
+        known = scan_preset(load_data(preset), root)
     except MaskDCPTError as error:
         raise click.UsageError(str(error)) from error
     jobs = min(jobs or processors(), len(known) // 16 + 1)
@@ -88,7 +88,7 @@ def check(*, preset: str, data_root: Path | None, jobs: int | None, json: bool) 
         click.get_current_context().exit(1)
 
 
-def _as_json(known: "Survey", problems: "Sequence[Problem]") -> dict[str, object]:
+def _as_json(known: "PresetScan", problems: "Sequence[Problem]") -> dict[str, object]:
     return {
         "sources": [
             {
@@ -106,12 +106,12 @@ def _as_json(known: "Survey", problems: "Sequence[Problem]") -> dict[str, object
     }
 
 
-def _show(known: "Survey", problems: "Sequence[Problem]") -> None:
+def _show(known: "PresetScan", problems: "Sequence[Problem]") -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from maskdcpt_cli.data.audit.scan import KINDS
+    from maskdcpt_cli.data.audit.scan import PROBLEM_TYPES
 
     console = Console(highlight=False, emoji=False, markup=False)
     if not console.is_terminal:
@@ -126,7 +126,7 @@ def _show(known: "Survey", problems: "Sequence[Problem]") -> None:
         told, style = _state([problem for problem in problems if problem.source in sources])
         table.add_row(*cells, Text(told, style=style))
     console.print(table)
-    for kind, (title, error) in KINDS.items():
+    for kind, (title, error) in PROBLEM_TYPES.items():
         some = [problem for problem in problems if problem.kind == kind]
         if some and kind != "count":  # the table has both numbers
             style = "bold red" if error else "bold yellow"
@@ -136,7 +136,7 @@ def _show(known: "Survey", problems: "Sequence[Problem]") -> None:
     console.print(f"\n{_summary(known, problems)}")
 
 
-def _lines(known: "Survey") -> Iterator[tuple[list[str], list[str]]]:
+def _lines(known: "PresetScan") -> Iterator[tuple[list[str], list[str]]]:
     """The cells of a line of the table, and the sources in whose problems its state is.
 
     Where a part has several sources, a line for all of them comes first.
@@ -185,7 +185,7 @@ def _capped(problems: "Sequence[Problem]") -> Iterator[str]:
             yield f"    and {len(some) - SHOWN:,} more; --json lists them all"
 
 
-def _summary(known: "Survey", problems: "Sequence[Problem]") -> str:
+def _summary(known: "PresetScan", problems: "Sequence[Problem]") -> str:
     errors = sum(problem.error for problem in problems)
     warnings = len(problems) - errors
     return (

@@ -1,4 +1,4 @@
-"""Reading every picture of a survey, to find all that is wrong before a training run does."""
+"""Reading every picture of a preset_scan, to find all that is wrong before a training run does."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from maskdcpt_cli.data.audit.phash import alike, fingerprint, near
-from maskdcpt_cli.data.audit.scan import Problem, Role, Row, Survey
+from maskdcpt_cli.data.audit.scan import PresetScan, Problem, Role, SourceRow
 from maskdcpt_cli.data.audit.swapped_pairs import all_swapped, swapped, vote
 from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs, Names, Pairs
 from maskdcpt_cli.data.parallel import in_processes
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     stop: int
 
 
-class Look(NamedTuple):
+class PairInspection(NamedTuple):
     """What was seen of a pair."""
 
     faults: tuple[Fault, ...]
@@ -45,16 +45,16 @@ class Look(NamedTuple):
 
 
 @dataclass
-class Seen:
+class RowInspection:
     """What was seen of all pairs of a row."""
 
-    row: Row
+    row: SourceRow
     votes: "array[float]" = field(default_factory=lambda: array("f"))
     codes: "array[int]" = field(default_factory=lambda: array("b"))  # of degradations
     prints: "array[int]" = field(default_factory=lambda: array("Q"))
     places: "array[int]" = field(default_factory=lambda: array("q"))  # of the prints
 
-    def add(self, look: Look) -> None:
+    def add(self, look: PairInspection) -> None:
         if look.print is not None:
             self.prints.append(look.print)
             self.places.append(len(self.votes))
@@ -63,16 +63,16 @@ class Seen:
         self.votes.append(look.vote)
 
 
-def inspect(survey: Survey, *, jobs: int) -> Generator[tuple[Problem, ...], None, None]:
+def inspect(preset_scan: PresetScan, *, jobs: int) -> Generator[tuple[Problem, ...], None, None]:
     """Read every picture, and yield the problems of each pair; last, what all show together.
 
     As many tuples come as the survey has pairs, and one.
     """
-    every: list[Seen] = []
-    with closing(in_processes(_look, _batches(survey), jobs=jobs)) as batches:
+    every: list[RowInspection] = []
+    with closing(in_processes(_look, _batches(preset_scan), jobs=jobs)) as batches:
         looks = (look for batch in batches for look in batch)
-        for row in survey.to_read:
-            seen = Seen(row)
+        for row in preset_scan.to_read:
+            seen = RowInspection(row)
             every.append(seen)
             told: set[Fault] = set()  # of a clean picture that several have, each would tell
             for _ in range(len(row.scan.pairs)):
@@ -84,8 +84,8 @@ def inspect(survey: Survey, *, jobs: int) -> Generator[tuple[Problem, ...], None
     yield (*(problem for seen in every for problem in _swaps(seen)), *_leaks(every, jobs=jobs))
 
 
-def _batches(survey: Survey) -> Iterator[Batch]:
-    for row in survey.to_read:
+def _batches(preset_scan: PresetScan) -> Iterator[Batch]:
+    for row in preset_scan.to_read:
         pairs = row.scan.pairs
         for start in range(0, len(pairs), TOGETHER):
             yield _part(pairs, start, min(start + TOGETHER, len(pairs)))
@@ -103,7 +103,7 @@ def _part(pairs: Pairs, start: int, stop: int) -> Batch:
     return Batch(FilePairs(pairs.root, gt, lq, degradation), 0, stop - start)
 
 
-def _look(batch: Batch) -> list[Look]:
+def _look(batch: Batch) -> list[PairInspection]:
     pairs = batch.pairs
     with _silent():
         if isinstance(pairs, FilePairs):
@@ -111,8 +111,8 @@ def _look(batch: Batch) -> list[Look]:
         return [_look_at(pairs, place) for place in range(batch.start, batch.stop)]
 
 
-def _look_at_files(pairs: FilePairs) -> Iterator[Look]:
-    """Look at pairs, and only once at a clean picture that several in a row share."""
+def _look_at_files(pairs: FilePairs) -> Iterator[PairInspection]:
+    """PairInspection at pairs, and only once at a clean picture that several in a row share."""
     before: tuple[str, Pixels | None] = ("", None)
     for place in range(len(pairs)):
         name = pairs.gt[place]
@@ -128,16 +128,16 @@ def _look_at_files(pairs: FilePairs) -> Iterator[Look]:
             elif lq is not None and gt is not None:
                 strength = vote(pairs.degradation_of(place), lq, gt)
         mark = None if known or gt is None else fingerprint(gt)
-        yield Look(tuple(faults), pairs.degradation_of(place), strength, mark)
+        yield PairInspection(tuple(faults), pairs.degradation_of(place), strength, mark)
 
 
-def _look_at(pairs: Pairs, place: int) -> Look:
+def _look_at(pairs: Pairs, place: int) -> PairInspection:
     try:
         pair = pairs.read(place)
     except ImageError as error:
-        return Look((("unreadable", str(error), ""),))
+        return PairInspection((("unreadable", str(error), ""),))
     strength = 0.0 if pair.lq is None else vote(pair.degradation, pair.lq, pair.gt)
-    return Look((), pair.degradation, strength, fingerprint(pair.gt))
+    return PairInspection((), pair.degradation, strength, fingerprint(pair.gt))
 
 
 def _read(root: Path, name: str, faults: list[Fault]) -> Pixels | None:
@@ -170,7 +170,7 @@ def _silent() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _swaps(seen: Seen) -> Iterator[Problem]:
+def _swaps(seen: RowInspection) -> Iterator[Problem]:
     """The sources and the pairs that are the wrong way round, degradation by degradation."""
     title = seen.row.title
     codes, all_votes = np.frombuffer(seen.codes, np.int8), np.frombuffer(seen.votes, np.float32)
@@ -192,17 +192,17 @@ def _lq_name(pairs: Pairs, place: int) -> str:
     return pairs.read(place).name
 
 
-class Marked:
+class Fingerprinted:
     """The clean pictures of the training or of the test sets, and their fingerprints."""
 
-    def __init__(self, every: Sequence[Seen], role: Role) -> None:
+    def __init__(self, every: Sequence[RowInspection], role: Role) -> None:
         own = [seen for seen in every if seen.row.role == role]
         self.prints = np.array([print for seen in own for print in seen.prints], np.uint64)
         self._places = [place for seen in own for place in seen.places]
         self._rows = [seen.row for seen in own]
         self._ends = list(accumulate(len(seen.prints) for seen in own))
 
-    def row(self, number: int) -> Row:
+    def row(self, number: int) -> SourceRow:
         return self._rows[bisect_right(self._ends, number)]
 
     def batch(self, number: int) -> Batch:
@@ -210,9 +210,9 @@ class Marked:
         return _part(self.row(number).scan.pairs, place, place + 1)
 
 
-def _leaks(every: Sequence[Seen], *, jobs: int) -> Iterator[Problem]:
+def _leaks(every: Sequence[RowInspection], *, jobs: int) -> Iterator[Problem]:
     """Each clean picture of a test set that is in a training set, too."""
-    train, test = Marked(every, "train"), Marked(every, "test")
+    train, test = Fingerprinted(every, "train"), Fingerprinted(every, "test")
     candidates = near(train.prints, test.prints).tolist()
     told: set[tuple[str, str]] = set()
     pairs = ((train.batch(one), test.batch(other)) for one, other in candidates)

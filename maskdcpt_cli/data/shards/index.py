@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.augment import Cut, Window, whole
+from maskdcpt_cli.data.augment import Crop, CropFn, full_image
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.data.shards import stored_png
 from maskdcpt_cli.degradations import LABELS
@@ -128,14 +128,14 @@ class ShardPairs:
         held = (self.degradation or shard.degradation for shard in self.shards)
         return frozenset(degradation for degradation in held if degradation)
 
-    def read(self, index: int, cut: Cut = whole) -> Pair:
+    def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
         shard, number, fields = self.locate(index)
         gt_start, lq_start, gt_size, lq_size, height, width = fields
         path = self.index.with_name(shard.file)
         name = f"{shown(path)}:{shard.key(number)}"
         try:
             with path.open("rb", buffering=0) as stream:
-                window = cut(height, width)
+                window = crop_fn(height, width)
                 part = partial(_part, stream, shape=(height, width), window=window)
                 gt = part(gt_start, gt_size, name=f"{name}.gt.png")
                 lq = part(lq_start, lq_size, name=f"{name}.lq.png") if lq_size else None
@@ -177,7 +177,7 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _part(
-    stream: BinaryIO, start: int, size: int, *, shape: tuple[int, int], window: Window, name: str
+    stream: BinaryIO, start: int, size: int, *, shape: tuple[int, int], window: Crop, name: str
 ) -> Pixels:
     height, width = shape
     if size == stored_png.size_of(height, width):

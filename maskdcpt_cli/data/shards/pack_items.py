@@ -15,7 +15,7 @@ from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.data import Data, Folders, TextList
 
 
-class Origin(NamedTuple):
+class PackItem(NamedTuple):
     """The files of a pair, or of a clean picture."""
 
     root: Path
@@ -24,7 +24,7 @@ class Origin(NamedTuple):
     degradation: str | None  # abbreviation; None: clean
 
 
-class Origins:
+class PackItems:
     """All that is to be packed: by degradation, and within one shuffled, so that a shard is a fair
     sample of its pictures."""
 
@@ -38,19 +38,19 @@ class Origins:
     def __len__(self) -> int:
         return len(self._order)
 
-    def __iter__(self) -> Iterator[Origin]:
+    def __iter__(self) -> Iterator[PackItem]:
         return (self[number] for number in range(len(self)))
 
-    def __getitem__(self, number: int) -> Origin:
+    def __getitem__(self, number: int) -> PackItem:
         place = int(self._order[number])
         part = self.parts[source := bisect_right(self._ends, place)]
         place -= self._ends[source] - len(part)
         if part.lq is None:
-            return Origin(part.root, part.gt[place], None, None)
-        return Origin(part.root, part.gt[place], part.lq[place], part.degradation_of(place))
+            return PackItem(part.root, part.gt[place], None, None)
+        return PackItem(part.root, part.gt[place], part.lq[place], part.degradation_of(place))
 
 
-def of_preset(data: Data, root: Path) -> Origins:
+def of_preset(data: Data, root: Path) -> PackItems:
     """What a preset trains on; clean pictures that serve several degradations come once.
 
     Raises MaskDCPTError for what is missing, and for shards, which are packed already.
@@ -70,7 +70,7 @@ def of_preset(data: Data, root: Path) -> Origins:
                 continue
             clean.add(place)
         parts.append(one.pairs)
-    return Origins(parts)
+    return PackItems(parts)
 
 
 def _codes(part: FilePairs) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.augment import Window, whole
+from maskdcpt_cli.data.augment import Crop, full_image
 from maskdcpt_cli.images.arrays import Pixels
 
 MAX_WIDTH = (2**16 - 2) // 3  # pixels of a row that a stored block has room for
@@ -44,7 +44,7 @@ def decode(data: bytes) -> Pixels | None:
     width, height = struct.unpack_from(">II", data, len(SIGNATURE) + 8)
     if len(data) != size_of(height, width):
         return None
-    window = whole(height, width)
+    window = full_image(height, width)
     start, length = span(window, width=width)
     return cut(data[start : start + length], window, width=width)
 
@@ -54,13 +54,13 @@ def size_of(height: int, width: int) -> int:
     return FIRST_ROW + height * _row_bytes(width) + AFTER_ROWS
 
 
-def span(window: Window, *, width: int) -> tuple[int, int]:
+def span(window: Crop, *, width: int) -> tuple[int, int]:
     """Where the rows of a window begin in a file, and how many bytes they are."""
     each = _row_bytes(width)
     return FIRST_ROW + window.top * each, window.height * each
 
 
-def cut(data: bytes, window: Window, *, width: int) -> Pixels | None:
+def cut(data: bytes, window: Crop, *, width: int) -> Pixels | None:
     """The window, as a view of the bytes that `span` told; None where they are not its rows."""
     each = _row_bytes(width)
     if len(data) != window.height * each:

@@ -15,14 +15,14 @@ from maskdcpt_cli.data.augment import Augmentation
 from maskdcpt_cli.data.loading import run
 from maskdcpt_cli.data.mixture import (
     ATTEMPTS,
-    USUAL,
+    DEFAULT_SYNTHESIS,
     Sample,
-    check_ingredient,
-    compose,
+    check_entry,
+    make_sample,
     stack,
     too_many_broken,
 )
-from maskdcpt_cli.data.order import Batches, Draw
+from maskdcpt_cli.data.order import Batches, SampleKey
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.data.shards import stored_png
 from maskdcpt_cli.data.shards.index import INDEX, Shard, choose, parse_index
@@ -30,7 +30,7 @@ from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import decode_rgb
-from maskdcpt_cli.presets.data import Data, Recipe, Shards
+from maskdcpt_cli.presets.data import Data, Shards, TrainSynthesis
 
 Members = Mapping[str, Any]  # of a sample in a shard: bytes by suffix, and "__key__"
 
@@ -39,23 +39,23 @@ OPENINGS = 3  # times that a shard is opened before its failing stops the traini
 
 
 @dataclass(frozen=True)
-class Streamed:
+class StreamSource:
     """The shards of one degradation, and how often they are visited while others are once."""
 
     index: str  # URL of an index.json; the shards' are the same, with their names in its place
     degradation: str  # abbreviation
     clean: bool = False  # the clean crops, to be degraded
     repeat: int = 1
-    recipe: Recipe = USUAL
+    synthesis: TrainSynthesis = DEFAULT_SYNTHESIS
 
 
 @dataclass(frozen=True)
-class Visit:
+class ShardVisit:
     """One reading of one shard."""
 
     url: str
     shard: Shard
-    source: Streamed
+    source: StreamSource
 
 
 class Stream(IterableDataset[Sample]):
@@ -69,7 +69,7 @@ class Stream(IterableDataset[Sample]):
 
     def __init__(
         self,
-        sources: Sequence[Streamed],
+        sources: Sequence[StreamSource],
         batches: Batches,
         *,
         labels: Sequence[str],
@@ -83,7 +83,7 @@ class Stream(IterableDataset[Sample]):
         self.workers = workers
         self.lanes = max(workers, 1)  # processes of this rank that read
         for source in sources:
-            check_ingredient(frozenset({source.degradation}), source.recipe, labels=self.labels)
+            check_entry(frozenset({source.degradation}), source.synthesis, labels=self.labels)
         self.visits = tuple(visit for source in sources for visit in _visits(source))
         shards, readers = len({visit.url for visit in self.visits}), batches.world * self.lanes
         if shards < readers:
@@ -105,19 +105,23 @@ class Stream(IterableDataset[Sample]):
                 return
             yield stack([self._sample(*next(pairs), draw) for draw in draws])
 
-    def _sample(self, pair: Pair, recipe: Recipe, skipped: Sequence[str], draw: Draw) -> Sample:
-        generator = default_rng((self.seed, draw.number))
+    def _sample(
+        self, pair: Pair, synthesis: TrainSynthesis, skipped: Sequence[str], key: SampleKey
+    ) -> Sample:
+        generator = default_rng((self.seed, key.number))
         augmentation = Augmentation.draw(generator)
         height, width = pair.gt.shape[:2]
-        window = augmentation.window(height, width, side=draw.crop_size)
+        window = augmentation.crop(height, width, side=key.crop_size)
         crop = pair._replace(
             gt=window.of(pair.gt), lq=pair.lq if pair.lq is None else window.of(pair.lq)
         )
-        return compose(
-            crop, recipe, augmentation, generator, draw=draw, labels=self.labels, skipped=skipped
+        return make_sample(
+            crop, synthesis, augmentation, generator, key=key, labels=self.labels, skipped=skipped
         )
 
-    def _pairs(self, lane: int, *, skip: int) -> Iterator[tuple[Pair, Recipe, Sequence[str]]]:
+    def _pairs(
+        self, lane: int, *, skip: int
+    ) -> Iterator[tuple[Pair, TrainSynthesis, Sequence[str]]]:
         """The pairs of a lane after the first `skip`; the next good one stands in for broken ones.
 
         So each place in the lane gives one pair, whatever was skipped before.
@@ -133,10 +137,10 @@ class Stream(IterableDataset[Sample]):
                 continue
             reasons: Sequence[str]
             for reasons in (*((reason,) for reason in skipped), ()):
-                yield pair, visit.source.recipe, reasons
+                yield pair, visit.source.synthesis, reasons
             skipped.clear()
 
-    def _members(self, lane: int, *, skip: int) -> Iterator[tuple[Members, Visit]]:
+    def _members(self, lane: int, *, skip: int) -> Iterator[tuple[Members, ShardVisit]]:
         """What a lane reads, epoch after epoch; rounds that lie before `skip` are not opened."""
         for epoch in count():
             share = self._share(lane, epoch)
@@ -147,7 +151,7 @@ class Stream(IterableDataset[Sample]):
                     yield from islice(_in_turn(together), skip, None)
                 skip = max(0, skip - samples)
 
-    def _share(self, lane: int, epoch: int) -> list[Visit]:
+    def _share(self, lane: int, epoch: int) -> list[ShardVisit]:
         """The visits of an epoch that a lane of this rank makes."""
         order = default_rng((self.seed, epoch)).permutation(len(self.visits))
         reader = self.batches.rank * self.lanes + lane
@@ -164,7 +168,7 @@ def open_stream(data: Data, root: str, batches: Batches, *, workers: int, seed: 
     Raises MaskDCPTError for another source, and for shards without a degradation in the preset.
     """
     pattern = root if "{}" in root else f"{root.rstrip('/')}/{{}}"
-    sources: list[Streamed] = []
+    sources: list[StreamSource] = []
     for part in data.train:
         for source in part.sources:
             if not isinstance(source, Shards) or part.degradation is None:
@@ -174,7 +178,7 @@ def open_stream(data: Data, root: str, batches: Batches, *, workers: int, seed: 
                 )
             index = pattern.replace("{}", source.shards)
             sources.append(
-                Streamed(index, part.degradation, source.clean, part.repeat, part.synthesis)
+                StreamSource(index, part.degradation, source.clean, part.repeat, part.synthesis)
             )
     return Stream(sources, batches, labels=SETTINGS[data.setting], workers=workers, seed=seed)
 
@@ -191,7 +195,7 @@ def stream(
     )
 
 
-def _visits(source: Streamed) -> list[Visit]:
+def _visits(source: StreamSource) -> list[ShardVisit]:
     before, found, after = source.index.rpartition(INDEX)
     if not found:
         raise MaskDCPTError(f"{source.index} is no address of an {INDEX}.")
@@ -201,7 +205,7 @@ def _visits(source: Streamed) -> list[Visit]:
         clean=source.clean,
         name=source.index,
     )
-    visits = [Visit(f"{before}{shard.file}{after}", shard, source) for shard in shards]
+    visits = [ShardVisit(f"{before}{shard.file}{after}", shard, source) for shard in shards]
     return visits * source.repeat
 
 
@@ -214,7 +218,7 @@ def _fetched(url: str) -> bytes:
         raise MaskDCPTError(f"{url} cannot be read: {error}") from error
 
 
-def _in_turn(visits: Sequence[Visit]) -> Iterator[tuple[Members, Visit]]:
+def _in_turn(visits: Sequence[ShardVisit]) -> Iterator[tuple[Members, ShardVisit]]:
     """One sample of each shard, over and over, until all are read."""
     reading = [(_read(visit), visit) for visit in visits]
     while reading:
@@ -227,7 +231,7 @@ def _in_turn(visits: Sequence[Visit]) -> Iterator[tuple[Members, Visit]]:
         reading = still
 
 
-def _read(visit: Visit) -> Iterator[Members]:
+def _read(visit: ShardVisit) -> Iterator[Members]:
     """The samples of a shard; when the connection fails, it is opened anew.
 
     Raises MaskDCPTError when it cannot be read as far as the index says.
@@ -256,7 +260,7 @@ def _samples(file: Any, url: str) -> Iterator[Members]:
     return samples
 
 
-def _decoded(members: Members, visit: Visit) -> Pair:
+def _decoded(members: Members, visit: ShardVisit) -> Pair:
     name = f"{visit.url}:{members['__key__']}"
     gt = _pixels(members, "gt.png", name)
     lq = None if visit.source.clean else _pixels(members, "lq.png", name)
