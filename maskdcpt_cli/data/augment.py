@@ -1,4 +1,4 @@
-"""Crops, mirrorings and turns, the same for both pictures of a pair."""
+"""Crops, flips and rotations, the same for both images of a pair."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from maskdcpt_cli.images.arrays import Pixels
 
 
 class Crop(NamedTuple):
-    """A part of a picture, in pixels."""
+    """A part of an image, in pixels."""
 
     top: int
     left: int
@@ -18,7 +18,7 @@ class Crop(NamedTuple):
     width: int
 
     def of(self, pixels: Pixels) -> Pixels:
-        """The part, as a view."""
+        """Return the part, as a view."""
         rows = slice(self.top, self.top + self.height)
         return pixels[rows, self.left : self.left + self.width]
 
@@ -27,14 +27,14 @@ CropFn = Callable[[int, int], Crop]  # from (height, width) of a picture to the 
 
 
 def full_image(height: int, width: int) -> Crop:
-    """All of a picture."""
+    """Return the crop that is the whole image."""
     return Crop(0, 0, height, width)
 
 
 class Augmentation(NamedTuple):
-    """Where a picture is cropped, and which of the eight ways to lay a square it is laid.
+    """Position of a crop, and one of the eight orientations of a square.
 
-    It does not depend on the size of the picture, so it can be drawn before the file is opened.
+    It does not depend on the size of the image, so it can be sampled before the file is opened.
     """
 
     down: float  # the place of the crop, from 0 at the top to 1 at the bottom, 1 excluded
@@ -49,13 +49,13 @@ class Augmentation(NamedTuple):
         return cls(down, right, mirrored=way >= 4, quarter_turns=way % 4)
 
     def crop(self, height: int, width: int, *, side: int) -> Crop:
-        """The crop, `side` x `side` pixels, or less where the picture is smaller."""
+        """Return the crop: `side` x `side` pixels, or less if the image is smaller."""
         tall, wide = min(side, height), min(side, width)
         top, left = int(self.down * (height - tall + 1)), int(self.right * (width - wide + 1))
         return Crop(top, left, tall, wide)
 
     def apply(self, crop: Pixels, *, side: int) -> Pixels:
-        """The crop turned and mirrored, and first made `side` x `side` by reflection."""
+        """Rotate and flip a crop, after padding it to `side` x `side` by reflection."""
         below, beside = side - crop.shape[0], side - crop.shape[1]
         if below or beside:  # numpy reflects as often as it takes
             crop = np.pad(crop, ((0, below), (0, beside), (0, 0)), "reflect")

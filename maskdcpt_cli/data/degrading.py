@@ -38,7 +38,7 @@ Pixels = NDArray[np.uint8]  # (H, W, 3), sRGB
 
 @dataclass(frozen=True)
 class CleanPhoto:
-    """A clean photo and where its pairs go."""
+    """A clean photo, and the name of its pairs."""
 
     path: Path
     name: str  # of the pair's files below lq/ and gt/, without their suffix
@@ -46,7 +46,7 @@ class CleanPhoto:
 
 @dataclass(frozen=True)
 class DegradeRequest:
-    """One degradation asked for."""
+    """A degradation to apply."""
 
     degradation: str  # abbreviation
     variant: str | None = None  # None: any of its variants
@@ -58,10 +58,10 @@ class DegradeRequest:
 
 @dataclass(frozen=True)
 class ManifestLine:
-    """What the manifest says of a pair.
+    """The line of the manifest for a pair.
 
-    The synthesis named by `type` and `kind` makes the pair's lq again from its gt, `level` and
-    `numpy.random.default_rng(seed)`.
+    The variant `kind` of the degradation `type` makes the lq of the pair again from its gt, `level`
+    and `numpy.random.default_rng(seed)`.
     """
 
     file: str  # below OUT/<type>/lq and OUT/<type>/gt
@@ -74,7 +74,7 @@ class ManifestLine:
 
 @dataclass(frozen=True)
 class DegradedPhoto:
-    """What became of a photo."""
+    """The result for a photo."""
 
     photo: CleanPhoto
     lines: tuple[ManifestLine, ...]
@@ -83,9 +83,9 @@ class DegradedPhoto:
 
 
 def discover_photos(inputs: Sequence[Path], *, out: Path) -> list[CleanPhoto]:
-    """The photos source, and those in the folders source, sorted; what lies in `out` is left out.
+    """List the given photos, and those in the given folders, sorted, without those in `out`.
 
-    Raises MaskDCPTError where nothing is found, or two photos would give pairs of one name.
+    Raises MaskDCPTError if there are none, or if two photos would give pairs of the same name.
     """
     found: dict[str, CleanPhoto] = {}
     for source in inputs:
@@ -128,13 +128,13 @@ def degrade_photos(
     sheet: bool = False,
     jobs: int = 1,
 ) -> Generator[DegradedPhoto, None, None]:
-    """Write pairs of every photo, and at the end the manifest and, if asked for, a contact sheet.
+    """Write pairs of every photo, then the manifest and, on request, a contact sheet.
 
-    What is drawn for a pair depends on the seed, the photo's name, the degradation and the pair's
-    number alone: the same call writes the same bytes, whatever else is degraded beside it. The
+    What is sampled for a pair depends on the seed, the name of the photo, the degradation and the
+    number of the pair alone: the same call writes the same bytes, whatever else is degraded. The
     manifest keeps the lines of earlier runs into the same folder.
 
-    Raises MaskDCPTError where a file of another content is in the way and `overwrite` is not set.
+    Raises MaskDCPTError if a file of other content exists and `overwrite` is not set.
     """
     make = partial(
         _degrade_photo,
@@ -161,7 +161,7 @@ def degrade_photos(
 
 
 def _sheet(shown: Sequence[DegradedPhoto], titles: Sequence[str]) -> Pixels:
-    """A block for each photo: the clean one and every degradation, COLUMNS of them in a row."""
+    """Draw a block for each photo: clean and under every degradation, in rows of COLUMNS."""
     blocks = []
     for done in shown:
         cells = list(zip(done.cells, titles, strict=True))
@@ -240,7 +240,7 @@ def _write(target: Path, data: bytes, *, overwrite: bool) -> None:
 
 
 def _cell(pixels: Pixels) -> Pixels:
-    """The middle of a photo, shrunk so far that it shows the scene but no less than half of it."""
+    """Crop the middle of a photo, downscaled to show the scene, but by no more than half of it."""
     width, height = CELL
     scale = min(1.0, 1.5 * max(width / pixels.shape[1], height / pixels.shape[0]))
     size = round(pixels.shape[1] * scale), round(pixels.shape[0] * scale)
@@ -259,9 +259,9 @@ def _write_manifest(path: Path, lines: Sequence[ManifestLine]) -> None:
 
 
 def read_manifest(path: Path) -> list[ManifestLine]:
-    """The lines of a manifest; none where there is no such file.
+    """Read the lines of a manifest; none if there is no such file.
 
-    Raises MaskDCPTError for what is no manifest, naming the line.
+    Raises MaskDCPTError for another file, with the number of the line.
     """
     if not path.exists():
         return []

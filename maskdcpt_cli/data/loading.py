@@ -1,4 +1,4 @@
-"""Batches made by worker processes."""
+"""Batches from worker processes."""
 
 import signal
 from collections.abc import Generator, Iterable
@@ -22,12 +22,12 @@ def load(
     pin_memory: bool = False,
     prefetch: int = 4,
 ) -> Generator[Sample, None, None]:
-    """Yield the batches, made by `workers` processes, or in this one where there are none.
+    """Yield the batches, loaded by `workers` processes, or by this one if there are none.
 
-    Closing the generator stops the processes. `prefetch` is the number of batches that each
-    worker makes ahead.
+    Closing the generator stops the processes. `prefetch` is the number of batches that each worker
+    loads ahead.
 
-    Raises MaskDCPTError when most pairs are broken, or a worker was killed.
+    Raises MaskDCPTError if most pairs are broken, or if a worker is killed.
     """
     yield from run(
         samples, workers=workers, pin_memory=pin_memory, prefetch=prefetch,
@@ -43,7 +43,7 @@ def run(
     prefetch: int,
     **how: Any,
 ) -> Generator[Sample, None, None]:
-    """Yield what a DataLoader of `dataset` yields, its errors told in a sentence."""
+    """Yield what a DataLoader of `dataset` yields; its errors become one sentence each."""
     loader = DataLoader(
         dataset,
         num_workers=workers,

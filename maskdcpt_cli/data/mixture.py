@@ -1,4 +1,4 @@
-"""The mixture that a network is trained on: from the number of a sample to its tensors."""
+"""The training mixture: from the number of a sample to its tensors."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ DEFAULT_SYNTHESIS = TrainSynthesis()
 
 @dataclass(frozen=True)
 class MixtureEntry:
-    """Pairs and how often they are visited while others are visited once."""
+    """Pairs, and how often an epoch visits them."""
 
     pairs: Pairs
     repeat: int = 1
@@ -39,7 +39,7 @@ class MixtureEntry:
 
 
 class Sample(NamedTuple):
-    """One sample for training, or several, stacked."""
+    """One training sample, or several, stacked."""
 
     lq: Tensor  # (3, H, W) or (B, 3, H, W), float32 in [0, 1]
     gt: Tensor  # as lq
@@ -49,17 +49,17 @@ class Sample(NamedTuple):
 
 
 class Mixture(Dataset[Sample]):
-    """Samples without end, each a function of the seed and its number alone.
+    """Endless samples, each a function of the seed and its number alone.
 
-    As many numbers in a row as the mixture is long visit every pair as often as its entry
-    repeats, in an order that is drawn anew for each such epoch. A pair that cannot be read is
+    As many consecutive numbers as the mixture is long visit every pair as often as its entry
+    repeats, in an order that is permuted for each such epoch. A pair that cannot be read is
     replaced by another of its entry.
     """
 
     def __init__(
         self, entries: Sequence[MixtureEntry], *, labels: Sequence[str], seed: int = 0
     ) -> None:
-        """Raises MaskDCPTError for what cannot be mixed: an unlabelled degradation, no pairs."""
+        """Mix entries; raise MaskDCPTError for an unlabelled degradation, and for no pairs."""
         self.entries = tuple(entries)
         self.labels = tuple(labels)
         self.seed = seed
@@ -73,7 +73,7 @@ class Mixture(Dataset[Sample]):
         return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, key: SampleKey) -> Sample:
-        """Raises MaskDCPTError when ATTEMPTS pairs in a row are broken."""
+        """Return a sample; raise MaskDCPTError if ATTEMPTS pairs in a row are broken."""
         entry, index = self.entry_of(key.number)
         skipped: list[str] = []
         for attempt in range(ATTEMPTS):
@@ -93,7 +93,7 @@ class Mixture(Dataset[Sample]):
         raise MaskDCPTError(too_many_broken(skipped))
 
     def entry_of(self, number: int) -> tuple[MixtureEntry, int]:
-        """The entry of a sample and the pair of it."""
+        """Return the entry of a sample, and the index of its pair."""
         epoch, position = divmod(number, len(self))
         position = permuted(position, length=len(self), seed=(self.seed, epoch))
         number_of_entry = bisect_right(self._ends, position)
@@ -103,10 +103,10 @@ class Mixture(Dataset[Sample]):
 
 
 class Curriculum(Dataset[Sample]):
-    """Mixtures one after another, each for so many of the run's samples, the last without end."""
+    """Mixtures in a row, each for a number of samples of the run, the last without end."""
 
     def __init__(self, mixtures: Sequence[Mixture], lengths: Sequence[int]) -> None:
-        """Raises MaskDCPTError where they differ in their labels."""
+        """Chain mixtures; raise MaskDCPTError if they differ in their labels."""
         first, *others = mixtures
         for other in others:
             if other.labels != first.labels:
@@ -128,7 +128,7 @@ Samples = Mixture | Curriculum
 def check_entry(
     degradations: frozenset[str], synthesis: TrainSynthesis, *, labels: Sequence[str]
 ) -> None:
-    """Raise MaskDCPTError for a degradation without a label, or a recipe that it cannot follow."""
+    """Raise MaskDCPTError for a degradation without a label, or an unknown variant or level."""
     for degradation in sorted(degradations):
         if degradation not in labels:
             raise MaskDCPTError(
@@ -139,7 +139,7 @@ def check_entry(
 
 
 def too_many_broken(skipped: Sequence[str]) -> str:
-    """The sentence for a source of which hardly anything can be read."""
+    """Return the message for pairs of which most cannot be read."""
     return f"{len(skipped)} pairs in a row are broken; the last: {' '.join(skipped[-3:])}"
 
 
@@ -153,9 +153,9 @@ def make_sample(
     labels: Sequence[str],
     skipped: Sequence[str],
 ) -> Sample:
-    """A sample from a pair that was cropped by the window of the augmentation.
+    """Make a sample of a pair that is already cropped by the augmentation.
 
-    A clean picture is degraded last: rain falls down, and the blocks of JPEG begin at the corner.
+    A clean image is degraded last: rain falls down, and the blocks of JPEG begin at the corner.
     """
     laid = augmentation.apply(pair.gt, side=key.crop_size)
     if pair.lq is None:
@@ -177,7 +177,7 @@ def make_sample(
 
 
 def stack(samples: Sequence[Sample]) -> Sample:
-    """A batch of samples."""
+    """Stack samples to a batch."""
     *tensors, skipped = zip(*samples, strict=True)
     # In a worker process these are stacked in memory that is shared with the parent.
     lq, gt, label, number = (default_collate(list(column)) for column in tensors)

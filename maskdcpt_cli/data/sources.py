@@ -1,4 +1,4 @@
-"""Data sets as they lie on disk: from the sources of a preset to pairs."""
+"""Data sets on disk: from the sources of a preset to pairs."""
 
 import json
 import os
@@ -28,7 +28,7 @@ Keys = NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class SourceScan:
-    """What a source holds."""
+    """The content of a source."""
 
     pairs: Pairs
     unpaired: Names = NONE  # lq without a gt
@@ -45,7 +45,7 @@ class OpenedSource(NamedTuple):
 
 
 def data_root(given: Path | None) -> Path:
-    """The folder that the paths of presets start from; MaskDCPTError where none is given."""
+    """Return the folder that preset paths start from; raise MaskDCPTError if none is given."""
     text = given or os.environ.get(ROOT_VARIABLE)
     if not text:
         raise MaskDCPTError(
@@ -57,7 +57,7 @@ def data_root(given: Path | None) -> Path:
 
 
 def two_folders(lq: Path, gt: Path, *, name: str) -> tuple[Path, Folders]:
-    """A data root, and the source of the pairs of one name in two folders and what they hold."""
+    """Return a data root, and the source of pairs of the same name in two folders."""
     root = Path(os.path.commonpath([lq.absolute(), gt.absolute()]))
     lq_below, gt_below = (
         (folder.absolute().relative_to(root) / f"{{{SPANNING}}}").as_posix() for folder in (lq, gt)
@@ -66,10 +66,10 @@ def two_folders(lq: Path, gt: Path, *, name: str) -> tuple[Path, Folders]:
 
 
 def open_pairs(parts: Sequence[Part], root: Path) -> list[OpenedSource]:
-    """All sources of some parts of a preset, to be trained on or tested with.
+    """Open all sources of some parts of a preset.
 
-    Raises MaskDCPTError where folders or files are missing, naming all of them, where a source
-    has no pairs, and for a synthesis that the degradation does not have.
+    Raises MaskDCPTError for folders and files that are missing, with all their names, for a source
+    without pairs, and for a synthesis that the degradation does not have.
     """
     opened: list[OpenedSource] = []
     missing: list[str] = []
@@ -90,7 +90,7 @@ def open_pairs(parts: Sequence[Part], root: Path) -> list[OpenedSource]:
 
 
 def check_synthesis(part: Part) -> None:
-    """Raise MaskDCPTError for a kind or a level that the degradation of a part does not have."""
+    """Raise MaskDCPTError for a variant or a level that the degradation of a part does not have."""
     if part.degradation:
         check(part.degradation, variant=part.synthesis.variant, levels=part.synthesis.levels or ())
 
@@ -99,10 +99,16 @@ def scan(source: Source, root: Path, degradation: str | None) -> SourceScan:
     """Find the pairs of a source, in an order that depends on their names alone.
 
     Args:
-        degradation: abbreviation, of the pairs; of a manifest and of shards the pairs that are
-            taken, None for all.
+        source: of a preset.
+        root: data root.
+        degradation: abbreviation, of the pairs; of a manifest and of shards the pairs to take, None
+            for all.
 
-    Raises MaskDCPTError for a list, manifest or index that cannot be understood.
+    Returns:
+        The pairs, and what is unpaired, unused or missing.
+
+    Raises:
+        MaskDCPTError: for a list, manifest or index that is not valid.
     """
     match source:
         case Folders():
@@ -138,7 +144,7 @@ def _scan_folders(source: Folders, root: Path, degradation: str) -> SourceScan:
 
 
 def _joined(lq: Keys, gt: Keys) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """Which lq have a gt of their key, and which one: the first, where there are several."""
+    """Return which lq have a gt of the same key, and the index of that gt: the first of several."""
     known, first = np.unique(gt, return_index=True)
     paired = np.isin(lq, known)
     return paired, first[np.searchsorted(known, lq[paired])]
@@ -170,7 +176,7 @@ def _scan_manifest(source: Manifest, root: Path, degradation: str | None) -> Sou
 
 
 def _manifest_lines(path: Path) -> Iterator[tuple[str, str, str]]:
-    """The abbreviation, the type and the file of each line."""
+    """Yield the abbreviation, the type and the file of each line."""
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
@@ -193,10 +199,10 @@ def _missing(names: Sequence[str], root: Path) -> tuple[str, ...]:
 
 
 def _collected(root: Path, template: Template, words: Sequence[str]) -> tuple[Names, Keys]:
-    """The files of a template's shape, and of each what its words are, as a hash.
+    """Return the files that match a template, and a hash of the words of each.
 
-    Hashes, as millions of strings would take gigabytes; that among 2.5 million two are the same
-    by chance happens once in six million times.
+    Hashes, as millions of strings would need gigabytes; that two of 2.5 million are the same by
+    chance has a probability of one in six million.
     """
     keys = array("Q")
 

@@ -1,10 +1,10 @@
-"""Moire: a picture on a screen, photographed again.
+"""Moire: a image on a screen, photographed again.
 
-As in LCDMoire (Yuan et al., AIM 2019): the picture shines through the red, green and blue stripes
+As in LCDMoire (Yuan et al., AIM 2019): the image shines through the red, green and blue stripes
 of the screen's pixels; a camera looks at them from a little aside through a lens that distorts and
 blurs, samples them through a Bayer filter, and interpolates the colours. Where the stripes come
 about as dense as the filter's sites, what should be too fine to see turns into coloured bands.
-Pairs of such datasets are aligned, so here the picture stays in place and only the stripes are
+Pairs of such datasets are aligned, so here the image stays in place and only the stripes are
 seen from aside.
 
 The stripes are periodic and blurred alike everywhere: what a site sees is looked up by its place
@@ -37,20 +37,20 @@ class _View(NamedTuple):
     order: int  # of the stripes: 1 for RGB, -1 for BGR
     density: float  # of screen pixels, to a site of the sensor
     turn: float  # in radians
-    aside_x: float  # perspective: how much denser the screen gets across the picture
+    aside_x: float  # perspective: how much denser the screen gets across the image
     aside_y: float
-    distortion: float  # of the lens, relative, at the distance of a picture's side
-    centre_x: float  # of the lens, relative to the picture's longer side
+    distortion: float  # of the lens, relative, at the distance of a image's side
+    centre_x: float  # of the lens, relative to the image's longer side
     centre_y: float
     blur: float  # of the lens, as sigma in sites
-    resampling: float  # likewise: what aligning the photo with the picture blurs
+    resampling: float  # likewise: what aligning the photo with the image blurs
     exposure: float
     glare: float  # light of the room, reflected by the screen
     warmth: float  # of the colours: more of red than of blue
 
 
 def screen(image: Image, level: float, generator: Generator) -> Degraded:
-    """The photographed screen for level 1; between 0 and 1, that much of the way to it."""
+    """Photograph the image on a screen at level 1; blend with it at levels between 0 and 1."""
     view = _view(image.shape[:2], generator)
     raw = _sampled(to_linear(image), view)
     photo = np.asarray(cv2.cvtColor(raw, cv2.COLOR_BayerRGGB2RGB), np.float32)
@@ -84,7 +84,7 @@ def _view(size: tuple[int, ...], generator: Generator) -> _View:
 
 
 def _sampled(light: Image, view: _View) -> NDArray[np.uint16]:
-    """What the sensor reads, one colour a site."""
+    """Return what the sensor reads, one colour per site."""
     columns, rows = _profile(STRIPE, view), _profile(ROW, view)
     raw = np.empty(light.shape[:2], np.uint16)
     for row, column, channel in BAYER:
@@ -102,7 +102,7 @@ def _sampled(light: Image, view: _View) -> NDArray[np.uint16]:
 def _positions(
     size: tuple[int, ...], site: tuple[slice, slice], view: _View
 ) -> tuple[Plane, Plane]:
-    """Where on the screen the sites look, in its pixels across and down."""
+    """Return the positions on the screen that the sites read, in screen pixels across and down."""
     longer = np.float32(max(size))
     y = np.arange(size[0], dtype=np.float32)[site[0], None] / longer - np.float32(view.centre_y)
     x = np.arange(size[1], dtype=np.float32)[None, site[1]] / longer - np.float32(view.centre_x)
@@ -116,12 +116,12 @@ def _positions(
 
 
 def _step(position: Plane) -> NDArray[np.int32]:
-    """Of a profile, which repeats with every screen pixel."""
+    """Return the step of a profile, which repeats with every screen pixel."""
     return (position * np.float32(FINENESS)).astype(np.int32) & (FINENESS - 1)
 
 
 def _profile(fraction: float, view: _View) -> Plane:
-    """Light along a period of which a share shines, seen by a square site through the lens."""
+    """Return the light along a period of which a fraction shines, as a square site reads it."""
     harmonic = np.arange(1, HARMONICS + 1)
     frequency = harmonic * view.density
     strength = 2 * np.sinc(harmonic * fraction) * np.sinc(frequency)

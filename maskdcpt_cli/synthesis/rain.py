@@ -44,7 +44,7 @@ class _RainCamera(NamedTuple):
 
 
 def streaks(image: Image, level: float, generator: Generator) -> Degraded:
-    """Rain of `level` millimetres per hour: 2 is light, 10 moderate, 50 heavy, 100 a cloudburst."""
+    """Add rain of `level` mm per hour: 2 is light, 10 moderate, 50 heavy, 100 a cloudburst."""
     darkness, shine, opacity = generator.uniform((0.4, 0.5, 0.5), (0.95, 1, 1)).tolist()
     airlight = darkness * _surround(image)
     glint = airlight + shine * (1 - airlight)  # of streaks
@@ -71,13 +71,13 @@ def streaks(image: Image, level: float, generator: Generator) -> Degraded:
 
 
 def _surround(image: Image) -> float:
-    """How bright the sky or the lamps are that light the drops, guessed from the photo."""
+    """Estimate the brightness of the sky or the lamps that light the drops."""
     small = cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA)
     return 0.4 + 0.6 * float(np.quantile(small.mean(2), 0.95))
 
 
 def _transmission(depth: Plane, level: float, reach: float) -> Plane:
-    """Of the air up to the scene, whose farthest point is `reach` metres away."""
+    """Return the transmission of the air; the farthest point is at `reach` metres."""
     extinction = 0.312 * level**0.67 / 1000  # per metre
     thickness = (0.2 + 0.8 * depth) * np.float32(extinction * reach)
     return np.asarray(np.exp(-thickness), np.float32)
@@ -86,7 +86,7 @@ def _transmission(depth: Plane, level: float, reach: float) -> Plane:
 def _covered(
     size: tuple[int, int], level: float, camera: _RainCamera, generator: Generator
 ) -> Plane:
-    """How much of each pixel is streak rather than scene."""
+    """Return the fraction of each pixel that is covered by streaks."""
     enlarged = max(1.0, min(size) / SHORT_SIDE)
     height, width = (round(length / enlarged) for length in size)
     lines = np.zeros((height, width), np.float32)
@@ -99,7 +99,7 @@ def _covered(
 def _layer(
     size: tuple[int, int], level: float, distance: float, camera: _RainCamera, generator: Generator
 ) -> Plane:
-    """Draw streaks along the rows of a frame, which is then turned and sheared into place."""
+    """Draw streaks along the rows of a frame, then turn and shear it into position."""
     height, width = size
     scale = camera.zoom / distance
     slant = camera.slant + generator.normal(0, 0.03)
@@ -130,26 +130,26 @@ def _layer(
 
 
 def _length(level: float, scale: float, camera: _RainCamera) -> float:
-    """Of streaks, in pixels: the way that drops fall during the exposure."""
+    """Return the length of streaks in pixels: the way that drops fall during the exposure."""
     speed = math.pow(_diameter(level) / _diameter(100), 0.67)
     return LENGTH * scale * camera.exposure * speed
 
 
 def _diameter(level: float) -> float:
-    """Mean diameter of drops in mm: they are as exp(-diameter / mean) (Marshall & Palmer)."""
+    """Return the mean diameter of drops in mm: exp(-diameter / mean), Marshall & Palmer."""
     return math.pow(max(level, 1e-9), 0.21) / 4.1
 
 
 def _number(level: float) -> float:
-    """How many drops above 0.6 mm there are, by how many there are at 100 mm/h."""
+    """Return the number of drops above 0.6 mm, relative to that at 100 mm/h."""
     mean, usual = _diameter(level), _diameter(100)
     return mean / usual * math.exp(0.6 / usual - 0.6 / mean)
 
 
 def _lines(size: tuple[int, int], starts: Rows, sides: Rows, lengths: Rows, weights: Rows) -> Plane:
-    """Lines along the rows, fainter towards their ends, their weight split between two rows.
+    """Draw lines along the rows, fainter towards their ends, their weight split between two rows.
 
-    Summing up marks at the corners of boxes makes all of them at once, whatever their length.
+    Summing up marks at the corners of boxes draws all of them at once, whatever their length.
     """
     rows, columns = size
     upper = sides.astype(np.int64)
@@ -167,7 +167,7 @@ def _lines(size: tuple[int, int], starts: Rows, sides: Rows, lengths: Rows, weig
 def _placement(
     size: tuple[int, int], frame: tuple[int, int], slant: float, fan: float
 ) -> NDArray[np.float64]:
-    """From where (x, y) lies in the photo to where (along, across) lies in the frame."""
+    """Return the map from (x, y) in the image to (along, across) in the frame."""
     height, width = size
     across, along = frame
     centred = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]])

@@ -30,7 +30,7 @@ class _Drops(NamedTuple):
 
 
 def drops(image: Image, level: float, generator: Generator) -> Degraded:
-    """Drops on `level` percent of the glass."""
+    """Add drops on `level` percent of the glass."""
     radius, focus = np.exp(generator.uniform(np.log((5, 0.6)), np.log((18, 5)))).tolist()
     coarse = max(1.0, min(focus, radius / 3))  # than the photo: what is out of focus can be
     enlarged = max(1.0, min(image.shape[:2]) / SHORT_SIDE)
@@ -53,8 +53,10 @@ def drops(image: Image, level: float, generator: Generator) -> Degraded:
 
 
 def rain_and_drops(image: Image, level: float, generator: Generator) -> Degraded:
-    """Rain seen through a wet window, from none to a drawn heaviness at a level of 1 (RainDS, Quan
-    et al., CVPR 2021)."""
+    """Add rain behind a wet window, from none to a sampled rate at a level of 1.
+
+    As in RainDS (Quan et al., CVPR 2021).
+    """
     rate, cover = (level * generator.uniform((20, 8), (100, 25))).tolist()
     rainy = streaks(image, rate, generator)
     wet = drops(rainy.lq, cover, generator)
@@ -63,7 +65,7 @@ def rain_and_drops(image: Image, level: float, generator: Generator) -> Degraded
 
 
 def _drawn(size: tuple[int, int], radius: float, generator: Generator) -> _Drops:
-    """As many drops as the wettest glass has; some ran down, and left beads above them."""
+    """Sample as many drops as the wettest glass has; some ran down, and left beads above them."""
     height, width = size
     count = 20 + round(1.2 * height * width / (np.pi * radius**2))
     x, y, ran, tall = generator.random((4, count))
@@ -83,9 +85,9 @@ def _drawn(size: tuple[int, int], radius: float, generator: Generator) -> _Drops
 
 
 def _covering(drawn: _Drops, level: float, pixels: int) -> _Drops:
-    """The first of the drops, so many that they cover `level` percent, the last one smaller.
+    """Return the first drops, enough to cover `level` percent; the last one is smaller.
 
-    They may overlap: of the uncovered part of the glass, each covers its share.
+    They may overlap: of the uncovered part of the glass, each covers its fraction.
     """
     areas = np.pi * drawn.width * drawn.height / pixels
     remaining = -np.log1p(-level / 100) - (np.cumsum(areas) - areas)
@@ -96,7 +98,7 @@ def _covering(drawn: _Drops, level: float, pixels: int) -> _Drops:
 
 
 def _water(size: tuple[int, int], glass: _Drops) -> Plane:
-    """How thick the water is, in pixels; its slope at the rim of a round drop is 1."""
+    """Return the thickness of the water in pixels; its slope at the rim of a round drop is 1."""
     water = np.zeros(size, np.float32)
     for x, y, width, height in zip(*glass, strict=True):
         left, top = max(int(x - width), 0), max(int(y - height), 0)
@@ -109,7 +111,7 @@ def _water(size: tuple[int, int], glass: _Drops) -> Plane:
 
 
 def _wavy(water: Plane, coarse: float, generator: Generator) -> Plane:
-    """The same, moved about a little, so that no outline is an ellipse; what meets, merges."""
+    """Displace the water a little, so that no outline is an ellipse and drops that meet merge."""
     height, width = water.shape
     knots = 2, round(height * coarse / 14) + 3, round(width * coarse / 14) + 3
     waves = generator.standard_normal(knots, np.float32) * generator.uniform(0.5, 2.5) / coarse
@@ -121,8 +123,10 @@ def _wavy(water: Plane, coarse: float, generator: Generator) -> Plane:
 
 
 def _refracted(image: Image, water: Plane, generator: Generator) -> tuple[Image, Parameters]:
-    """The light of drops: the scene, brighter below, where the sky is seen, darker at the rim, and
-    with a reflection."""
+    """Return the light of drops.
+
+    It is the scene, brighter below, where the sky is visible, darker at the rim, with a reflection.
+    """
     across, down = (
         np.asarray(cv2.Sobel(water, cv2.CV_32F, x, 1 - x, scale=-1 / 8), np.float32) for x in (1, 0)
     )
@@ -138,7 +142,7 @@ def _refracted(image: Image, water: Plane, generator: Generator) -> tuple[Image,
 
 
 def _through_water(image: Image, across: Plane, down: Plane, view: float) -> Image:
-    """The scene through water of these slopes: at its rim, `view` short sides further on."""
+    """Return the scene through water of these slopes: at its rim, `view` short sides further on."""
     height, width = across.shape
     shrunk = min(1.0, VIEW_SIDE / min(image.shape[:2]))
     small = cv2.resize(image, None, fx=shrunk, fy=shrunk, interpolation=cv2.INTER_AREA)

@@ -15,10 +15,12 @@ Values = NDArray[np.float64]
 
 SIDES = tuple(range(7, 22, 2))
 SIGMAS = 0.2, 3.0
-SINC = 0.1  # how likely
+SINC = 0.1  # probability
 
 
 class KernelShape(NamedTuple):
+    """A family of kernels."""
+
     probability: float  # among the kernels that are not sinc
     shape: Callable[[Values], Values]  # of the squared distance, in sigmas, to the power beta
     betas: tuple[float, float]
@@ -51,11 +53,11 @@ def gaussian_and_sinc(image: Image, level: float, generator: Generator) -> Degra
 
 
 def random_kernel(level: float, generator: Generator) -> tuple[Kernel, Parameters]:
-    """A kernel of 7 to 21 pixels.
+    """Sample a kernel of 7 to 21 pixels.
 
-    Levels drawn evenly from 0.2 to 3 give the distribution of the release. The level is sigma in
-    pixels, of the first axis where there are two; the second, which is drawn from the same range,
-    and the angle do not depend on it. Of sinc, the cut-off sinks with the level from pi to pi / 3,
+    Levels sampled uniformly from 0.2 to 3 give the distribution of the release. The level is sigma
+    in pixels, of the first axis if there are two; the second, which is sampled from the same range,
+    and the angle do not depend on it. Of sinc, the cut-off falls with the level from pi to pi / 3,
     for sides from 13 on to pi / 5. Below 0.2 a kernel fades into none.
     """
     side = int(generator.choice(SIDES))
@@ -97,7 +99,7 @@ def _bell(
 
 
 def sinc(side: int, cutoff: float) -> Values:
-    """The circular low-pass filter of a cut-off in radians per pixel, `c J1(c r) / (2 pi r)`.
+    """Return the circular low-pass filter `c J1(c r) / (2 pi r)` of a cut-off in radians per pixel.
 
     J1 comes from Bessel's integral, whose sum over 64 angles is exact at these distances.
     """
@@ -110,6 +112,6 @@ def sinc(side: int, cutoff: float) -> Values:
 
 
 def _positions(side: int) -> NDArray[np.complex128]:
-    """x + iy of every pixel, from the middle."""
+    """Return x + iy of every pixel, from the middle."""
     steps = np.arange(side) - side // 2
     return np.asarray(steps + 1j * steps[:, None])

@@ -2,7 +2,7 @@
 
 Close flakes are large, few, fast and out of focus, far ones small, many and slow, as perspective
 has it: sizes and ways shrink with the distance, numbers grow with its square. A flake that moves
-or is out of focus covers more of the picture, and lets more of it through. Together that gives
+or is out of focus covers more of the image, and lets more of it through. Together that gives
 the small, medium and large flakes of Snow100K (Liu et al., DesnowNet, TIP 2018) and the veil of
 SRRS and CSD (Chen et al., JSTASR, ECCV 2020; HDCW-Net, ICCV 2021). All is done on sRGB values, as
 in those datasets.
@@ -39,7 +39,10 @@ class _SnowCamera(NamedTuple):
 
 
 def snow(image: Image, level: float, generator: Generator) -> Degraded:
-    """Snow from none, 0, to a blizzard, 1: the level scales the number of flakes and the veil."""
+    """Add snow, from none at 0 to a blizzard at 1.
+
+    The level scales the number of flakes and the veil.
+    """
     white, veil, opacity = generator.uniform((0.8, 0, 0.7), (1, 1.5, 1)).tolist()
     blueness = generator.normal(0, 0.01)
     zoom, number, way = np.exp(generator.uniform(*np.log(((0.4, 3, 2), (1.5, 20, 40))))).tolist()
@@ -62,7 +65,7 @@ def snow(image: Image, level: float, generator: Generator) -> Degraded:
 
 
 def _surround(image: Image) -> float:
-    """How bright the sky or the lamps are that light the veil, guessed from the photo."""
+    """Estimate the brightness of the sky or the lamps that light the veil."""
     small = cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA)
     return 0.5 + 0.5 * float(np.quantile(small.mean(2), 0.95))
 
@@ -70,7 +73,7 @@ def _surround(image: Image) -> float:
 def _covered(
     size: tuple[int, int], level: float, camera: _SnowCamera, generator: Generator
 ) -> Plane:
-    """How much of each pixel is snow rather than scene."""
+    """Return the fraction of each pixel that is covered by snow."""
     enlarged = max(1.0, min(size) / SHORT_SIDE)
     height, width = (round(length / enlarged) for length in size)
     thickness = sum(
@@ -83,7 +86,7 @@ def _covered(
 def _layer(
     size: tuple[int, int], level: float, distance: float, camera: _SnowCamera, generator: Generator
 ) -> Plane:
-    """Add up flakes on a frame with a margin, where those lie that reach into the picture."""
+    """Add up flakes on a frame with a margin, for those that reach into the image."""
     shapes = _shapes(distance, camera, generator)
     side = shapes.shape[1]
     rows, columns = size[0] + 2 * side, size[1] + 2 * side
@@ -102,8 +105,11 @@ def _layer(
 
 
 def _shapes(distance: float, camera: _SnowCamera, generator: Generator) -> NDArray[np.float32]:
-    """How dense flakes are, (SHAPES, side, side): lumps that stick together, each a disc that
-    moves, or is out of focus, and is as much the fainter as it covers more."""
+    """Sample the density of flakes, (SHAPES, side, side).
+
+    A flake is lumps that stick together, each a disc that moves or is out of focus, and is the
+    fainter the more it covers.
+    """
     scale = camera.zoom / distance
     blur = camera.aperture * camera.zoom * abs(1 / distance - camera.focus)
     sizes = RADIUS * scale * np.exp(generator.normal(0, 0.35, (SHAPES, 1)).clip(-0.7, 0.5))
