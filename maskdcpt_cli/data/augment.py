@@ -23,7 +23,7 @@ class Crop(NamedTuple):
         return pixels[rows, self.left : self.left + self.width]
 
 
-CropFn = Callable[[int, int], Crop]  # from (height, width) of a picture to the part that is wanted
+CropFn = Callable[[int, int], Crop]  # from (height, width) of an image to a crop
 
 
 def full_image(height: int, width: int) -> Crop:
@@ -37,7 +37,7 @@ class Augmentation(NamedTuple):
     It does not depend on the size of the image, so it can be sampled before the file is opened.
     """
 
-    down: float  # the place of the crop, from 0 at the top to 1 at the bottom, 1 excluded
+    down: float  # position of the crop, from 0 at the top to 1 at the bottom, 1 excluded
     right: float
     mirrored: bool
     quarter_turns: int

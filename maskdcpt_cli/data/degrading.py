@@ -156,8 +156,8 @@ def degrade_photos(
     if sheet and shown:
         titles = ["clean"] + [LABELS[request.degradation].slug for request in requests]
         with replacing(out / SHEET) as file:
-            picture = Image.fromarray(_sheet(shown, titles))
-            picture.save(file, format="JPEG", quality=90)
+            image = Image.fromarray(_sheet(shown, titles))
+            image.save(file, format="JPEG", quality=90)
 
 
 def _sheet(shown: Sequence[DegradedPhoto], titles: Sequence[str]) -> Pixels:

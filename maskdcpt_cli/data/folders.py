@@ -34,5 +34,5 @@ def photos(folder: Path, *, degradation: str = "") -> FilePairs:
 
 def _some(pairs: Pairs, folder: Path) -> FilePairs:
     if not isinstance(pairs, FilePairs) or not len(pairs):
-        raise MaskDCPTError(f"There are no pictures in '{shown(folder)}'.")
+        raise MaskDCPTError(f"There are no images in '{shown(folder)}'.")
     return pairs

@@ -96,9 +96,9 @@ class Mixture(Dataset[Sample]):
         """Return the entry of a sample, and the index of its pair."""
         epoch, position = divmod(number, len(self))
         position = permuted(position, length=len(self), seed=(self.seed, epoch))
-        number_of_entry = bisect_right(self._ends, position)
-        entry = self.entries[number_of_entry]
-        before = self._ends[number_of_entry - 1] if number_of_entry else 0
+        i = bisect_right(self._ends, position)
+        entry = self.entries[i]
+        before = self._ends[i - 1] if i else 0
         return entry, (position - before) % len(entry.pairs)
 
 
@@ -157,10 +157,10 @@ def make_sample(
 
     A clean image is degraded last: rain falls down, and the blocks of JPEG begin at the corner.
     """
-    laid = augmentation.apply(pair.gt, side=key.crop_size)
+    augmented = augmentation.apply(pair.gt, side=key.crop_size)
     if pair.lq is None:
         toned = synthesis.p_tone and generator.random() < synthesis.p_tone
-        gt = jitter_tones(laid, generator) if toned else _scaled(laid)
+        gt = jitter_tones(augmented, generator) if toned else _scaled(augmented)
         if synthesis.p_upscale and generator.random() < synthesis.p_upscale:
             gt = upscaled(gt, generator)
         lq = degrade(
@@ -169,7 +169,7 @@ def make_sample(
         if synthesis.p_jpeg and generator.random() < synthesis.p_jpeg:
             lq = usual_jpeg(lq, generator)
     else:
-        gt, lq = _scaled(laid), _scaled(augmentation.apply(pair.lq, side=key.crop_size))
+        gt, lq = _scaled(augmented), _scaled(augmentation.apply(pair.lq, side=key.crop_size))
     label = labels.index(pair.degradation)
     return Sample(
         _tensor(lq), _tensor(gt), torch.tensor(label), torch.tensor(key.number), tuple(skipped)

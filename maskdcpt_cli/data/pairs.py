@@ -15,7 +15,7 @@ from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import read_rgb, shown
 
 ABBREVIATIONS = tuple(LABELS)  # a degradation is stored as its position here
-PIECE = 2**24  # bytes of a list that are looked at together
+PIECE = 2**24  # bytes of a list that are searched together
 SEPARATORS, NEWLINE = b" \t", ord("\n")
 
 
@@ -80,9 +80,9 @@ class Names:
         name = self._block[self._starts[index] : self._ends[index]]
         return name.tobytes().decode(errors="surrogateescape")
 
-    def take(self, places: NDArray[np.intp]) -> "Names":
+    def take(self, indices: NDArray[np.intp]) -> "Names":
         """Return the strings at these indices, without copying any."""
-        return Names.within(self._block, self._starts[places], self._ends[places])
+        return Names.within(self._block, self._starts[indices], self._ends[indices])
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,12 @@ class FilePairs:
         lq = None if self.lq is None else read_rgb(self.root / name)
         if lq is not None and lq.shape != gt.shape:
             raise ImageError(
-                f"{name} is {lq.shape[1]}x{lq.shape[0]} pixels, but its clean picture "
+                f"{name} is {lq.shape[1]}x{lq.shape[0]} pixels, but its clean image "
                 f"{self.gt[index]} {gt.shape[1]}x{gt.shape[0]}."
             )
-        window = crop_fn(*gt.shape[:2])
+        crop = crop_fn(*gt.shape[:2])
         return Pair(
-            name, self.degradation_of(index), window.of(gt), None if lq is None else window.of(lq)
+            name, self.degradation_of(index), crop.of(gt), None if lq is None else crop.of(lq)
         )
 
     def degradation_of(self, index: int) -> str:
@@ -147,7 +147,7 @@ def read_list(path: Path) -> tuple[Names, Names | None]:
     wrong = np.flatnonzero(last - first != 1)
     if len(wrong):
         raise MaskDCPTError(
-            f"{shown(path)}, line {lines[wrong[0]] + 1}: neither the one name of a clean picture "
+            f"{shown(path)}, line {lines[wrong[0]] + 1}: neither the one name of a clean image "
             "nor `gt lq`, two names with a space or a tab between them, as on the other lines."
         )
     between = gaps[first]

@@ -44,12 +44,12 @@ class OpenedSource(NamedTuple):
     pairs: Pairs
 
 
-def data_root(given: Path | None) -> Path:
+def data_root(folder: Path | None) -> Path:
     """Return the folder that preset paths start from; raise MaskDCPTError if none is given."""
-    text = given or os.environ.get(ROOT_VARIABLE)
+    text = folder or os.environ.get(ROOT_VARIABLE)
     if not text:
         raise MaskDCPTError(
-            f"Where do the data lie? Say --data-root FOLDER, or set {ROOT_VARIABLE} to it."
+            f"The data root is not set; give --data-root FOLDER, or set {ROOT_VARIABLE}."
         )
     if not Path(text).is_dir():
         raise MaskDCPTError(f"The data root '{shown(Path(text))}' is not a folder.")
@@ -84,7 +84,7 @@ def open_pairs(parts: Sequence[Part], root: Path) -> list[OpenedSource]:
     if missing:
         raise MaskDCPTError(
             f"In '{shown(root)}' there is no {', no '.join(dict.fromkeys(missing))}; "
-            "`maskdcpt data check` tells what is there."
+            "`maskdcpt data check` lists what is there."
         )
     return opened
 
@@ -120,7 +120,7 @@ def scan(source: Source, root: Path, degradation: str | None) -> SourceScan:
         case Shards():
             return _scan_shards(source, root, degradation)
         case Unpaired():
-            # What there is stands where clean pictures do, which are read alone, too.
+            # Read as gt alone, as clean images are.
             return _scan_folders(Folders(name=source.name, gt=source.lq), root, degradation or "")
 
 
@@ -171,7 +171,7 @@ def _scan_manifest(source: Manifest, root: Path, degradation: str | None) -> Sou
                 yield f"{slug}/gt/{file}"
 
     gt = Names(taken())
-    lq = Names(gt[place].replace("/gt/", "/lq/", 1) for place in range(len(gt)))
+    lq = Names(gt[index].replace("/gt/", "/lq/", 1) for index in range(len(gt)))
     return SourceScan(FilePairs(path.parent, gt, lq, np.frombuffer(codes, np.uint8)))
 
 

@@ -48,14 +48,14 @@ class Template:
 def _pattern(text: str) -> str:
     """Return a regular expression with a group for each word."""
     parts: list[str] = []
-    seen: set[str] = set()
-    for place, piece in enumerate(WORD.split(text)):
-        if place % 2 == 0:
+    known: set[str] = set()
+    for index, piece in enumerate(WORD.split(text)):
+        if index % 2 == 0:
             parts.append(re.escape(piece))
-        elif piece in seen:
+        elif piece in known:
             parts.append(f"(?P={piece})")
         else:
-            seen.add(piece)
+            known.add(piece)
             parts.append(f"(?P<{piece}>{'.*' if piece == SPANNING else '[^/]*'})")
     return "".join(parts)
 

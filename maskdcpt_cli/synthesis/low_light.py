@@ -22,8 +22,8 @@ class Night(NamedTuple):
     warmth: float  # stops more of red, and fewer of blue, for a stop lost
     tint: float  # stops more of green, likewise
     contrast: float  # exponent of the tone curve above 1, for a stop lost
-    lights: float  # share of the stops that what is white, as a lamp or a window, keeps
-    pool: float  # share of the stops that the best lit place keeps
+    lights: float  # fraction of the stops that white, as a lamp or a window, keeps
+    pool: float  # fraction of the stops that the best lit spot keeps
     x: float  # where that is, in widths
     y: float  # in heights
     reach: float  # how far its light goes, likewise

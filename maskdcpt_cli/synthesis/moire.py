@@ -7,7 +7,7 @@ about as dense as the filter's sites, what should be too fine to see turns into 
 Pairs of such datasets are aligned, so here the image stays in place and only the stripes are
 seen from aside.
 
-The stripes are periodic and blurred alike everywhere: what a site sees is looked up by its place
+The stripes are periodic and blurred alike everywhere: what a site sees is looked up by its position
 between them, in a profile summed up from harmonics, and nothing is drawn at a higher resolution.
 """
 
@@ -25,7 +25,7 @@ from maskdcpt_cli.synthesis.light import to_linear, to_srgb
 Plane = NDArray[np.float32]  # (H, W)
 
 BAYER = ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2))  # row, column, channel of the sites, RGGB
-STRIPE, ROW = 0.3, 0.8  # share of a pixel's width and height that shines
+STRIPE, ROW = 0.3, 0.8  # fraction of a pixel's width and height that shines
 FINENESS = 1024  # steps of a profile
 HARMONICS = 6
 WHITE = 65535

@@ -38,9 +38,9 @@ def scene(image: Image, level: float, generator: Generator) -> Degraded:
     """
     light, brightness = scene_light(image, generator)
     height, width = image.shape[:2]
-    share, x, y, heading, twist = generator.random(5).tolist()
+    panning, x, y, heading, twist = generator.random(5).tolist()
     centre = complex(width * (0.2 + 0.6 * x), height * (0.2 + 0.6 * y))
-    pan = cmath.rect(share, math.tau * heading)
+    pan = cmath.rect(panning, math.tau * heading)
     turn = cmath.rect(1 / math.hypot(width, height), math.tau * twist)
     corners = [complex(x, y) for x in (0, width) for y in (0, height)]
     fastest = max(abs(pan + turn * (corner - centre)) for corner in corners)

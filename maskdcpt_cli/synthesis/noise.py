@@ -50,12 +50,12 @@ def salt_and_pepper(image: Image, level: float, generator: Generator) -> Degrade
     With equal probability a position is a whole pixel, as when a transmission fails, or one value
     of three, as in MATLAB's imnoise and most papers.
     """
-    share = min(1.0, (level / (255 * MID_GREY)) ** 2)
+    fraction = min(1.0, (level / (255 * MID_GREY)) ** 2)
     values = (1, 3)[int(generator.integers(2))]
     chance = generator.random((*image.shape[:2], values), dtype=np.float32)
-    lq = np.where(chance < share / 2, np.float32(0), image)
-    lq = np.where(chance > 1 - share / 2, np.float32(1), lq)
-    return Degraded(lq, {"share": share, "values": values})
+    lq = np.where(chance < fraction / 2, np.float32(0), image)
+    lq = np.where(chance > 1 - fraction / 2, np.float32(1), lq)
+    return Degraded(lq, {"share": fraction, "values": values})
 
 
 def normals(shape: tuple[int, ...], generator: Generator) -> NDArray[np.float32]:

@@ -157,7 +157,7 @@ def test_csv_holds_a_figure_a_line(five):
     [
         ([], "Say which test sets: --preset NAME, or --pairs LQ GT."),
         (["--preset", "5dd", "--data-root", "."], "Did you mean '5d'?"),
-        (["--preset", "5d"], "Say --data-root FOLDER, or set MASKDCPT_DATA"),
+        (["--preset", "5d"], "give --data-root FOLDER, or set MASKDCPT_DATA"),
         (
             ["--preset", "derain", "--photos", "."],
             "no synthetic test sets, so it cannot degrade photos; use denoise or 12d",

@@ -26,7 +26,7 @@ NOISY = TrainSynthesis(variant="gaussian", levels=(25.0,))
 
 @dataclass(frozen=True)
 class Made:
-    """Pairs that are made up: a picture of one random colour a pixel, lq its negative."""
+    """Pairs that are made up: a image of one random colour a pixel, lq its negative."""
 
     count: int
     degradation: str = "H"

@@ -77,10 +77,10 @@ def test_a_part_of_it_is_read_from_its_rows_alone():
     data = stored_png.encode(pixels)
     crop = Crop(10, 7, 20, 30)
     start, length = stored_png.span(crop, width=48)
-    part = stored_png.cut(data[start : start + length], crop, width=48)
+    part = stored_png.crop_rows(data[start : start + length], crop, width=48)
     assert np.array_equal(part, crop.of(pixels))
-    assert stored_png.cut(data[start + 1 : start + length + 1], crop, width=48) is None
-    assert stored_png.cut(data[start : start + 10], crop, width=48) is None
+    assert stored_png.crop_rows(data[start + 1 : start + length + 1], crop, width=48) is None
+    assert stored_png.crop_rows(data[start : start + 10], crop, width=48) is None
 
 
 def test_what_is_no_such_file_is_not_taken_for_one():
@@ -186,14 +186,14 @@ def test_pairs_of_several_degradations_are_packed_apart(tmp_path):
         assert sorted(pair.gt.tobytes() for pair in held) == sorted(expected_crops)
 
 
-def test_shards_hold_no_more_than_they_may_and_every_picture(tmp_path):
+def test_shards_hold_no_more_than_they_may_and_every_image(tmp_path):
     done = packed([write_pairs(tmp_path)], tmp_path / "out", shard_size=2**20)
     assert len(done) == 1
     for path in (tmp_path / "out").glob("*.tar"):
         assert path.stat().st_size <= 2**20 + 10240
 
 
-def test_a_broken_picture_is_left_out_and_named(tmp_path):
+def test_a_broken_image_is_left_out_and_named(tmp_path):
     pairs = write_pairs(tmp_path)
     (tmp_path / "lq/2.png").write_bytes(b"nothing")
     done = packed([pairs], tmp_path / "out")
@@ -248,7 +248,7 @@ def test_a_shard_cut_short_or_missing_is_told_at_once(tmp_path):
         ShardPairs(tmp_path / "out/index.json")
 
 
-def test_a_crop_overwritten_with_zeros_is_a_broken_picture(tmp_path):
+def test_a_crop_overwritten_with_zeros_is_a_broken_image(tmp_path):
     packed([write_pairs(tmp_path)], tmp_path / "out")
     shards = ShardPairs(tmp_path / "out/index.json")
     path = tmp_path / "out/haze-000000.tar"

@@ -86,7 +86,7 @@ def pairs_of(found: SourceScan) -> list[tuple[str, str]]:
                 ("GoPro/b/blur/1.png", "GoPro/b/sharp/1.png"),
             ],
         ),
-        # LFDOF: all of a folder belong to one picture
+        # LFDOF: all of a folder belong to one image
         ("in/{scene}/{f}", "gt/{scene}", [("in/s/1.png", "gt/s.png"), ("in/s/2.png", "gt/s.png")]),
         # folders below folders
         ("in/{path}", "out/{path}", [("in/1.png", "out/1.png"), ("in/x/y/1.png", "out/x/y/1.png")]),
@@ -118,7 +118,7 @@ def test_missing_folders_are_told_and_no_other(root):
     assert scan(folders("{n}"), root, "H").missing == ()
 
 
-def test_files_that_systems_leave_behind_are_no_pictures(root):
+def test_files_that_systems_leave_behind_are_no_images(root):
     touch(root, "a/1.png", "a/._1.png", "a/.hidden/2.png", "a/Thumbs.db")
     assert listed(scan(folders("a/{path}"), root, "GN").pairs.gt) == ["a/1.png"]
 
@@ -260,7 +260,7 @@ def test_two_folders_are_a_source_wherever_they_lie(root):
 
 def test_the_data_root_is_given_or_in_the_environment(root, monkeypatch):
     monkeypatch.delenv("MASKDCPT_DATA", raising=False)
-    with pytest.raises(MaskDCPTError, match="Say --data-root FOLDER, or set MASKDCPT_DATA"):
+    with pytest.raises(MaskDCPTError, match="give --data-root FOLDER, or set MASKDCPT_DATA"):
         data_root(None)
     monkeypatch.setenv("MASKDCPT_DATA", str(root))
     assert data_root(None) == root

@@ -100,7 +100,7 @@ def test_single_and_mixed_types_come_to_the_total_of_the_paper():
     assert (single, mixed) == (1_774_975, 708_013)
 
 
-def test_pictures_are_degraded_as_often_as_the_paper_counts_them():
+def test_images_are_degraded_as_often_as_the_paper_counts_them():
     variants = {part.degradation: part.variants for part in load_data("12d").train}
     assert {word: count for word, count in variants.items() if count > 1} == {"GN": 6, "GB": 6}
 

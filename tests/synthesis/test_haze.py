@@ -49,7 +49,7 @@ def test_the_level_is_the_optical_depth_of_the_farthest_point():
     assert np.median(least) < np.exp(-2) + 0.01
 
 
-def test_some_pictures_are_far_all_over_and_some_have_a_clear_foreground():
+def test_some_images_are_far_all_over_and_some_have_a_clear_foreground():
     nearest = [transmissions(2, seed, homogeneous).max() for seed in range(60)]
     assert min(nearest) < 0.25
     assert max(nearest) > 0.8

@@ -74,7 +74,7 @@ def test_shape_type_and_range_are_kept_and_the_image_left_alone(degradation, var
 
 @pytest.mark.parametrize(("degradation", "variant"), VARIANTS)
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_black_and_white_pictures_are_no_exception(degradation, variant, value):
+def test_black_and_white_images_are_no_exception(degradation, variant, value):
     gt = np.full((48, 40, 3), value, np.float32)
     lq = make(gt, degradation, variant, SYNTHESIS[degradation].usual.high)
     assert np.isfinite(lq).all()
@@ -116,7 +116,7 @@ def test_damage_grows_with_the_level(degradation, variant):
 
 
 @pytest.mark.parametrize(("degradation", "variant"), VARIANTS)
-def test_the_least_level_leaves_the_picture_as_it_is(degradation, variant):
+def test_the_least_level_leaves_the_image_as_it_is(degradation, variant):
     *smooth, noisy = photos()
     for gt in smooth if degradation in LOSSY else [*smooth, noisy]:
         difference = np.abs(make(gt, degradation, variant, SYNTHESIS[degradation].least) - gt)

@@ -49,7 +49,7 @@ def test_tones_are_those_of_the_generator_and_the_photo_is_left_alone():
         ("p_upscale", 1, 0.97, 1),  # some by so little that nothing changes
     ],
 )
-def test_a_share_of_the_clean_pictures_is_changed_before_it_is_degraded(word, share, least, most):
+def test_a_share_of_the_clean_images_is_changed_before_it_is_degraded(word, share, least, most):
     def samples(share):
         of = MixtureEntry(Made(7, "clean", clean=True), synthesis=TrainSynthesis(**{word: share}))
         mixture = Mixture([of], labels=["clean"])

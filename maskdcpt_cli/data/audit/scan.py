@@ -1,4 +1,4 @@
-"""What is known of the data sets of a preset before any picture is read."""
+"""The data sets of a preset, before any image is read."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ Role = Literal["train", "test"]
 
 
 class ProblemType(NamedTuple):
-    """A kind of problem."""
+    """A type of problem."""
 
     title: str
     error: bool = True  # else a warning: one can train, but not on what the paper's did
@@ -28,14 +28,14 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "size": ProblemType("of different sizes"),
     "swapped": ProblemType("degraded and clean swapped"),
     "leak": ProblemType("in training and test sets"),
-    "unused": ProblemType("clean pictures not used", error=False),
+    "unused": ProblemType("clean images not used", error=False),
     "count": ProblemType("not the expected number", error=False),
 }
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong."""
+    """A problem of a data set."""
 
     kind: str  # of PROBLEM_TYPES
     source: str  # as "train LL LOL-v1"
@@ -49,13 +49,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class SourceRow:
-    """A source of a preset, and what was found of it."""
+    """A source of a preset, and its content."""
 
     role: Role
     part: Part
     source: Source
     scan: SourceScan
-    read_as: str  # title of the first row with the same pictures, whose problems are this one's
+    read_as: str  # title of the first row with the same images, whose problems are this one's
 
     @property
     def title(self) -> str:
@@ -67,11 +67,11 @@ class PresetScan:
     """The sources of a preset."""
 
     rows: tuple[SourceRow, ...]
-    to_read: tuple[SourceRow, ...]  # none has the pictures of another
+    to_read: tuple[SourceRow, ...]  # none has the images of another
     problems: tuple[Problem, ...]
 
     def __len__(self) -> int:
-        """The pairs that are to be read."""
+        """Return the number of pairs to read."""
         return sum(len(row.scan.pairs) for row in self.to_read)
 
 
@@ -116,7 +116,7 @@ def _scan_row(
 
 
 def _unmatched(row: SourceRow) -> Iterator[Problem]:
-    """What is missing; or else what has no partner, which a missing folder explains."""
+    """Yield what is missing; else what has no partner, which a missing folder would explain."""
     found = row.scan
     for name in found.missing:
         yield Problem("missing", row.title, f"{name} is not there.", name)
@@ -125,14 +125,14 @@ def _unmatched(row: SourceRow) -> Iterator[Problem]:
     if not len(found.pairs):
         yield Problem("missing", row.title, "No pairs are there.")
     for name in _each(found.unpaired):
-        yield Problem("unpaired", row.title, f"{name} has no clean picture.", name)
+        yield Problem("unpaired", row.title, f"{name} has no clean image.", name)
     kind = "unpaired" if _one_to_one(row.source) else "unused"
     for name in _each(found.unused):
-        yield Problem(kind, row.title, f"{name} has no degraded picture.", name)
+        yield Problem(kind, row.title, f"{name} has no degraded image.", name)
 
 
 def _miscounted(role: Role, part: Part, rows: Sequence[SourceRow]) -> Iterator[Problem]:
-    """A warning for each number that is not as expected; none where something is missing."""
+    """Yield a warning for each unexpected number of pairs; none if something is missing."""
     if any(row.scan.missing for row in rows):
         return
     for row in rows:
@@ -148,7 +148,7 @@ def _miscounted(role: Role, part: Part, rows: Sequence[SourceRow]) -> Iterator[P
 
 
 def _one_to_one(source: Source) -> bool:
-    """Whether each clean picture has one degraded one; of many to one, clean ones may be spare."""
+    """Return whether each clean image has one lq; of many to one, clean images may be unused."""
     if not isinstance(source, Folders) or source.lq is None:
         return False
     return set(Template(source.lq).words) == set(Template(source.gt).words)
@@ -161,4 +161,4 @@ def _is_clean(source: Source) -> bool:
 
 
 def _each(names: Names) -> Iterator[str]:
-    return (names[place] for place in range(len(names)))
+    return (names[index] for index in range(len(names)))

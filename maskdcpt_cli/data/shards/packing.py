@@ -1,4 +1,4 @@
-"""Packing pairs, or clean photos, into tar shards of crops."""
+"""Pack pairs, or clean photos, into tar shards of crops."""
 
 import io
 import json
@@ -26,21 +26,21 @@ from maskdcpt_cli.files import replacing
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import probe, read_rgb, shown
 
-TOGETHER = 64  # pictures that one call to another process measures
+CHUNK = 64  # images that one call to another process measures
 MEMBER_HEADER = 512
 
 
 @dataclass(frozen=True)
 class Cropping:
-    """How pictures are cut, and their crops stored."""
+    """How images are cropped, and crops stored."""
 
-    size: int = 512  # of a side; smaller pictures are stored whole
+    size: int = 512  # of a side; smaller images are stored whole
     stride: int = 512
     compress: bool = False  # less than 60 % of the bytes, but to be read whole and decoded
 
 
 class ImageSize(NamedTuple):
-    """The size of a picture."""
+    """The size of an image."""
 
     height: int  # 0: it cannot be read
     width: int
@@ -49,10 +49,10 @@ class ImageSize(NamedTuple):
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """A shard to be written."""
+    """A shard to write."""
 
     file: str
-    numbers: NDArray[np.int64]  # of its pictures among the items, of one degradation
+    numbers: NDArray[np.int64]  # of its images among the items, of one degradation
 
 
 @dataclass(frozen=True)
@@ -65,18 +65,18 @@ class ShardJob:
 
 
 class PackedShard(NamedTuple):
-    """What became of a shard."""
+    """A shard that was written."""
 
     shard: Shard
     records: NDArray[np.void]
-    skipped: tuple[str, ...]  # why pictures were left out, a sentence each
+    skipped: tuple[str, ...]  # why images were left out, a sentence each
 
 
 def measure(items: PackItems, *, jobs: int) -> Generator[ImageSize, None, None]:
-    """Yield the size of every picture, from its header."""
+    """Yield the size of every image, from its header."""
     groups = (
-        [items[number] for number in range(first, min(first + TOGETHER, len(items)))]
-        for first in range(0, len(items), TOGETHER)
+        [items[number] for number in range(first, min(first + CHUNK, len(items)))]
+        for first in range(0, len(items), CHUNK)
     )
     for sizes in in_processes(_measure, groups, jobs=jobs):
         yield from sizes
@@ -85,9 +85,9 @@ def measure(items: PackItems, *, jobs: int) -> Generator[ImageSize, None, None]:
 def plan(
     items: PackItems, sizes: Iterable[ImageSize], *, cropping: Cropping, shard_size: int
 ) -> tuple[list[ShardPlan], list[str]]:
-    """Which pictures go into which shard of at most `shard_size` bytes, if a picture fits.
+    """Distribute images over shards of at most `shard_size` bytes, if an image fits.
 
-    Returns the shards, and why pictures are left out. Raises MaskDCPTError where all are.
+    Returns the shards, and why images are left out. Raises MaskDCPTError if all are.
     """
     plans: list[ShardPlan] = []
     skipped: list[str] = []
@@ -109,7 +109,7 @@ def plan(
 
 
 def check_free(out: Path) -> None:
-    """Raise MaskDCPTError where a folder holds shards."""
+    """Raise MaskDCPTError if a folder holds shards."""
     if any(out.glob("*.tar")) or (out / INDEX).exists():
         raise MaskDCPTError(
             f"'{out}' holds shards already; take another folder, or remove them first."
@@ -121,9 +121,9 @@ def pack(
 ) -> Generator[PackedShard, None, None]:
     """Write the shards, and at the end the index; the same plans give the same bytes.
 
-    Without an index, as when this is interrupted, the shards are not read as a data set.
+    Without an index, as after an interruption, the shards are not read as a data set.
 
-    Raises MaskDCPTError where `out` holds shards.
+    Raises MaskDCPTError if `out` holds shards.
     """
     check_free(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def pack(
 
 
 def crops(height: int, width: int, cropping: Cropping) -> list[Crop]:
-    """The crops of a picture; the last of a row and of a column end at the border."""
+    """Return the crops of an image; the last of a row and of a column end at the border."""
     tall, wide = min(cropping.size, height), min(cropping.size, width)
     return [
         Crop(top, left, tall, wide)
@@ -174,7 +174,7 @@ def _measured(path: Path) -> ImageSize:
 def _filled(
     some: Iterable[tuple[int, PackItem, ImageSize]], cropping: Cropping, shard_size: int
 ) -> Iterator[list[int]]:
-    """The pictures in groups of at most `shard_size` bytes, as they are without compression."""
+    """Yield groups of images of at most `shard_size` bytes without compression."""
     group: list[int] = []
     filled = 0
     for number, item, size in some:
@@ -225,7 +225,7 @@ def _read(item: PackItem) -> tuple[Pixels, Pixels | None]:
     if lq.shape != gt.shape:
         raise ImageError(
             f"{shown(item.root / item.lq)} is {lq.shape[1]}x{lq.shape[0]} pixels, but its "
-            f"clean picture {item.gt} {gt.shape[1]}x{gt.shape[0]}."
+            f"clean image {item.gt} {gt.shape[1]}x{gt.shape[0]}."
         )
     return gt, lq
 
@@ -249,7 +249,7 @@ def _about(item: PackItem, crop: Crop) -> bytes:
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> tuple[int, int]:
-    """Add a member; where its bytes begin, and how many they are."""
+    """Add a member; return the position and the number of its bytes."""
     member = tarfile.TarInfo(name)  # of no time and no owner
     member.size = len(data)
     start = tar.offset + MEMBER_HEADER
