@@ -20,15 +20,14 @@ from numpy.random import default_rng
 
 from benchmarks.measure import machine, table
 from maskdcpt_cli.data.augment import Augmentation
-from maskdcpt_cli.data.degrading import Source as Photo
-from maskdcpt_cli.data.degrading import Wanted, degrade_photos
+from maskdcpt_cli.data.degrading import CleanPhoto, DegradeRequest, degrade_photos
 from maskdcpt_cli.data.loading import load
-from maskdcpt_cli.data.mixture import Ingredient, Mixture
-from maskdcpt_cli.data.order import Batches, Draw, Stage
+from maskdcpt_cli.data.mixture import Mixture, MixtureEntry
+from maskdcpt_cli.data.order import Batches, BatchStage, SampleKey
 from maskdcpt_cli.data.pairs import FilePairs, Names
 from maskdcpt_cli.data.parallel import keep_freed_memory, processors
 from maskdcpt_cli.data.shards.index import INDEX, ShardPairs
-from maskdcpt_cli.data.shards.pack_items import Origins
+from maskdcpt_cli.data.shards.pack_items import PackItems
 from maskdcpt_cli.data.shards.packing import Cropping, measure, pack, plan
 from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
@@ -44,16 +43,16 @@ Sampler = Callable[[int], object]
 
 
 def pack_all(parts: Sequence[FilePairs], out: Path) -> Path:
-    origins = Origins(parts)
-    plans, _ = plan(origins, measure(origins, jobs=1), cropping=Cropping(), shard_size=2**29)
-    list(pack(plans, origins, out, cropping=Cropping(), jobs=1))
+    items = PackItems(parts)
+    plans, _ = plan(items, measure(items, jobs=1), cropping=Cropping(), shard_size=2**29)
+    list(pack(plans, items, out, cropping=Cropping(), jobs=1))
     return out / INDEX
 
 
 def pairs_of(photos: Sequence[Path], folder: Path) -> FilePairs:
     """The photos as PNG, and a degraded one of each, as data sets of pairs are."""
-    sources = [Photo(path, path.stem) for path in photos]
-    list(degrade_photos(sources, folder, [Wanted("H")]))
+    sources = [CleanPhoto(path, path.stem) for path in photos]
+    list(degrade_photos(sources, folder, [DegradeRequest("H")]))
     names = [f"{path.stem}.png" for path in photos]
     lq, gt = (Names(f"{PAIRED}/{side}/{name}" for name in names) for side in ("lq", "gt"))
     return FilePairs(folder, gt, lq, "H")
@@ -74,8 +73,8 @@ def obvious(pairs: FilePairs, degradation: str, *, paired: bool) -> Sampler:
         images = []
         for name in names:
             whole = opened(pairs.root / name)
-            window = augmentation.window(*whole.shape[:2], side=SIDE)
-            crop = augmentation.lay(window.of(whole), side=SIDE)
+            window = augmentation.crop(*whole.shape[:2], side=SIDE)
+            crop = augmentation.apply(window.of(whole), side=SIDE)
             images.append(np.divide(crop, 255, dtype=np.float32, order="C"))
         if not paired:
             images.append(degrade(images[0], degradation, generator).lq)
@@ -85,7 +84,7 @@ def obvious(pairs: FilePairs, degradation: str, *, paired: bool) -> Sampler:
 
 
 def from_shards(mixture: Mixture) -> Sampler:
-    return lambda number: mixture[Draw(number, SIDE)]
+    return lambda number: mixture[SampleKey(number, SIDE)]
 
 
 def rates(cases: Sequence[Sampler], *, samples: int, rounds: int) -> list[float]:
@@ -114,19 +113,19 @@ def twelve(index: Path, made: Sequence[str]) -> Mixture:
     least = min(map(share, LABELS))
     repeats = {label: round(4 * share(label) / least) for label in LABELS}
     rest = sum(repeat for label, repeat in repeats.items() if label not in made)
-    ingredients = [
-        Ingredient(ShardPairs(index, label, clean=True), repeat=repeats[label]) for label in made
+    entries = [
+        MixtureEntry(ShardPairs(index, label, clean=True), repeat=repeats[label]) for label in made
     ]
     if rest:
-        ingredients.append(Ingredient(ShardPairs(index, "H"), repeat=rest))
-    return Mixture(ingredients, labels=LABELS)
+        entries.append(MixtureEntry(ShardPairs(index, "H"), repeat=rest))
+    return Mixture(entries, labels=LABELS)
 
 
 def obvious_mixture(mixture: Mixture, pairs: FilePairs) -> Sampler:
     """The obvious way to the same degradations."""
 
     def sample(number: int) -> object:
-        held = mixture.source_of(number)[0].pairs
+        held = mixture.entry_of(number)[0].pairs
         assert isinstance(held, ShardPairs)
         (degradation,) = held.degradations()
         return obvious(pairs, degradation, paired=not held.clean)(number)
@@ -138,10 +137,10 @@ def compared(index: Path, pairs: FilePairs) -> dict[str, tuple[Sampler, Sampler]
     """What is measured: from shards, and the obvious way."""
     cases: dict[str, tuple[Sampler, Sampler]] = {}
     for degradation, row in DEGRADATIONS.items():
-        clean = Ingredient(ShardPairs(index, degradation, clean=True))
+        clean = MixtureEntry(ShardPairs(index, degradation, clean=True))
         mixture = Mixture([clean], labels=[degradation])
         cases[row.slug] = from_shards(mixture), obvious(pairs, degradation, paired=False)
-    mixture = Mixture([Ingredient(ShardPairs(index, "H"))], labels=["H"])
+    mixture = Mixture([MixtureEntry(ShardPairs(index, "H"))], labels=["H"])
     cases["pairs of any type, read"] = from_shards(mixture), obvious(pairs, "H", paired=True)
     for name, made in (("as in the paper", MADE), ("all made on the fly", LABELS)):
         mixture = twelve(index, made)
@@ -152,7 +151,7 @@ def compared(index: Path, pairs: FilePairs) -> dict[str, tuple[Sampler, Sampler]
 def through_workers(mixture: Mixture, *, workers: int, batches: int) -> float:
     """Samples a second and worker, tensors in the parent and all."""
     batch = 8
-    loaded = load(mixture, Batches([Stage(batch, SIDE)]), workers=workers)
+    loaded = load(mixture, Batches([BatchStage(batch, SIDE)]), workers=workers)
     for _ in range(4 * workers):
         next(loaded)  # what was made ahead while the processes started
     began = time.perf_counter()

@@ -88,7 +88,7 @@ def degraded(gt: Pixels, kind: str, *, seed: int) -> Pixels:
         return gt
     abbreviation, variant, level = made
     generator = np.random.default_rng(seed)
-    return degrade(gt, abbreviation, generator, kind=variant, levels=[level]).lq
+    return degrade(gt, abbreviation, generator, variant=variant, levels=[level]).lq
 
 
 class Watched:

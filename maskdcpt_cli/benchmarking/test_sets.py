@@ -79,7 +79,9 @@ class TestSet:
 
     def state(self, index: int) -> tuple[object, ...]:
         """Return a state that changes with the files of a sample (size, time) or its synthesis."""
-        synthesis = repr(self.synthesis)
+        variant, levels, seed = self.synthesis.variant, self.synthesis.levels, self.synthesis.seed
+        # The form of earlier versions, whose result caches stay valid.
+        synthesis = f"SeededSynthesis(kind={variant!r}, levels={levels!r}, seed={seed!r})"
         if not isinstance(self.pairs, FilePairs):
             return (synthesis, index)
         names = {names[index] for names in (self.pairs.gt, self.pairs.lq) if names is not None}
@@ -182,10 +184,10 @@ def synthesize_lq(gt: Image, degradation: str, synthesis: SeededSynthesis, *, na
     the images of a set have different blur kernels.
     """
     seed, levels = synthesis.seed, synthesis.levels
-    if (degradation, synthesis.kind) == ("GN", "gaussian") and levels and len(set(levels)) == 1:
+    if (degradation, synthesis.variant) == ("GN", "gaussian") and levels and len(set(levels)) == 1:
         return released_noise(gt, levels[0], seed=seed)
     generator = default_rng((seed, zlib.crc32(PurePath(name).stem.encode(errors="replace"))))
-    return degrade(gt, degradation, generator, kind=synthesis.kind, levels=levels).lq
+    return degrade(gt, degradation, generator, variant=synthesis.variant, levels=levels).lq
 
 
 def released_noise(gt: Image, sigma: float, *, seed: int) -> Image:

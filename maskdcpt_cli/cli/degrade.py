@@ -18,7 +18,7 @@ from maskdcpt_cli.cli.options import (
 from maskdcpt_cli.degradations import LABELS, SETTINGS, Range, find
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.data.degrading import Levels, Wanted
+    from maskdcpt_cli.data.degrading import DegradeRequest, Levels
 
 SLUGS = [degradation.slug for degradation in LABELS.values()]
 NUMBER = r"\d+(?:\.\d+)?"
@@ -38,7 +38,7 @@ def _list_types(context: click.Context, _parameter: click.Parameter, requested: 
         low, high = sorted((row.least, row.most))
         table.add_row(
             LABELS[abbreviation].slug,
-            ", ".join(row.kinds) if len(row.kinds) > 1 else "",
+            ", ".join(row.variants) if len(row.variants) > 1 else "",
             f"{row.usual.low:g}..{row.usual.high:g}",
             f"{low:g}..{high:g}",
             row.unit,
@@ -137,12 +137,12 @@ def degrade(
     from maskdcpt_cli.data.degrading import degrade_photos, discover_photos
     from maskdcpt_cli.data.parallel import processors
 
-    wanted = _wanted(types, setting, levels)
+    requests = _requests(types, setting, levels)
     sources = discover_photos(photos, out=output)
     events = degrade_photos(
         sources,
         output,
-        wanted,
+        requests,
         per_photo=per_photo,
         seed=seed,
         overwrite=overwrite,
@@ -155,14 +155,17 @@ def degrade(
             click.echo(one.reason, err=True)
     pairs = sum(len(one.lines) for one in done)
     if not quiet:
-        click.echo(f"{count(pairs, 'pair')} of {count(len(wanted), 'type')} in {output}", err=True)
+        types_done = count(len(requests), "type")
+        click.echo(f"{count(pairs, 'pair')} of {types_done} in {output}", err=True)
     if any(one.reason for one in done):
         click.get_current_context().exit(1)
 
 
-def _wanted(types: Sequence[str], setting: str | None, levels: Sequence[str]) -> "list[Wanted]":
+def _requests(
+    types: Sequence[str], setting: str | None, levels: Sequence[str]
+) -> "list[DegradeRequest]":
     """Return the requested degradations with their levels."""
-    from maskdcpt_cli.data.degrading import Wanted
+    from maskdcpt_cli.data.degrading import DegradeRequest
 
     if bool(types) == bool(setting):
         raise click.UsageError("Give either --type, which may be repeated, or --setting.")
@@ -172,7 +175,10 @@ def _wanted(types: Sequence[str], setting: str | None, levels: Sequence[str]) ->
             requested.append((find(word), variant or None))
         requested += [(degradation, None) for degradation in SETTINGS.get(setting or "", ())]
         by_type = _levels(levels, {degradation for degradation, _ in requested})
-        return [Wanted(name, kind=variant, levels=by_type.get(name)) for name, variant in requested]
+        return [
+            DegradeRequest(name, variant=variant, levels=by_type.get(name))
+            for name, variant in requested
+        ]
 
 
 def _levels(texts: Sequence[str], requested: set[str]) -> "dict[str, Levels]":

@@ -1,4 +1,4 @@
-"""Crops, mirrorings and turns, the same for both pictures of a pair."""
+"""Crops, flips and rotations, the same for both images of a pair."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,8 +9,8 @@ from numpy.random import Generator
 from maskdcpt_cli.images.arrays import Pixels
 
 
-class Window(NamedTuple):
-    """A part of a picture, in pixels."""
+class Crop(NamedTuple):
+    """A part of an image, in pixels."""
 
     top: int
     left: int
@@ -18,26 +18,26 @@ class Window(NamedTuple):
     width: int
 
     def of(self, pixels: Pixels) -> Pixels:
-        """The part, as a view."""
+        """Return the part, as a view."""
         rows = slice(self.top, self.top + self.height)
         return pixels[rows, self.left : self.left + self.width]
 
 
-Cut = Callable[[int, int], Window]  # from (height, width) of a picture to the part that is wanted
+CropFn = Callable[[int, int], Crop]  # from (height, width) of an image to a crop
 
 
-def whole(height: int, width: int) -> Window:
-    """All of a picture."""
-    return Window(0, 0, height, width)
+def full_image(height: int, width: int) -> Crop:
+    """Return the crop that is the whole image."""
+    return Crop(0, 0, height, width)
 
 
 class Augmentation(NamedTuple):
-    """Where a picture is cropped, and which of the eight ways to lay a square it is laid.
+    """Position of a crop, and one of the eight orientations of a square.
 
-    It does not depend on the size of the picture, so it can be drawn before the file is opened.
+    It does not depend on the size of the image, so it can be sampled before the file is opened.
     """
 
-    down: float  # the place of the crop, from 0 at the top to 1 at the bottom, 1 excluded
+    down: float  # position of the crop, from 0 at the top to 1 at the bottom, 1 excluded
     right: float
     mirrored: bool
     quarter_turns: int
@@ -48,14 +48,14 @@ class Augmentation(NamedTuple):
         way = int(generator.integers(8))
         return cls(down, right, mirrored=way >= 4, quarter_turns=way % 4)
 
-    def window(self, height: int, width: int, *, side: int) -> Window:
-        """The crop, `side` x `side` pixels, or less where the picture is smaller."""
+    def crop(self, height: int, width: int, *, side: int) -> Crop:
+        """Return the crop: `side` x `side` pixels, or less if the image is smaller."""
         tall, wide = min(side, height), min(side, width)
         top, left = int(self.down * (height - tall + 1)), int(self.right * (width - wide + 1))
-        return Window(top, left, tall, wide)
+        return Crop(top, left, tall, wide)
 
-    def lay(self, crop: Pixels, *, side: int) -> Pixels:
-        """The crop turned and mirrored, and first made `side` x `side` by reflection."""
+    def apply(self, crop: Pixels, *, side: int) -> Pixels:
+        """Rotate and flip a crop, after padding it to `side` x `side` by reflection."""
         below, beside = side - crop.shape[0], side - crop.shape[1]
         if below or beside:  # numpy reflects as often as it takes
             crop = np.pad(crop, ((0, below), (0, beside), (0, 0)), "reflect")

@@ -37,31 +37,31 @@ Pixels = NDArray[np.uint8]  # (H, W, 3), sRGB
 
 
 @dataclass(frozen=True)
-class Source:
-    """A clean photo and where its pairs go."""
+class CleanPhoto:
+    """A clean photo, and the name of its pairs."""
 
     path: Path
     name: str  # of the pair's files below lq/ and gt/, without their suffix
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """One degradation asked for."""
+class DegradeRequest:
+    """A degradation to apply."""
 
     degradation: str  # abbreviation
-    kind: str | None = None  # None: any of its kinds
+    variant: str | None = None  # None: any of its variants
     levels: Levels = None  # None: its usual ones
 
     def __post_init__(self) -> None:
-        check(self.degradation, kind=self.kind, levels=self.levels or ())
+        check(self.degradation, variant=self.variant, levels=self.levels or ())
 
 
 @dataclass(frozen=True)
-class Line:
-    """What the manifest says of a pair.
+class ManifestLine:
+    """The line of the manifest for a pair.
 
-    The synthesis named by `type` and `kind` makes the pair's lq again from its gt, `level` and
-    `numpy.random.default_rng(seed)`.
+    The variant `kind` of the degradation `type` makes the lq of the pair again from its gt, `level`
+    and `numpy.random.default_rng(seed)`.
     """
 
     file: str  # below OUT/<type>/lq and OUT/<type>/gt
@@ -73,28 +73,28 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Done:
-    """What became of a photo."""
+class DegradedPhoto:
+    """The result for a photo."""
 
-    source: Source
-    lines: tuple[Line, ...]
+    photo: CleanPhoto
+    lines: tuple[ManifestLine, ...]
     cells: tuple[Pixels, ...]  # for the sheet: the photo and one of each degradation
     reason: str = ""  # why there are no pairs
 
 
-def discover_photos(inputs: Sequence[Path], *, out: Path) -> list[Source]:
-    """The photos given, and those in the folders given, sorted; what lies in `out` is left out.
+def discover_photos(inputs: Sequence[Path], *, out: Path) -> list[CleanPhoto]:
+    """List the given photos, and those in the given folders, sorted, without those in `out`.
 
-    Raises MaskDCPTError where nothing is found, or two photos would give pairs of one name.
+    Raises MaskDCPTError if there are none, or if two photos would give pairs of the same name.
     """
-    found: dict[str, Source] = {}
-    for given in inputs:
-        if not given.exists():
-            raise MaskDCPTError(f"There is no '{given}'.")
-        for path in sorted(_images(given, out.resolve())):
-            below = path.relative_to(given) if given.is_dir() else Path(path.name)
-            source = Source(path, below.with_suffix("").as_posix())
-            other = found.setdefault(source.name, source)
+    found: dict[str, CleanPhoto] = {}
+    for source in inputs:
+        if not source.exists():
+            raise MaskDCPTError(f"There is no '{source}'.")
+        for path in sorted(_images(source, out.resolve())):
+            below = path.relative_to(source) if source.is_dir() else Path(path.name)
+            photo = CleanPhoto(path, below.with_suffix("").as_posix())
+            other = found.setdefault(photo.name, photo)
             if other.path != path:
                 raise MaskDCPTError(
                     f"'{other.path}' and '{path}' would give pairs of one name; "
@@ -105,11 +105,11 @@ def discover_photos(inputs: Sequence[Path], *, out: Path) -> list[Source]:
     return list(found.values())
 
 
-def _images(given: Path, out: Path) -> Generator[Path, None, None]:
-    if given.is_file():
-        yield given
+def _images(source: Path, out: Path) -> Generator[Path, None, None]:
+    if source.is_file():
+        yield source
         return
-    for folder, _, names in os.walk(given):
+    for folder, _, names in os.walk(source):
         if Path(folder).resolve().is_relative_to(out):
             continue
         yield from (
@@ -118,30 +118,35 @@ def _images(given: Path, out: Path) -> Generator[Path, None, None]:
 
 
 def degrade_photos(
-    sources: Sequence[Source],
+    photos: Sequence[CleanPhoto],
     out: Path,
-    wanted: Sequence[Wanted],
+    requests: Sequence[DegradeRequest],
     *,
     per_photo: int = 1,
     seed: int = 0,
     overwrite: bool = False,
     sheet: bool = False,
     jobs: int = 1,
-) -> Generator[Done, None, None]:
-    """Write pairs of every photo, and at the end the manifest and, if asked for, a contact sheet.
+) -> Generator[DegradedPhoto, None, None]:
+    """Write pairs of every photo, then the manifest and, on request, a contact sheet.
 
-    What is drawn for a pair depends on the seed, the photo's name, the degradation and the pair's
-    number alone: the same call writes the same bytes, whatever else is degraded beside it. The
+    What is sampled for a pair depends on the seed, the name of the photo, the degradation and the
+    number of the pair alone: the same call writes the same bytes, whatever else is degraded. The
     manifest keeps the lines of earlier runs into the same folder.
 
-    Raises MaskDCPTError where a file of another content is in the way and `overwrite` is not set.
+    Raises MaskDCPTError if a file of other content exists and `overwrite` is not set.
     """
     make = partial(
-        _degrade_photo, out=out, wanted=wanted, per_photo=per_photo, seed=seed, overwrite=overwrite
+        _degrade_photo,
+        out=out,
+        requests=requests,
+        per_photo=per_photo,
+        seed=seed,
+        overwrite=overwrite,
     )
-    lines: list[Line] = []
-    shown: list[Done] = []
-    with closing(in_processes(make, sources, jobs=jobs)) as degrading:
+    lines: list[ManifestLine] = []
+    shown: list[DegradedPhoto] = []
+    with closing(in_processes(make, photos, jobs=jobs)) as degrading:
         for done in degrading:
             lines += done.lines
             if done.lines and len(shown) < ON_SHEET:
@@ -149,14 +154,14 @@ def degrade_photos(
             yield done
     _write_manifest(out / MANIFEST, lines)
     if sheet and shown:
-        titles = ["clean"] + [LABELS[want.degradation].slug for want in wanted]
+        titles = ["clean"] + [LABELS[request.degradation].slug for request in requests]
         with replacing(out / SHEET) as file:
-            picture = Image.fromarray(_sheet(shown, titles))
-            picture.save(file, format="JPEG", quality=90)
+            image = Image.fromarray(_sheet(shown, titles))
+            image.save(file, format="JPEG", quality=90)
 
 
-def _sheet(shown: Sequence[Done], titles: Sequence[str]) -> Pixels:
-    """A block for each photo: the clean one and every degradation, COLUMNS of them in a row."""
+def _sheet(shown: Sequence[DegradedPhoto], titles: Sequence[str]) -> Pixels:
+    """Draw a block for each photo: clean and under every degradation, in rows of COLUMNS."""
     blocks = []
     for done in shown:
         cells = list(zip(done.cells, titles, strict=True))
@@ -165,42 +170,50 @@ def _sheet(shown: Sequence[Done], titles: Sequence[str]) -> Pixels:
             grid([[cell for cell, _ in row]], column_titles=[title for _, title in row])
             for row in rows
         ]
-        blocks.append(stacked(parts, title=done.source.name))
+        blocks.append(stacked(parts, title=done.photo.name))
     return stacked(blocks, title="")
 
 
 def _degrade_photo(
-    source: Source,
+    photo: CleanPhoto,
     *,
     out: Path,
-    wanted: Sequence[Wanted],
+    requests: Sequence[DegradeRequest],
     per_photo: int,
     seed: int,
     overwrite: bool,
-) -> Done:
+) -> DegradedPhoto:
     try:
-        pixels = preview(source.path, max_side=None)
+        pixels = preview(photo.path, max_side=None)
     except ImageError as error:
-        return Done(source, (), (), str(error))
+        return DegradedPhoto(photo, (), (), str(error))
     gt = np.divide(pixels, 255, dtype=np.float32)
     gt_file = _png(pixels)
-    lines: list[Line] = []
+    lines: list[ManifestLine] = []
     cells = [_cell(pixels)]
-    for want in wanted:
-        slug = LABELS[want.degradation].slug
+    for request in requests:
+        slug = LABELS[request.degradation].slug
         for number in range(per_photo):
-            drawn_by = SeedSequence((seed, number, *map(_hash, (source.name, slug))))
-            made = degrade(
-                gt, want.degradation, default_rng(drawn_by), kind=want.kind, levels=want.levels
+            seeds = SeedSequence((seed, number, *map(_hash, (photo.name, slug))))
+            result = degrade(
+                gt,
+                request.degradation,
+                default_rng(seeds),
+                variant=request.variant,
+                levels=request.levels,
             )
-            lq = np.rint(made.lq * 255).astype(np.uint8)
-            name = f"{source.name}_{number}.png" if per_photo > 1 else f"{source.name}.png"
+            lq = np.rint(result.lq * 255).astype(np.uint8)
+            name = f"{photo.name}_{number}.png" if per_photo > 1 else f"{photo.name}.png"
             for side, file in (("lq", _png(lq)), ("gt", gt_file)):
                 _write(out / slug / side / name, file, overwrite=overwrite)
-            lines.append(Line(name, slug, made.kind, made.level, made.seed, made.parameters))
+            lines.append(
+                ManifestLine(
+                    name, slug, result.variant, result.level, result.seed, result.parameters
+                )
+            )
             if number == 0:
                 cells.append(_cell(lq))
-    return Done(source, tuple(lines), tuple(cells))
+    return DegradedPhoto(photo, tuple(lines), tuple(cells))
 
 
 def _hash(text: str) -> int:
@@ -227,7 +240,7 @@ def _write(target: Path, data: bytes, *, overwrite: bool) -> None:
 
 
 def _cell(pixels: Pixels) -> Pixels:
-    """The middle of a photo, shrunk so far that it shows the scene but no less than half of it."""
+    """Crop the middle of a photo, downscaled to show the scene, but by no more than half of it."""
     width, height = CELL
     scale = min(1.0, 1.5 * max(width / pixels.shape[1], height / pixels.shape[0]))
     size = round(pixels.shape[1] * scale), round(pixels.shape[0] * scale)
@@ -236,8 +249,8 @@ def _cell(pixels: Pixels) -> Pixels:
     return np.ascontiguousarray(shrunk[top : top + height, left : left + width], np.uint8)
 
 
-def _write_manifest(path: Path, lines: Sequence[Line]) -> None:
-    order = {degradation.slug: place for place, degradation in enumerate(LABELS.values())}
+def _write_manifest(path: Path, lines: Sequence[ManifestLine]) -> None:
+    order = {degradation.slug: index for index, degradation in enumerate(LABELS.values())}
     known = {(line.type, line.file): line for line in [*read_manifest(path), *lines]}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
@@ -245,17 +258,17 @@ def _write_manifest(path: Path, lines: Sequence[Line]) -> None:
             file.write(json.dumps(asdict(line)).encode() + b"\n")
 
 
-def read_manifest(path: Path) -> list[Line]:
-    """The lines of a manifest; none where there is no such file.
+def read_manifest(path: Path) -> list[ManifestLine]:
+    """Read the lines of a manifest; none if there is no such file.
 
-    Raises MaskDCPTError for what is no manifest, naming the line.
+    Raises MaskDCPTError for another file, with the number of the line.
     """
     if not path.exists():
         return []
-    lines: list[Line] = []
+    lines: list[ManifestLine] = []
     for number, text in enumerate(path.read_text().splitlines(), 1):
         try:
-            line = Line(**json.loads(text))
+            line = ManifestLine(**json.loads(text))
             find(line.type)
         except (TypeError, ValueError, MaskDCPTError) as error:
             raise MaskDCPTError(f"{path}, line {number}: not a line of a manifest.") from error

@@ -11,9 +11,9 @@ from maskdcpt_cli.presets.data import Folders
 
 
 def paired(lq: Path, gt: Path, *, degradation: str) -> FilePairs:
-    """The pictures that lie in both folders, or below them, under one name, whatever their suffix.
+    """Pair the images of two folders by their names, without suffix, at any depth.
 
-    Raises MaskDCPTError where there are none, or an lq has no gt.
+    Raises MaskDCPTError if there are none, or if an lq has no gt.
     """
     root, source = two_folders(lq, gt, name="pairs")
     found = scan(source, root, degradation)
@@ -24,9 +24,9 @@ def paired(lq: Path, gt: Path, *, degradation: str) -> FilePairs:
 
 
 def photos(folder: Path, *, degradation: str = "") -> FilePairs:
-    """The pictures in a folder and below it, to be degraded when they are read.
+    """Find the images of a folder at any depth, to be degraded when they are read.
 
-    Raises MaskDCPTError where there are none.
+    Raises MaskDCPTError if there are none.
     """
     source = Folders(name="photos", gt=f"{{{SPANNING}}}")
     return _some(scan(source, folder, degradation).pairs, folder)
@@ -34,5 +34,5 @@ def photos(folder: Path, *, degradation: str = "") -> FilePairs:
 
 def _some(pairs: Pairs, folder: Path) -> FilePairs:
     if not isinstance(pairs, FilePairs) or not len(pairs):
-        raise MaskDCPTError(f"There are no pictures in '{shown(folder)}'.")
+        raise MaskDCPTError(f"There are no images in '{shown(folder)}'.")
     return pairs

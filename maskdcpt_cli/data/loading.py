@@ -1,4 +1,4 @@
-"""Batches made by worker processes."""
+"""Batches from worker processes."""
 
 import signal
 from collections.abc import Generator, Iterable
@@ -7,7 +7,7 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from maskdcpt_cli.data.mixture import Sample, Samples, stack
-from maskdcpt_cli.data.order import Draw
+from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.data.parallel import prepare_worker
 from maskdcpt_cli.errors import MaskDCPTError
 
@@ -16,18 +16,18 @@ PATIENCE = 30  # seconds that a process outlives SIGTERM, if its parent does not
 
 def load(
     samples: Samples,
-    batches: Iterable[list[Draw]],
+    batches: Iterable[list[SampleKey]],
     *,
     workers: int,
     pin_memory: bool = False,
     prefetch: int = 4,
 ) -> Generator[Sample, None, None]:
-    """Yield the batches, made by `workers` processes, or in this one where there are none.
+    """Yield the batches, loaded by `workers` processes, or by this one if there are none.
 
-    Closing the generator stops the processes. `prefetch` is the number of batches that each
-    worker makes ahead.
+    Closing the generator stops the processes. `prefetch` is the number of batches that each worker
+    loads ahead.
 
-    Raises MaskDCPTError when most pairs are broken, or a worker was killed.
+    Raises MaskDCPTError if most pairs are broken, or if a worker is killed.
     """
     yield from run(
         samples, workers=workers, pin_memory=pin_memory, prefetch=prefetch,
@@ -43,7 +43,7 @@ def run(
     prefetch: int,
     **how: Any,
 ) -> Generator[Sample, None, None]:
-    """Yield what a DataLoader of `dataset` yields, its errors told in a sentence."""
+    """Yield what a DataLoader of `dataset` yields; its errors become one sentence each."""
     loader = DataLoader(
         dataset,
         num_workers=workers,

@@ -1,4 +1,4 @@
-"""The mixture that a network is trained on: from the number of a sample to its tensors."""
+"""The training mixture: from the number of a sample to its tensors."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -14,101 +14,99 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from maskdcpt_cli.data.augment import Augmentation
-from maskdcpt_cli.data.order import Draw, permuted
+from maskdcpt_cli.data.order import SampleKey, permuted
 from maskdcpt_cli.data.pairs import Pair, Pairs
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.presets.data import Recipe
+from maskdcpt_cli.presets.data import TrainSynthesis
 from maskdcpt_cli.synthesis.contract import Image
-from maskdcpt_cli.synthesis.jpeg import saved
+from maskdcpt_cli.synthesis.jpeg import usual_jpeg
 from maskdcpt_cli.synthesis.table import check, degrade
-from maskdcpt_cli.synthesis.tone_jitter import enlarged, other_tones
+from maskdcpt_cli.synthesis.tone_jitter import jitter_tones, upscaled
 
 ATTEMPTS = 10  # pairs in a row that may be broken
 
 
-USUAL = Recipe()
+DEFAULT_SYNTHESIS = TrainSynthesis()
 
 
 @dataclass(frozen=True)
-class Ingredient:
-    """Pairs and how often they are visited while others are visited once."""
+class MixtureEntry:
+    """Pairs, and how often an epoch visits them."""
 
     pairs: Pairs
     repeat: int = 1
-    recipe: Recipe = USUAL  # of those that are clean
+    synthesis: TrainSynthesis = DEFAULT_SYNTHESIS  # of those that are clean
 
 
 class Sample(NamedTuple):
-    """One sample for training, or several, stacked."""
+    """One training sample, or several, stacked."""
 
     lq: Tensor  # (3, H, W) or (B, 3, H, W), float32 in [0, 1]
     gt: Tensor  # as lq
-    label: Tensor  # () or (B,), int64: the degradation's place in the order of the labels
+    label: Tensor  # () or (B,), int64: the index of the degradation in the order of the labels
     number: Tensor  # () or (B,), int64: of the sample in the run
     skipped: Sequence[str]  # why broken pairs were passed over for others, a sentence each
 
 
 class Mixture(Dataset[Sample]):
-    """Samples without end, each a function of the seed and its number alone.
+    """Endless samples, each a function of the seed and its number alone.
 
-    As many numbers in a row as the mixture is long visit every pair as often as its ingredient
-    repeats, in an order that is drawn anew for each such epoch. A pair that cannot be read is
-    replaced by another of its ingredient.
+    As many consecutive numbers as the mixture is long visit every pair as often as its entry
+    repeats, in an order that is permuted for each such epoch. A pair that cannot be read is
+    replaced by another of its entry.
     """
 
     def __init__(
-        self, ingredients: Sequence[Ingredient], *, labels: Sequence[str], seed: int = 0
+        self, entries: Sequence[MixtureEntry], *, labels: Sequence[str], seed: int = 0
     ) -> None:
-        """Raises MaskDCPTError for what cannot be mixed: an unlabelled degradation, no pairs."""
-        self.ingredients = tuple(ingredients)
+        """Mix entries; raise MaskDCPTError for an unlabelled degradation, and for no pairs."""
+        self.entries = tuple(entries)
         self.labels = tuple(labels)
         self.seed = seed
-        self._ends = tuple(accumulate(len(one.pairs) * one.repeat for one in self.ingredients))
-        for ingredient in self.ingredients:
-            check_ingredient(ingredient.pairs.degradations(), ingredient.recipe, labels=self.labels)
+        self._ends = tuple(accumulate(len(one.pairs) * one.repeat for one in self.entries))
+        for entry in self.entries:
+            check_entry(entry.pairs.degradations(), entry.synthesis, labels=self.labels)
         if not len(self):
             raise MaskDCPTError("There are no pairs to train on.")
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def __getitem__(self, draw: Draw) -> Sample:
-        """Raises MaskDCPTError when ATTEMPTS pairs in a row are broken."""
-        ingredient, index = self.source_of(draw.number)
+    def __getitem__(self, key: SampleKey) -> Sample:
+        """Return a sample; raise MaskDCPTError if ATTEMPTS pairs in a row are broken."""
+        entry, index = self.entry_of(key.number)
         skipped: list[str] = []
         for attempt in range(ATTEMPTS):
-            generator = default_rng((self.seed, draw.number, attempt))
+            generator = default_rng((self.seed, key.number, attempt))
             if attempt:
-                index = int(generator.integers(len(ingredient.pairs)))
+                index = int(generator.integers(len(entry.pairs)))
             augmentation = Augmentation.draw(generator)
             try:
-                pair = ingredient.pairs.read(
-                    index, partial(augmentation.window, side=draw.crop_size)
-                )
+                pair = entry.pairs.read(index, partial(augmentation.crop, side=key.crop_size))
             except ImageError as error:
                 skipped.append(str(error))
                 continue
-            return compose(
-                pair, ingredient.recipe, augmentation, generator,
-                draw=draw, labels=self.labels, skipped=skipped,
+            return make_sample(
+                pair, entry.synthesis, augmentation, generator,
+                key=key, labels=self.labels, skipped=skipped,
             )  # fmt: skip
         raise MaskDCPTError(too_many_broken(skipped))
 
-    def source_of(self, number: int) -> tuple[Ingredient, int]:
-        """The ingredient of a sample and the pair of it."""
+    def entry_of(self, number: int) -> tuple[MixtureEntry, int]:
+        """Return the entry of a sample, and the index of its pair."""
         epoch, position = divmod(number, len(self))
         position = permuted(position, length=len(self), seed=(self.seed, epoch))
-        place = bisect_right(self._ends, position)
-        ingredient = self.ingredients[place]
-        before = self._ends[place - 1] if place else 0
-        return ingredient, (position - before) % len(ingredient.pairs)
+        i = bisect_right(self._ends, position)
+        entry = self.entries[i]
+        before = self._ends[i - 1] if i else 0
+        return entry, (position - before) % len(entry.pairs)
 
 
 class Curriculum(Dataset[Sample]):
-    """Mixtures one after another, each for so many of the run's samples, the last without end."""
+    """Mixtures in a row, each for a number of samples of the run, the last without end."""
 
     def __init__(self, mixtures: Sequence[Mixture], lengths: Sequence[int]) -> None:
-        """Raises MaskDCPTError where they differ in their labels."""
+        """Chain mixtures; raise MaskDCPTError if they differ in their labels."""
         first, *others = mixtures
         for other in others:
             if other.labels != first.labels:
@@ -120,64 +118,66 @@ class Curriculum(Dataset[Sample]):
         self.labels = first.labels
         self._ends = tuple(accumulate(lengths))[: len(others)]
 
-    def __getitem__(self, draw: Draw) -> Sample:
-        return self.mixtures[bisect_right(self._ends, draw.number)][draw]
+    def __getitem__(self, key: SampleKey) -> Sample:
+        return self.mixtures[bisect_right(self._ends, key.number)][key]
 
 
 Samples = Mixture | Curriculum
 
 
-def check_ingredient(
-    degradations: frozenset[str], recipe: Recipe, *, labels: Sequence[str]
+def check_entry(
+    degradations: frozenset[str], synthesis: TrainSynthesis, *, labels: Sequence[str]
 ) -> None:
-    """Raise MaskDCPTError for a degradation without a label, or a recipe that it cannot follow."""
+    """Raise MaskDCPTError for a degradation without a label, or an unknown variant or level."""
     for degradation in sorted(degradations):
         if degradation not in labels:
             raise MaskDCPTError(
                 f"There are pairs of degradation {degradation}, which is not in the setting: "
                 f"{', '.join(labels)}."
             )
-        check(degradation, kind=recipe.kind, levels=recipe.levels or ())
+        check(degradation, variant=synthesis.variant, levels=synthesis.levels or ())
 
 
 def too_many_broken(skipped: Sequence[str]) -> str:
-    """The sentence for a source of which hardly anything can be read."""
+    """Return the message for pairs of which most cannot be read."""
     return f"{len(skipped)} pairs in a row are broken; the last: {' '.join(skipped[-3:])}"
 
 
-def compose(
+def make_sample(
     pair: Pair,
-    recipe: Recipe,
+    synthesis: TrainSynthesis,
     augmentation: Augmentation,
     generator: Generator,
     *,
-    draw: Draw,
+    key: SampleKey,
     labels: Sequence[str],
     skipped: Sequence[str],
 ) -> Sample:
-    """A sample from a pair that was cropped by the window of the augmentation.
+    """Make a sample of a pair that is already cropped by the augmentation.
 
-    A clean picture is degraded last: rain falls down, and the blocks of JPEG begin at the corner.
+    A clean image is degraded last: rain falls down, and the blocks of JPEG begin at the corner.
     """
-    laid = augmentation.lay(pair.gt, side=draw.crop_size)
+    augmented = augmentation.apply(pair.gt, side=key.crop_size)
     if pair.lq is None:
-        toned = recipe.toned and generator.random() < recipe.toned
-        gt = other_tones(laid, generator) if toned else _scaled(laid)
-        if recipe.enlarged and generator.random() < recipe.enlarged:
-            gt = enlarged(gt, generator)
-        lq = degrade(gt, pair.degradation, generator, kind=recipe.kind, levels=recipe.levels).lq
-        if recipe.saved and generator.random() < recipe.saved:
-            lq = saved(lq, generator)
+        toned = synthesis.p_tone and generator.random() < synthesis.p_tone
+        gt = jitter_tones(augmented, generator) if toned else _scaled(augmented)
+        if synthesis.p_upscale and generator.random() < synthesis.p_upscale:
+            gt = upscaled(gt, generator)
+        lq = degrade(
+            gt, pair.degradation, generator, variant=synthesis.variant, levels=synthesis.levels
+        ).lq
+        if synthesis.p_jpeg and generator.random() < synthesis.p_jpeg:
+            lq = usual_jpeg(lq, generator)
     else:
-        gt, lq = _scaled(laid), _scaled(augmentation.lay(pair.lq, side=draw.crop_size))
+        gt, lq = _scaled(augmented), _scaled(augmentation.apply(pair.lq, side=key.crop_size))
     label = labels.index(pair.degradation)
     return Sample(
-        _tensor(lq), _tensor(gt), torch.tensor(label), torch.tensor(draw.number), tuple(skipped)
+        _tensor(lq), _tensor(gt), torch.tensor(label), torch.tensor(key.number), tuple(skipped)
     )
 
 
 def stack(samples: Sequence[Sample]) -> Sample:
-    """A batch of samples."""
+    """Stack samples to a batch."""
     *tensors, skipped = zip(*samples, strict=True)
     # In a worker process these are stacked in memory that is shared with the parent.
     lq, gt, label, number = (default_collate(list(column)) for column in tensors)

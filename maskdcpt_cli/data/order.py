@@ -1,4 +1,4 @@
-"""Which sample comes when: functions of (seed, iteration, rank), so that any run can be resumed."""
+"""The order of samples: functions of (seed, iteration, rank), so that any run can be resumed."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -13,11 +13,11 @@ MASK = 2**64 - 1
 
 
 def permuted(position: int, *, length: int, seed: tuple[int, ...]) -> int:
-    """Where a pseudo-random permutation of range(length) takes a position.
+    """Return the image of a position under a pseudo-random permutation of range(length).
 
-    It needs no memory: a Feistel network permutes a power of four, not above four times the
-    length, and is walked until it comes back into the range (Black & Rogaway, Ciphers with
-    arbitrary finite domains, 2002).
+    It needs no memory: a Feistel network permutes a power of four, not above four times the length,
+    and is repeated until the result is in the range (Black & Rogaway, Ciphers with arbitrary finite
+    domains, 2002).
     """
     half = max(1, ((length - 1).bit_length() + 1) // 2)
     low = 2**half - 1
@@ -37,21 +37,21 @@ def _round_keys(seed: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _scrambled(number: int) -> int:
-    """The finaliser of SplitMix64, of which every bit depends on every bit of the number."""
+    """Apply the finaliser of SplitMix64: each bit depends on every bit of the number."""
     number = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 & MASK
     number = (number ^ number >> 27) * 0x94D049BB133111EB & MASK
     return number ^ number >> 31
 
 
-class Draw(NamedTuple):
-    """One sample that is asked for."""
+class SampleKey(NamedTuple):
+    """The number and the size of a sample."""
 
     number: int  # of the sample in the run
     crop_size: int
 
 
-class Stage(NamedTuple):
-    """A part of a run with one size of batches and crops."""
+class BatchStage(NamedTuple):
+    """A part of a run with one batch size and crop size."""
 
     batch: int  # samples of one rank in one iteration
     crop_size: int
@@ -59,7 +59,7 @@ class Stage(NamedTuple):
 
 
 class Batches:
-    """The samples that one rank takes at each iteration, from any iteration on.
+    """The samples of one rank at each iteration, from any iteration on.
 
     Ranks take turns within an iteration, so the samples of an iteration are the same on one rank
     with a batch of 8 as on two with batches of 4. `iter` begins at `first` each time.
@@ -67,7 +67,7 @@ class Batches:
 
     def __init__(
         self,
-        stages: Sequence[Stage],
+        stages: Sequence[BatchStage],
         *,
         rank: int = 0,
         world: int = 1,
@@ -82,7 +82,7 @@ class Batches:
         self.first = first
         self.last = last  # the iteration to end before; None: with the last stage
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampleKey]]:
         iteration = self.first
         while self.last is None or iteration < self.last:
             batch = self.at(iteration)
@@ -91,21 +91,21 @@ class Batches:
             yield batch
             iteration += 1
 
-    def at(self, iteration: int) -> list[Draw] | None:
-        """The samples of an iteration; None where the run is over."""
+    def at(self, iteration: int) -> list[SampleKey] | None:
+        """Return the samples of an iteration; None after the end of the run."""
         first, stage = self._begin(iteration)
         if stage is None:
             return None
         first += self.rank * stage.batch
-        return [Draw(number, stage.crop_size) for number in range(first, first + stage.batch)]
+        return [SampleKey(number, stage.crop_size) for number in range(first, first + stage.batch)]
 
     def taken(self, iterations: range) -> int:
-        """How many samples this rank takes at these iterations together."""
+        """Return the number of samples of this rank in these iterations."""
         stages = (self._begin(iteration)[1] for iteration in iterations)
         return sum(stage.batch for stage in stages if stage)
 
-    def _begin(self, iteration: int) -> tuple[int, Stage | None]:
-        """The number of an iteration's first sample, over all ranks, and its stage."""
+    def _begin(self, iteration: int) -> tuple[int, BatchStage | None]:
+        """Return the number of the first sample of an iteration, over all ranks, and its stage."""
         number = 0
         for stage in self.stages:
             each = stage.batch * self.world

@@ -1,4 +1,4 @@
-"""Pairs of a degraded and a clean picture, held so that millions cost little memory."""
+"""Pairs of degraded and clean images, stored so that millions need little memory."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.augment import Cut, whole
+from maskdcpt_cli.data.augment import CropFn, full_image
 from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import read_rgb, shown
 
 ABBREVIATIONS = tuple(LABELS)  # a degradation is stored as its position here
-PIECE = 2**24  # bytes of a list that are looked at together
+PIECE = 2**24  # bytes of a list that are searched together
 SEPARATORS, NEWLINE = b" \t", ord("\n")
 
 
 class Pair(NamedTuple):
-    """One pair as read; lq is None where it is to be made from gt."""
+    """A pair that was read; lq is None if it is to be made from gt."""
 
     name: str  # to name it in messages
     degradation: str  # abbreviation
@@ -29,24 +29,24 @@ class Pair(NamedTuple):
 
 
 class Pairs(Protocol):
-    """A source of pairs that can be asked for any of them, by any process."""
+    """A source of pairs, with random access from any process."""
 
     def __len__(self) -> int: ...
 
-    def read(self, index: int, cut: Cut = whole) -> Pair:
-        """Read one pair, or a part of it; ImageError, naming the file, where it cannot be."""
+    def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
+        """Read a pair, or a crop of it; raise ImageError, naming the file, if it cannot be read."""
         ...
 
     def degradations(self) -> frozenset[str]:
-        """The degradations that occur among the pairs."""
+        """Return the degradations of the pairs."""
         ...
 
 
 class Names:
     """Many strings in one block of memory.
 
-    A list of strings would cost ten times as much, and again in every worker: each string that is
-    looked at has its reference count written, which copies the page that it lies on.
+    A list of strings would need ten times as much, and again in every worker: Python writes the
+    reference count of each string that is read, which copies the memory page that holds it.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -59,7 +59,7 @@ class Names:
     def within(
         cls, block: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
     ) -> "Names":
-        """The strings between these bytes of the block, none of which is copied."""
+        """Return the strings between these bytes of a block, without copying any."""
         names = cls.__new__(cls)
         names._block, names._starts, names._ends = block, starts, ends
         return names
@@ -80,14 +80,14 @@ class Names:
         name = self._block[self._starts[index] : self._ends[index]]
         return name.tobytes().decode(errors="surrogateescape")
 
-    def take(self, places: NDArray[np.intp]) -> "Names":
-        """The strings at these places, none of which is copied."""
-        return Names.within(self._block, self._starts[places], self._ends[places])
+    def take(self, indices: NDArray[np.intp]) -> "Names":
+        """Return the strings at these indices, without copying any."""
+        return Names.within(self._block, self._starts[indices], self._ends[indices])
 
 
 @dataclass(frozen=True)
 class FilePairs:
-    """Pairs that lie on disk as image files, or clean files that are degraded when read."""
+    """Pairs of image files, or clean files that are degraded when they are read."""
 
     root: Path  # names are relative to it
     gt: Names
@@ -97,21 +97,22 @@ class FilePairs:
     def __len__(self) -> int:
         return len(self.gt)
 
-    def read(self, index: int, cut: Cut = whole) -> Pair:
+    def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
         gt = read_rgb(self.root / self.gt[index])
         name = (self.lq or self.gt)[index]
         lq = None if self.lq is None else read_rgb(self.root / name)
         if lq is not None and lq.shape != gt.shape:
             raise ImageError(
-                f"{name} is {lq.shape[1]}x{lq.shape[0]} pixels, but its clean picture "
+                f"{name} is {lq.shape[1]}x{lq.shape[0]} pixels, but its clean image "
                 f"{self.gt[index]} {gt.shape[1]}x{gt.shape[0]}."
             )
-        window = cut(*gt.shape[:2])
+        crop = crop_fn(*gt.shape[:2])
         return Pair(
-            name, self.degradation_of(index), window.of(gt), None if lq is None else window.of(lq)
+            name, self.degradation_of(index), crop.of(gt), None if lq is None else crop.of(lq)
         )
 
     def degradation_of(self, index: int) -> str:
+        """Return the abbreviation of the degradation of a pair."""
         if isinstance(self.degradation, str):
             return self.degradation
         return ABBREVIATIONS[int(self.degradation[index])]
@@ -123,12 +124,12 @@ class FilePairs:
 
 
 def read_list(path: Path) -> tuple[Names, Names | None]:
-    """The names in a text file: a line is `gt lq`, or on every line gt alone.
+    """Read the names in a text file, a line `gt lq` each, or gt alone on every line.
 
-    A space or a tab lies between the two; empty lines are passed over. Millions of lines are read
-    at the speed of the disk.
+    A space or a tab separates the two; empty lines are skipped. Millions of lines are read at the
+    speed of the disk.
 
-    Raises MaskDCPTError for a file that cannot be read, and for a line of other form.
+    Raises MaskDCPTError for a file that cannot be read, and for a line of another form.
     """
     try:
         block = np.fromfile(path, np.uint8)
@@ -146,7 +147,7 @@ def read_list(path: Path) -> tuple[Names, Names | None]:
     wrong = np.flatnonzero(last - first != 1)
     if len(wrong):
         raise MaskDCPTError(
-            f"{shown(path)}, line {lines[wrong[0]] + 1}: neither the one name of a clean picture "
+            f"{shown(path)}, line {lines[wrong[0]] + 1}: neither the one name of a clean image "
             "nor `gt lq`, two names with a space or a tab between them, as on the other lines."
         )
     between = gaps[first]
@@ -154,7 +155,7 @@ def read_list(path: Path) -> tuple[Names, Names | None]:
 
 
 def _positions(block: NDArray[np.uint8], characters: bytes) -> NDArray[np.int64]:
-    """Where any of the characters is; looked for piece by piece, which saves memory."""
+    """Return the positions of any of the characters, found piece by piece to save memory."""
     found = [
         start + np.flatnonzero(np.isin(block[start : start + PIECE], list(characters)))
         for start in range(0, len(block), PIECE)

@@ -27,7 +27,7 @@ AHEAD = 4  # items that wait for each process; bounds the memory that results ta
 
 
 def processors() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -73,7 +73,7 @@ def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def prepare_worker(_number: int = 0) -> None:
-    """Make a process one of several that work on images beside one another."""
+    """Configure this process as one of several that process images in parallel."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops us
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     # As many workers as cores: threads of theirs would only compete. 0, as 1 hangs after a fork.
@@ -82,8 +82,10 @@ def prepare_worker(_number: int = 0) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep what is freed for the next image, rather than fault its pages in again: it
-    takes a quarter of the time of most degradations."""
+    """Let glibc keep freed memory for the next image.
+
+    Faulting its pages in again takes a quarter of the time of most degradations.
+    """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if mallopt := getattr(libc, "mallopt", None):
         for parameter, value in _MALLOC.items():

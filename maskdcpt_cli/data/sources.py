@@ -1,4 +1,4 @@
-"""Data sets as they lie on disk: from the sources of a preset to pairs."""
+"""Data sets on disk: from the sources of a preset to pairs."""
 
 import json
 import os
@@ -27,8 +27,8 @@ Keys = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
-class Scan:
-    """What a source holds."""
+class SourceScan:
+    """The content of a source."""
 
     pairs: Pairs
     unpaired: Names = NONE  # lq without a gt
@@ -36,7 +36,7 @@ class Scan:
     missing: tuple[str, ...] = ()  # folders and files that are not there
 
 
-class Opened(NamedTuple):
+class OpenedSource(NamedTuple):
     """A source of a preset, ready to be read."""
 
     part: Part
@@ -44,12 +44,12 @@ class Opened(NamedTuple):
     pairs: Pairs
 
 
-def data_root(given: Path | None) -> Path:
-    """The folder that the paths of presets start from; MaskDCPTError where none is given."""
-    text = given or os.environ.get(ROOT_VARIABLE)
+def data_root(folder: Path | None) -> Path:
+    """Return the folder that preset paths start from; raise MaskDCPTError if none is given."""
+    text = folder or os.environ.get(ROOT_VARIABLE)
     if not text:
         raise MaskDCPTError(
-            f"Where do the data lie? Say --data-root FOLDER, or set {ROOT_VARIABLE} to it."
+            f"The data root is not set; give --data-root FOLDER, or set {ROOT_VARIABLE}."
         )
     if not Path(text).is_dir():
         raise MaskDCPTError(f"The data root '{shown(Path(text))}' is not a folder.")
@@ -57,7 +57,7 @@ def data_root(given: Path | None) -> Path:
 
 
 def two_folders(lq: Path, gt: Path, *, name: str) -> tuple[Path, Folders]:
-    """A data root, and the source of the pairs of one name in two folders and what they hold."""
+    """Return a data root, and the source of pairs of the same name in two folders."""
     root = Path(os.path.commonpath([lq.absolute(), gt.absolute()]))
     lq_below, gt_below = (
         (folder.absolute().relative_to(root) / f"{{{SPANNING}}}").as_posix() for folder in (lq, gt)
@@ -65,13 +65,13 @@ def two_folders(lq: Path, gt: Path, *, name: str) -> tuple[Path, Folders]:
     return root, Folders(name=name, lq=lq_below, gt=gt_below)
 
 
-def open_pairs(parts: Sequence[Part], root: Path) -> list[Opened]:
-    """All sources of some parts of a preset, to be trained on or tested with.
+def open_pairs(parts: Sequence[Part], root: Path) -> list[OpenedSource]:
+    """Open all sources of some parts of a preset.
 
-    Raises MaskDCPTError where folders or files are missing, naming all of them, where a source
-    has no pairs, and for a synthesis that the degradation does not have.
+    Raises MaskDCPTError for folders and files that are missing, with all their names, for a source
+    without pairs, and for a synthesis that the degradation does not have.
     """
-    opened: list[Opened] = []
+    opened: list[OpenedSource] = []
     missing: list[str] = []
     for part in parts:
         check_synthesis(part)
@@ -80,29 +80,35 @@ def open_pairs(parts: Sequence[Part], root: Path) -> list[Opened]:
             missing += found.missing
             if not found.missing and not len(found.pairs):
                 raise MaskDCPTError(f"There are no pairs of '{source.name}' in '{shown(root)}'.")
-            opened.append(Opened(part, source, found.pairs))
+            opened.append(OpenedSource(part, source, found.pairs))
     if missing:
         raise MaskDCPTError(
             f"In '{shown(root)}' there is no {', no '.join(dict.fromkeys(missing))}; "
-            "`maskdcpt data check` tells what is there."
+            "`maskdcpt data check` lists what is there."
         )
     return opened
 
 
 def check_synthesis(part: Part) -> None:
-    """Raise MaskDCPTError for a kind or a level that the degradation of a part does not have."""
+    """Raise MaskDCPTError for a variant or a level that the degradation of a part does not have."""
     if part.degradation:
-        check(part.degradation, kind=part.synthesis.kind, levels=part.synthesis.levels or ())
+        check(part.degradation, variant=part.synthesis.variant, levels=part.synthesis.levels or ())
 
 
-def scan(source: Source, root: Path, degradation: str | None) -> Scan:
+def scan(source: Source, root: Path, degradation: str | None) -> SourceScan:
     """Find the pairs of a source, in an order that depends on their names alone.
 
     Args:
-        degradation: abbreviation, of the pairs; of a manifest and of shards the pairs that are
-            taken, None for all.
+        source: of a preset.
+        root: data root.
+        degradation: abbreviation, of the pairs; of a manifest and of shards the pairs to take, None
+            for all.
 
-    Raises MaskDCPTError for a list, manifest or index that cannot be understood.
+    Returns:
+        The pairs, and what is unpaired, unused or missing.
+
+    Raises:
+        MaskDCPTError: for a list, manifest or index that is not valid.
     """
     match source:
         case Folders():
@@ -114,22 +120,22 @@ def scan(source: Source, root: Path, degradation: str | None) -> Scan:
         case Shards():
             return _scan_shards(source, root, degradation)
         case Unpaired():
-            # What there is stands where clean pictures do, which are read alone, too.
+            # Read as gt alone, as clean images are.
             return _scan_folders(Folders(name=source.name, gt=source.lq), root, degradation or "")
 
 
-def _scan_folders(source: Folders, root: Path, degradation: str) -> Scan:
+def _scan_folders(source: Folders, root: Path, degradation: str) -> SourceScan:
     shape = Template(source.gt)
     gt, gt_keys = _collected(root, shape, shape.words)
     if source.lq is None:
         missing = _missing([shape.folder()], root)
-        return Scan(FilePairs(root, gt, None, degradation), missing=missing)
+        return SourceScan(FilePairs(root, gt, None, degradation), missing=missing)
     lq_shape = Template(source.lq)
     lq, lq_keys = _collected(root, lq_shape, shape.words)
     paired, partner = _joined(lq_keys, gt_keys)
     unused = np.ones(len(gt), bool)
     unused[partner] = False
-    return Scan(
+    return SourceScan(
         FilePairs(root, gt.take(partner), lq.take(np.flatnonzero(paired)), degradation),
         unpaired=lq.take(np.flatnonzero(~paired)),
         unused=gt.take(np.flatnonzero(unused)),
@@ -138,24 +144,24 @@ def _scan_folders(source: Folders, root: Path, degradation: str) -> Scan:
 
 
 def _joined(lq: Keys, gt: Keys) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-    """Which lq have a gt of their key, and which one: the first, where there are several."""
+    """Return which lq have a gt of the same key, and the index of that gt: the first of several."""
     known, first = np.unique(gt, return_index=True)
     paired = np.isin(lq, known)
     return paired, first[np.searchsorted(known, lq[paired])]
 
 
-def _scan_list(source: TextList, root: Path, degradation: str) -> Scan:
+def _scan_list(source: TextList, root: Path, degradation: str) -> SourceScan:
     below = root / source.root
     if missing := _missing([source.list], root):
-        return Scan(FilePairs(below, NONE, None, degradation), missing=missing)
+        return SourceScan(FilePairs(below, NONE, None, degradation), missing=missing)
     gt, lq = read_list(root / source.list)
-    return Scan(FilePairs(below, gt, lq, degradation))
+    return SourceScan(FilePairs(below, gt, lq, degradation))
 
 
-def _scan_manifest(source: Manifest, root: Path, degradation: str | None) -> Scan:
+def _scan_manifest(source: Manifest, root: Path, degradation: str | None) -> SourceScan:
     path = root / source.manifest
     if missing := _missing([source.manifest], root):
-        return Scan(FilePairs(path.parent, NONE, NONE, degradation or ""), missing=missing)
+        return SourceScan(FilePairs(path.parent, NONE, NONE, degradation or ""), missing=missing)
     codes = array("B")
 
     def taken() -> Iterator[str]:
@@ -165,12 +171,12 @@ def _scan_manifest(source: Manifest, root: Path, degradation: str | None) -> Sca
                 yield f"{slug}/gt/{file}"
 
     gt = Names(taken())
-    lq = Names(gt[place].replace("/gt/", "/lq/", 1) for place in range(len(gt)))
-    return Scan(FilePairs(path.parent, gt, lq, np.frombuffer(codes, np.uint8)))
+    lq = Names(gt[index].replace("/gt/", "/lq/", 1) for index in range(len(gt)))
+    return SourceScan(FilePairs(path.parent, gt, lq, np.frombuffer(codes, np.uint8)))
 
 
 def _manifest_lines(path: Path) -> Iterator[tuple[str, str, str]]:
-    """The abbreviation, the type and the file of each line."""
+    """Yield the abbreviation, the type and the file of each line."""
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
@@ -182,10 +188,10 @@ def _manifest_lines(path: Path) -> Iterator[tuple[str, str, str]]:
                 ) from error
 
 
-def _scan_shards(source: Shards, root: Path, degradation: str | None) -> Scan:
+def _scan_shards(source: Shards, root: Path, degradation: str | None) -> SourceScan:
     if missing := _missing([source.shards], root):
-        return Scan(FilePairs(root, NONE, None, degradation or ""), missing=missing)
-    return Scan(ShardPairs(root / source.shards, degradation, clean=source.clean))
+        return SourceScan(FilePairs(root, NONE, None, degradation or ""), missing=missing)
+    return SourceScan(ShardPairs(root / source.shards, degradation, clean=source.clean))
 
 
 def _missing(names: Sequence[str], root: Path) -> tuple[str, ...]:
@@ -193,10 +199,10 @@ def _missing(names: Sequence[str], root: Path) -> tuple[str, ...]:
 
 
 def _collected(root: Path, template: Template, words: Sequence[str]) -> tuple[Names, Keys]:
-    """The files of a template's shape, and of each what its words are, as a hash.
+    """Return the files that match a template, and a hash of the words of each.
 
-    Hashes, as millions of strings would take gigabytes; that among 2.5 million two are the same
-    by chance happens once in six million times.
+    Hashes, as millions of strings would need gigabytes; that two of 2.5 million are the same by
+    chance has a probability of one in six million.
     """
     keys = array("Q")
 

@@ -1,4 +1,4 @@
-"""Templates of paths, as `train/{scene}/blur/{frame}`, and the files that have their shape."""
+"""Path templates, as `train/{scene}/blur/{frame}`, and the files that match them."""
 
 import os
 import re
@@ -13,10 +13,10 @@ SPANNING = "path"  # the word that stands for folders, too
 
 
 class Template:
-    """The shape of a path below a root.
+    """A template of paths below a root.
 
-    Words take as much as they can, the first one most: in `a_b_0.8_0.2` the scene of
-    `{scene}_{airlight}_{beta}` is `a_b`. A word that comes twice is the same both times.
+    Words match as much as they can, the first one most: in `a_b_0.8_0.2` the scene of
+    `{scene}_{airlight}_{beta}` is `a_b`. A word that occurs twice matches the same text both times.
     """
 
     def __init__(self, text: str) -> None:
@@ -28,13 +28,13 @@ class Template:
         self._pattern = re.compile(_pattern(text))
 
     def folder(self) -> str:
-        """The folder that all files lie in, whatever the words stand for."""
+        """Return the folder that holds all files, whatever the words match."""
         return "/".join(takewhile(lambda level: "{" not in level, self._levels))
 
     def files(self, root: Path) -> Iterator[tuple[str, re.Match[str]]]:
-        """The images of this shape, sorted folder by folder, and what their words are.
+        """Yield the images that match, sorted folder by folder, each with its match.
 
-        Names that begin with a dot are passed over: systems leave such files behind.
+        Names that begin with a dot are skipped: they belong to the system.
         """
         levels = [re.compile(_pattern(level)) for level in self._levels]
         for name in _walk(str(root), "", levels, deep=self._deep):
@@ -46,16 +46,16 @@ class Template:
 
 
 def _pattern(text: str) -> str:
-    """A regular expression with a group for each word."""
+    """Return a regular expression with a group for each word."""
     parts: list[str] = []
-    seen: set[str] = set()
-    for place, piece in enumerate(WORD.split(text)):
-        if place % 2 == 0:
+    known: set[str] = set()
+    for index, piece in enumerate(WORD.split(text)):
+        if index % 2 == 0:
             parts.append(re.escape(piece))
-        elif piece in seen:
+        elif piece in known:
             parts.append(f"(?P={piece})")
         else:
-            seen.add(piece)
+            known.add(piece)
             parts.append(f"(?P<{piece}>{'.*' if piece == SPANNING else '[^/]*'})")
     return "".join(parts)
 
@@ -63,7 +63,7 @@ def _pattern(text: str) -> str:
 def _walk(
     folder: str, below: str, levels: Sequence[re.Pattern[str]], *, deep: bool
 ) -> Iterator[str]:
-    """The files as many folders down as there are levels, each of its shape; or deeper, too."""
+    """Yield the files as many folders down as there are levels, each matching; or deeper, too."""
     try:
         with os.scandir(folder) as entries:
             found = sorted(

@@ -1,9 +1,9 @@
-"""Presets: one YAML file, one setting of the paper; the schema of those of data."""
+"""Schema of data presets: which images a setting trains and tests on."""
 
 import difflib
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +12,7 @@ from pydantic import (
     Discriminator,
     Field,
     PlainValidator,
+    PositiveInt,
     Tag,
     model_validator,
 )
@@ -24,34 +25,46 @@ WORD = re.compile(r"\{(\w+)\}")  # in a template
 
 
 class Schema(BaseModel):
-    """Settings that cannot be changed, nor misspelt."""
+    """Settings that cannot be changed after loading; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    former_keys: ClassVar[Mapping[str, str]] = {}  # still accepted, by their present names
 
     @model_validator(mode="before")
     @classmethod
-    def _known(cls, given: Any) -> Any:
-        for key in given if isinstance(given, Mapping) else ():
-            if key not in cls.model_fields:
-                close = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.7)
-                choices = f"choose from: {', '.join(cls.model_fields)}"
-                hint = f"did you mean '{close[0]}'?" if close else choices
-                raise PydanticCustomError(
-                    "unknown_key", "unknown key; {hint}", {"key": key, "hint": hint}
-                )
-        return given
+    def _present_keys(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        values: dict[Any, Any] = {}
+        for key, value in given.items():
+            present = cls.former_keys.get(key, key)
+            if present not in cls.model_fields:
+                raise _key_error(key, f"unknown key; {_hint(str(key), cls.model_fields)}")
+            if present in values:
+                raise _key_error(key, f"{present} is given under two names: leave one out")
+            values[present] = value
+        return values
+
+
+def _hint(key: str, fields: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, fields, n=1, cutoff=0.7)
+    return f"did you mean '{close[0]}'?" if close else f"choose from: {', '.join(fields)}"
+
+
+def _key_error(key: object, reason: str) -> PydanticCustomError:
+    return PydanticCustomError("key", "{reason}", {"key": key, "reason": reason})
 
 
 Model = TypeVar("Model", bound=Schema)
 Given = TypeVar("Given")
 
 
-def _below(text: str) -> str:
+def _relative_path(text: str) -> str:
     """Refuse a path that could leave the data root."""
     parts = text.split("/")
     if text.startswith("/") or ".." in parts or "\\" in text or re.match("[A-Za-z]:", text):
         raise ValueError(
-            f"'{text}' must lie below the data root: no absolute path, no '..', no '\\'"
+            f"'{text}' must be below the data root: no absolute path, no '..', no '\\'"
         )
     return text
 
@@ -59,7 +72,7 @@ def _below(text: str) -> str:
 def _template(text: str) -> str:
     if re.search(r"[{}]", WORD.sub("", text)):
         raise ValueError(f"in '{text}' a brace is no part of a word such as {{scene}} or {{path}}")
-    return _below(text)
+    return _relative_path(text)
 
 
 def _levels(given: object) -> tuple[float, ...] | Range:
@@ -73,7 +86,7 @@ def _levels(given: object) -> tuple[float, ...] | Range:
     raise ValueError("valid are a list, as [15, 25, 50], and a range, as {from: 5, to: 50}")
 
 
-def _some(sources: Given) -> Given:
+def _not_empty(sources: Given) -> Given:
     if not sources:
         raise ValueError("give at least one")
     return sources
@@ -88,49 +101,57 @@ def _known_in(kind: str, table: Mapping[str, object]) -> AfterValidator:
     return AfterValidator(check)
 
 
-Place = Annotated[str, AfterValidator(_below)]  # of a file or folder, below the data root
+RelativePath = Annotated[str, AfterValidator(_relative_path)]  # below the data root
 Template = Annotated[str, AfterValidator(_template)]
 Levels = Annotated[tuple[float, ...] | Range, PlainValidator(_levels)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Abbreviation = Annotated[str, _known_in("degradation", LABELS)]
 
 
 class Synthesis(Schema):
-    """How clean pictures are degraded; what is left out is drawn, as in `maskdcpt degrade`."""
+    """Synthesis of degraded images; keys that are left out are sampled as in `maskdcpt degrade`."""
 
-    kind: str | None = None
+    former_keys = {"kind": "variant"}
+
+    variant: str | None = None  # one of the degradation's, as "gaussian" of noise
     levels: Levels | None = None
 
 
 class SeededSynthesis(Synthesis):
-    """How those of a test set are degraded, the same every time."""
+    """Synthesis of a test set, the same every time."""
 
     seed: int = 0
 
 
-class Recipe(Synthesis):
-    """How clean pictures become those that are trained on."""
+class TrainSynthesis(Synthesis):
+    """Synthesis of training samples from clean images."""
 
-    toned: Share = 0  # how many are first given other tones
-    enlarged: Share = 0  # how many are first made as soft as enlarged photos
-    saved: Share = 0  # how many are at last saved as JPEG files, as people have them
+    former_keys = {
+        **Synthesis.former_keys,
+        "toned": "p_tone",
+        "enlarged": "p_upscale",
+        "saved": "p_jpeg",
+    }
+
+    p_tone: Fraction = 0  # probability of a random tone curve, before degradation
+    p_upscale: Fraction = 0  # probability of the softness of an upscaled photo, before degradation
+    p_jpeg: Fraction = 0  # probability of JPEG compression of usual quality, after degradation
 
 
 class Named(Schema):
-    """What every source has."""
+    """Keys of every source."""
 
     name: str
-    pairs: Count | None = None  # that there should be, where it is known
+    pairs: PositiveInt | None = None  # expected number, if it is known
 
 
 class Folders(Named):
-    """Image files by the shape of their paths: `{scene}` stands for anything within a name, and
-    `{path}` for folders, too.
+    """Image files whose paths match a template.
 
-    An lq belongs to the gt that has the same words; lq may have more of them: of
-    `hazy/{scene}_{airlight}` and `clear/{scene}`, many belong to one. Without lq the gt are
-    degraded when they are read. The suffix may be that of any image, unless it is given.
+    `{scene}` matches anything within a name, `{path}` matches folders, too. An lq belongs to the
+    gt whose words in braces are the same. lq may have more words: of `hazy/{scene}_{airlight}` and
+    `clear/{scene}`, many lq belong to one gt. Without lq the gt are degraded when they are read.
+    Any image suffix matches, unless the template has one.
     """
 
     gt: Template
@@ -140,34 +161,34 @@ class Folders(Named):
     def _joined(self) -> "Folders":
         words = set(WORD.findall(self.gt)), set(WORD.findall(self.lq or self.gt))
         if missing := words[0] - words[1]:
-            raise ValueError(f"'{{{min(missing)}}}' is in gt, but not in lq: they cannot be joined")
+            raise ValueError(f"'{{{min(missing)}}}' is in gt, but not in lq: they cannot be paired")
         return self
 
 
 class Unpaired(Named):
-    """Degraded pictures of which no clean ones exist, by the shape of their paths."""
+    """Degraded images without ground truth, whose paths match a template."""
 
     lq: Template
 
 
 class TextList(Named):
-    """A text file, a line `gt lq` each, or `gt` for clean pictures."""
+    """A text file with a line `gt lq` for each pair, or `gt` for clean images."""
 
-    list: Place
-    root: Place = ""  # the folder that its names start from
+    list: RelativePath
+    root: RelativePath = ""  # the folder that its paths start from
 
 
 class Manifest(Named):
-    """What `maskdcpt degrade` wrote; the degradations are those of its lines."""
+    """A manifest of `maskdcpt degrade`, whose lines name the degradations."""
 
-    manifest: Place
+    manifest: RelativePath
 
 
 class Shards(Named):
-    """What `maskdcpt data pack` wrote."""
+    """Shards of `maskdcpt data pack`."""
 
-    shards: Place  # its index.json
-    clean: bool = False  # the clean crops, to be degraded; else the pairs
+    shards: RelativePath  # its index.json
+    clean: bool = False  # True: the clean crops, to be degraded; False: the pairs
 
 
 LAYOUTS = {
@@ -180,7 +201,7 @@ LAYOUTS = {
 
 
 def _layout(given: object) -> str:
-    """The layout of a source, told by its keys; in brackets, to be known in places of errors."""
+    """Return the layout of a source by its keys, in brackets, so that key paths leave it out."""
     keys = given if isinstance(given, Mapping) else getattr(given, "model_fields_set", ())
     return f"<{next((key for key in LAYOUTS if key in keys), 'gt')}>"
 
@@ -196,11 +217,13 @@ Source = Annotated[
 
 
 class Part(Schema):
-    """Pictures of one degradation."""
+    """Images of one degradation."""
 
-    degradation: Abbreviation | None = None  # None: a manifest's or shards' own; or none of ours
-    synthesis: Synthesis = Synthesis()  # of sources that are clean
-    sources: Annotated[tuple[Source, ...], AfterValidator(_some)]
+    degradation: Abbreviation | None = (
+        None  # None: a manifest's or shards' own, or not in the taxonomy
+    )
+    synthesis: Synthesis = Synthesis()  # of clean sources
+    sources: Annotated[tuple[Source, ...], AfterValidator(_not_empty)]
 
 
 class EvalPart(Part):
@@ -210,12 +233,12 @@ class EvalPart(Part):
 
 
 class TrainPart(Part):
-    """What is trained on, of one degradation."""
+    """Training images of one degradation."""
 
-    synthesis: Recipe = Recipe()
-    pairs: Count | None = None  # as the paper counts them
-    variants: Count = 1  # how many pairs the paper counts for each clean picture
-    repeat: Count = 1  # how often the pairs are visited while those of repeat 1 are visited once
+    synthesis: TrainSynthesis = TrainSynthesis()
+    pairs: PositiveInt | None = None  # in the paper
+    variants: PositiveInt = 1  # pairs that the paper counts for each clean image
+    repeat: PositiveInt = 1  # visits in an epoch, in which pairs of repeat 1 have one
 
     @model_validator(mode="after")
     def _labelled(self) -> "TrainPart":
@@ -236,9 +259,9 @@ class TrainPart(Part):
 
 
 class Data(Schema):
-    """The data of one setting."""
+    """Data of one setting."""
 
-    setting: Annotated[str, _known_in("setting", SETTINGS)]  # hence the order of the labels
+    setting: Annotated[str, _known_in("setting", SETTINGS)]  # gives the order of the labels
     train: tuple[TrainPart, ...] = ()
     test: tuple[EvalPart, ...] = ()
 
@@ -252,3 +275,10 @@ class Data(Schema):
                     f"{' '.join(labels)}"
                 )
         return self
+
+
+class Extension(Schema):
+    """The keys of a data preset that begins with the parts of another preset."""
+
+    extends: str  # a name, or a file relative to the file that extends it
+    only: tuple[Abbreviation, ...] | None = None  # the parts to take over; None: all

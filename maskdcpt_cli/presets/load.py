@@ -1,7 +1,7 @@
-"""Presets by name or from a file: found, read, overridden, and checked."""
+"""Presets by name or from a file: find, read, override and validate them."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from maskdcpt_cli.errors import MaskDCPTError, unknown
-from maskdcpt_cli.presets.data import Data
+from maskdcpt_cli.presets.data import Data, Extension
 
 PACKAGED = Path(__file__).parents[1] / "_presets"  # in a wheel
 SOURCE = Path(__file__).parents[2] / "presets"  # in a checkout
@@ -19,50 +19,59 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def names(kind: str = "data") -> list[str]:
-    """The presets of a kind, a folder below presets/."""
+    """Return the names of the presets of a kind, which is a folder in presets/."""
     return sorted(path.stem for path in (folder() / kind).glob("*.yaml"))
 
 
 def load_data(name: str, *, overrides: Sequence[str] = ()) -> Data:
-    """The data preset of a name, or in a file; see load."""
-    return load(name, Data, kind="data", overrides=overrides)
+    """Load a data preset, together with the preset that it extends.
+
+    Args:
+        name: as `maskdcpt presets` lists it, or a YAML file of that form.
+        overrides: as "train.0.repeat=3": the key path of a value, and the value in YAML.
+
+    Returns:
+        The data of a setting.
+
+    Raises:
+        MaskDCPTError: for a file that cannot be read, for values that are not valid, with their
+            key path, and for a preset that cannot be extended.
+    """
+    path = locate(name, "data")
+    return _validated(_extended(path), Data, path, overrides)
 
 
 def load(name: str, schema: type[Model], *, kind: str, overrides: Sequence[str] = ()) -> Model:
-    """A preset by its name, or from a file: what has a folder or a suffix in its name.
+    """Load a preset.
 
     Args:
-        name: as "5d", or "my/data.yaml".
-        schema: what the file must hold.
+        name: as "5d", or a file: a name with a folder or a suffix, as "my/data.yaml".
+        schema: of the content of the file.
         kind: folder of the presets, as "data".
-        overrides: as "train.0.repeat=3": a place, and its value in YAML.
+        overrides: as "train.0.repeat=3": the key path of a value, and the value in YAML.
 
-    Raises MaskDCPTError, with the place of what is wrong.
+    Returns:
+        The content of the file, with the overrides, as an instance of the schema.
+
+    Raises:
+        MaskDCPTError: for a file that cannot be read, and for values that are not valid, with
+            their key path.
     """
     path = locate(name, kind)
-    try:
-        content = yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        raise MaskDCPTError(f"{path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MaskDCPTError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
-    for override in overrides:
-        content = _overridden(content, override)
-    try:
-        return schema.model_validate(content)
-    except ValidationError as error:
-        shown = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else path
-        raise MaskDCPTError("\n".join(f"{shown}: {line}" for line in _lines(error))) from error
+    return _validated(_read(path), schema, path, overrides)
 
 
 def folder() -> Path:
-    """Where presets lie, in a wheel or a checkout."""
+    """Return the folder of the presets, in a wheel or a checkout."""
     return PACKAGED if PACKAGED.is_dir() else SOURCE
 
 
 def locate(name: str, kind: str) -> Path:
-    """The file of a preset, given by its name or as a path; MaskDCPTError for an unknown name."""
-    if Path(name).suffix or len(Path(name).parts) > 1:
+    """Return the file of a preset that is given by its name or as a path.
+
+    Raises MaskDCPTError for an unknown name.
+    """
+    if _is_file(name):
         return Path(name)
     if name not in names(kind):
         raise MaskDCPTError(
@@ -71,14 +80,89 @@ def locate(name: str, kind: str) -> Path:
     return folder() / kind / f"{name}.yaml"
 
 
-def _overridden(content: Any, override: str) -> Any:
-    """The content with the value at a dotted place replaced; mappings are made where none are."""
-    place, equals, text = override.partition("=")
-    if not equals or not place:
+def _is_file(name: str) -> bool:
+    return bool(Path(name).suffix) or len(Path(name).parts) > 1
+
+
+def _read(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise MaskDCPTError(f"{path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise MaskDCPTError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+
+
+def _validated(
+    content: Any, schema: type[Model], path: Path, overrides: Sequence[str] = ()
+) -> Model:
+    for override in overrides:
+        content = _overridden(content, override)
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
         raise MaskDCPTError(
-            f"'{override}' overrides nothing: say place=value, as train.0.repeat=3."
+            "\n".join(f"{_shown(path)}: {line}" for line in _lines(error))
+        ) from error
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _extended(path: Path, *, extending: tuple[Path, ...] = ()) -> Any:
+    """Return the content of a data preset, with the parts of the preset that it extends.
+
+    Keys of the file replace those of the base. `extending` are the files that led to this one.
+    """
+    content = _read(path)
+    keys = Extension.model_fields.keys()
+    if not isinstance(content, Mapping) or not keys & content.keys():
+        return content
+    given = {key: value for key, value in content.items() if key in keys}
+    extension = _validated(given, Extension, path)
+    own = {key: value for key, value in content.items() if key not in keys}
+    return {**_base(extension, path, (*extending, path.resolve())), **own}
+
+
+def _base(extension: Extension, path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
+    """Return the content of the base, reduced to the parts that are taken over."""
+    name = extension.extends
+    try:
+        base = path.parent / name if _is_file(name) else locate(name, "data")
+    except MaskDCPTError as error:
+        raise MaskDCPTError(f"{_shown(path)}: extends: {error}") from error
+    if base.resolve() in extending:
+        raise MaskDCPTError(
+            f"{_shown(path)}: extends: '{name}' extends this file itself; "
+            "extend a preset that does not."
         )
-    return _replaced(content, place.split("."), yaml.safe_load(text), override)
+    content: dict[str, Any] = _extended(base, extending=extending)
+    data = _validated(content, Data, base)
+    if extension.only is None:
+        return content
+    held = dict.fromkeys(part.degradation for part in (*data.train, *data.test))
+    for label in extension.only:
+        if label not in held:
+            raise MaskDCPTError(
+                f"{_shown(path)}: only: '{name}' has no part of '{label}'; "
+                f"choose from: {' '.join(filter(None, held))}."
+            )
+    parts = {
+        key: [part for part in content.get(key, ()) if part.get("degradation") in extension.only]
+        for key in ("train", "test")
+    }
+    return {**content, **parts}
+
+
+def _overridden(content: Any, override: str) -> Any:
+    """Return the content with one value replaced; mappings are added where the path needs them."""
+    key_path, equals, text = override.partition("=")
+    if not equals or not key_path:
+        raise MaskDCPTError(
+            f"'{override}' is not an override; write KEY=VALUE, as train.0.repeat=3."
+        )
+    return _replaced(content, key_path.split("."), yaml.safe_load(text), override)
 
 
 def _replaced(node: Any, keys: Sequence[str], value: object, override: str) -> Any:
@@ -90,19 +174,19 @@ def _replaced(node: Any, keys: Sequence[str], value: object, override: str) -> A
         return {**node, key: _replaced(node.get(key), rest, value, override)}
     if not key.isdecimal() or int(key) >= len(node):
         raise MaskDCPTError(f"'{override}': there is no '{key}'; valid are 0 to {len(node) - 1}.")
-    place = int(key)
-    return [*node[:place], _replaced(node[place], rest, value, override), *node[place + 1 :]]
+    index = int(key)
+    return [*node[:index], _replaced(node[index], rest, value, override), *node[index + 1 :]]
 
 
 def _lines(error: ValidationError) -> Iterator[str]:
-    """What is wrong, a line each, as `train[1].repeet: unknown key; did you mean 'repeat'?`."""
+    """Yield a line for each error: `train[1].repeet: unknown key; did you mean 'repeat'?`."""
     for detail in error.errors(include_url=False):
         text = detail["msg"].removeprefix("Value error, ")
-        yield f"{_place(detail)}{text[:1].lower()}{text[1:]}{'' if text.endswith('?') else '.'}"
+        yield f"{_key_path(detail)}{text[:1].lower()}{text[1:]}{'' if text.endswith('?') else '.'}"
 
 
-def _place(detail: ErrorDetails) -> str:
+def _key_path(detail: ErrorDetails) -> str:
     keys = [key for key in detail["loc"] if not str(key).startswith("<")]
-    keys += [detail["ctx"]["key"]] if detail["type"] == "unknown_key" else []
+    keys += [detail["ctx"]["key"]] if detail["type"] == "key" else []
     text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
     return f"{text.removeprefix('.')}: " if text else ""

@@ -65,7 +65,7 @@ def _plain(preset: Run) -> Any:
 
 
 def _lines(node: Any, place: Place = ()) -> Iterator[Line]:
-    """The lines of a mapping."""
+    """Yield the lines of a mapping."""
     indent = "  " * len(place)
     for key, value in node.items():
         below = (*place, key)
@@ -98,7 +98,7 @@ def _defaults(model: BaseModel, place: Place = ()) -> dict[Place, str]:
 
 
 def _comments(path: Path) -> dict[Place, str]:
-    """The comment behind each value of a YAML file that is written in one line."""
+    """Return the comment behind each one-line value of a YAML file."""
     text = path.read_text(encoding="utf-8")
     lines = text.splitlines()
     found: dict[Place, str] = {}
@@ -122,7 +122,7 @@ def _comments(path: Path) -> dict[Place, str]:
 
 
 def _at(node: Any, place: Place) -> Any:
-    """What is at a place, None where nothing is."""
+    """Return the value at a key path; None if there is none."""
     for key in place:
         if isinstance(node, dict):
             node = node.get(key)

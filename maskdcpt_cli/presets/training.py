@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from maskdcpt_cli.errors import MaskDCPTError, unknown
-from maskdcpt_cli.presets.data import Schema, Share
+from maskdcpt_cli.presets.data import Fraction, Schema
 from maskdcpt_cli.presets.load import load
 
 Whole = Annotated[int, Field(ge=1)]
@@ -36,8 +36,8 @@ class Mask(Schema):
 class Heads(Schema):
     """What is asked of the features, and how much each counts."""
 
-    reconstruction: Share = paper(1.0, "Eq. 5, lambda; 0 for none")
-    classification: Share = paper(1.0, "Eq. 5; 0 for none")
+    reconstruction: Fraction = paper(1.0, "Eq. 5, lambda; 0 for none")
+    classification: Fraction = paper(1.0, "Eq. 5; 0 for none")
     focal_gamma: Annotated[float, Field(ge=0)] = paper(2.0, "Sec. IV-B")
     classifier_dims: tuple[Whole, Whole, Whole, Whole] = paper(
         (64, 128, 256, 512), "Sec. IV-A: ResNet-18's"
@@ -70,9 +70,9 @@ class Optimiser(Schema):
     rate: Rate
     decoder_rate: Rate | None = paper(None, "of both decoders of pre-training: as the encoder")
     weight_decay: Annotated[float, Field(ge=0)] = paper(0.0, "Sec. V-A")
-    betas: tuple[Share, Share] = paper((0.9, 0.999), "ours: AdamW's own, and Restormer's")
+    betas: tuple[Fraction, Fraction] = paper((0.9, 0.999), "ours: AdamW's own, and Restormer's")
     clip: Positive | None = paper(None, "ours: gradient norm; Restormer's recipe has 0.01")
-    layer_decay: Share = paper(1.0, "ours: rate of a stage relative to the one after it")
+    layer_decay: Fraction = paper(1.0, "ours: rate of a stage relative to the one after it")
     freeze: tuple[str, ...] = paper((), "ours: beginnings of parameter names")
 
 
@@ -107,7 +107,7 @@ class Training(Schema):
 
     stages: tuple[Stage, ...] = Field(min_length=1)
     precision: Literal["fp32", "bf16", "fp16"] = paper("fp32", "ours")
-    ema: Share | None = paper(None, "Sec. V-C has 0.999 for fine-tuning")
+    ema: Fraction | None = paper(None, "Sec. V-C has 0.999 for fine-tuning")
     channels_last: bool = paper(True, "ours: faster, same numbers")
     compile: bool = paper(False, "ours")
     checkpointing: bool = paper(False, "ours: recompute activations, less memory")

@@ -122,7 +122,7 @@ def _read(source: FilePairs, index: int, *, size: int, at_least: int) -> ReadRes
     """Read the centre of an image; its degradation is set later."""
     path = Path(source.gt[index])
     try:
-        pixels = source.read(index, partial(CENTRE.window, side=size)).gt
+        pixels = source.read(index, partial(CENTRE.crop, side=size)).gt
     except ImageError as error:
         return SkippedFile(str(error))
     height, width = pixels.shape[:2]
@@ -136,10 +136,10 @@ def _degraded(photo: ProbeImage, degradation: str, synthesis: Synthesis, *, seed
     words = (photo.scene, slug(degradation))
     seeds = SeedSequence((seed, *(zlib.crc32(word.encode("utf-8", "replace")) for word in words)))
     degraded = degrade(
-        gt, degradation, default_rng(seeds), kind=synthesis.kind, levels=synthesis.levels
+        gt, degradation, default_rng(seeds), variant=synthesis.variant, levels=synthesis.levels
     )
     return np.rint(degraded.lq * 255).astype(np.uint8)
 
 
 def _centre(pixels: Pixels, size: int) -> Pixels:
-    return np.ascontiguousarray(CENTRE.window(*pixels.shape[:2], side=size).of(pixels))
+    return np.ascontiguousarray(CENTRE.crop(*pixels.shape[:2], side=size).of(pixels))

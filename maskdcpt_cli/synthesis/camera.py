@@ -1,4 +1,4 @@
-"""The noise of cameras: born on the sensor, changed by all that makes a photo of its values.
+"""Camera noise: it arises on the sensor, and development changes it.
 
 Model: shot and read noise (Foi et al., Practical Poissonian-Gaussian Noise Modeling, TIP 2008),
 put under white balance, tone curve and transfer curve (Brooks et al., Unprocessing Images for
@@ -19,14 +19,14 @@ from maskdcpt_cli.synthesis.light import to_linear, to_srgb
 from maskdcpt_cli.synthesis.noise import normals
 
 MID_GREY = 128
-FAINT = 5  # level below which JPEG is gentler, too
+LOW_LEVEL = 5  # level below which JPEG is gentler, too
 # From luma, red and blue difference to RGB (ITU-R BT.601).
 TO_RGB = np.array([[1, 1.402, 0], [1, -0.714, -0.344], [1, 0, 1.772]], np.float32)
 Plane = NDArray[np.float32]  # (H, W)
 
 
 class Sensor(NamedTuple):
-    """What sets one camera and its settings apart from another."""
+    """Properties of a camera and its settings."""
 
     read: float  # variance of read noise, of that of shot noise at mid-grey
     red: float  # white-balance gains
@@ -35,7 +35,7 @@ class Sensor(NamedTuple):
 
 
 def noise(image: Image, level: float, generator: Generator) -> Degraded:
-    """The noise of a high sensitivity: `level` is its rms at mid-grey in sRGB, of 255.
+    """Add the noise of a high sensitivity; `level` is its rms at mid-grey in sRGB, of 255.
 
     It is added to linear light and developed again: so it is clipped with the light, and skewed
     where the curve bends, which adds to the rms up to 8 % at level 10 and a quarter at 30.
@@ -54,19 +54,22 @@ def noise(image: Image, level: float, generator: Generator) -> Degraded:
     return Degraded(to_srgb(lq), sensor._asdict() | {"denoised": denoised})
 
 
-def saved(image: Image, level: float, generator: Generator) -> Degraded:
-    """As `noise`, in a photo that the camera saves as JPEG of quality 80 to 98."""
+def noise_and_jpeg(image: Image, level: float, generator: Generator) -> Degraded:
+    """Add `noise`, then compress as the camera does, by JPEG of quality 80 to 98."""
     lq, parameters = noise(image, level, generator)
     loss = generator.uniform(2, 20)
-    quality = round(100 - min(level / FAINT, 1) * loss)
+    quality = round(100 - min(level / LOW_LEVEL, 1) * loss)
     if quality < 100:
         lq = jpeg(lq, quality, generator).lq
     return Degraded(lq, parameters | {"quality": quality})
 
 
 def noise_levels(sensor: Sensor) -> NDArray[np.float32]:
-    """Standard deviations in linear light of red, green and blue at each of 256 sRGB values,
-    (256, 3), such that their rms in sRGB is 1 at mid-grey."""
+    """Return the noise levels in linear light at each of 256 sRGB values.
+
+    They are standard deviations of red, green and blue, (256, 3), scaled so that their rms in
+    sRGB is 1 at mid-grey.
+    """
     srgb = np.linspace(0, 1, 256, dtype=np.float32)
     light = to_linear(srgb)
     smooth = 0.5 - np.sin(np.arcsin(1 - 2 * light) / 3)  # of which smoothstep makes `light`
@@ -80,11 +83,13 @@ def noise_levels(sensor: Sensor) -> NDArray[np.float32]:
 
 
 def grain(size: tuple[int, int], generator: Generator, *, denoised: float) -> Image:
-    """Noise of rms 1, (height, width, 3).
+    """Sample noise of rms 1, (height, width, 3).
 
     Args:
-        denoised: how much the camera did against it; from 0, all but white in every channel, to 1,
-            soft in luma and left in chroma as faint, large blotches.
+        size: height and width in pixels.
+        generator: source of the noise.
+        denoised: strength of the camera's own denoiser: 0 is almost white in every channel, 1 is
+            soft in luma, and faint, large blotches in chroma.
     """
     luma, *differences = normals((3, *size), generator)
     planes = [_soft(luma, 0.35 + 0.5 * denoised)]
@@ -96,7 +101,7 @@ def grain(size: tuple[int, int], generator: Generator, *, denoised: float) -> Im
 
 
 def _soft(plane: Plane, *sigmas: float) -> Plane:
-    """White noise made soft at one scale, or in equal parts at several, of rms 1 again."""
+    """Blur white noise at one scale, or in equal parts at several, and scale it to rms 1 again."""
     parts = [_unit(np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma))) for sigma in sigmas]
     return _unit(sum(parts[1:], start=parts[0]))
 

@@ -1,4 +1,4 @@
-"""What every synthesis is: a pure function of (image, level, generator)."""
+"""The contract of a synthesis: a pure function of (image, level, generator)."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
@@ -14,6 +14,8 @@ Parameters = dict[str, float | int | str]  # what was drawn, for a manifest
 
 
 class Degraded(NamedTuple):
+    """A degraded image, and the parameters that were sampled for it."""
+
     lq: Image
     parameters: Parameters
 
@@ -21,18 +23,18 @@ class Degraded(NamedTuple):
 class Degrade(Protocol):
     """Degrade an image at a level.
 
-    The image is left as it is. What comes back has its shape, is contiguous, and lies in [0, 1];
-    it is the same for the same generator state, whatever else runs in the process.
+    The image is not modified. The result has its shape, is contiguous, and is in [0, 1]; it is the
+    same for the same state of the generator, whatever else runs in the process.
     """
 
     def __call__(self, image: Image, level: float, generator: Generator, /) -> Degraded: ...
 
 
-class Synthesis(NamedTuple):
-    """How one degradation is made, and at which levels."""
+class SynthesisSpec(NamedTuple):
+    """The variants of one degradation, and its levels."""
 
-    kinds: Mapping[str, Degrade]  # the variants, each as likely as another unless one is named
+    variants: Mapping[str, Degrade]  # each has the same probability unless one is named
     unit: str  # of the level, as "sigma, of 255"
-    least: float  # the level of no damage, or of the least that the model knows
-    usual: Range  # where levels are drawn from unless told
+    least: float  # level of no damage, or the least level of the model
+    usual: Range  # the range of levels that is sampled by default
     most: float  # the strongest level that is accepted

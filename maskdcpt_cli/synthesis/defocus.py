@@ -11,10 +11,12 @@ from maskdcpt_cli.synthesis.depth import scene_depth
 from maskdcpt_cli.synthesis.light import to_srgb
 from maskdcpt_cli.synthesis.optics import Plane, in_colour, scene_light, spread
 
-SHARES = (0.25, 0.5, 1.0)  # of the largest radius: how strongly the blurred layers are blurred
+FRACTIONS = (0.25, 0.5, 1.0)  # of the largest radius: how strongly the blurred layers are blurred
 
 
 class Aperture(NamedTuple):
+    """Shape and rim of an aperture."""
+
     blades: int  # of its diaphragm
     roundness: float  # of these: 0 for straight ones, 1 for a disc
     angle: float  # at which the corners stand, in radians
@@ -22,7 +24,7 @@ class Aperture(NamedTuple):
 
 
 def flat(image: Image, level: float, generator: Generator) -> Degraded:
-    """All of the image out of focus by a disc of radius `level` pixels."""
+    """Blur the whole image by a disc of radius `level` pixels."""
     light, brightness = scene_light(image, generator)
     aperture = _aperture(generator)
     lq = to_srgb(spread(light, aperture_kernel(level, aperture)))
@@ -30,10 +32,10 @@ def flat(image: Image, level: float, generator: Generator) -> Degraded:
 
 
 def depth(image: Image, level: float, generator: Generator) -> Degraded:
-    """Sharp at a drawn distance, and out of focus by up to `level` pixels before and behind it.
+    """Blur by up to `level` pixels before and behind a sampled distance, which stays sharp.
 
     A few blurred layers are blended by the circle of confusion of each pixel, as for the synthetic
-    part of Lee et al. (Deep Defocus Map Estimation, CVPR 2019); what lies before the focus also
+    part of Lee et al. (Deep Defocus Map Estimation, CVPR 2019); what is in front of the focus also
     spreads over its surroundings.
     """
     light, brightness = scene_light(image, generator)
@@ -41,18 +43,18 @@ def depth(image: Image, level: float, generator: Generator) -> Degraded:
     focus = generator.random()
     confusion = _confusion(scene_depth(image, generator), level, focus)
     blended, sharper = light, 0.0
-    for share in SHARES:
-        blurred = spread(light, aperture_kernel(level * share, aperture))
+    for fraction in FRACTIONS:
+        blurred = spread(light, aperture_kernel(level * fraction, aperture))
         blurred -= blended
-        blurred *= in_colour(np.clip((confusion - sharper) / (share - sharper), 0, 1))
+        blurred *= in_colour(np.clip((confusion - sharper) / (fraction - sharper), 0, 1))
         blended = blended + blurred
-        sharper = share
+        sharper = fraction
     parameters = {"brightness": brightness, "focus": focus, **aperture._asdict()}
     return Degraded(to_srgb(blended), parameters)
 
 
 def _confusion(distance: Plane, level: float, focus: float) -> Plane:
-    """Radius of the blur of each pixel, relative to the largest there could be."""
+    """Return the blur radius of each pixel, relative to the largest possible one."""
     behind = (distance - np.float32(focus)) / np.float32(max(focus, 1 - focus))
     before = np.maximum(-behind, 0)
     side = 2 * round(level) + 1
@@ -65,7 +67,7 @@ def _aperture(generator: Generator) -> Aperture:
 
 
 def aperture_kernel(radius: float, aperture: Aperture) -> Plane:
-    """What a point of light becomes, out of focus by `radius` pixels: anti-aliased, its sum 1."""
+    """Return the blur kernel of a point out of focus by `radius` pixels: anti-aliased, sum 1."""
     reach = int(np.ceil(radius)) + 1
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     distance = np.hypot(x, y)

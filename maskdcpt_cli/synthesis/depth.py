@@ -1,9 +1,10 @@
-"""How far away things may be in a photo, drawn from chance and what the photo shows.
+"""Random depth maps that fit an image.
 
 The scene is a box seen from within, some of whose sides are missing: floor, ceiling and walls make
-a room, floor and walls a street, the floor alone a landscape. Within it stand objects, regions of
-similar colour, each at its own distance; what looks like sky is farthest. All that is drawn on a
-thumbnail, and follows the edges of the photo by the fast guided filter (He & Sun, 2015).
+a room, floor and walls a street, the floor alone a landscape. Within it are objects, regions of
+similar colour, each at its own distance; regions that look like sky are farthest. The map is
+sampled on a thumbnail, and follows the edges of the image by the fast guided filter (He & Sun,
+2015).
 """
 
 import cv2
@@ -23,7 +24,7 @@ EDGE = 0.01  # variance of brightness from which the filter takes something for 
 
 
 def scene_depth(image: Image, generator: Generator) -> Plane:
-    """Distances in a scene like this one: (H, W) float32, from 0, nearest, to 1, farthest."""
+    """Sample distances for a scene: (H, W) float32, from 0, nearest, to 1, farthest."""
     height, width = image.shape[:2]
     scale = min(1, THUMBNAIL / max(height, width))
     size = max(2, round(width * scale)), max(2, round(height * scale))
@@ -38,7 +39,7 @@ def scene_depth(image: Image, generator: Generator) -> Plane:
 
 
 def _box(rows: Plane, columns: Plane, generator: Generator) -> Plane:
-    """Inverse distance: that of a plane is linear in the image, so the nearest is a maximum."""
+    """Sample the inverse distance: linear in the image for a plane, so the nearest is a maximum."""
     horizon, middle = generator.uniform((-0.1, 0), (1, 1))  # where parallels meet; crops lack it
     tilt = np.float32(np.radians(4) * generator.standard_normal())
     far = np.exp(generator.uniform(np.log(3), np.log(15)))
@@ -56,7 +57,7 @@ def _box(rows: Plane, columns: Plane, generator: Generator) -> Plane:
 def _with_objects(
     nearness: Plane, rows: Plane, columns: Plane, small: Image, generator: Generator
 ) -> Plane:
-    """Give each region of similar colour and place a distance of its own, more or less strictly."""
+    """Give each region of similar colour and position a distance of its own."""
     chosen = (generator.random(OBJECTS) * nearness.size).astype(int)
     apart = np.zeros((OBJECTS, *nearness.shape), np.float32)
     for feature in (rows, columns, *cv2.split(np.float32(COLOUR) * small)):
@@ -69,7 +70,7 @@ def _with_objects(
 
 
 def _sky(small: Image) -> Plane:
-    """How much a place looks like sky: bright, white or blue, smooth, and high up."""
+    """Estimate how much each pixel looks like sky: bright, white or blue, smooth, and high up."""
     red, _, blue = cv2.split(small)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     rough = cv2.blur(np.abs(cv2.Laplacian(grey, cv2.CV_32F)), (5, 5))
@@ -79,7 +80,7 @@ def _sky(small: Image) -> Plane:
 
 
 def _along_edges(distance: Plane, small: Image, image: Image) -> Plane:
-    """Explain distances by a colour channel around each place, and apply that to all the photo."""
+    """Fit distances to a colour channel around each pixel, and apply the fit to the whole image."""
     deviation = small - small.mean((0, 1))
     explained = np.abs((deviation * (distance - distance.mean())[..., None]).mean((0, 1)))
     channel = int((explained / (deviation.std((0, 1)) + 1e-3)).argmax())

@@ -14,19 +14,19 @@ from maskdcpt_cli.synthesis.depth import scene_depth
 
 Plane = NDArray[np.float32]  # (H, W)
 
-BANKS = ((3, 2), (6, 4), (12, 8), (24, 16))  # cells down and across: fog lies in flat banks
-THUMBNAIL = 128  # sides of the picture of them
+BANKS = ((3, 2), (6, 4), (12, 8), (24, 16))  # cells down and across: fog forms flat banks
+THUMBNAIL = 128  # sides of the map of them
 
 
 def homogeneous(image: Image, level: float, generator: Generator) -> Degraded:
-    """The same haze everywhere, of optical depth `level` up to the farthest point."""
+    """Add the same haze everywhere, of optical depth `level` up to the farthest point."""
     distance, near = _distance(image, generator)
     lq, parameters = _seen_through(image, distance, level, generator)
     return Degraded(lq, parameters | {"near": near})
 
 
 def patchy(image: Image, level: float, generator: Generator) -> Degraded:
-    """Banks of fog, thicker near the ground or above it, as dense as `homogeneous` on average."""
+    """Add banks of fog, thicker near the ground or above it, on average as `homogeneous`."""
     distance, near = _distance(image, generator)
     unevenness, ground = generator.uniform((0.25, -0.5), (0.8, 1.5)).tolist()
     density = unevenness * _fractal(generator)
@@ -39,7 +39,7 @@ def patchy(image: Image, level: float, generator: Generator) -> Degraded:
 
 
 def _distance(image: Image, generator: Generator) -> tuple[Plane, float]:
-    """Distances relative to the farthest, and the least: a crop may show far things only."""
+    """Sample distances relative to the farthest, and the least: a crop may show far things only."""
     near = 0.05 + 0.9 * generator.random() ** 1.5
     distance = scene_depth(image, generator)
     distance *= np.float32(1 - near)
@@ -61,7 +61,7 @@ def _seen_through(
 
 
 def _airlight(image: Image, generator: Generator) -> NDArray[np.float32]:
-    """Greyish white, or darker in a dark photo; a little blue or yellow, seldom full of dust."""
+    """Sample a greyish white, or darker in a dark image; slightly blue or yellow, seldom dusty."""
     dusk, dust = generator.random(2) < (0.15, 0.08)
     brightness = generator.uniform(*((0.4, 0.7) if dusk else (0.7, 1.0)))
     small = cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA)
@@ -72,7 +72,7 @@ def _airlight(image: Image, generator: Generator) -> NDArray[np.float32]:
 
 
 def _fractal(generator: Generator) -> Plane:
-    """Smooth noise of mean 0 and variance about 1, half as strong at each finer size."""
+    """Sample smooth noise of mean 0 and variance about 1, half as strong at each finer scale."""
     noise = np.zeros((THUMBNAIL, THUMBNAIL), np.float32)
     for octave, cells in enumerate(BANKS):
         grid = generator.standard_normal(cells, dtype=np.float32)

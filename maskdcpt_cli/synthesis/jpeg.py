@@ -1,4 +1,4 @@
-"""JPEG as the paper makes it: by OpenCV, with chroma at half the resolution."""
+"""JPEG as in the paper: by OpenCV, with chroma at half the resolution."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ FILES = (70, 98)  # qualities of the JPEG files that people have
 
 
 def jpeg(image: Image, level: float, generator: Generator) -> Degraded:
-    """Compress at the whole quality nearest to `level`, from 100 down to 1."""
+    """Compress at the integer quality nearest to `level`, from 100 down to 1."""
     quality = round(level)
     pixels = cv2.cvtColor(cv2.convertScaleAbs(image, alpha=255), cv2.COLOR_RGB2BGR)
     _, stream = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -20,6 +20,6 @@ def jpeg(image: Image, level: float, generator: Generator) -> Degraded:
     return Degraded(lq, {"quality": quality})
 
 
-def saved(image: Image, generator: Generator) -> Image:
-    """As a JPEG file of a usual quality shows it, whatever else is wrong with it. Ours."""
+def usual_jpeg(image: Image, generator: Generator) -> Image:
+    """Compress at a usual quality, as most photos are, whatever their degradation (ours)."""
     return jpeg(image, generator.uniform(*FILES), generator).lq

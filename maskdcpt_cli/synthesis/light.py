@@ -16,17 +16,17 @@ TO_SRGB = np.where(_EVEN <= 0.0031308, _EVEN * 12.92, 1.055 * _EVEN ** (1 / 2.4)
 
 
 def to_linear(image: Image) -> Image:
-    """Linear light of an sRGB image, exact to 2e-5; what lies outside [0, 1] is clipped."""
+    """Return linear light of an sRGB image, exact to 2e-5; values outside [0, 1] are clipped."""
     return looked_up(TO_LINEAR, image)
 
 
 def to_srgb(linear: Image) -> Image:
-    """sRGB image of linear light, exact to 1e-4; what lies outside [0, 1] is clipped."""
+    """Return the sRGB image of linear light, exact to 1e-4; values outside [0, 1] are clipped."""
     return looked_up(TO_SRGB, linear)
 
 
 def looked_up(table: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The entries, of STEPS + 1 that stand for 0 to 1, nearest to each value."""
+    """Look up the nearest of STEPS + 1 entries that stand for 0 to 1."""
     steps = values * np.float32(STEPS)
     steps += np.float32(0.5)  # the conversion below cuts
     np.clip(steps, 0, STEPS, out=steps)

@@ -1,9 +1,4 @@
-"""Photos with too little light, dark as the camera left them: underexposed rather than amplified.
-
-Model: less linear light, uneven and of another colour, on a sensor whose noise stays while the
-signal sinks (shot and read noise: see `camera`), its black level, 8 bits, and at times JPEG. What
-is drawn is fitted to the pairs of LOL (Wei et al., Deep Retinex Decomposition, BMVC 2018).
-"""
+"""Low light: underexposed images, not amplified."""
 
 from typing import NamedTuple
 
@@ -27,8 +22,8 @@ class Night(NamedTuple):
     warmth: float  # stops more of red, and fewer of blue, for a stop lost
     tint: float  # stops more of green, likewise
     contrast: float  # exponent of the tone curve above 1, for a stop lost
-    lights: float  # share of the stops that what is white, as a lamp or a window, keeps
-    pool: float  # share of the stops that the best lit place keeps
+    lights: float  # fraction of the stops that white, as a lamp or a window, keeps
+    pool: float  # fraction of the stops that the best lit spot keeps
     x: float  # where that is, in widths
     y: float  # in heights
     reach: float  # how far its light goes, likewise
@@ -42,7 +37,7 @@ class Night(NamedTuple):
 
 
 def low_light(image: Image, level: float, generator: Generator) -> Degraded:
-    """A photo with `level` stops less light than it needs."""
+    """Underexpose an image by `level` stops."""
     night = _night(generator)
     lost = 1 - 2.0**-level
     light = looked_up(_tone(night, level), image)
@@ -84,12 +79,12 @@ def _night(generator: Generator) -> Night:
 
 
 def _tone(night: Night, level: float) -> NDArray[np.float32]:
-    """Linear light before it is lost, of all sRGB values."""
+    """Return linear light before it is reduced, of all sRGB values."""
     return np.asarray(np.power(TO_LINEAR, np.float32(1 + night.contrast * level)))
 
 
 def _glow(image: Image, night: Night, level: float) -> Image:
-    """What is white, in all channels, keeps more of its light: (height, width, 3)."""
+    """Keep more of the light where all channels are white: (height, width, 3)."""
     red, green, blue = cv2.split(image)
     least = np.asarray(cv2.min(cv2.min(red, green), blue), np.float32)
     whiteness = (least - np.float32(NEARLY_WHITE)) / np.float32(1 - NEARLY_WHITE)
@@ -99,7 +94,7 @@ def _glow(image: Image, night: Night, level: float) -> Image:
 
 
 def _exposure(size: tuple[int, int], night: Night, level: float) -> Image:
-    """What of the light is left, (height, width, 3)."""
+    """Return the fraction of the light that is left, (height, width, 3)."""
     across, down = np.meshgrid(
         np.linspace(-night.x, 1 - night.x, GRID), np.linspace(-night.y, 1 - night.y, GRID)
     )
@@ -111,7 +106,7 @@ def _exposure(size: tuple[int, int], night: Night, level: float) -> Image:
 
 
 def _noise(light: Image, night: Night, generator: Generator, *, strength: float) -> Image:
-    """Shot and read noise of some light, in linear light."""
+    """Sample shot and read noise of linear light, in linear light."""
     sigmas = np.diag([night.red, 1, night.blue]) * strength * night.read
     coloured = grain(light.shape[:2], generator, denoised=night.denoised)
     residual: Image = np.asarray(cv2.transform(coloured, sigmas.astype(np.float32)))

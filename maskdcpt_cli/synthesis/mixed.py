@@ -1,8 +1,4 @@
-"""Several degradations one after the other, as the mixed sets of UIR-2.5M hold them (Sec. IV-D).
-
-The level is a strength in [0, 1]. It scales the level of every step, whose value at full strength
-is drawn, so that a picture at another strength shows the same scene.
-"""
+"""Several degradations in a row, as in the mixed sets of UIR-2.5M (Sec. IV-D)."""
 
 from collections.abc import Iterable
 from functools import partial
@@ -33,7 +29,7 @@ INTERPOLATIONS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 
 
 def blur_jpeg(image: Image, level: float, generator: Generator) -> Degraded:
-    """A video frame: motion blur, then JPEG at a quality down to 10 (REDS, Nah et al., 2019)."""
+    """Degrade as a video frame: motion blur, JPEG down to quality 10 (REDS, Nah et al., 2019)."""
     length, loss = generator.uniform((8, 15), (45, 90))
     return _one_after_another(
         image,
@@ -46,8 +42,10 @@ def blur_jpeg(image: Image, level: float, generator: Generator) -> Degraded:
 
 
 def blur_rain(image: Image, level: float, generator: Generator) -> Degraded:
-    """A scene out of focus or in motion, seen through rain or a wet lens (RainDropClarity, Jin et
-    al., 2024)."""
+    """Blur by defocus or motion, then add rain or a wet lens.
+
+    As in RainDropClarity (Jin et al., 2024).
+    """
     steps: list[Step] = []
     for choices in (BLURS, RAINS):
         name, function, low, high = choices[int(generator.integers(len(choices)))]
@@ -56,8 +54,10 @@ def blur_rain(image: Image, level: float, generator: Generator) -> Degraded:
 
 
 def blur_low_light_noise(image: Image, level: float, generator: Generator) -> Degraded:
-    """A long exposure in the dark: motion blur, low light and the noise of an amplified sensor
-    (LoL-Blur, Zhou et al., 2022)."""
+    """Degrade as a long exposure in the dark: motion blur, low light, noise of an amplified sensor.
+
+    As in LoL-Blur (Zhou et al., 2022).
+    """
     length, stops, sigma = generator.uniform((8, 1.5, 2), (40, 4.5, 12))
     return _one_after_another(
         image,
@@ -71,7 +71,7 @@ def blur_low_light_noise(image: Image, level: float, generator: Generator) -> De
 
 
 def composite(image: Image, level: float, generator: Generator, *, parts: str) -> Degraded:
-    """Weather at dusk, `parts` of it as "low+haze+rain" (CDD-11, Guo et al., OneRestore, 2024)."""
+    """Add weather at dusk by `parts`, as "low+haze+rain" (CDD-11, Guo et al., OneRestore, 2024)."""
     stops, depth, rate, flakes = generator.uniform((1, 0.5, 20, 0.3), (3, 2.2, 100, 0.9))
     steps: dict[str, Step] = {
         "low": ("low light", low_light.low_light, level * stops),
@@ -99,8 +99,10 @@ COMPOSITES: dict[str, Degrade] = {
 
 
 def downsample_noise_blur_jpeg(image: Image, level: float, generator: Generator) -> Degraded:
-    """A picture of unknown history: blurred, made up to four times smaller, noisy, JPEG, and
-    enlarged again (Real-ESRGAN, Wang et al., 2021, its first order)."""
+    """Blur, downsample by up to 4, add noise, compress, and upsample again.
+
+    The first order of Real-ESRGAN (Wang et al., 2021).
+    """
     sigma, factor, grain, loss = generator.uniform((0.5, 1.5, 2, 10), (3, 4, 25, 70))
     factor = 1 + level * (factor - 1)
     interpolation = INTERPOLATIONS[int(generator.integers(len(INTERPOLATIONS)))]
@@ -108,14 +110,14 @@ def downsample_noise_blur_jpeg(image: Image, level: float, generator: Generator)
     height, width = image.shape[:2]
     size = max(1, round(width / factor)), max(1, round(height / factor))
     small = _resized(blurred.lq, size, interpolation)
-    made = _one_after_another(
+    degraded = _one_after_another(
         small,
         generator,
         [("noise", noise.gaussian, level * grain), ("jpeg", jpeg.jpeg, 100 - level * loss)],
     )
-    lq = _resized(made.lq, (width, height), cv2.INTER_CUBIC)
+    lq = _resized(degraded.lq, (width, height), cv2.INTER_CUBIC)
     parameters = {"blur level": level * sigma, "factor": factor}
-    parameters |= _named("blur", blurred.parameters) | made.parameters
+    parameters |= _named("blur", blurred.parameters) | degraded.parameters
     return Degraded(lq, parameters)
 
 

@@ -1,13 +1,13 @@
-"""Moire: a picture on a screen, photographed again.
+"""Moire: a image on a screen, photographed again.
 
-As in LCDMoire (Yuan et al., AIM 2019): the picture shines through the red, green and blue stripes
+As in LCDMoire (Yuan et al., AIM 2019): the image shines through the red, green and blue stripes
 of the screen's pixels; a camera looks at them from a little aside through a lens that distorts and
 blurs, samples them through a Bayer filter, and interpolates the colours. Where the stripes come
 about as dense as the filter's sites, what should be too fine to see turns into coloured bands.
-Pairs of such datasets are aligned, so here the picture stays in place and only the stripes are
+Pairs of such datasets are aligned, so here the image stays in place and only the stripes are
 seen from aside.
 
-The stripes are periodic and blurred alike everywhere: what a site sees is looked up by its place
+The stripes are periodic and blurred alike everywhere: what a site sees is looked up by its position
 between them, in a profile summed up from harmonics, and nothing is drawn at a higher resolution.
 """
 
@@ -25,7 +25,7 @@ from maskdcpt_cli.synthesis.light import to_linear, to_srgb
 Plane = NDArray[np.float32]  # (H, W)
 
 BAYER = ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2))  # row, column, channel of the sites, RGGB
-STRIPE, ROW = 0.3, 0.8  # share of a pixel's width and height that shines
+STRIPE, ROW = 0.3, 0.8  # fraction of a pixel's width and height that shines
 FINENESS = 1024  # steps of a profile
 HARMONICS = 6
 WHITE = 65535
@@ -37,20 +37,20 @@ class _View(NamedTuple):
     order: int  # of the stripes: 1 for RGB, -1 for BGR
     density: float  # of screen pixels, to a site of the sensor
     turn: float  # in radians
-    aside_x: float  # perspective: how much denser the screen gets across the picture
+    aside_x: float  # perspective: how much denser the screen gets across the image
     aside_y: float
-    distortion: float  # of the lens, relative, at the distance of a picture's side
-    centre_x: float  # of the lens, relative to the picture's longer side
+    distortion: float  # of the lens, relative, at the distance of a image's side
+    centre_x: float  # of the lens, relative to the image's longer side
     centre_y: float
     blur: float  # of the lens, as sigma in sites
-    resampling: float  # likewise: what aligning the photo with the picture blurs
+    resampling: float  # likewise: what aligning the photo with the image blurs
     exposure: float
     glare: float  # light of the room, reflected by the screen
     warmth: float  # of the colours: more of red than of blue
 
 
 def screen(image: Image, level: float, generator: Generator) -> Degraded:
-    """The photographed screen for level 1; between 0 and 1, that much of the way to it."""
+    """Photograph the image on a screen at level 1; blend with it at levels between 0 and 1."""
     view = _view(image.shape[:2], generator)
     raw = _sampled(to_linear(image), view)
     photo = np.asarray(cv2.cvtColor(raw, cv2.COLOR_BayerRGGB2RGB), np.float32)
@@ -84,23 +84,25 @@ def _view(size: tuple[int, ...], generator: Generator) -> _View:
 
 
 def _sampled(light: Image, view: _View) -> NDArray[np.uint16]:
-    """What the sensor reads, one colour a site."""
+    """Return what the sensor reads, one colour per site."""
     columns, rows = _profile(STRIPE, view), _profile(ROW, view)
     raw = np.empty(light.shape[:2], np.uint16)
     for row, column, channel in BAYER:
         site = slice(row, None, 2), slice(column, None, 2)
-        across, down = _places(raw.shape, site, view)
+        across, down = _positions(raw.shape, site, view)
         across -= np.float32(view.order * (channel - 1) / 3)
-        seen = columns[_step(across)] * rows[_step(down)]
-        seen *= light[(*site, channel)]
-        seen *= np.float32(view.exposure * (1 + view.warmth * (1 - channel)))
-        seen += np.float32(view.glare)
-        raw[site] = np.minimum(seen, 1) * np.float32(WHITE)
+        light_at_site = columns[_step(across)] * rows[_step(down)]
+        light_at_site *= light[(*site, channel)]
+        light_at_site *= np.float32(view.exposure * (1 + view.warmth * (1 - channel)))
+        light_at_site += np.float32(view.glare)
+        raw[site] = np.minimum(light_at_site, 1) * np.float32(WHITE)
     return raw
 
 
-def _places(size: tuple[int, ...], site: tuple[slice, slice], view: _View) -> tuple[Plane, Plane]:
-    """Where on the screen the sites look, in its pixels across and down."""
+def _positions(
+    size: tuple[int, ...], site: tuple[slice, slice], view: _View
+) -> tuple[Plane, Plane]:
+    """Return the positions on the screen that the sites read, in screen pixels across and down."""
     longer = np.float32(max(size))
     y = np.arange(size[0], dtype=np.float32)[site[0], None] / longer - np.float32(view.centre_y)
     x = np.arange(size[1], dtype=np.float32)[None, site[1]] / longer - np.float32(view.centre_x)
@@ -113,16 +115,16 @@ def _places(size: tuple[int, ...], site: tuple[slice, slice], view: _View) -> tu
     return scale * (x * cosine - y * sine), scale * (x * sine + y * cosine)
 
 
-def _step(place: Plane) -> NDArray[np.int32]:
-    """Of a profile, which repeats with every screen pixel."""
-    return (place * np.float32(FINENESS)).astype(np.int32) & (FINENESS - 1)
+def _step(position: Plane) -> NDArray[np.int32]:
+    """Return the step of a profile, which repeats with every screen pixel."""
+    return (position * np.float32(FINENESS)).astype(np.int32) & (FINENESS - 1)
 
 
-def _profile(share: float, view: _View) -> Plane:
-    """Light along a period of which a share shines, seen by a square site through the lens."""
+def _profile(fraction: float, view: _View) -> Plane:
+    """Return the light along a period of which a fraction shines, as a square site reads it."""
     harmonic = np.arange(1, HARMONICS + 1)
     frequency = harmonic * view.density
-    strength = 2 * np.sinc(harmonic * share) * np.sinc(frequency)
+    strength = 2 * np.sinc(harmonic * fraction) * np.sinc(frequency)
     strength *= np.exp(-2 * np.square(np.pi * view.blur * frequency))
     turns = harmonic * np.arange(FINENESS)[:, None] / FINENESS
     light = 1 + (strength * np.cos(2 * np.pi * turns)).sum(1)

@@ -1,4 +1,4 @@
-"""The colour filters of a sensor, and what it costs to guess the colours they took."""
+"""Mosaic: the colour filter array of a sensor, and the loss of demosaicing it."""
 
 import cv2
 import numpy as np
@@ -10,8 +10,10 @@ WHITE = 65535
 
 
 def bggr(image: Image, level: float, generator: Generator) -> Degraded:
-    """Keep one colour a pixel in the pattern BGGR, fill in by OpenCV's edge-aware demosaicing
-    (the paper's), and mix `level` of that with the image."""
+    """Demosaic the BGGR pattern of an image, and blend the result with it by `level`.
+
+    Demosaicing is OpenCV's edge-aware one, as in the paper.
+    """
     mosaic = image[..., 1].copy()
     mosaic[::2, ::2] = image[::2, ::2, 2]
     mosaic[1::2, 1::2] = image[1::2, 1::2, 0]

@@ -1,9 +1,4 @@
-"""Motion blur, of a shaking camera, of a turning or approaching one, and of things that move.
-
-All three add up linear light along a path, as the frames of a fast camera are added up for the
-GoPro set (Nah et al., CVPR 2017), and keep the middle of the path where it was: the result stays
-aligned with the sharp image.
-"""
+"""Motion blur of a shaking, turning or approaching camera, and of moving objects."""
 
 import cmath
 import math
@@ -22,7 +17,7 @@ STEP = 1.5  # in pixels, between the frames that are added up
 
 
 def shake(image: Image, level: float, generator: Generator) -> Degraded:
-    """A hand-held camera: one random curve of `level` pixels for all of the image.
+    """Blur as a hand-held camera does: along one random curve of `level` pixels.
 
     The curve keeps its heading by inertia, wanders from it, and is sometimes thrown off it
     (Boracchi & Foi, TIP 2012; Kupyn et al., DeblurGAN, CVPR 2018).
@@ -35,7 +30,7 @@ def shake(image: Image, level: float, generator: Generator) -> Degraded:
 
 
 def scene(image: Image, level: float, generator: Generator) -> Degraded:
-    """A camera that pans, rolls and approaches evenly: the fastest corner moves `level` pixels.
+    """Blur as a camera that pans, rolls and approaches: the fastest corner moves `level` pixels.
 
     In the complex plane a point moves at `pan + turn * (point - centre)`. To move by two times in
     turn is to move by their sum, so images that have been added up can be moved and added up
@@ -43,9 +38,9 @@ def scene(image: Image, level: float, generator: Generator) -> Degraded:
     """
     light, brightness = scene_light(image, generator)
     height, width = image.shape[:2]
-    share, x, y, heading, twist = generator.random(5).tolist()
+    panning, x, y, heading, twist = generator.random(5).tolist()
     centre = complex(width * (0.2 + 0.6 * x), height * (0.2 + 0.6 * y))
-    pan = cmath.rect(share, math.tau * heading)
+    pan = cmath.rect(panning, math.tau * heading)
     turn = cmath.rect(1 / math.hypot(width, height), math.tau * twist)
     corners = [complex(x, y) for x in (0, width) for y in (0, height)]
     fastest = max(abs(pan + turn * (corner - centre)) for corner in corners)
@@ -65,14 +60,14 @@ def scene(image: Image, level: float, generator: Generator) -> Degraded:
 def _moved(light: Image, centre: complex, pan: complex, turn: complex, time: float) -> Image:
     gain = cmath.exp(turn * time)
     offset = centre - gain * centre + pan * (gain - 1) / turn
-    place = np.array([[gain.real, -gain.imag, offset.real], [gain.imag, gain.real, offset.imag]])
+    matrix = np.array([[gain.real, -gain.imag, offset.real], [gain.imag, gain.real, offset.imag]])
     size = light.shape[1], light.shape[0]
-    moved = cv2.warpAffine(light, place, size, borderMode=cv2.BORDER_REFLECT_101)
+    moved = cv2.warpAffine(light, matrix, size, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(moved, np.float32)
 
 
 def moving(image: Image, level: float, generator: Generator) -> Degraded:
-    """One or two things that move by `level` pixels in front of a scene that hardly does.
+    """Blur one or two objects that move by `level` pixels in front of an almost static scene.
 
     Light that moves in is added, and light that it covers is left out, by how long it does.
     """
@@ -92,7 +87,7 @@ def moving(image: Image, level: float, generator: Generator) -> Degraded:
 
 
 def _figure(size: tuple[int, int], generator: Generator) -> Plane:
-    """Where a thing is, 1 inside and 0 outside: an ellipse with a wavy, soft outline."""
+    """Sample a mask, 1 inside and 0 outside: an ellipse with a wavy, soft outline."""
     x, y, wide, high, lean = generator.uniform(
         (0.2, 0.2, 0.2, 0.25, -0.5), (0.8, 0.8, 0.4, 0.5, 0.5)
     )
@@ -105,11 +100,12 @@ def _figure(size: tuple[int, int], generator: Generator) -> Plane:
 
 
 def unit_path(generator: Generator, *, wander: float, jerk: float) -> NDArray[np.complex128]:
-    """A random curve, one long, around its own middle.
+    """Sample a random curve of length 1 around its own middle.
 
     Args:
+        generator: source of the curve.
         wander: standard deviation of the change of heading at a point, in radians.
-        jerk: how likely the heading changes to any other at a point.
+        jerk: probability that the heading changes to any other at a point.
     """
     changes = generator.normal(0, wander, POINTS)
     turns = generator.uniform(-np.pi, np.pi, POINTS) * (generator.random(POINTS) < jerk)
@@ -121,7 +117,7 @@ def unit_path(generator: Generator, *, wander: float, jerk: float) -> NDArray[np
 
 
 def path_kernel(path: NDArray[np.complex128]) -> Plane:
-    """The kernel of a path in pixels, x + iy: its points, each split between four pixels.
+    """Return the kernel of a path in pixels, x + iy: each point is split between four pixels.
 
     It sums to 1, and its centroid is that of the path, whatever the path's length.
     """
@@ -131,6 +127,6 @@ def path_kernel(path: NDArray[np.complex128]) -> Plane:
     x, y = path.real - left, path.imag - top
     first = ((top + reach) * side + left + reach).astype(np.int64)
     index = np.concatenate([first, first + 1, first + side, first + side + 1])
-    shares = np.concatenate([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y]) / len(path)
-    kernel = np.bincount(index, shares, side * side)
+    weights = np.concatenate([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y]) / len(path)
+    kernel = np.bincount(index, weights, side * side)
     return kernel.reshape(side, side).astype(np.float32)

@@ -1,6 +1,7 @@
-"""Noise as papers make it: on the sRGB values, and the same everywhere.
+"""Noise as in papers: added to sRGB values, and the same everywhere.
 
-The three share a level: the root mean square of the noise on a mid-grey picture, of 255.
+All three have the same scale of levels: the root mean square of the noise on a mid-grey image, of
+255.
 """
 
 import numpy as np
@@ -14,7 +15,7 @@ MID_GREY = 0.5
 
 
 def gaussian(image: Image, level: float, generator: Generator) -> Degraded:
-    """White Gaussian noise of standard deviation `level`, clipped to [0, 1] (the paper's)."""
+    """Add white Gaussian noise of standard deviation `level`, clipped to [0, 1] as in the paper."""
     lq = normals(image.shape, generator)
     lq *= np.float32(level / 255)
     lq += image
@@ -22,11 +23,10 @@ def gaussian(image: Image, level: float, generator: Generator) -> Degraded:
 
 
 def poisson(image: Image, level: float, generator: Generator) -> Degraded:
-    """Photon counting: variance in proportion to intensity, `0.5 * (255 / level)^2` counts at
-    white.
+    """Add photon noise: its variance is the intensity, `0.5 * (255 / level)^2` counts at white.
 
-    Counts are made from normal numbers by the first terms of the expansion of Cornish and Fisher
-    (1938): whole and skewed, from one count on their mean right within 3 % and their variance
+    Counts come from normal numbers by the first terms of the expansion of Cornish and Fisher
+    (1938): integers and skewed, from one count on their mean correct within 3 % and their variance
     within 5 %. It takes a tenth of the time of exact ones, and another level shows the same grain.
     """
     photons = np.float32(MID_GREY * (255 / max(level, 1e-3)) ** 2)
@@ -45,21 +45,21 @@ def poisson(image: Image, level: float, generator: Generator) -> Degraded:
 
 
 def salt_and_pepper(image: Image, level: float, generator: Generator) -> Degraded:
-    """Black and white in equal parts, in a share `(level / 127.5)^2` of the places.
+    """Set a fraction `(level / 127.5)^2` of the positions to black and white in equal parts.
 
-    As likely as not a place is a whole pixel, as when a transmission fails, or one value of three,
-    as MATLAB's imnoise and most papers have it.
+    With equal probability a position is a whole pixel, as when a transmission fails, or one value
+    of three, as in MATLAB's imnoise and most papers.
     """
-    share = min(1.0, (level / (255 * MID_GREY)) ** 2)
+    fraction = min(1.0, (level / (255 * MID_GREY)) ** 2)
     values = (1, 3)[int(generator.integers(2))]
     chance = generator.random((*image.shape[:2], values), dtype=np.float32)
-    lq = np.where(chance < share / 2, np.float32(0), image)
-    lq = np.where(chance > 1 - share / 2, np.float32(1), lq)
-    return Degraded(lq, {"share": share, "values": values})
+    lq = np.where(chance < fraction / 2, np.float32(0), image)
+    lq = np.where(chance > 1 - fraction / 2, np.float32(1), lq)
+    return Degraded(lq, {"share": fraction, "values": values})
 
 
 def normals(shape: tuple[int, ...], generator: Generator) -> NDArray[np.float32]:
-    """Standard normal numbers up to 4.2, in a third of the time that NumPy takes."""
+    """Sample standard normal numbers up to 4.2, in a third of the time that NumPy takes."""
     indices = generator.integers(STEPS + 1, size=shape, dtype=np.uint16)
     return np.take(_QUANTILES, indices, mode="clip")  # see light.looked_up
 

@@ -1,4 +1,4 @@
-"""What models of optics share: light that adds up, and is spread by a kernel."""
+"""Shared parts of optical models: linear light, and its convolution."""
 
 import cv2
 import numpy as np
@@ -14,9 +14,9 @@ FULL_SCALE = 0.999
 
 
 def scene_light(image: Image, generator: Generator) -> tuple[Image, float]:
-    """Linear light, and how much more of it than 1 there was where the photo is clipped.
+    """Return linear light, and the factor by which it exceeded 1 where the image is clipped.
 
-    A lamp that moves or lies out of focus draws a bright line or disc in a real photo, because the
+    A lamp that moves or is out of focus draws a bright line or disc in a real photo, because the
     sensor saw only the least of its light (Rim et al., Realistic Blur Synthesis, ECCV 2022).
     """
     brightness = 1 + 3 * generator.random()
@@ -50,5 +50,5 @@ def spread(light: NDArray[np.float32], kernel: Plane) -> NDArray[np.float32]:
 
 
 def in_colour(plane: Plane) -> Image:
-    """The same in all three channels; to multiply by a last axis of 1 is many times slower."""
+    """Repeat a plane in three channels; to multiply by a last axis of 1 is many times slower."""
     return np.asarray(cv2.cvtColor(plane, cv2.COLOR_GRAY2RGB), np.float32)

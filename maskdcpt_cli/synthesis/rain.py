@@ -35,7 +35,7 @@ WARP = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 SHORT_SIDE = 720  # rain is drawn for photos up to this size, and enlarged for larger ones
 
 
-class _Camera(NamedTuple):
+class _RainCamera(NamedTuple):
     zoom: float
     exposure: float  # of 1/60 s
     defocus: float  # in pixels, of what is at a metre
@@ -44,7 +44,7 @@ class _Camera(NamedTuple):
 
 
 def streaks(image: Image, level: float, generator: Generator) -> Degraded:
-    """Rain of `level` millimetres per hour: 2 is light, 10 moderate, 50 heavy, 100 a cloudburst."""
+    """Add rain of `level` mm per hour: 2 is light, 10 moderate, 50 heavy, 100 a cloudburst."""
     darkness, shine, opacity = generator.uniform((0.4, 0.5, 0.5), (0.95, 1, 1)).tolist()
     airlight = darkness * _surround(image)
     glint = airlight + shine * (1 - airlight)  # of streaks
@@ -52,7 +52,7 @@ def streaks(image: Image, level: float, generator: Generator) -> Degraded:
     reach, zoom, exposure = np.exp(
         generator.uniform(np.log((20, 0.5, 0.4)), np.log((400, 1.5, 3)))
     ).tolist()
-    camera = _Camera(
+    camera = _RainCamera(
         zoom=zoom,
         exposure=exposure,
         defocus=3 * generator.random() ** 3,
@@ -71,20 +71,22 @@ def streaks(image: Image, level: float, generator: Generator) -> Degraded:
 
 
 def _surround(image: Image) -> float:
-    """How bright the sky or the lamps are that light the drops, guessed from the photo."""
+    """Estimate the brightness of the sky or the lamps that light the drops."""
     small = cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA)
     return 0.4 + 0.6 * float(np.quantile(small.mean(2), 0.95))
 
 
 def _transmission(depth: Plane, level: float, reach: float) -> Plane:
-    """Of the air up to the scene, whose farthest point is `reach` metres away."""
+    """Return the transmission of the air; the farthest point is at `reach` metres."""
     extinction = 0.312 * level**0.67 / 1000  # per metre
     thickness = (0.2 + 0.8 * depth) * np.float32(extinction * reach)
     return np.asarray(np.exp(-thickness), np.float32)
 
 
-def _covered(size: tuple[int, int], level: float, camera: _Camera, generator: Generator) -> Plane:
-    """How much of each pixel is streak rather than scene."""
+def _covered(
+    size: tuple[int, int], level: float, camera: _RainCamera, generator: Generator
+) -> Plane:
+    """Return the fraction of each pixel that is covered by streaks."""
     enlarged = max(1.0, min(size) / SHORT_SIDE)
     height, width = (round(length / enlarged) for length in size)
     lines = np.zeros((height, width), np.float32)
@@ -95,9 +97,9 @@ def _covered(size: tuple[int, int], level: float, camera: _Camera, generator: Ge
 
 
 def _layer(
-    size: tuple[int, int], level: float, distance: float, camera: _Camera, generator: Generator
+    size: tuple[int, int], level: float, distance: float, camera: _RainCamera, generator: Generator
 ) -> Plane:
-    """Draw streaks along the rows of a frame, which is then turned and sheared into place."""
+    """Draw streaks along the rows of a frame, then turn and shear it into position."""
     height, width = size
     scale = camera.zoom / distance
     slant = camera.slant + generator.normal(0, 0.03)
@@ -110,52 +112,52 @@ def _layer(
     gusts = generator.random((5, 5)) ** generator.uniform(0, 1)
     weight *= gusts[(start * 5).astype(int), (side * 5).astype(int)] * generator.uniform(0.3, 6)
 
-    seen = slice(round(density * _number(level)))
+    visible = slice(round(density * _number(level)))
     thickness = WIDTH * scale * _diameter(level) / _diameter(100)
     frame = _lines(
         (across + 2, along),
-        start[seen] * (along + longest) - longest,
-        side[seen] * across,
-        (0.5 + length[seen]) * _length(level, scale, camera),
-        weight[seen] * thickness,
+        start[visible] * (along + longest) - longest,
+        side[visible] * across,
+        (0.5 + length[visible]) * _length(level, scale, camera),
+        weight[visible] * thickness,
     )
     spread = math.hypot(max(thickness / 2, 0.45), camera.defocus * scale)
     fading = 1 + min(_length(level, scale, camera) / 25, 3)
     kernel = 2 * round(2 * fading) + 1, 2 * round(2.5 * spread) + 1
     frame = np.asarray(cv2.GaussianBlur(frame, kernel, fading, None, spread), np.float32)
-    place = _placement(size, (across, along), slant, camera.fan)
-    return np.asarray(cv2.warpPerspective(frame, place, (width, height), flags=WARP), np.float32)
+    matrix = _placement(size, (across, along), slant, camera.fan)
+    return np.asarray(cv2.warpPerspective(frame, matrix, (width, height), flags=WARP), np.float32)
 
 
-def _length(level: float, scale: float, camera: _Camera) -> float:
-    """Of streaks, in pixels: the way that drops fall during the exposure."""
+def _length(level: float, scale: float, camera: _RainCamera) -> float:
+    """Return the length of streaks in pixels: the way that drops fall during the exposure."""
     speed = math.pow(_diameter(level) / _diameter(100), 0.67)
     return LENGTH * scale * camera.exposure * speed
 
 
 def _diameter(level: float) -> float:
-    """Mean diameter of drops in mm: they are as exp(-diameter / mean) (Marshall & Palmer)."""
+    """Return the mean diameter of drops in mm: exp(-diameter / mean), Marshall & Palmer."""
     return math.pow(max(level, 1e-9), 0.21) / 4.1
 
 
 def _number(level: float) -> float:
-    """How many drops above 0.6 mm there are, by how many there are at 100 mm/h."""
+    """Return the number of drops above 0.6 mm, relative to that at 100 mm/h."""
     mean, usual = _diameter(level), _diameter(100)
     return mean / usual * math.exp(0.6 / usual - 0.6 / mean)
 
 
 def _lines(size: tuple[int, int], starts: Rows, sides: Rows, lengths: Rows, weights: Rows) -> Plane:
-    """Lines along the rows, fainter towards their ends, their weight split between two rows.
+    """Draw lines along the rows, fainter towards their ends, their weight split between two rows.
 
-    Summing up marks at the corners of boxes makes all of them at once, whatever their length.
+    Summing up marks at the corners of boxes draws all of them at once, whatever their length.
     """
     rows, columns = size
     upper = sides.astype(np.int64)
     lower = sides - upper
     row = np.stack([upper, upper + 1, upper + 2])[:, None]
     across = np.stack([1 - lower, 2 * lower - 1, -lower])[:, None] * weights / 2
-    shares = np.array([0, 0.25, 0.75, 1])[:, None]
-    column = np.clip(starts + lengths * shares, 0, columns - 1).astype(np.int64)
+    fractions = np.array([0, 0.25, 0.75, 1])[:, None]
+    column = np.clip(starts + lengths * fractions, 0, columns - 1).astype(np.int64)
     along = np.array([1, 1, -1, -1])[:, None]
     marks = np.bincount((row * columns + column).ravel(), (across * along).ravel(), rows * columns)
     field = marks.reshape(size).astype(np.float32)
@@ -165,7 +167,7 @@ def _lines(size: tuple[int, int], starts: Rows, sides: Rows, lengths: Rows, weig
 def _placement(
     size: tuple[int, int], frame: tuple[int, int], slant: float, fan: float
 ) -> NDArray[np.float64]:
-    """From where (x, y) lies in the photo to where (along, across) lies in the frame."""
+    """Return the map from (x, y) in the image to (along, across) in the frame."""
     height, width = size
     across, along = frame
     centred = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]])

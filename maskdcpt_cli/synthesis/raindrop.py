@@ -30,12 +30,12 @@ class _Drops(NamedTuple):
 
 
 def drops(image: Image, level: float, generator: Generator) -> Degraded:
-    """Drops on `level` percent of the glass."""
+    """Add drops on `level` percent of the glass."""
     radius, focus = np.exp(generator.uniform(np.log((5, 0.6)), np.log((18, 5)))).tolist()
     coarse = max(1.0, min(focus, radius / 3))  # than the photo: what is out of focus can be
     enlarged = max(1.0, min(image.shape[:2]) / SHORT_SIDE)
     height, width = (max(1, round(side / enlarged / coarse)) for side in image.shape[:2])
-    glass = _shown(_drawn((height, width), radius / coarse, generator), level, width * height)
+    glass = _covering(_drawn((height, width), radius / coarse, generator), level, width * height)
     water = _wavy(_water((height, width), glass), coarse, generator)
 
     hidden = np.clip(water, 0, 1)
@@ -53,8 +53,10 @@ def drops(image: Image, level: float, generator: Generator) -> Degraded:
 
 
 def rain_and_drops(image: Image, level: float, generator: Generator) -> Degraded:
-    """Rain seen through a wet window, from none to a drawn heaviness at a level of 1 (RainDS, Quan
-    et al., CVPR 2021)."""
+    """Add rain behind a wet window, from none to a sampled rate at a level of 1.
+
+    As in RainDS (Quan et al., CVPR 2021).
+    """
     rate, cover = (level * generator.uniform((20, 8), (100, 25))).tolist()
     rainy = streaks(image, rate, generator)
     wet = drops(rainy.lq, cover, generator)
@@ -63,15 +65,15 @@ def rain_and_drops(image: Image, level: float, generator: Generator) -> Degraded
 
 
 def _drawn(size: tuple[int, int], radius: float, generator: Generator) -> _Drops:
-    """As many drops as the wettest glass has; some ran down, and left beads above them."""
+    """Sample as many drops as the wettest glass has; some ran down, and left beads above them."""
     height, width = size
     count = 20 + round(1.2 * height * width / (np.pi * radius**2))
     x, y, ran, tall = generator.random((4, count))
     across = radius * np.exp(generator.normal(0, generator.uniform(0.2, 0.6), count))
     runs = ran < generator.uniform(0, 0.2)
-    step, sway, share = generator.random((3, BEADS, count))
+    step, sway, bead_size = generator.random((3, BEADS, count))
     above = np.cumsum((0.8 + 0.6 * step) * across, axis=0)
-    beads = runs * (0.15 + 0.35 * share) * across
+    beads = runs * (0.15 + 0.35 * bead_size) * across
     x, y = x * width, y * height
     widths = np.vstack([across, beads])
     return _Drops(
@@ -82,21 +84,21 @@ def _drawn(size: tuple[int, int], radius: float, generator: Generator) -> _Drops
     )
 
 
-def _shown(drawn: _Drops, level: float, pixels: int) -> _Drops:
-    """The first of the drops, so many that they cover `level` percent, the last one smaller.
+def _covering(drawn: _Drops, level: float, pixels: int) -> _Drops:
+    """Return the first drops, enough to cover `level` percent; the last one is smaller.
 
-    They may overlap: of the uncovered part of the glass, each covers its share.
+    They may overlap: of the uncovered part of the glass, each covers its fraction.
     """
     areas = np.pi * drawn.width * drawn.height / pixels
-    wanted = -np.log1p(-level / 100) - (np.cumsum(areas) - areas)
-    scale = np.sqrt(np.clip(wanted / np.maximum(areas, 1e-12), 0, 1))
-    seen = drawn.width * scale > 0.5
-    x, y, width, height = (np.asarray(values)[seen] for values in drawn)
-    return _Drops(x, y, width * scale[seen], height * scale[seen])
+    remaining = -np.log1p(-level / 100) - (np.cumsum(areas) - areas)
+    scale = np.sqrt(np.clip(remaining / np.maximum(areas, 1e-12), 0, 1))
+    visible = drawn.width * scale > 0.5
+    x, y, width, height = (np.asarray(values)[visible] for values in drawn)
+    return _Drops(x, y, width * scale[visible], height * scale[visible])
 
 
 def _water(size: tuple[int, int], glass: _Drops) -> Plane:
-    """How thick the water is, in pixels; its slope at the rim of a round drop is 1."""
+    """Return the thickness of the water in pixels; its slope at the rim of a round drop is 1."""
     water = np.zeros(size, np.float32)
     for x, y, width, height in zip(*glass, strict=True):
         left, top = max(int(x - width), 0), max(int(y - height), 0)
@@ -109,7 +111,7 @@ def _water(size: tuple[int, int], glass: _Drops) -> Plane:
 
 
 def _wavy(water: Plane, coarse: float, generator: Generator) -> Plane:
-    """The same, moved about a little, so that no outline is an ellipse; what meets, merges."""
+    """Displace the water a little, so that no outline is an ellipse and drops that meet merge."""
     height, width = water.shape
     knots = 2, round(height * coarse / 14) + 3, round(width * coarse / 14) + 3
     waves = generator.standard_normal(knots, np.float32) * generator.uniform(0.5, 2.5) / coarse
@@ -121,8 +123,10 @@ def _wavy(water: Plane, coarse: float, generator: Generator) -> Plane:
 
 
 def _refracted(image: Image, water: Plane, generator: Generator) -> tuple[Image, Parameters]:
-    """The light of drops: the scene, brighter below, where the sky is seen, darker at the rim, and
-    with a reflection."""
+    """Return the light of drops.
+
+    It is the scene, brighter below, where the sky is visible, darker at the rim, with a reflection.
+    """
     across, down = (
         np.asarray(cv2.Sobel(water, cv2.CV_32F, x, 1 - x, scale=-1 / 8), np.float32) for x in (1, 0)
     )
@@ -132,18 +136,18 @@ def _refracted(image: Image, water: Plane, generator: Generator) -> tuple[Image,
     steep = across**2 + down**2
     near = 1 - 8 * ((across - x) ** 2 + (down - y) ** 2)
     shade = 1 + sky * down - rim * steep**2 + glint * np.maximum(near, 0)
-    light = _seen(image, across, down, view) * in_colour(shade)
+    light = _through_water(image, across, down, view) * in_colour(shade)
     np.clip(light, 0, 1, out=light)
     return light, {"view": view, "sky": sky, "rim": rim, "glint": glint}
 
 
-def _seen(image: Image, across: Plane, down: Plane, view: float) -> Image:
-    """The scene through water of these slopes: at its rim, `view` short sides further on."""
+def _through_water(image: Image, across: Plane, down: Plane, view: float) -> Image:
+    """Return the scene through water of these slopes: at its rim, `view` short sides further on."""
     height, width = across.shape
     shrunk = min(1.0, VIEW_SIDE / min(image.shape[:2]))
     small = cv2.resize(image, None, fx=shrunk, fy=shrunk, interpolation=cv2.INTER_AREA)
     bend = np.float32(view * min(small.shape[:2]))
     x = np.linspace(0, small.shape[1] - 1, width, dtype=np.float32) - across * bend
     y = np.linspace(0, small.shape[0] - 1, height, dtype=np.float32)[:, None] - down * bend
-    seen = cv2.remap(small, x, y, LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(seen, np.float32)
+    refracted = cv2.remap(small, x, y, LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(refracted, np.float32)

@@ -15,11 +15,13 @@ Values = NDArray[np.float64]
 
 SIDES = tuple(range(7, 22, 2))
 SIGMAS = 0.2, 3.0
-SINC = 0.1  # how likely
+SINC = 0.1  # probability
 
 
-class Kind(NamedTuple):
-    share: float  # of the kernels that are no sinc
+class KernelShape(NamedTuple):
+    """A family of kernels."""
+
+    probability: float  # among the kernels that are not sinc
     shape: Callable[[Values], Values]  # of the squared distance, in sigmas, to the power beta
     betas: tuple[float, float]
     axes: int  # 2: of different sigma, and turned
@@ -33,13 +35,13 @@ def _plateau(distance: Values) -> Values:
     return 1 / (1 + distance)
 
 
-KINDS = {
-    "iso": Kind(0.45, _gaussian, (1, 1), axes=1),
-    "aniso": Kind(0.25, _gaussian, (1, 1), axes=2),
-    "generalised iso": Kind(0.12, _gaussian, (0.5, 4), axes=1),
-    "generalised aniso": Kind(0.03, _gaussian, (0.5, 4), axes=2),
-    "plateau iso": Kind(0.12, _plateau, (1, 2), axes=1),
-    "plateau aniso": Kind(0.03, _plateau, (1, 2), axes=2),
+KERNEL_SHAPES = {
+    "iso": KernelShape(0.45, _gaussian, (1, 1), axes=1),
+    "aniso": KernelShape(0.25, _gaussian, (1, 1), axes=2),
+    "generalised iso": KernelShape(0.12, _gaussian, (0.5, 4), axes=1),
+    "generalised aniso": KernelShape(0.03, _gaussian, (0.5, 4), axes=2),
+    "plateau iso": KernelShape(0.12, _plateau, (1, 2), axes=1),
+    "plateau aniso": KernelShape(0.03, _plateau, (1, 2), axes=2),
 }
 
 
@@ -51,47 +53,53 @@ def gaussian_and_sinc(image: Image, level: float, generator: Generator) -> Degra
 
 
 def random_kernel(level: float, generator: Generator) -> tuple[Kernel, Parameters]:
-    """A kernel of 7 to 21 pixels.
+    """Sample a kernel of 7 to 21 pixels.
 
-    Levels drawn evenly from 0.2 to 3 give the distribution of the release. The level is sigma in
-    pixels, of the first axis where there are two; the second, which is drawn from the same range,
-    and the angle do not depend on it. Of sinc, the cut-off sinks with the level from pi to pi / 3,
+    Levels sampled uniformly from 0.2 to 3 give the distribution of the release. The level is sigma
+    in pixels, of the first axis if there are two; the second, which is sampled from the same range,
+    and the angle do not depend on it. Of sinc, the cut-off falls with the level from pi to pi / 3,
     for sides from 13 on to pi / 5. Below 0.2 a kernel fades into none.
     """
     side = int(generator.choice(SIDES))
     is_sinc = generator.random() < SINC
-    name = str(generator.choice(list(KINDS), p=[kind.share for kind in KINDS.values()]))
+    name = str(
+        generator.choice(
+            list(KERNEL_SHAPES), p=[form.probability for form in KERNEL_SHAPES.values()]
+        )
+    )
     used = max(level, SIGMAS[0])
     if is_sinc:
         lowest = np.pi / (3 if side < 13 else 5)
         cutoff = float(np.interp(used, SIGMAS, (np.pi, lowest)))
         kernel, parameters = sinc(side, cutoff), Parameters(kernel="sinc", cutoff=cutoff)
     else:
-        kernel, parameters = _bell(side, KINDS[name], used, generator)
+        kernel, parameters = _bell(side, KERNEL_SHAPES[name], used, generator)
         parameters["kernel"] = name
-    share = min(1.0, level / SIGMAS[0])
-    kernel *= share / kernel.sum()
-    kernel[side // 2, side // 2] += 1 - share
+    fraction = min(1.0, level / SIGMAS[0])
+    kernel *= fraction / kernel.sum()
+    kernel[side // 2, side // 2] += 1 - fraction
     return kernel.astype(np.float32), {"side": side, **parameters}
 
 
-def _bell(side: int, kind: Kind, sigma: float, generator: Generator) -> tuple[Values, Parameters]:
+def _bell(
+    side: int, form: KernelShape, sigma: float, generator: Generator
+) -> tuple[Values, Parameters]:
     # As in the release, half of the shapes are more pointed than a Gaussian, where there are such.
-    low, high = kind.betas
+    low, high = form.betas
     beta = generator.uniform(*((low, 1) if generator.random() < 0.5 else (1, high)))
     second, angle = generator.uniform((SIGMAS[0], 0), (SIGMAS[1], np.pi))
     parameters: Parameters = {"beta": beta}
-    if kind.axes == 2:
+    if form.axes == 2:
         parameters |= {"second sigma": float(second), "angle": float(angle)}
     else:
         second = sigma
     turned = _positions(side) * np.exp(-1j * angle)
     distance = (turned.real / sigma) ** 2 + (turned.imag / second) ** 2
-    return kind.shape(distance**beta), parameters
+    return form.shape(distance**beta), parameters
 
 
 def sinc(side: int, cutoff: float) -> Values:
-    """The circular low-pass filter of a cut-off in radians per pixel, `c J1(c r) / (2 pi r)`.
+    """Return the circular low-pass filter `c J1(c r) / (2 pi r)` of a cut-off in radians per pixel.
 
     J1 comes from Bessel's integral, whose sum over 64 angles is exact at these distances.
     """
@@ -104,6 +112,6 @@ def sinc(side: int, cutoff: float) -> Values:
 
 
 def _positions(side: int) -> NDArray[np.complex128]:
-    """x + iy of every pixel, from the middle."""
+    """Return x + iy of every pixel, from the middle."""
     steps = np.arange(side) - side // 2
     return np.asarray(steps + 1j * steps[:, None])

@@ -2,7 +2,7 @@
 
 Close flakes are large, few, fast and out of focus, far ones small, many and slow, as perspective
 has it: sizes and ways shrink with the distance, numbers grow with its square. A flake that moves
-or is out of focus covers more of the picture, and lets more of it through. Together that gives
+or is out of focus covers more of the image, and lets more of it through. Together that gives
 the small, medium and large flakes of Snow100K (Liu et al., DesnowNet, TIP 2018) and the veil of
 SRRS and CSD (Chen et al., JSTASR, ECCV 2020; HDCW-Net, ICCV 2021). All is done on sRGB values, as
 in those datasets.
@@ -29,7 +29,7 @@ DENSITY = 2.0  # of a lump that holds still in focus: it lets exp(-2) of what is
 SHORT_SIDE = 720  # snow is drawn for photos up to this size, and enlarged for larger ones
 
 
-class _Camera(NamedTuple):
+class _SnowCamera(NamedTuple):
     zoom: float
     number: float  # of flakes at distance 1, at full strength, on 256 x 256 pixels
     way: float  # of these during the exposure, in pixels
@@ -39,11 +39,14 @@ class _Camera(NamedTuple):
 
 
 def snow(image: Image, level: float, generator: Generator) -> Degraded:
-    """Snow from none, 0, to a blizzard, 1: the level scales the number of flakes and the veil."""
+    """Add snow, from none at 0 to a blizzard at 1.
+
+    The level scales the number of flakes and the veil.
+    """
     white, veil, opacity = generator.uniform((0.8, 0, 0.7), (1, 1.5, 1)).tolist()
     blueness = generator.normal(0, 0.01)
     zoom, number, way = np.exp(generator.uniform(*np.log(((0.4, 3, 2), (1.5, 20, 40))))).tolist()
-    camera = _Camera(
+    camera = _SnowCamera(
         zoom=zoom,
         number=number,
         way=way,
@@ -62,13 +65,15 @@ def snow(image: Image, level: float, generator: Generator) -> Degraded:
 
 
 def _surround(image: Image) -> float:
-    """How bright the sky or the lamps are that light the veil, guessed from the photo."""
+    """Estimate the brightness of the sky or the lamps that light the veil."""
     small = cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA)
     return 0.5 + 0.5 * float(np.quantile(small.mean(2), 0.95))
 
 
-def _covered(size: tuple[int, int], level: float, camera: _Camera, generator: Generator) -> Plane:
-    """How much of each pixel is snow rather than scene."""
+def _covered(
+    size: tuple[int, int], level: float, camera: _SnowCamera, generator: Generator
+) -> Plane:
+    """Return the fraction of each pixel that is covered by snow."""
     enlarged = max(1.0, min(size) / SHORT_SIDE)
     height, width = (round(length / enlarged) for length in size)
     thickness = sum(
@@ -79,42 +84,45 @@ def _covered(size: tuple[int, int], level: float, camera: _Camera, generator: Ge
 
 
 def _layer(
-    size: tuple[int, int], level: float, distance: float, camera: _Camera, generator: Generator
+    size: tuple[int, int], level: float, distance: float, camera: _SnowCamera, generator: Generator
 ) -> Plane:
-    """Add up flakes on a frame with a margin, where those lie that reach into the picture."""
+    """Add up flakes on a frame with a margin, for those that reach into the image."""
     shapes = _shapes(distance, camera, generator)
     side = shapes.shape[1]
     rows, columns = size[0] + 2 * side, size[1] + 2 * side
     density = camera.number * (distance / camera.zoom) ** 2 / 256**2
     most = density * (rows - side) * (columns - side)
     down, across, which, weight = generator.random((4, round(most)), dtype=np.float32)
-    seen = slice(round(most * level))
-    corner = (down[seen] * (rows - side)).astype(np.int64) * columns
-    corner += (across[seen] * (columns - side)).astype(np.int64)
+    visible = slice(round(most * level))
+    corner = (down[visible] * (rows - side)).astype(np.int64) * columns
+    corner += (across[visible] * (columns - side)).astype(np.int64)
     offsets = (np.arange(side)[:, None] * columns + np.arange(side)).ravel()
-    values = shapes.reshape(SHAPES, -1)[(which[seen] * SHAPES).astype(np.int64)]
-    values *= 0.4 + 1.6 * weight[seen, None]
+    values = shapes.reshape(SHAPES, -1)[(which[visible] * SHAPES).astype(np.int64)]
+    values *= 0.4 + 1.6 * weight[visible, None]
     frame = np.bincount((corner[:, None] + offsets).ravel(), values.ravel(), rows * columns)
     inside = slice(side, side + size[0]), slice(side, side + size[1])
     return frame.reshape(rows, columns)[inside].astype(np.float32)
 
 
-def _shapes(distance: float, camera: _Camera, generator: Generator) -> NDArray[np.float32]:
-    """How dense flakes are, (SHAPES, side, side): lumps that stick together, each a disc that
-    moves, or is out of focus, and is as much the fainter as it covers more."""
+def _shapes(distance: float, camera: _SnowCamera, generator: Generator) -> NDArray[np.float32]:
+    """Sample the density of flakes, (SHAPES, side, side).
+
+    A flake is lumps that stick together, each a disc that moves or is out of focus, and is the
+    fainter the more it covers.
+    """
     scale = camera.zoom / distance
     blur = camera.aperture * camera.zoom * abs(1 / distance - camera.focus)
     sizes = RADIUS * scale * np.exp(generator.normal(0, 0.35, (SHAPES, 1)).clip(-0.7, 0.5))
     ways = camera.way * scale * generator.uniform(0.6, 1.4, (SHAPES, 1)) + 1
     turns = camera.direction + generator.normal(0, 0.25, (SHAPES, 1))
     radii = sizes * generator.uniform(0.3, 0.6, (SHAPES, LUMPS))
-    places = sizes * generator.uniform(-0.6, 0.6, (2, SHAPES, LUMPS))
-    places += generator.uniform(-0.5, 0.5, (2, SHAPES, 1))  # between the pixels
+    offsets_of_lumps = sizes * generator.uniform(-0.6, 0.6, (2, SHAPES, LUMPS))
+    offsets_of_lumps += generator.uniform(-0.5, 0.5, (2, SHAPES, 1))  # between the pixels
 
     reach = math.ceil(1.2 * sizes.max() + blur + ways.max() / 2)
     grid = np.arange(-reach, reach + 1, dtype=np.float32)
-    y = grid[:, None] - _per_lump(places[0])
-    x = grid - _per_lump(places[1])
+    y = grid[:, None] - _per_lump(offsets_of_lumps[0])
+    x = grid - _per_lump(offsets_of_lumps[1])
     sine, cosine = _per_lump(np.sin(turns)), _per_lump(np.cos(turns))
     across = x * cosine - y * sine
     half_chord = np.sqrt(np.maximum(_per_lump(np.square(radii + blur)) - across * across, 0))

@@ -1,4 +1,4 @@
-"""Every degradation with how it is made; a new one is a function and a row."""
+"""The synthesis of every degradation: one function and one row each."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from maskdcpt_cli.degradations import CLEAN, LABELS, Range
-from maskdcpt_cli.errors import MaskDCPTError, unknown
+from maskdcpt_cli.degradations import CLEAN, LABELS, Range, find
+from maskdcpt_cli.errors import ImageError, MaskDCPTError, unknown
 from maskdcpt_cli.synthesis import (
     camera,
     defocus,
@@ -24,15 +24,16 @@ from maskdcpt_cli.synthesis import (
     smoothing,
     snow,
 )
-from maskdcpt_cli.synthesis.contract import Degraded, Image, Parameters, Synthesis
+from maskdcpt_cli.synthesis.contract import Degraded, Image, Parameters, SynthesisSpec
 
 
 def unchanged(image: Image, _level: float, _generator: Generator) -> Degraded:
+    """Return a copy of the image."""
     return Degraded(image.copy(), {})
 
 
-SYNTHESIS: dict[str, Synthesis] = {
-    "GN": Synthesis(
+SYNTHESIS: dict[str, SynthesisSpec] = {
+    "GN": SynthesisSpec(
         {
             "gaussian": noise.gaussian,
             "poisson": noise.poisson,
@@ -40,79 +41,83 @@ SYNTHESIS: dict[str, Synthesis] = {
         },
         unit="sigma, of 255", least=0, usual=Range(5, 50), most=150,
     ),
-    "RN": Synthesis(
-        {"camera": camera.noise, "camera-jpeg": camera.saved},
+    "RN": SynthesisSpec(
+        {"camera": camera.noise, "camera-jpeg": camera.noise_and_jpeg},
         unit="sigma at mid-grey, of 255", least=0, usual=Range(2, 30), most=60,
     ),
-    "MB": Synthesis(
+    "MB": SynthesisSpec(
         {"shake": motion_blur.shake, "scene": motion_blur.scene, "object": motion_blur.moving},
         unit="length of the path in pixels", least=0, usual=Range(4, 40), most=120,
     ),
-    "DB": Synthesis(
+    "DB": SynthesisSpec(
         {"flat": defocus.flat, "depth": defocus.depth},
         unit="radius in pixels", least=0, usual=Range(1, 8), most=30,
     ),
-    "GB": Synthesis(
+    "GB": SynthesisSpec(
         {"gaussian-and-sinc": smoothing.gaussian_and_sinc},
         unit="sigma in pixels", least=0, usual=Range(0.2, 3), most=3,
     ),
-    "J": Synthesis({"jpeg": jpeg.jpeg}, unit="quality", least=100, usual=Range(10, 90), most=1),
-    "H": Synthesis(
+    "J": SynthesisSpec({"jpeg": jpeg.jpeg}, unit="quality", least=100, usual=Range(10, 90), most=1),
+    "H": SynthesisSpec(
         {"homogeneous": haze.homogeneous, "patchy": haze.patchy},
         unit="optical depth of the farthest point", least=0, usual=Range(0.3, 2.5), most=6,
     ),
-    "RS": Synthesis(
+    "RS": SynthesisSpec(
         {"streaks": rain.streaks},
         unit="mm of rain per hour", least=0, usual=Range(5, 100), most=200,
     ),
-    "RD": Synthesis(
+    "RD": SynthesisSpec(
         {"drops": raindrop.drops},
         unit="% of the lens under drops", least=0, usual=Range(2, 25), most=50,
     ),
-    "RSD": Synthesis(
+    "RSD": SynthesisSpec(
         {"rain-and-drops": raindrop.rain_and_drops},
         unit="strength", least=0, usual=Range(0.1, 1), most=1,
     ),
-    "S": Synthesis(
+    "S": SynthesisSpec(
         {"snow": snow.snow}, unit="strength", least=0, usual=Range(0.1, 1), most=1,
     ),
-    "MS": Synthesis({"bggr": mosaic.bggr}, unit="share", least=0, usual=Range(1, 1), most=1),
-    "LL": Synthesis(
+    "MS": SynthesisSpec({"bggr": mosaic.bggr}, unit="fraction", least=0, usual=Range(1, 1), most=1),
+    "LL": SynthesisSpec(
         {"low-light": low_light.low_light},
         unit="stops of light lost", least=0, usual=Range(1.5, 6.5), most=8,
     ),
-    "MR": Synthesis(
+    "MR": SynthesisSpec(
         {"screen": moire.screen}, unit="strength", least=0, usual=Range(0.2, 1), most=1
     ),
-    "MB+J": Synthesis(
+    "MB+J": SynthesisSpec(
         {"blur-jpeg": mixed.blur_jpeg}, unit="strength", least=0, usual=Range(0.1, 1), most=1
     ),
-    "MB+RS": Synthesis(
+    "MB+RS": SynthesisSpec(
         {"blur-rain": mixed.blur_rain}, unit="strength", least=0, usual=Range(0.1, 1), most=1
     ),
-    "MB+LL+GN": Synthesis(
+    "MB+LL+GN": SynthesisSpec(
         {"blur-low-light-noise": mixed.blur_low_light_noise},
         unit="strength", least=0, usual=Range(0.1, 1), most=1,
     ),
-    "LL+H+RS+S": Synthesis(
+    "LL+H+RS+S": SynthesisSpec(
         mixed.COMPOSITES,
         unit="strength", least=0, usual=Range(0.1, 1), most=1,
     ),
-    "DS+GN+GB+J": Synthesis(
+    "DS+GN+GB+J": SynthesisSpec(
         {"downsample-noise-blur-jpeg": mixed.downsample_noise_blur_jpeg},
         unit="strength", least=0, usual=Range(0.1, 1), most=1,
     ),
-    CLEAN: Synthesis({"unchanged": unchanged}, unit="none", least=0, usual=Range(0, 0), most=0),
+    CLEAN: SynthesisSpec({"unchanged": unchanged}, unit="none", least=0, usual=Range(0, 0), most=0),
 }  # fmt: skip
 
 
-class Made(NamedTuple):
-    """A degraded image and how it came about."""
+class DegradeResult(NamedTuple):
+    """A degraded image, and how it was made.
+
+    `SYNTHESIS[label].variants[variant](gt, level, numpy.random.default_rng(seed))` makes the same
+    image again.
+    """
 
     lq: Image
-    kind: str
+    variant: str
     level: float
-    seed: int  # kinds[kind](gt, level, numpy.random.default_rng(seed)) gives the same again
+    seed: int
     parameters: Parameters
 
 
@@ -121,44 +126,70 @@ def degrade(
     degradation: str,
     generator: Generator,
     *,
-    kind: str | None = None,
+    variant: str | None = None,
     levels: Sequence[float] | Range | None = None,
-) -> Made:
-    """Degrade a clean image, by its size and the state of the generator alone.
+) -> DegradeResult:
+    """Degrade a clean image.
+
+    The result depends on the image and on the state of the generator alone.
 
     Args:
-        gt: (H, W, 3) float32 sRGB in [0, 1]; it is left as it is.
-        degradation: abbreviation, as "GN".
-        kind: one of the degradation's variants; None draws one.
-        levels: the levels to draw from, one of several or evenly from a Range, in the unit of the
-            degradation; None means its usual ones.
+        gt: (H, W, 3) float32 sRGB in [0, 1]; not modified.
+        degradation: abbreviation or name, as "GN" or "noise".
+        generator: the source of all that is sampled: variant, level and parameters.
+        variant: one of the degradation's variants; None samples one.
+        levels: levels to sample from, in the unit of the degradation: a list, or a Range, which is
+            sampled uniformly; None is the usual range.
 
-    Raises MaskDCPTError for a kind or a level that the degradation does not have.
+    Returns:
+        The degraded image in the shape of `gt`, with its variant, level, seed and parameters.
+
+    Raises:
+        MaskDCPTError: for a degradation, variant or level that does not exist.
+        ImageError: for an image of another dtype or shape.
     """
-    row = SYNTHESIS[degradation]
-    levels = row.usual if levels is None else levels
-    check(degradation, kind=kind, levels=levels)
-    if kind is None:
-        kind = tuple(row.kinds)[generator.integers(len(row.kinds))]
+    label = find(degradation)
+    spec = SYNTHESIS[label]
+    levels = spec.usual if levels is None else levels
+    check(label, variant=variant, levels=levels)
+    if not levels:
+        raise MaskDCPTError("The list of levels is empty; give at least one level, or None.")
+    _check_image(gt)
+    if variant is None:
+        variant = tuple(spec.variants)[generator.integers(len(spec.variants))]
     if isinstance(levels, Range):
         level = float(generator.uniform(levels.low, levels.high))
     else:
         level = float(levels[int(generator.integers(len(levels)))])
     seed = int(generator.integers(2**63))
-    lq, parameters = row.kinds[kind](gt, level, np.random.default_rng(seed))
-    return Made(lq, kind, level, seed, parameters)
+    lq, parameters = spec.variants[variant](gt, level, np.random.default_rng(seed))
+    return DegradeResult(lq, variant, level, seed, parameters)
 
 
-def check(degradation: str, *, kind: str | None, levels: Sequence[float] | Range) -> None:
-    """Raise MaskDCPTError for a kind or a level that the degradation does not have."""
-    row = SYNTHESIS[degradation]
-    name = LABELS[degradation].slug
-    if kind is not None and kind not in row.kinds:
-        raise MaskDCPTError(unknown(f"kind of {name}", kind, row.kinds))
-    low, high = sorted((row.least, row.most))
+def check(label: str, *, variant: str | None, levels: Sequence[float] | Range) -> None:
+    """Raise MaskDCPTError for a variant or a level that a degradation does not have."""
+    spec = SYNTHESIS[label]
+    name = LABELS[label].slug
+    if variant is not None and variant not in spec.variants:
+        raise MaskDCPTError(unknown(f"variant of {name}", variant, spec.variants))
+    low, high = sorted((spec.least, spec.most))
     for level in levels:
         if not low <= level <= high:
             raise MaskDCPTError(
                 f"Level {level:g} is out of range for {name}: "
-                f"valid are {low:g} to {high:g} ({row.unit})."
+                f"valid are {low:g} to {high:g} ({spec.unit})."
             )
+
+
+def _check_image(gt: object) -> None:
+    if not isinstance(gt, np.ndarray) or gt.dtype != np.float32:
+        dtype = getattr(gt, "dtype", type(gt).__name__)
+        hint = "; divide 8-bit values by numpy.float32(255)" if dtype == np.uint8 else ""
+        raise ImageError(
+            f"The image is {dtype}, but degrade takes a float32 NumPy array with values in "
+            f"[0, 1]{hint}."
+        )
+    if gt.ndim != 3 or gt.shape[2] != 3 or not gt.size:
+        raise ImageError(
+            f"The image has the shape {gt.shape}, but degrade takes (H, W, 3): RGB, channels last."
+        )

@@ -1,7 +1,7 @@
-"""Other tones and softer detail for clean photos, so that few stand for many. Ours.
+"""Random tone curves and softer detail for clean images, as augmentation (ours).
 
-A network that learns from some hundred photos knows each by heart, and takes an unknown one that is
-pale or dim for hazy or dark, and one that is soft for blurred whatever else it is.
+A network that learns from a few hundred photos overfits to them, and takes an unknown one that is
+pale or dim for hazy or dark, and one that is soft for blurred.
 """
 
 import cv2
@@ -18,14 +18,14 @@ LEVELS = np.linspace(0, 1, 256)
 SOFTEST = 2.5  # times enlarged, at most
 
 
-def other_tones(pixels: Pixels, generator: Generator) -> Image:
-    """A clean photo with a tone curve of its own: (H, W, 3), float32 in [0, 1]."""
+def jitter_tones(pixels: Pixels, generator: Generator) -> Image:
+    """Apply a random tone curve to a clean image: (H, W, 3), float32 in [0, 1]."""
     curve = tone_curve(generator)
     return np.stack([np.take(curve[:, c], pixels[..., c]) for c in range(3)], axis=-1)
 
 
 def tone_curve(generator: Generator) -> NDArray[np.float32]:
-    """What each of 256 levels becomes, by channel: (256, 3), none of them falling."""
+    """Sample a tone curve: the value of each of 256 levels by channel, (256, 3), not decreasing."""
     dim, pale = generator.random(2) < 0.5
     exponent = 2 ** generator.uniform(-0.6, 1)
     tint = generator.normal(1, 0.06, 3)
@@ -38,8 +38,8 @@ def tone_curve(generator: Generator) -> NDArray[np.float32]:
     return curve.astype(np.float32)
 
 
-def enlarged(photo: Image, generator: Generator) -> Image:
-    """A clean photo as soft as one that was enlarged to its size: (H, W, 3), float32 in [0, 1]."""
+def upscaled(photo: Image, generator: Generator) -> Image:
+    """Return a clean image as soft as one upscaled to its size: (H, W, 3), float32 in [0, 1]."""
     height, width = photo.shape[:2]
     factor = generator.uniform(1, SOFTEST)
     small = (max(round(width / factor), 1), max(round(height / factor), 1))

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import nn
 
-from maskdcpt_cli.data.mixture import Ingredient, Sample, Samples
+from maskdcpt_cli.data.mixture import MixtureEntry, Sample, Samples
 from maskdcpt_cli.presets.training import Finetune, load_preset
 from maskdcpt_cli.training.distributed import join
 from maskdcpt_cli.training.events import Event
@@ -71,7 +71,7 @@ def train(
     data: Samples,
     run_dir: Path,
     *,
-    validation: Sequence[Ingredient] = (),
+    validation: Sequence[MixtureEntry] = (),
     name: str | None = None,
     resume: bool = False,
     micro_batch: int | None = None,

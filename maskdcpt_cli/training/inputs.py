@@ -8,13 +8,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.augment import Cut, whole
+from maskdcpt_cli.data.augment import CropFn, full_image
 from maskdcpt_cli.data.folders import paired, photos
-from maskdcpt_cli.data.mixture import Curriculum, Ingredient, Mixture, Samples
+from maskdcpt_cli.data.mixture import Curriculum, Mixture, MixtureEntry, Samples
 from maskdcpt_cli.data.pairs import Pair, Pairs
-from maskdcpt_cli.data.sources import Opened, data_root, open_pairs
+from maskdcpt_cli.data.sources import OpenedSource, data_root, open_pairs
 from maskdcpt_cli.degradations import SETTINGS
-from maskdcpt_cli.presets.data import Data, Manifest, Part, Recipe, Shards, TrainPart, Unpaired
+from maskdcpt_cli.presets.data import (
+    Data,
+    Manifest,
+    Part,
+    Shards,
+    TrainPart,
+    TrainSynthesis,
+    Unpaired,
+)
 from maskdcpt_cli.presets.load import load_data, names
 from maskdcpt_cli.presets.training import Run
 
@@ -24,8 +32,8 @@ HELD_OUT = 10  # one of so many pictures is kept for validation where there are 
 class Inputs(NamedTuple):
     """Ingredients to train on, and others to validate on."""
 
-    train: tuple[Ingredient, ...]
-    validation: tuple[Ingredient, ...]  # empty where there are too few pictures to hold some out
+    train: tuple[MixtureEntry, ...]
+    validation: tuple[MixtureEntry, ...]  # empty where there are too few pictures to hold some out
     labels: tuple[str, ...]  # of the setting, in order
 
 
@@ -39,8 +47,8 @@ class Selected:
     def __len__(self) -> int:
         return len(self.places)
 
-    def read(self, index: int, cut: Cut = whole) -> Pair:
-        return self.pairs.read(int(self.places[index]), cut)
+    def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
+        return self.pairs.read(int(self.places[index]), crop_fn)
 
     def degradations(self) -> frozenset[str]:
         return self.pairs.degradations()
@@ -103,7 +111,7 @@ def from_pairs(
 ) -> Inputs:
     """Pairs of two folders each, and the degradation of each of them."""
     ingredients = [
-        Ingredient(paired(lq, gt, degradation=degradation))
+        MixtureEntry(paired(lq, gt, degradation=degradation))
         for (lq, gt), degradation in zip(folders, degradations, strict=True)
     ]
     return _held_out(ingredients, SETTINGS[setting])
@@ -111,15 +119,15 @@ def from_pairs(
 
 def from_photos(folder: Path, data: Data, *, setting: str) -> Inputs:
     """Clean photos, degraded in all ways of a setting, as the data preset degrades clean ones."""
-    recipes: dict[str, dict[Recipe, None]] = {label: {} for label in SETTINGS[setting]}
+    recipes: dict[str, dict[TrainSynthesis, None]] = {label: {} for label in SETTINGS[setting]}
     for part in data.train:
         if part.degradation in recipes:
             recipes[part.degradation][part.synthesis] = None
     clean = photos(folder)
     ingredients = [
-        Ingredient(replace(clean, degradation=label), recipe=recipe)
+        MixtureEntry(replace(clean, degradation=label), synthesis=recipe)
         for label, ways in recipes.items()
-        for recipe in ways or (Recipe(),)
+        for recipe in ways or (TrainSynthesis(),)
     ]
     return _held_out(ingredients, SETTINGS[setting])
 
@@ -131,18 +139,21 @@ def _unlabelled(part: Part) -> bool:
     return blind or (part.degradation is None and not own)
 
 
-def _ingredient(opened: Opened) -> Ingredient:
+def _ingredient(opened: OpenedSource) -> MixtureEntry:
     part, _, pairs = opened
     if isinstance(part, TrainPart):
-        return Ingredient(pairs, part.repeat, part.synthesis)
-    return Ingredient(pairs, recipe=Recipe(kind=part.synthesis.kind, levels=part.synthesis.levels))
+        return MixtureEntry(pairs, part.repeat, part.synthesis)
+    return MixtureEntry(
+        pairs,
+        synthesis=TrainSynthesis(variant=part.synthesis.variant, levels=part.synthesis.levels),
+    )
 
 
-def _held_out(ingredients: Sequence[Ingredient], labels: tuple[str, ...]) -> Inputs:
+def _held_out(ingredients: Sequence[MixtureEntry], labels: tuple[str, ...]) -> Inputs:
     """Keep every HELD_OUT-th pair of each ingredient for validation."""
 
-    train: list[Ingredient] = []
-    validation: list[Ingredient] = []
+    train: list[MixtureEntry] = []
+    validation: list[MixtureEntry] = []
     for one in ingredients:
         kept = np.arange(len(one.pairs)) % HELD_OUT == HELD_OUT - 1
         train.append(replace(one, pairs=Selected(one.pairs, np.flatnonzero(~kept))))

@@ -9,9 +9,9 @@ from time import perf_counter
 import torch
 
 from maskdcpt_cli.data.loading import load
-from maskdcpt_cli.data.mixture import Ingredient, Sample, Samples
+from maskdcpt_cli.data.mixture import MixtureEntry, Sample, Samples
 from maskdcpt_cli.data.order import Batches
-from maskdcpt_cli.data.order import Stage as Share
+from maskdcpt_cli.data.order import BatchStage as Share
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import replacing
 from maskdcpt_cli.presets.training import Run
@@ -46,7 +46,7 @@ class Loop:
         run_dir: Path,
         *,
         world: World,
-        validation: Sequence[Ingredient] = (),
+        validation: Sequence[MixtureEntry] = (),
         micro_batch: int | None = None,
         stop: Stop = never,
     ) -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskdcpt_cli.data.mixture import Ingredient, Sample, Samples
+from maskdcpt_cli.data.mixture import MixtureEntry, Sample, Samples
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.models.masking import OnGrid, PatchMask, apply
@@ -77,7 +77,7 @@ def train(
     data: Samples,
     run_dir: Path,
     *,
-    validation: Sequence[Ingredient] = (),
+    validation: Sequence[MixtureEntry] = (),
     name: str | None = None,
     resume: bool = False,
     micro_batch: int | None = None,

@@ -11,8 +11,8 @@ from numpy.random import default_rng
 from torch import Tensor
 
 from maskdcpt_cli.data.augment import Augmentation
-from maskdcpt_cli.data.mixture import Ingredient, compose
-from maskdcpt_cli.data.order import Draw
+from maskdcpt_cli.data.mixture import MixtureEntry, make_sample
+from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.training.calibration import Answer, fit_temperature
@@ -29,7 +29,7 @@ Examine = Callable[[Example], Examined]
 class Chosen(NamedTuple):
     """One image to validate on."""
 
-    ingredient: Ingredient
+    ingredient: MixtureEntry
     place: int  # of its pair
 
 
@@ -42,7 +42,7 @@ class Seen(NamedTuple):
     picture: Picture | None = None  # on the first rank, of the first image of a degradation
 
 
-def choose(ingredients: Sequence[Ingredient], *, images: int) -> list[Chosen]:
+def choose(ingredients: Sequence[MixtureEntry], *, images: int) -> list[Chosen]:
     """About so many images of each degradation, spread evenly over what there is of it."""
     shared_by = Counter(d for one in ingredients for d in one.pairs.degradations())
     chosen: list[Chosen] = []
@@ -89,11 +89,11 @@ def mean_score(scores: Scores, metric: str) -> float | None:
 
 def _read(one: Chosen, *, crop_size: int, device: torch.device) -> Example:
     """The centre of an image; what is drawn for it depends on its place alone."""
-    pair = one.ingredient.pairs.read(one.place, partial(CENTRE.window, side=crop_size))
-    draw = Draw(one.place, crop_size)
+    pair = one.ingredient.pairs.read(one.place, partial(CENTRE.crop, side=crop_size))
+    draw = SampleKey(one.place, crop_size)
     generator = default_rng(one.place)
-    sample = compose(
-        pair, one.ingredient.recipe, CENTRE, generator, draw=draw, labels=ALL, skipped=()
+    sample = make_sample(
+        pair, one.ingredient.synthesis, CENTRE, generator, key=draw, labels=ALL, skipped=()
     )
     lq, gt = sample.lq[None].to(device), sample.gt[None].to(device)
     return Example(lq, gt, sample.number[None], pair.degradation)

@@ -1,5 +1,7 @@
 """Test sets: where they are found, and how clean images become some."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -43,7 +45,7 @@ def test_noise_is_that_of_the_release():
         np.random.seed(0)  # noqa: NPY002  # as the release does
         noisy = gt.copy()
         noisy += np.random.normal(0, sigma / 255, gt.shape)  # noqa: NPY002  # likewise
-        synthesis = SeededSynthesis(kind="gaussian", levels=[sigma], seed=0)
+        synthesis = SeededSynthesis(variant="gaussian", levels=[sigma], seed=0)
         made = synthesize_lq(gt, "GN", synthesis, name="any.png")
         np.testing.assert_array_equal(made, noisy.clip(0, 1))
 
@@ -78,6 +80,13 @@ def test_photos_are_degraded_in_each_way_of_the_preset(clean):
         match="no synthetic test sets, so it cannot degrade photos; use denoise or 12d",
     ):
         from_photos(load_data("derain"), clean)
+
+
+def test_result_caches_of_earlier_versions_stay_valid(clean):
+    synthesis = SeededSynthesis(variant="gaussian", levels=(25,), seed=0)
+    testset = replace(from_photos(load_data("denoise"), clean)[0], synthesis=synthesis)
+    former = "SeededSynthesis(kind='gaussian', levels=(25.0,), seed=0)"
+    assert testset.state(0)[0] == former
 
 
 def test_pairs_without_partners_are_refused(pairs):

@@ -158,7 +158,7 @@ def test_csv_holds_a_figure_a_line(five):
     [
         ([], "Name the test sets: --data-preset NAME, or --pairs LQ GT."),
         (["--data-preset", "5dd", "--data-root", "."], "Did you mean '5d'?"),
-        (["--data-preset", "5d"], "Say --data-root FOLDER, or set MASKDCPT_DATA"),
+        (["--data-preset", "5d"], "give --data-root FOLDER, or set MASKDCPT_DATA"),
         (
             ["--data-preset", "derain", "--photos", "."],
             "no synthetic test sets, so it cannot degrade photos; use denoise or 12d",

@@ -92,8 +92,8 @@ def test_errors_are_listed_by_kind_and_source_and_are_exit_code_1():
     assert result.exit_code == 1
     assert "Unreadable: 2\n  train LL LOL\n    low/1.png cannot be read" in result.stdout
     assert "In training and test sets: 1\n  train GN BSD\n    high/7.png is" in result.stdout
-    assert "low/20.png has no clean picture" in result.stdout
-    assert "low/29.png has no clean picture" not in result.stdout
+    assert "low/20.png has no clean image" in result.stdout
+    assert "low/29.png has no clean image" not in result.stdout
     assert "and 16 more; --json lists them all" in result.stdout
     assert "1 unreadable" in result.stdout.splitlines()[1]
 
@@ -138,7 +138,7 @@ def test_json_holds_everything_and_nothing_else_is_printed():
     [
         ([], "Missing option '--data-preset'"),
         (["--data-preset", "tinny", "--data-root", "data"], "Did you mean 'tiny'?"),
-        (["--data-preset", "tiny"], "Say --data-root FOLDER, or set MASKDCPT_DATA"),
+        (["--data-preset", "tiny"], "give --data-root FOLDER, or set MASKDCPT_DATA"),
         (["--data-preset", "tiny", "--data-root", "nowhere"], "'nowhere' is not a folder"),
         (["--data-preset", "no.yaml", "--data-root", "data"], "no.yaml cannot be read"),
     ],

@@ -17,7 +17,7 @@ program = Program("maskdcpt", commands=[command])
 
 
 @pytest.fixture(autouse=True)
-def pictures(tmp_path, monkeypatch) -> None:
+def images(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     examples = Path(__file__).parents[2] / "examples"
     for side, suffix in (("lq", ".jpg"), ("gt", ".png")):
@@ -62,7 +62,7 @@ def test_compressed_shards_are_smaller_and_hold_the_same():
     assert (crops[0] == crops[1]).all()
 
 
-def test_a_broken_picture_is_named_and_the_others_packed():
+def test_a_broken_image_is_named_and_the_others_packed():
     Path("gt/sub/0.png").write_bytes(b"nothing")
     result = pack("-o", "out", "--pairs", "lq", "gt", "-t", "haze")
     assert result.exit_code == 1
@@ -79,14 +79,14 @@ def test_nothing_readable_is_told_and_nothing_written():
     assert not Path("out").exists()
 
 
-def test_a_folder_without_pictures_is_told():
+def test_a_folder_without_images_is_told():
     Path("empty").mkdir()
     result = pack("-o", "out", "--photos", "empty")
     assert result.exit_code == 1
-    assert "There are no pictures in 'empty'." in result.stderr
+    assert "There are no images in 'empty'." in result.stderr
 
 
-def test_a_preset_is_packed_and_clean_pictures_of_several_types_once():
+def test_a_preset_is_packed_and_clean_images_of_several_types_once():
     Path("mine.yaml").write_text(
         "setting: 12d\ntrain:\n"
         "- {degradation: LL, repeat: 3, sources: "
@@ -128,7 +128,7 @@ def test_shards_are_not_overwritten():
     assert {path: path.read_bytes() for path in Path("out").iterdir()} == before
 
 
-def test_a_picture_without_partner_is_named():
+def test_a_image_without_partner_is_named():
     shutil.copy("lq/sub/0.jpg", "lq/sub/7.jpg")
     result = pack("-o", "out", "--pairs", "lq", "gt", "-t", "haze")
     assert result.exit_code == 1

@@ -51,7 +51,7 @@ def test_all_types_are_written_with_a_manifest_and_a_sheet():
         lq, gt = (pixels(out / line.type / side / line.file) for side in ("lq", "gt"))
         assert lq.shape == gt.shape == (64, 96, 3)
         row = SYNTHESIS[find(line.type)]
-        again = row.kinds[line.kind](
+        again = row.variants[line.kind](
             np.divide(gt, 255, dtype=np.float32), line.level, default_rng(line.seed)
         )
         assert np.array_equal(np.rint(again.lq * 255), lq)

@@ -60,7 +60,7 @@ def test_what_is_shown_is_what_the_command_would_take(tmp_path):
         (("5dd",), "Unknown pretrain preset '5dd'. Did you mean '5d'?"),
         (("tune", "5d"), "'tune' is none of pretrain, finetune, data."),
         (("pretrain", "mixed"), "Unknown pretrain preset 'mixed'"),
-        (("5d", "--set", "data"), "'data' overrides nothing"),
+        (("5d", "--set", "data"), "'data' is not an override"),
         (("data", "5dd"), "Unknown data preset '5dd'. Did you mean '5d'?"),
         (("data", "5d", "--set", "setting=9d"), "--set are for training presets only."),
     ],

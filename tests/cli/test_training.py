@@ -131,7 +131,7 @@ def test_own_pairs_need_a_type_only_where_there_are_several(asked):
     [
         ((), "Missing option '--preset'"),
         (("--preset", "tinny"), "Did you mean 'tiny'?"),
-        (("--preset", "tiny"), "Where do the data lie? Say --data-root FOLDER"),
+        (("--preset", "tiny"), "The data root is not set; give --data-root FOLDER"),
         (("--preset", "tiny", "--photos", "none"), "'none' does not exist"),
         ((*TINY, "--pairs", "photos", "photos"), "either --pairs or --photos"),
         ((*TINY, "--type", "haze"), "--type says what --pairs are"),

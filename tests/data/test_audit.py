@@ -10,12 +10,12 @@ import pytest
 from numpy.random import default_rng
 
 from maskdcpt_cli.data.audit.inspect import inspect
-from maskdcpt_cli.data.audit.phash import NEAR, alike, fingerprint, near
-from maskdcpt_cli.data.audit.scan import KINDS, Problem, survey
+from maskdcpt_cli.data.audit.phash import MAX_DISTANCE, alike, fingerprint, near
+from maskdcpt_cli.data.audit.scan import PROBLEM_TYPES, Problem, scan_preset
 from maskdcpt_cli.data.audit.swapped_pairs import SIGNS, all_swapped, swapped, vote
 from maskdcpt_cli.data.folders import paired
 from maskdcpt_cli.data.shards import packing
-from maskdcpt_cli.data.shards.pack_items import Origins
+from maskdcpt_cli.data.shards.pack_items import PackItems
 from maskdcpt_cli.degradations import DEGRADATIONS
 from maskdcpt_cli.presets.data import Data, EvalPart, Folders, Shards, TextList, TrainPart
 from tests.datasets import degraded, photos, save
@@ -80,7 +80,7 @@ def root(clean, tmp_path) -> Path:
 
 
 def found(root: Path, *, preset: Data = PRESET, jobs: int = 1) -> list[Problem]:
-    known = survey(preset, root)
+    known = scan_preset(preset, root)
     steps = list(inspect(known, jobs=jobs))
     assert len(steps) == len(known) + 1
     return [*known.problems, *(problem for step in steps for problem in step)]
@@ -112,7 +112,7 @@ def without_folder(root: Path) -> None:
     shutil.rmtree(root / "bsd")
 
 
-def without_pictures(root: Path) -> None:
+def without_images(root: Path) -> None:
     shutil.rmtree(root / "bsd")
     (root / "bsd").mkdir()
 
@@ -152,16 +152,16 @@ FAULTS: list[tuple[Callable[[Path], None], str, str, str]] = [
     (cut_short, "unreadable", "train LL LOL", "lol/low/2.png cannot be read"),
     (damaged, "unreadable", "train H OTS", "ots/clear/3.jpg cannot be read"),
     (of_other_size, "size", "train MB REDS", "160x119 pixels, its clean reds/sharp/4.png 160x120"),
-    (without_gt, "unpaired", "train H OTS", "ots/haze/0_0.0.png has no clean picture"),
-    (without_lq, "unpaired", "train LL LOL", "lol/high/0.png has no degraded picture"),
+    (without_gt, "unpaired", "train H OTS", "ots/haze/0_0.0.png has no clean image"),
+    (without_lq, "unpaired", "train LL LOL", "lol/high/0.png has no degraded image"),
     (without_folder, "missing", "train GN BSD", "bsd is not there"),
-    (without_pictures, "missing", "train GN BSD", "No pairs are there"),
+    (without_images, "missing", "train GN BSD", "No pairs are there"),
     (without_listed_file, "missing", "train MB REDS", "reds/blur/1.png is not there"),
     (swapped_folders, "swapped", "train LL LOL", "swapped in 9 of 9 pairs"),
     (one_swapped, "swapped", "train MB REDS", "reds/blur/5.png looks cleaner"),
     (leaked, "leak", "train GN BSD", "bsd/again.jpg is test/high/1.png of test LL LOL"),
     (too_many, "count", "train H", "18 pairs are expected in all, and 19 are there"),
-    (unused, "unused", "train H OTS", "ots/clear/more.png has no degraded picture"),
+    (unused, "unused", "train H OTS", "ots/clear/more.png has no degraded image"),
 ]
 
 
@@ -181,7 +181,7 @@ def test_a_fault_is_found_and_nothing_else(root, spoil, kind, source, text):
 
 
 def test_all_faults_are_found_at_once_by_one_process_or_two(root):
-    exclude_others = (swapped_folders, without_folder, without_pictures, too_many)
+    exclude_others = (swapped_folders, without_folder, without_images, too_many)
     at_once = [fault for fault in FAULTS if fault[0] not in exclude_others]
     for spoil, *_ in at_once:
         spoil(root)
@@ -195,7 +195,7 @@ def test_all_faults_are_found_at_once_by_one_process_or_two(root):
 
 
 def test_only_warnings_are_no_errors():
-    assert {kind for kind in KINDS if not KINDS[kind].error} == {"unused", "count"}
+    assert {kind for kind in PROBLEM_TYPES if not PROBLEM_TYPES[kind].error} == {"unused", "count"}
 
 
 def test_numbers_are_not_compared_where_something_is_missing(root):
@@ -210,18 +210,18 @@ def test_variants_are_counted_as_the_paper_does(root):
     assert not found(root, preset=Data(setting="5d", train=(gn,)))
 
 
-def test_pictures_that_several_parts_share_are_read_once(root):
+def test_images_that_several_parts_share_are_read_once(root):
     parts = [TrainPart(degradation=word, sources=PRESET.train[3].sources) for word in ("GN", "LL")]
     damaged_file = root / "bsd/0.png"
     damaged_file.write_bytes(b"nothing")
     preset = Data(setting="5d", train=tuple(parts))
-    known = survey(preset, root)
+    known = scan_preset(preset, root)
     assert len(known.rows) == 2
     assert len(known) == TRAINED
     assert len(found(root, preset=preset)) == 1
 
 
-def test_a_clean_picture_that_many_share_is_told_once(root):
+def test_a_clean_image_that_many_share_is_told_once(root):
     for number in range(40):
         shutil.copy(root / "ots/haze/3_0.1.png", root / f"ots/haze/3_1.{number:02}.png")
     damaged(root)
@@ -236,10 +236,10 @@ def test_a_list_that_cannot_be_understood_is_a_problem_and_no_end(root):
 
 def test_shards_are_checked_too(root):
     one_swapped(root)
-    origins = Origins([paired(root / "reds/blur", root / "reds/sharp", degradation="MB")])
-    sizes = packing.measure(origins, jobs=1)
-    plans, _ = packing.plan(origins, sizes, cropping=packing.Cropping(), shard_size=2**30)
-    list(packing.pack(plans, origins, root / "shards", cropping=packing.Cropping(), jobs=1))
+    items = PackItems([paired(root / "reds/blur", root / "reds/sharp", degradation="MB")])
+    sizes = packing.measure(items, jobs=1)
+    plans, _ = packing.plan(items, sizes, cropping=packing.Cropping(), shard_size=2**30)
+    list(packing.pack(plans, items, root / "shards", cropping=packing.Cropping(), jobs=1))
     part = TrainPart(degradation="MB", sources=(Shards(name="s", shards="shards/index.json"),))
     problems = found(root, preset=Data(setting="5d", train=(part,), test=PRESET.test))
     assert [problem.kind for problem in problems] == ["swapped"]
@@ -261,7 +261,7 @@ def test_our_own_pairs_are_never_taken_for_swapped(degradation):
         assert all_swapped(-votes)
 
 
-@pytest.mark.parametrize("degradation", [word for word, sign in SIGNS.items() if sign.sure])
+@pytest.mark.parametrize("degradation", [word for word, sign in SIGNS.items() if sign.reliable])
 def test_one_swapped_pair_among_others_is_told(degradation):
     votes = np.array([1.0, 0.9, 0.2, 1.4, 1.1, -1.0, 1.2, 0.05, 0.6, -0.02])
     assert swapped(degradation, votes).tolist() == [5]
@@ -276,15 +276,15 @@ def test_a_fingerprint_survives_scaling_and_jpeg():
         of_one, of_other = fingerprint(photo), fingerprint(again)
         assert of_one is not None
         assert of_other is not None
-        assert (of_one ^ of_other).bit_count() <= NEAR
+        assert (of_one ^ of_other).bit_count() <= MAX_DISTANCE
         assert alike(photo, again)
 
 
-def test_flat_pictures_have_no_fingerprint():
+def test_flat_images_have_no_fingerprint():
     assert fingerprint(np.full((50, 50, 3), 90, np.uint8)) is None
 
 
-def test_pictures_of_near_fingerprints_that_differ_are_not_alike():
+def test_images_of_near_fingerprints_that_differ_are_not_alike():
     assert not alike(photos()[0], photos()[1])
     assert not alike(photos()[0], 255 - photos()[0])
 
@@ -296,7 +296,7 @@ def test_the_search_finds_all_that_are_near_and_no_other():
     for place in range(len(asked)):
         flips = generator.choice(64, size=place % 12, replace=False)
         asked[place] ^= np.uint64(sum(1 << int(bit) for bit in flips))
-    expected = {(3 * place, place) for place in range(len(asked)) if place % 12 <= NEAR}
+    expected = {(3 * place, place) for place in range(len(asked)) if place % 12 <= MAX_DISTANCE}
     assert {(one, other) for one, other in near(known, asked).tolist()} == expected
 
 

@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from maskdcpt_cli.data.augment import Cut, whole
+from maskdcpt_cli.data.augment import CropFn, full_image
 from maskdcpt_cli.data.loading import load
-from maskdcpt_cli.data.mixture import Curriculum, Ingredient, Mixture, Sample
-from maskdcpt_cli.data.order import Batches, Draw, Stage, permuted
+from maskdcpt_cli.data.mixture import Curriculum, Mixture, MixtureEntry, Sample
+from maskdcpt_cli.data.order import Batches, BatchStage, SampleKey, permuted
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.presets.data import Recipe
+from maskdcpt_cli.presets.data import TrainSynthesis
 
 LABELS = ("H", "GN", "LL")
 SIDE = 16
-NOISY = Recipe(kind="gaussian", levels=(25.0,))
+NOISY = TrainSynthesis(variant="gaussian", levels=(25.0,))
 
 
 @dataclass(frozen=True)
 class Made:
-    """Pairs that are made up: a picture of one random colour a pixel, lq its negative."""
+    """Pairs that are made up: a image of one random colour a pixel, lq its negative."""
 
     count: int
     degradation: str = "H"
@@ -36,12 +36,12 @@ class Made:
     def __len__(self) -> int:
         return self.count
 
-    def read(self, index: int, cut: Cut = whole) -> Pair:
+    def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
         if index in self.broken:
             raise ImageError(f"{self.degradation}-{index}.png cannot be read.")
         gt = np.random.default_rng(index).integers(0, 256, (20 + index % 5, 24, 3), np.uint8)
         gt[..., 0] = index
-        gt = cut(*gt.shape[:2]).of(gt)
+        gt = crop_fn(*gt.shape[:2]).of(gt)
         return Pair(f"{index}.png", self.degradation, gt, None if self.clean else 255 - gt)
 
     def degradations(self) -> frozenset[str]:
@@ -49,16 +49,16 @@ class Made:
 
 
 def mixture(**changes: object) -> Mixture:
-    ingredients = [
-        Ingredient(Made(7)),
-        Ingredient(Made(3, "GN", clean=True), repeat=4, recipe=NOISY),
-        Ingredient(Made(5, "LL"), repeat=2),
+    entries = [
+        MixtureEntry(Made(7)),
+        MixtureEntry(Made(3, "GN", clean=True), repeat=4, synthesis=NOISY),
+        MixtureEntry(Made(5, "LL"), repeat=2),
     ]
-    return Mixture(ingredients, labels=LABELS, seed=3, **changes)
+    return Mixture(entries, labels=LABELS, seed=3, **changes)
 
 
 def batches(**options: int) -> Batches:
-    return Batches([Stage(batch=options.pop("batch", 4), crop_size=SIDE)], **options)
+    return Batches([BatchStage(batch=options.pop("batch", 4), crop_size=SIDE)], **options)
 
 
 def same(one: Sample, other: Sample) -> bool:
@@ -96,12 +96,11 @@ def test_an_epoch_visits_every_pair_as_often_as_its_ingredient_repeats():
     for epoch in range(2):
         numbers = range(epoch * len(mixed), (epoch + 1) * len(mixed))
         visits = Counter(
-            (ingredient.pairs.degradations(), index)
-            for ingredient, index in map(mixed.source_of, numbers)
+            (entry.pairs.degradations(), index) for entry, index in map(mixed.entry_of, numbers)
         )
         assert visits == {
             (one.pairs.degradations(), index): one.repeat
-            for one in mixed.ingredients
+            for one in mixed.entries
             for index in range(len(one.pairs))
         }
 
@@ -109,15 +108,15 @@ def test_an_epoch_visits_every_pair_as_often_as_its_ingredient_repeats():
 def test_a_sample_is_what_its_number_says_and_nothing_else():
     mixed, other = mixture(), mixture()
     for number in (0, 5, 1000, 12**12):
-        assert same(mixed[Draw(number, SIDE)], other[Draw(number, SIDE)])
-    first, second = (mixed[Draw(number, SIDE)] for number in (0, len(mixed)))
+        assert same(mixed[SampleKey(number, SIDE)], other[SampleKey(number, SIDE)])
+    first, second = (mixed[SampleKey(number, SIDE)] for number in (0, len(mixed)))
     assert not torch.equal(first.gt, second.gt)
 
 
 def test_lq_and_gt_are_cropped_and_turned_alike_and_labelled():
     mixed = mixture()
     for number in range(60):
-        sample = mixed[Draw(number, SIDE)]
+        sample = mixed[SampleKey(number, SIDE)]
         label = LABELS[int(sample.label)]
         assert sample.lq.shape == sample.gt.shape == (3, SIDE, SIDE)
         assert sample.lq.dtype == sample.gt.dtype == torch.float32
@@ -126,7 +125,7 @@ def test_lq_and_gt_are_cropped_and_turned_alike_and_labelled():
         assert 0 <= sample.lq.min() <= sample.lq.max() <= 1
         if label != "GN":
             assert torch.allclose(sample.lq, 1 - sample.gt, atol=1e-6)
-        assert {label} == mixed.source_of(number)[0].pairs.degradations()
+        assert {label} == mixed.entry_of(number)[0].pairs.degradations()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -152,22 +151,22 @@ def test_two_ranks_together_see_what_one_sees(workers):
 
 
 def test_batches_and_crops_may_change_during_a_run():
-    stages = [Stage(8, 128, 10), Stage(5, 160, 20), Stage(1, 384, 2)]
+    stages = [BatchStage(8, 128, 10), BatchStage(5, 160, 20), BatchStage(1, 384, 2)]
     ranks = [list(Batches(stages, rank=rank, world=2)) for rank in range(2)]
     assert [len(rank) for rank in ranks] == [32, 32]
-    numbers = [draw.number for both in zip(*ranks, strict=True) for b in both for draw in b]
+    numbers = [key.number for both in zip(*ranks, strict=True) for b in both for key in b]
     assert numbers == list(range(2 * (80 + 100 + 2)))
-    assert {draw.crop_size for draw in ranks[0][10]} == {160}
+    assert {key.crop_size for key in ranks[0][10]} == {160}
     resumed = Batches(stages, rank=1, world=2, first=29)
     assert list(resumed) == ranks[1][29:]
     assert resumed.taken(range(32)) == 182
     with pytest.raises(MaskDCPTError, match="number of iterations"):
-        Batches([Stage(8, 128), Stage(5, 160)])
+        Batches([BatchStage(8, 128), BatchStage(5, 160)])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_broken_pair_is_named_and_another_takes_its_place(workers):
-    broken = Mixture([Ingredient(Made(8, broken=frozenset({2, 5})))], labels=LABELS)
+    broken = Mixture([MixtureEntry(Made(8, broken=frozenset({2, 5})))], labels=LABELS)
     whole_runs = [list(load(broken, batches(last=6), workers=workers)) for _ in range(2)]
     reasons = [reason for batch in whole_runs[0] for reason in batch.skipped]
     assert {"H-2.png cannot be read.", "H-5.png cannot be read."} == set(reasons)
@@ -180,37 +179,37 @@ def test_a_broken_pair_is_named_and_another_takes_its_place(workers):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_when_most_pairs_are_broken_training_stops_in_a_sentence(workers):
-    broken = Mixture([Ingredient(Made(40, broken=frozenset(range(1, 40))))], labels=LABELS)
+    broken = Mixture([MixtureEntry(Made(40, broken=frozenset(range(1, 40))))], labels=LABELS)
     with pytest.raises(MaskDCPTError, match=r"^10 pairs in a row are broken; .*H-\d+\.png"):
         list(load(broken, batches(last=20), workers=workers))
 
 
 class Deadly(Made):
-    def read(self, index: int, cut: Cut = whole) -> Pair:
+    def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
         os.kill(os.getpid(), signal.SIGKILL)
-        return super().read(index, cut)
+        return super().read(index, crop_fn)
 
 
 def test_a_killed_worker_is_told_in_a_sentence():
-    deadly = Mixture([Ingredient(Deadly(1))], labels=LABELS)
+    deadly = Mixture([MixtureEntry(Deadly(1))], labels=LABELS)
     with pytest.raises(MaskDCPTError, match="was killed, perhaps for want of memory"):
         list(load(deadly, batches(last=2), workers=1))
 
 
 class Terminated(Made):
-    def read(self, index: int, cut: Cut = whole) -> Pair:
+    def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
         os.kill(os.getpid(), signal.SIGTERM)
-        return super().read(index, cut)
+        return super().read(index, crop_fn)
 
 
 def test_workers_leave_it_to_their_parent_to_end_a_job():
-    terminated = Mixture([Ingredient(Terminated(4))], labels=LABELS)
+    terminated = Mixture([MixtureEntry(Terminated(4))], labels=LABELS)
     assert len(list(load(terminated, batches(last=2), workers=1))) == 2
 
 
-@pytest.mark.parametrize("ingredient", [Made(4), Made(40, broken=frozenset(range(40)))])
-def test_no_worker_is_left_behind(ingredient):
-    loading = load(Mixture([Ingredient(ingredient)], labels=LABELS), batches(last=9), workers=1)
+@pytest.mark.parametrize("entry", [Made(4), Made(40, broken=frozenset(range(40)))])
+def test_no_worker_is_left_behind(entry):
+    loading = load(Mixture([MixtureEntry(entry)], labels=LABELS), batches(last=9), workers=1)
     try:
         next(loading)
     except MaskDCPTError as error:
@@ -222,29 +221,39 @@ def test_no_worker_is_left_behind(ingredient):
 
 
 @pytest.mark.parametrize(
-    ("ingredient", "sentence"),
+    ("entry", "sentence"),
     [
-        (Ingredient(Made(1, "MR")), "MR, which is not in the setting: H, GN, LL"),
-        (Ingredient(Made(1, "GN"), recipe=Recipe(kind="poison")), "Did you mean 'poisson'"),
-        (Ingredient(Made(1, "GN"), recipe=Recipe(levels=(999.0,))), "999 is out of range"),
-        (Ingredient(Made(0)), "no pairs"),
+        (MixtureEntry(Made(1, "MR")), "MR, which is not in the setting: H, GN, LL"),
+        (
+            MixtureEntry(Made(1, "GN"), synthesis=TrainSynthesis(variant="poison")),
+            "Did you mean 'poisson'",
+        ),
+        (
+            MixtureEntry(Made(1, "GN"), synthesis=TrainSynthesis(levels=(999.0,))),
+            "999 is out of range",
+        ),
+        (MixtureEntry(Made(0)), "no pairs"),
     ],
 )
-def test_what_cannot_be_mixed_is_refused_at_once(ingredient, sentence):
+def test_what_cannot_be_mixed_is_refused_at_once(entry, sentence):
     with pytest.raises(MaskDCPTError, match=sentence):
-        Mixture([ingredient], labels=LABELS)
+        Mixture([entry], labels=LABELS)
 
 
 def test_mixtures_of_a_curriculum_take_turns_by_the_number_of_the_sample():
-    first, second = (Mixture([Ingredient(Made(5, label))], labels=LABELS) for label in ("H", "LL"))
+    first, second = (
+        Mixture([MixtureEntry(Made(5, label))], labels=LABELS) for label in ("H", "LL")
+    )
     curriculum = Curriculum([first, second], [6, 2])
     for number in range(12):
-        drawn = Draw(number, SIDE)
+        drawn = SampleKey(number, SIDE)
         assert same(curriculum[drawn], (first if number < 6 else second)[drawn])
 
 
 def test_mixtures_of_a_curriculum_have_the_same_labels():
-    mixtures = [Mixture([Ingredient(Made(5))], labels=labels) for labels in (LABELS, LABELS[::-1])]
+    mixtures = [
+        Mixture([MixtureEntry(Made(5))], labels=labels) for labels in (LABELS, LABELS[::-1])
+    ]
     with pytest.raises(MaskDCPTError, match="H GN LL and another LL GN H"):
         Curriculum(mixtures, [6, 6])
 
@@ -252,9 +261,11 @@ def test_mixtures_of_a_curriculum_have_the_same_labels():
 @pytest.mark.parametrize(("share", "least", "most"), [(0, 0, 0), (0.5, 0.3, 0.7), (1, 1, 1)])
 def test_a_share_of_the_lq_is_saved_as_jpeg_files_and_no_gt_is(share, least, most):
     def samples(saved):
-        of = Ingredient(Made(7, "J", clean=True), recipe=Recipe(levels=(100.0,), saved=saved))
+        of = MixtureEntry(
+            Made(7, "J", clean=True), synthesis=TrainSynthesis(levels=(100.0,), p_jpeg=saved)
+        )
         mixture = Mixture([of], labels=["J"])
-        return [mixture[Draw(number, SIDE)] for number in range(100)]
+        return [mixture[SampleKey(number, SIDE)] for number in range(100)]
 
     changed = []
     for plain, sample in zip(samples(0), samples(share), strict=True):

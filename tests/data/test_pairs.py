@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from maskdcpt_cli.data.augment import Window
+from maskdcpt_cli.data.augment import Crop
 from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs, Names, read_list
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 
@@ -35,13 +35,13 @@ def test_a_pair_is_read_whole_or_in_part(tmp_path):
     pair = pairs.read(0)
     assert (pair.name, pair.degradation) == ("lq/a.png", "H")
     assert np.array_equal(pair.gt, gt)
-    part = pairs.read(0, lambda height, width: Window(2, width - 5, height - 4, 5))
+    part = pairs.read(0, lambda height, width: Crop(2, width - 5, height - 4, 5))
     assert part.lq is not None
     assert np.array_equal(part.lq, lq[2:10, 15:])
     assert np.array_equal(part.gt, gt[2:10, 15:])
 
 
-def test_a_clean_picture_has_no_lq(tmp_path):
+def test_a_clean_image_has_no_lq(tmp_path):
     write(tmp_path / "a.png")
     assert FilePairs(tmp_path, Names(["a.png"]), None, "GN").read(0).lq is None
 
@@ -53,7 +53,7 @@ def test_each_pair_may_have_a_degradation_of_its_own():
     assert pairs.degradations() == {"LL", "H"}
 
 
-def test_pictures_of_two_sizes_are_refused_by_name(tmp_path):
+def test_images_of_two_sizes_are_refused_by_name(tmp_path):
     write(tmp_path / "gt.png", height=8)
     write(tmp_path / "lq.png", height=9)
     pairs = FilePairs(tmp_path, Names(["gt.png"]), Names(["lq.png"]), "H")
@@ -73,7 +73,7 @@ def test_a_list_names_gt_and_lq_on_a_line(tmp_path, text):
 
 
 @pytest.mark.parametrize(("text", "names"), [("a\nb", ["a", "b"]), ("a\r\n", ["a"]), ("", [])])
-def test_a_list_may_name_clean_pictures_alone(tmp_path, text, names):
+def test_a_list_may_name_clean_images_alone(tmp_path, text, names):
     (tmp_path / "list.txt").write_bytes(text.encode())
     gt, lq = read_list(tmp_path / "list.txt")
     assert lq is None

@@ -13,11 +13,11 @@ import pytest
 import webdataset
 from PIL import Image
 
-from maskdcpt_cli.data.augment import Window, whole
+from maskdcpt_cli.data.augment import Crop, full_image
 from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs, Names
 from maskdcpt_cli.data.shards.index import ShardPairs, stored_png
-from maskdcpt_cli.data.shards.pack_items import Origins
-from maskdcpt_cli.data.shards.packing import Cropping, Packed, measure, pack, plan, windows
+from maskdcpt_cli.data.shards.pack_items import PackItems
+from maskdcpt_cli.data.shards.packing import Cropping, PackedShard, crops, measure, pack, plan
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 
 SIZES = [(40, 64), (33, 50), (20, 90), (32, 32)]
@@ -37,14 +37,12 @@ def write_pairs(folder: Path) -> FilePairs:
 
 def packed(
     parts: list[FilePairs], out: Path, *, jobs: int = 1, shard_size: int = 40_000, compress=False
-) -> list[Packed]:
-    origins = Origins(parts)
+) -> list[PackedShard]:
+    items = PackItems(parts)
     cropping = Cropping(32, 24, compress)
-    plans, skipped = plan(
-        origins, measure(origins, jobs=1), cropping=cropping, shard_size=shard_size
-    )
+    plans, skipped = plan(items, measure(items, jobs=1), cropping=cropping, shard_size=shard_size)
     assert not skipped
-    return list(pack(plans, origins, out, cropping=cropping, jobs=jobs))
+    return list(pack(plans, items, out, cropping=cropping, jobs=jobs))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -53,13 +51,13 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def expected(pairs: FilePairs) -> dict[bytes, bytes]:
     """lq of every crop, by its gt."""
-    crops = {}
+    lq_of = {}
     for index in range(len(pairs)):
         pair = pairs.read(index)
         assert pair.lq is not None
-        for window in windows(*pair.gt.shape[:2], Cropping(32, 24)):
-            crops[window.of(pair.gt).tobytes()] = window.of(pair.lq).tobytes()
-    return crops
+        for crop in crops(*pair.gt.shape[:2], Cropping(32, 24)):
+            lq_of[crop.of(pair.gt).tobytes()] = crop.of(pair.lq).tobytes()
+    return lq_of
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (64, 48), (2, stored_png.MAX_WIDTH)])
@@ -77,12 +75,12 @@ def test_a_png_that_is_not_compressed_is_a_png_to_others(size):
 def test_a_part_of_it_is_read_from_its_rows_alone():
     pixels = np.random.default_rng(1).integers(0, 256, (64, 48, 3), np.uint8)
     data = stored_png.encode(pixels)
-    window = Window(10, 7, 20, 30)
-    start, length = stored_png.span(window, width=48)
-    part = stored_png.cut(data[start : start + length], window, width=48)
-    assert np.array_equal(part, window.of(pixels))
-    assert stored_png.cut(data[start + 1 : start + length + 1], window, width=48) is None
-    assert stored_png.cut(data[start : start + 10], window, width=48) is None
+    crop = Crop(10, 7, 20, 30)
+    start, length = stored_png.span(crop, width=48)
+    part = stored_png.crop_rows(data[start : start + length], crop, width=48)
+    assert np.array_equal(part, crop.of(pixels))
+    assert stored_png.crop_rows(data[start + 1 : start + length + 1], crop, width=48) is None
+    assert stored_png.crop_rows(data[start : start + 10], crop, width=48) is None
 
 
 def test_what_is_no_such_file_is_not_taken_for_one():
@@ -95,10 +93,10 @@ def test_what_is_no_such_file_is_not_taken_for_one():
     ("length", "starts"), [(31, [0]), (32, [0]), (33, [0, 1]), (56, [0, 24]), (60, [0, 24, 28])]
 )
 def test_the_last_crop_ends_at_the_border(length, starts):
-    crops = windows(length, 10, Cropping(32, 24))
-    assert [crop.top for crop in crops] == starts
-    assert {crop.width for crop in crops} == {10}
-    assert crops[-1].top + crops[-1].height == length
+    cropped = crops(length, 10, Cropping(32, 24))
+    assert [crop.top for crop in cropped] == starts
+    assert {crop.width for crop in cropped} == {10}
+    assert cropped[-1].top + cropped[-1].height == length
 
 
 @pytest.mark.parametrize("compress", [False, True])
@@ -112,7 +110,7 @@ def test_crops_are_read_back_as_they_were(tmp_path, compress):
     crops = {}
     for index in range(len(shards)):
         pair = shards.read(index)
-        part = shards.read(index, lambda height, width: Window(height - 9, 3, 8, width - 4))
+        part = shards.read(index, lambda height, width: Crop(height - 9, 3, 8, width - 4))
         assert pair.lq is not None
         assert part.lq is not None
         assert pair.degradation == "H"
@@ -141,8 +139,8 @@ def test_the_webdataset_library_reads_the_same(tmp_path, compress):
         assert about["degradation"] == "H"
         source = cv2.imread(str(tmp_path / about["gt"]), cv2.IMREAD_COLOR_RGB)
         height, width = sample["gt.png"].shape[:2]
-        window = Window(about["top"], about["left"], height, width)
-        assert np.array_equal(window.of(source), sample["gt.png"])
+        crop = Crop(about["top"], about["left"], height, width)
+        assert np.array_equal(crop.of(source), sample["gt.png"])
 
 
 def test_the_same_input_gives_the_same_bytes_whatever_the_jobs(tmp_path):
@@ -179,23 +177,23 @@ def test_pairs_of_several_degradations_are_packed_apart(tmp_path):
     for degradation, first in (("LL", 0), ("H", 1)):
         shards = ShardPairs(tmp_path / "out/index.json", degradation)
         expected_crops = [
-            window.of(pairs.read(index).gt).tobytes()
+            crop.of(pairs.read(index).gt).tobytes()
             for index in (first, first + 2)
-            for window in windows(*SIZES[index], Cropping(32, 24))
+            for crop in crops(*SIZES[index], Cropping(32, 24))
         ]
         held = [shards.read(index) for index in range(len(shards))]
         assert {pair.degradation for pair in held} == {degradation}
         assert sorted(pair.gt.tobytes() for pair in held) == sorted(expected_crops)
 
 
-def test_shards_hold_no_more_than_they_may_and_every_picture(tmp_path):
+def test_shards_hold_no_more_than_they_may_and_every_image(tmp_path):
     done = packed([write_pairs(tmp_path)], tmp_path / "out", shard_size=2**20)
     assert len(done) == 1
     for path in (tmp_path / "out").glob("*.tar"):
         assert path.stat().st_size <= 2**20 + 10240
 
 
-def test_a_broken_picture_is_left_out_and_named(tmp_path):
+def test_a_broken_image_is_left_out_and_named(tmp_path):
     pairs = write_pairs(tmp_path)
     (tmp_path / "lq/2.png").write_bytes(b"nothing")
     done = packed([pairs], tmp_path / "out")
@@ -204,28 +202,28 @@ def test_a_broken_picture_is_left_out_and_named(tmp_path):
     assert len(ShardPairs(tmp_path / "out/index.json")) == len(expected_without(pairs, "lq/2.png"))
 
 
-def expected_without(pairs: FilePairs, name: str) -> list[Window]:
+def expected_without(pairs: FilePairs, name: str) -> list[Crop]:
     assert pairs.lq is not None
     return [
-        window
+        crop
         for index in range(len(pairs))
         if pairs.lq[index] != name
-        for window in windows(*pairs.read(index).gt.shape[:2], Cropping(32, 24))
+        for crop in crops(*pairs.read(index).gt.shape[:2], Cropping(32, 24))
     ]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_interrupted_packing_leaves_whole_shards_and_no_index(tmp_path, jobs):
-    origins = Origins([write_pairs(tmp_path)])
+    items = PackItems([write_pairs(tmp_path)])
     out, cropping = tmp_path / "out", Cropping(32, 24)
-    plans, _ = plan(origins, measure(origins, jobs=1), cropping=cropping, shard_size=40_000)
-    packing = pack(plans, origins, out, cropping=cropping, jobs=jobs)
+    plans, _ = plan(items, measure(items, jobs=1), cropping=cropping, shard_size=40_000)
+    packing = pack(plans, items, out, cropping=cropping, jobs=jobs)
     next(packing)
     packing.close()
     assert "haze-000000.tar" in contents(out)
     assert {path.suffix for path in out.iterdir()} == {".tar"}
     with pytest.raises(MaskDCPTError, match="holds shards already; take another folder"):
-        next(pack(plans, origins, out, cropping=cropping, jobs=jobs))
+        next(pack(plans, items, out, cropping=cropping, jobs=jobs))
     with pytest.raises(MaskDCPTError, match=r"index\.json cannot be read"):
         ShardPairs(out / "index.json")
 
@@ -250,7 +248,7 @@ def test_a_shard_cut_short_or_missing_is_told_at_once(tmp_path):
         ShardPairs(tmp_path / "out/index.json")
 
 
-def test_a_crop_overwritten_with_zeros_is_a_broken_picture(tmp_path):
+def test_a_crop_overwritten_with_zeros_is_a_broken_image(tmp_path):
     packed([write_pairs(tmp_path)], tmp_path / "out")
     shards = ShardPairs(tmp_path / "out/index.json")
     path = tmp_path / "out/haze-000000.tar"
@@ -258,7 +256,7 @@ def test_a_crop_overwritten_with_zeros_is_a_broken_picture(tmp_path):
         stream.seek(512)
         stream.write(bytes(3000))
     with pytest.raises(ImageError, match=r"haze-000000-000000\.gt\.png cannot be read"):
-        shards.read(0, whole)
+        shards.read(0, full_image)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,20 @@ import pytest
 from maskdcpt_cli.data.folders import paired
 from maskdcpt_cli.data.pairs import FilePairs, Names
 from maskdcpt_cli.data.shards import packing
-from maskdcpt_cli.data.shards.pack_items import Origins
-from maskdcpt_cli.data.sources import Scan, data_root, open_pairs, scan, two_folders
+from maskdcpt_cli.data.shards.pack_items import PackItems
+from maskdcpt_cli.data.sources import SourceScan, data_root, open_pairs, scan, two_folders
 from maskdcpt_cli.data.templates import Template
 from maskdcpt_cli.degradations import DEGRADATIONS
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets.data import Folders, Manifest, Recipe, Shards, Source, TextList, TrainPart
+from maskdcpt_cli.presets.data import (
+    Folders,
+    Manifest,
+    Shards,
+    Source,
+    TextList,
+    TrainPart,
+    TrainSynthesis,
+)
 from tests.datasets import degraded, photos, save
 
 
@@ -37,7 +45,7 @@ def listed(names: Names | None) -> list[str]:
     return [] if names is None else [names[place] for place in range(len(names))]
 
 
-def pairs_of(found: Scan) -> list[tuple[str, str]]:
+def pairs_of(found: SourceScan) -> list[tuple[str, str]]:
     assert isinstance(found.pairs, FilePairs)
     return list(zip(listed(found.pairs.lq), listed(found.pairs.gt), strict=True))
 
@@ -78,7 +86,7 @@ def pairs_of(found: Scan) -> list[tuple[str, str]]:
                 ("GoPro/b/blur/1.png", "GoPro/b/sharp/1.png"),
             ],
         ),
-        # LFDOF: all of a folder belong to one picture
+        # LFDOF: all of a folder belong to one image
         ("in/{scene}/{f}", "gt/{scene}", [("in/s/1.png", "gt/s.png"), ("in/s/2.png", "gt/s.png")]),
         # folders below folders
         ("in/{path}", "out/{path}", [("in/1.png", "out/1.png"), ("in/x/y/1.png", "out/x/y/1.png")]),
@@ -110,7 +118,7 @@ def test_missing_folders_are_told_and_no_other(root):
     assert scan(folders("{n}"), root, "H").missing == ()
 
 
-def test_files_that_systems_leave_behind_are_no_pictures(root):
+def test_files_that_systems_leave_behind_are_no_images(root):
     touch(root, "a/1.png", "a/._1.png", "a/.hidden/2.png", "a/Thumbs.db")
     assert listed(scan(folders("a/{path}"), root, "GN").pairs.gt) == ["a/1.png"]
 
@@ -204,10 +212,10 @@ def test_shards_are_a_source(root):
     for number in range(3):
         save(root / f"in/{number}.png", degraded(photos()[number], "H"))
         save(root / f"out/{number}.png", photos()[number])
-    origins = Origins([paired(root / "in", root / "out", degradation="H")])
-    sizes = packing.measure(origins, jobs=1)
-    plans, _ = packing.plan(origins, sizes, cropping=packing.Cropping(), shard_size=2**20)
-    list(packing.pack(plans, origins, root / "shards", cropping=packing.Cropping(), jobs=1))
+    items = PackItems([paired(root / "in", root / "out", degradation="H")])
+    sizes = packing.measure(items, jobs=1)
+    plans, _ = packing.plan(items, sizes, cropping=packing.Cropping(), shard_size=2**20)
+    list(packing.pack(plans, items, root / "shards", cropping=packing.Cropping(), jobs=1))
     source = Shards(name="packed", shards="shards/index.json")
     for word in (None, "H"):
         pairs = scan(source, root, word).pairs
@@ -241,7 +249,7 @@ def test_opening_refuses_a_source_without_pairs_and_levels_that_do_not_exist(roo
     with pytest.raises(MaskDCPTError, match="no pairs of 'some'"):
         open_pairs([part(folders("in/{n}"))], root)
     with pytest.raises(MaskDCPTError, match="out of range for haze"):
-        open_pairs([part(folders("in/{n}"), synthesis=Recipe(levels=(99,)))], root)
+        open_pairs([part(folders("in/{n}"), synthesis=TrainSynthesis(levels=(99,)))], root)
 
 
 def test_two_folders_are_a_source_wherever_they_lie(root):
@@ -252,7 +260,7 @@ def test_two_folders_are_a_source_wherever_they_lie(root):
 
 def test_the_data_root_is_given_or_in_the_environment(root, monkeypatch):
     monkeypatch.delenv("MASKDCPT_DATA", raising=False)
-    with pytest.raises(MaskDCPTError, match="Say --data-root FOLDER, or set MASKDCPT_DATA"):
+    with pytest.raises(MaskDCPTError, match="give --data-root FOLDER, or set MASKDCPT_DATA"):
         data_root(None)
     monkeypatch.setenv("MASKDCPT_DATA", str(root))
     assert data_root(None) == root

@@ -12,19 +12,19 @@ import pytest
 import torch
 
 from maskdcpt_cli.data.mixture import Sample
-from maskdcpt_cli.data.order import Batches, Stage
+from maskdcpt_cli.data.order import Batches, BatchStage
 from maskdcpt_cli.data.pairs import FilePairs, Names
 from maskdcpt_cli.data.shards import stored_png
-from maskdcpt_cli.data.shards.pack_items import Origins
+from maskdcpt_cli.data.shards.pack_items import PackItems
 from maskdcpt_cli.data.shards.packing import Cropping, measure, pack, plan
-from maskdcpt_cli.data.shards.streaming import Stream, Streamed, open_stream, stream
+from maskdcpt_cli.data.shards.streaming import Stream, StreamSource, open_stream, stream
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets.data import Data, Folders, Recipe, Shards, TrainPart
+from maskdcpt_cli.presets.data import Data, Folders, Shards, TrainPart, TrainSynthesis
 
 SIDE = 16
-PICTURES = 24  # in shards of two
+IMAGES = 24  # in shards of two
 LABELS = ("GN", "H")
-NOISY = Recipe(kind="gaussian", levels=(50.0,))
+NOISY = TrainSynthesis(variant="gaussian", levels=(50.0,))
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -32,20 +32,20 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-def packed(folder: Path, *, pictures: int = PICTURES, clean: bool = False) -> Path:
-    """Shards of haze, gt of picture n being n all over, lq 100 more; or of the gt alone."""
-    for number in range(pictures):
+def packed(folder: Path, *, images: int = IMAGES, clean: bool = False) -> Path:
+    """Shards of haze, gt of image n being n all over, lq 100 more; or of the gt alone."""
+    for number in range(images):
         for side, value in (("gt", number), ("lq", 100 + number)):
             (folder / side).mkdir(parents=True, exist_ok=True)
             pixels = np.full((SIDE, SIDE, 3), value, np.uint8)
             (folder / side / f"{number}.png").write_bytes(stored_png.encode(pixels))
-    names = [f"{number}.png" for number in range(pictures)]
+    names = [f"{number}.png" for number in range(images)]
     gt, lq = (Names(f"{side}/{name}" for name in names) for side in ("gt", "lq"))
     pairs = FilePairs(folder, gt, None if clean else lq, "H")
-    origins = Origins([pairs])
+    items = PackItems([pairs])
     out = folder / "out"
-    plans, _ = plan(origins, measure(origins, jobs=1), cropping=Cropping(), shard_size=10_000)
-    list(pack(plans, origins, out, cropping=Cropping(), jobs=1))
+    plans, _ = plan(items, measure(items, jobs=1), cropping=Cropping(), shard_size=10_000)
+    list(pack(plans, items, out, cropping=Cropping(), jobs=1))
     return out
 
 
@@ -66,17 +66,17 @@ def url(shards) -> Iterator[str]:
 def opened(
     url: str, *, workers: int = 0, batch: int = 3, repeat: int = 1, **options: int
 ) -> Stream:
-    batches = Batches([Stage(batch, SIDE)], **options)
-    return Stream([Streamed(url, "H", repeat=repeat)], batches, labels=LABELS, workers=workers)
+    batches = Batches([BatchStage(batch, SIDE)], **options)
+    return Stream([StreamSource(url, "H", repeat=repeat)], batches, labels=LABELS, workers=workers)
 
 
-def pictures(batches: list[Sample]) -> list[int]:
+def images(batches: list[Sample]) -> list[int]:
     return [round(float(gt.mean() * 255)) for batch in batches for gt in batch.gt]
 
 
 def test_shards_are_read_over_http(url):
-    batches = list(stream(opened(url, last=PICTURES // 3)))
-    assert sorted(pictures(batches)) == list(range(PICTURES))
+    batches = list(stream(opened(url, last=IMAGES // 3)))
+    assert sorted(images(batches)) == list(range(IMAGES))
     for batch in batches:
         assert batch.lq.shape == (3, 3, SIDE, SIDE)
         assert torch.allclose(batch.lq * 255, batch.gt * 255 + 100, atol=1e-3)
@@ -85,18 +85,16 @@ def test_shards_are_read_over_http(url):
 
 def test_shards_are_read_from_a_pipe(shards):
     batches = list(stream(opened(f"pipe:cat '{shards}/index.json'", last=2)))
-    assert len(set(pictures(batches))) == 6
+    assert len(set(images(batches))) == 6
 
 
 def test_processes_of_all_ranks_read_disjoint_shards(shards):
     read = [
-        pictures(
-            list(stream(opened(f"{shards}/index.json", workers=2, rank=rank, world=2, last=4)))
-        )
+        images(list(stream(opened(f"{shards}/index.json", workers=2, rank=rank, world=2, last=4))))
         for rank in range(2)
     ]
-    assert len(read[0]) == len(read[1]) == PICTURES // 2
-    assert sorted(read[0] + read[1]) == list(range(PICTURES))
+    assert len(read[0]) == len(read[1]) == IMAGES // 2
+    assert sorted(read[0] + read[1]) == list(range(IMAGES))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -111,25 +109,25 @@ def test_a_resumed_stream_sees_what_it_would_have_seen(shards, workers):
 
 def test_epochs_differ_and_repeats_are_visits(shards):
     batches = list(islice(stream(opened(f"{shards}/index.json", repeat=2)), 32))
-    seen = pictures(batches)
-    assert sorted(seen[: 2 * PICTURES]) == sorted([*range(PICTURES), *range(PICTURES)])
-    assert seen[:PICTURES] != seen[2 * PICTURES : 3 * PICTURES]
+    seen = images(batches)
+    assert sorted(seen[: 2 * IMAGES]) == sorted([*range(IMAGES), *range(IMAGES)])
+    assert seen[:IMAGES] != seen[2 * IMAGES : 3 * IMAGES]
 
 
 def test_clean_crops_are_degraded_in_the_stream(tmp_path):
-    out = packed(tmp_path, pictures=4, clean=True)
-    source = Streamed(f"{out}/index.json", "GN", clean=True, recipe=NOISY)
-    noisy = Stream([source], Batches([Stage(4, SIDE)], last=1), labels=LABELS, workers=0)
+    out = packed(tmp_path, images=4, clean=True)
+    source = StreamSource(f"{out}/index.json", "GN", clean=True, synthesis=NOISY)
+    noisy = Stream([source], Batches([BatchStage(4, SIDE)], last=1), labels=LABELS, workers=0)
     (batch,) = stream(noisy)
-    assert sorted(pictures([batch])) == [0, 1, 2, 3]
+    assert sorted(images([batch])) == [0, 1, 2, 3]
     assert batch.label.tolist() == [0, 0, 0, 0]
     assert (batch.lq - batch.gt).std() * 255 > 20
 
 
 def test_what_shards_do_not_have_is_told(shards):
-    source = Streamed(f"{shards}/index.json", "GN", clean=True)
+    source = StreamSource(f"{shards}/index.json", "GN", clean=True)
     with pytest.raises(MaskDCPTError, match="no clean crops; it has: H"):
-        Stream([source], Batches([Stage(1, SIDE)]), labels=LABELS, workers=0)
+        Stream([source], Batches([BatchStage(1, SIDE)]), labels=LABELS, workers=0)
 
 
 @pytest.mark.parametrize("root", ["{folder}", "pipe:cat '{folder}/{{}}'"])
@@ -137,9 +135,9 @@ def test_a_preset_of_shards_is_streamed(shards, root):
     source = Shards(name="a", shards=f"{shards.name}/index.json")
     data = Data(setting="5d", train=(TrainPart(degradation="H", repeat=2, sources=(source,)),))
     opened = open_stream(
-        data, root.format(folder=shards.parent), Batches([Stage(8, SIDE)], last=6), workers=0
+        data, root.format(folder=shards.parent), Batches([BatchStage(8, SIDE)], last=6), workers=0
     )
-    assert sorted(pictures(list(stream(opened)))) == sorted([*range(PICTURES)] * 2)
+    assert sorted(images(list(stream(opened)))) == sorted([*range(IMAGES)] * 2)
     files = TrainPart(degradation="H", sources=(Folders(name="b", gt="{path}"),))
     with pytest.raises(MaskDCPTError, match="'b' cannot be streamed"):
         open_stream(Data(setting="5d", train=(files,)), "", opened.batches, workers=0)
@@ -151,7 +149,7 @@ def test_too_few_shards_for_the_processes_are_refused(shards):
 
 
 def test_a_broken_crop_is_named_and_the_next_one_takes_its_place(tmp_path):
-    out = packed(tmp_path, pictures=12)
+    out = packed(tmp_path, images=12)
     first = out / "haze-000000.tar"
     data = bytearray(first.read_bytes())
     data[512:1000] = bytes(488)  # of the first crop
@@ -161,17 +159,17 @@ def test_a_broken_crop_is_named_and_the_next_one_takes_its_place(tmp_path):
     reasons = [reason for batch in batches for reason in batch.skipped]
     assert len(reasons) == 2
     assert all("haze-000000.tar:haze-000000-000000" in reason for reason in reasons)
-    seen = pictures(batches)
+    seen = images(batches)
     place = next(number for number, batch in enumerate(batches) if batch.skipped)
     assert seen[place] == seen[place + 1]
     assert len(set(seen)) == 11
     resumed = list(stream(opened(index, batch=1, first=place + 1, last=24)))
-    assert pictures(resumed) == seen[place + 1 :]
+    assert images(resumed) == seen[place + 1 :]
 
 
 @pytest.mark.parametrize("keep", [0.5, 0])
 def test_a_shard_that_ends_too_early_is_told(tmp_path, keep):
-    out = packed(tmp_path, pictures=4)
+    out = packed(tmp_path, images=4)
     path = out / "haze-000001.tar"
     path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
     with pytest.raises(MaskDCPTError, match=r"haze-000001\.tar cannot be read beyond"):

@@ -9,7 +9,14 @@ import pytest
 from maskdcpt_cli.degradations import SETTINGS, Range
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets import load as presets
-from maskdcpt_cli.presets.data import Data, Folders, TextList, Unpaired
+from maskdcpt_cli.presets.data import (
+    Data,
+    Folders,
+    SeededSynthesis,
+    TextList,
+    TrainSynthesis,
+    Unpaired,
+)
 from maskdcpt_cli.presets.load import load_data
 from maskdcpt_cli.synthesis.table import check
 
@@ -93,7 +100,7 @@ def test_single_and_mixed_types_come_to_the_total_of_the_paper():
     assert (single, mixed) == (1_774_975, 708_013)
 
 
-def test_pictures_are_degraded_as_often_as_the_paper_counts_them():
+def test_images_are_degraded_as_often_as_the_paper_counts_them():
     variants = {part.degradation: part.variants for part in load_data("12d").train}
     assert {word: count for word, count in variants.items() if count > 1} == {"GN": 6, "GB": 6}
 
@@ -135,7 +142,9 @@ def test_the_largest_settings_have_all_released_test_sets():
 def test_kinds_and_levels_exist(name):
     for part in (*load_data(name).train, *load_data(name).test):
         if part.degradation:
-            check(part.degradation, kind=part.synthesis.kind, levels=part.synthesis.levels or ())
+            check(
+                part.degradation, variant=part.synthesis.variant, levels=part.synthesis.levels or ()
+            )
 
 
 @pytest.mark.parametrize("name", presets.names())
@@ -180,7 +189,7 @@ def with_key(text: str) -> str:
         (PART.replace("GN", "XY"), "train[0].degradation: unknown degradation 'XY'"),
         (PART.replace("GN", "MR"), "'MR' is not among the labels of '5d': H RS GN MB LL."),
         (PART.replace("degradation: GN", "repeat: 1"), "train[0]: the degradation is missing"),
-        (PART.replace("a/{", "/a/{"), "train[0].sources[0].gt: '/a/{path}' must lie below"),
+        (PART.replace("a/{", "/a/{"), "train[0].sources[0].gt: '/a/{path}' must be below"),
         (PART.replace("a/{", "a/../{"), "no absolute path, no '..'"),
         (PART.replace("a/{", "C:a/{"), "no absolute path"),
         (PART.replace("{path}'", "{path'"), "a brace is no part of a word"),
@@ -190,11 +199,16 @@ def with_key(text: str) -> str:
         (PART.replace("gt:", "lq:"), "train[0]: 'a' has no gt; only test sets can do without."),
         (PART.replace("[{", "[] #"), "train[0].sources: give at least one."),
         (with_key("repeet: 3"), "my.yaml: train[0].repeet: unknown key; did you mean 'repeat'?"),
-        (with_key("repeat: 0"), "train[0].repeat: input should be greater than or equal to 1."),
+        (with_key("repeat: 0"), "train[0].repeat: input should be greater than 0."),
         (with_key("synthesis: {levels: strong}"), "valid are a list, as [15, 25, 50], and a range"),
         (with_key("synthesis: {levels: {from: 5}}"), "valid are a list"),
-        (with_key("synthesis: {toned: 2}"), "toned: input should be less than or equal to 1."),
+        (with_key("synthesis: {p_tone: 2}"), "p_tone: input should be less than or equal to 1."),
+        (with_key("synthesis: {p_jpeg: 1}").replace("train", "test"), "p_jpeg: unknown key"),
         (with_key("synthesis: {saved: 1}").replace("train", "test"), "saved: unknown key"),
+        (
+            with_key("synthesis: {toned: 1, p_tone: 1}"),
+            "train[0].synthesis.p_tone: p_tone is given under two names: leave one out.",
+        ),
         ("setting: [", "my.yaml is not YAML"),
         ("[]", "my.yaml: input should be a valid dictionary"),
     ],
@@ -226,7 +240,7 @@ def test_overrides_replace_values_at_their_place():
     )
     assert [part.repeat for part in data.train] == [1, 7, 15, 5, 60]
     assert data.train[2].synthesis.levels == Range(5, 9)
-    assert data.train[2].synthesis.kind == "gaussian"
+    assert data.train[2].synthesis.variant == "gaussian"
 
 
 @pytest.mark.parametrize(
@@ -234,7 +248,7 @@ def test_overrides_replace_values_at_their_place():
     [
         ("train.9.repeat=1", "there is no '9'; valid are 0 to 4"),
         ("train.one.repeat=1", "there is no 'one'"),
-        ("repeat", "say place=value"),
+        ("repeat", "is not an override; write KEY=VALUE"),
         ("train.0.repeet=1", r"train\[0\]\.repeet: unknown key"),
         ("train.0.synthesis.seed=1", r"train\[0\]\.synthesis\.seed: unknown key; choose from"),
     ],
@@ -247,6 +261,85 @@ def test_an_override_that_cannot_be_is_told(override, sentence):
 def test_numbers_that_yaml_reads_as_text_are_numbers():
     data = load_data(write(with_key("synthesis: {levels: [3e-1, 25]}")))
     assert data.train[0].synthesis.levels == (0.3, 25)
+
+
+FORMER = """\
+setting: 5d
+train:
+- degradation: GN
+  synthesis: {kind: gaussian, levels: [15, 25], toned: 0.4, enlarged: 0.3, saved: 0.2}
+  sources: [{name: a, gt: "a/{path}"}]
+test:
+- degradation: GN
+  synthesis: {kind: poisson, levels: [25], seed: 3}
+  sources: [{name: b, gt: "b/{path}"}]
+"""
+
+
+def test_a_file_with_the_former_keys_is_still_read():
+    data = load_data(write(FORMER))
+    assert data.train[0].synthesis == TrainSynthesis(
+        variant="gaussian", levels=(15, 25), p_tone=0.4, p_upscale=0.3, p_jpeg=0.2
+    )
+    assert data.test[0].synthesis == SeededSynthesis(variant="poisson", levels=(25,), seed=3)
+    override = "train.0.synthesis.saved=1"
+    assert load_data("my.yaml", overrides=[override]).train[0].synthesis.p_jpeg == 1
+
+
+EXTENDING = "setting: 5d\nextends: 12d\nonly: [GN, LL]\n"
+
+
+def test_a_preset_may_extend_another_by_some_of_its_parts():
+    data, base = load_data(write(EXTENDING)), load_data("12d")
+    assert data.train == tuple(part for part in base.train if part.degradation in ("GN", "LL"))
+    assert data.test == tuple(part for part in base.test if part.degradation in ("GN", "LL"))
+    assert load_data("my.yaml", overrides=["train.1.repeat=7"]).train[1].repeat == 7
+
+
+def test_nine_degradations_are_the_parts_of_twelve():
+    nine, twelve = load_data("9d"), load_data("12d")
+    labels = SETTINGS["9d"]
+    assert nine.train == tuple(part for part in twelve.train if part.degradation in labels)
+    assert nine.test == tuple(part for part in twelve.test if part.degradation in labels)
+
+
+def test_keys_of_the_file_replace_those_of_the_preset_that_it_extends():
+    Path("sub").mkdir()
+    Path("sub/base.yaml").write_text(EXTENDING, encoding="utf-8")
+    data = load_data(write("extends: sub/base.yaml\n" + PART))
+    assert [source.name for part in data.train for source in part.sources] == ["a"]
+    assert data.test == load_data("sub/base.yaml").test
+    Path("sub/beside.yaml").write_text("extends: base.yaml", encoding="utf-8")
+    assert load_data("sub/beside.yaml") == load_data("sub/base.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            EXTENDING.replace("12d", "12x"),
+            r"my\.yaml: extends: Unknown data preset '12x'\. Did you",
+        ),
+        (EXTENDING.replace("12d", "no.yaml"), r"no\.yaml cannot be read"),
+        (EXTENDING.replace("12d", "[12d]"), r"my\.yaml: extends: input should be a valid string"),
+        (EXTENDING.replace("LL]", "XX]"), r"my\.yaml: only\[1\]: unknown degradation 'XX'"),
+        (
+            EXTENDING.replace("12d", "5d").replace("LL]", "MR]"),
+            r"my\.yaml: only: '5d' has no part of 'MR'; choose from: H RS GN MB LL\.",
+        ),
+        (EXTENDING.replace("12d", "my.yaml"), r"my\.yaml: extends: 'my\.yaml' extends this file"),
+        (EXTENDING.replace("12d", "two.yaml"), r"two\.yaml: extends: 'my\.yaml' extends this file"),
+        (EXTENDING.replace("extends: 12d\n", ""), r"my\.yaml: extends: field required"),
+        (EXTENDING + "zzz: 1", r"my\.yaml: zzz: unknown key"),
+        (EXTENDING.replace("12d", "bad.yaml"), r"bad\.yaml: input should be a valid dictionary"),
+        (EXTENDING.replace("LL", "RN"), r"my\.yaml: 'RN' is not among the labels of '5d'"),
+    ],
+)
+def test_a_preset_that_cannot_be_extended_is_refused_in_a_sentence(text, sentence):
+    Path("two.yaml").write_text("extends: my.yaml", encoding="utf-8")
+    Path("bad.yaml").write_text("[]", encoding="utf-8")
+    with pytest.raises(MaskDCPTError, match=sentence):
+        load_data(write(text))
 
 
 def test_presets_cannot_be_changed():

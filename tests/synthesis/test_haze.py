@@ -7,7 +7,7 @@ from numpy.random import default_rng
 from maskdcpt_cli.synthesis.haze import homogeneous, patchy
 
 SCENE = np.full((64, 96, 3), (0.1, 0.2, 0.05), np.float32)
-KINDS = pytest.mark.parametrize("kind", [homogeneous, patchy])
+VARIANTS = pytest.mark.parametrize("variant", [homogeneous, patchy])
 SEEDS = range(20)
 
 
@@ -15,31 +15,31 @@ def airlight(made):
     return np.array([made.parameters[name] for name in ("red", "green", "blue")])
 
 
-def transmissions(level, seed, kind):
+def transmissions(level, seed, variant):
     """By colour: each pixel lies that near the scene on the way from the airlight."""
-    made = kind(SCENE, level, default_rng(seed))
+    made = variant(SCENE, level, default_rng(seed))
     return (made.lq - airlight(made)) / (SCENE - airlight(made))
 
 
-@KINDS
-def test_all_colours_lose_the_same_share_of_light(kind):
+@VARIANTS
+def test_all_colours_lose_the_same_share_of_light(variant):
     for seed in SEEDS:
-        through = transmissions(1.5, seed, kind)
+        through = transmissions(1.5, seed, variant)
         assert through.min() > -1e-4
         assert through.max() < 1 + 1e-4
         assert np.ptp(through, axis=2).max() < 1e-4
 
 
-@KINDS
-def test_twice_the_level_is_twice_the_optical_depth(kind):
+@VARIANTS
+def test_twice_the_level_is_twice_the_optical_depth(variant):
     for seed in SEEDS:
-        once, twice = (transmissions(level, seed, kind) for level in (0.6, 1.2))
+        once, twice = (transmissions(level, seed, variant) for level in (0.6, 1.2))
         np.testing.assert_allclose(twice, once**2, atol=1e-4)
 
 
-@KINDS
-def test_dense_haze_shows_airlight_alone(kind):
-    made = kind(SCENE, 1e4, default_rng(0))
+@VARIANTS
+def test_dense_haze_shows_airlight_alone(variant):
+    made = variant(SCENE, 1e4, default_rng(0))
     assert np.abs(made.lq - airlight(made)).max() < 1e-5
 
 
@@ -49,7 +49,7 @@ def test_the_level_is_the_optical_depth_of_the_farthest_point():
     assert np.median(least) < np.exp(-2) + 0.01
 
 
-def test_some_pictures_are_far_all_over_and_some_have_a_clear_foreground():
+def test_some_images_are_far_all_over_and_some_have_a_clear_foreground():
     nearest = [transmissions(2, seed, homogeneous).max() for seed in range(60)]
     assert min(nearest) < 0.25
     assert max(nearest) > 0.8
@@ -57,12 +57,12 @@ def test_some_pictures_are_far_all_over_and_some_have_a_clear_foreground():
 
 def test_banks_of_fog_are_uneven_but_no_denser_on_average():
     depths = {
-        kind: [-np.log(transmissions(1, seed, kind)[..., 1]) for seed in range(60)]
-        for kind in (homogeneous, patchy)
+        variant: [-np.log(transmissions(1, seed, variant)[..., 1]) for seed in range(60)]
+        for variant in (homogeneous, patchy)
     }
-    even, uneven = (np.mean(depths[kind]) for kind in (homogeneous, patchy))
+    even, uneven = (np.mean(depths[variant]) for variant in (homogeneous, patchy))
     assert 0.85 < uneven / even < 1.15
-    spreads = [np.mean([depth.std() for depth in depths[kind]]) for kind in depths]
+    spreads = [np.mean([depth.std() for depth in depths[variant]]) for variant in depths]
     assert spreads[1] > 1.5 * spreads[0]
 
 

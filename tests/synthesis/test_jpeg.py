@@ -19,7 +19,7 @@ def test_it_is_opencv_at_the_nearest_whole_quality():
     assert parameters == {"quality": 50}
 
 
-def test_the_best_quality_hardly_changes_a_smooth_picture():
+def test_the_best_quality_hardly_changes_a_smooth_image():
     assert np.abs(jpeg(SMOOTH, 100, default_rng(0)).lq - SMOOTH).mean() < 0.005
 
 

@@ -47,14 +47,14 @@ def test_noise_grows_against_the_signal_as_light_falls():
         assert ratios == sorted(ratios)
 
 
-def test_pictures_are_of_8_bits_and_blacks_are_crushed():
+def test_images_are_of_8_bits_and_blacks_are_crushed():
     gt = np.full((96, 96, 3), 0.05, np.float32)
     made = [low_light(gt, 4, default_rng(seed)).lq for seed in range(20)]
     assert all(np.abs(lq * 255 - np.rint(lq * 255)).max() < 1e-3 for lq in made)
     assert np.median([(lq == 0).mean() for lq in made]) > 0.05
 
 
-def test_half_of_the_pictures_went_through_jpeg():
+def test_half_of_the_images_went_through_jpeg():
     shares = np.mean([even(seed, 4).parameters["loss"] > 0 for seed in SEEDS])
     assert 0.3 < shares < 0.7
 

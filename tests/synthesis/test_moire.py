@@ -1,4 +1,4 @@
-"""Moire: coloured bands of the predicted width, and a picture that stays in place."""
+"""Moire: coloured bands of the predicted width, and a image that stays in place."""
 
 import cv2
 import numpy as np
@@ -48,7 +48,7 @@ def test_a_blurrier_lens_sees_less_of_the_stripes():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_picture_stays_in_place(seed):
+def test_the_image_stays_in_place(seed):
     gt = blobs()
     lq = screen(gt, 1, default_rng(seed)).lq
     smooth = [cv2.GaussianBlur(image.mean(2), (0, 0), 3).astype(np.float64) for image in (gt, lq)]
@@ -64,7 +64,7 @@ def test_half_the_strength_is_half_way_there(seed):
     np.testing.assert_allclose(half, (gt + full) / 2, atol=1e-5)
 
 
-def test_grey_pictures_get_coloured_bands():
+def test_grey_images_get_coloured_bands():
     grey = np.full((128, 128, 3), 0.6, np.float32)
     bands = []
     for seed in range(20):

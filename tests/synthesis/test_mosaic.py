@@ -9,7 +9,7 @@ from maskdcpt_cli.synthesis.mosaic import bggr
 
 
 @pytest.mark.parametrize("colour", [(0.8, 0.5, 0.2), (0.1, 0.9, 0.4), (1, 0, 0), (0, 0, 1)])
-def test_a_flat_picture_comes_back_in_its_colours(colour):
+def test_a_flat_image_comes_back_in_its_colours(colour):
     gt = np.empty((17, 24, 3), np.float32)
     gt[:] = colour
     assert np.abs(bggr(gt, 1, default_rng(0)).lq - gt).max() < 1e-4

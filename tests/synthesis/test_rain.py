@@ -27,7 +27,7 @@ def test_streaks_run_along_the_wind(seed):
     made = streaks(BLACK, 60, default_rng(seed))
     grey = made.lq.mean(2)
     across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
-    # the direction in which a picture changes least is (x, 1), where x solves the least squares
+    # the direction in which a image changes least is (x, 1), where x solves the least squares
     slope = -(across * down).sum() / np.square(across).sum()
     off = np.degrees(np.arctan(slope) - np.arctan(made.parameters["slant"]))
     assert abs(off) < 10

@@ -7,30 +7,30 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.synthesis.smoothing import KINDS, SIDES, random_kernel, sinc
+from maskdcpt_cli.synthesis.smoothing import KERNEL_SHAPES, SIDES, random_kernel, sinc
 
 
-def drawn(kind: str, level: float) -> tuple[np.ndarray, dict]:
-    """The first kernel of a kind."""
+def drawn(kernel_name: str, level: float) -> tuple[np.ndarray, dict]:
+    """The first kernel of that name."""
     for seed in range(2000):
         kernel, parameters = random_kernel(level, default_rng(seed))
-        if parameters["kernel"] == kind:
+        if parameters["kernel"] == kernel_name:
             return kernel, parameters
-    raise AssertionError(kind)
+    raise AssertionError(kernel_name)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "sinc"])
+@pytest.mark.parametrize("kernel_name", [*KERNEL_SHAPES, "sinc"])
 @pytest.mark.parametrize("level", [0.0, 0.2, 1.0, 3.0])
-def test_kernels_sum_to_one_and_are_symmetric(kind, level):
-    kernel, parameters = drawn(kind, level)
+def test_kernels_sum_to_one_and_are_symmetric(kernel_name, level):
+    kernel, parameters = drawn(kernel_name, level)
     assert kernel.shape == (parameters["side"], parameters["side"])
     assert kernel.sum() == pytest.approx(1, abs=1e-5)
     assert np.allclose(kernel, kernel[::-1, ::-1], atol=1e-7)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "sinc"])
-def test_no_level_is_no_blur(kind):
-    kernel, parameters = drawn(kind, 0)
+@pytest.mark.parametrize("kernel_name", [*KERNEL_SHAPES, "sinc"])
+def test_no_level_is_no_blur(kernel_name):
+    kernel, parameters = drawn(kernel_name, 0)
     only = np.zeros_like(kernel)
     only[parameters["side"] // 2, parameters["side"] // 2] = 1
     assert np.array_equal(kernel, only)
@@ -56,13 +56,15 @@ def test_two_axes_have_two_sigmas_at_an_angle():
             assert found == pytest.approx(expected, rel=0.15, abs=0.15)
 
 
-def test_kinds_and_sides_come_as_often_as_in_the_release():
+def test_kernel_shapes_and_sides_come_as_often_as_in_the_release():
     rounds = 4000
     drawn = [random_kernel(1, default_rng(seed))[1] for seed in range(rounds)]
-    kinds = Counter(parameters["kernel"] for parameters in drawn)
-    expected = {name: 0.9 * kind.share for name, kind in KINDS.items()} | {"sinc": 0.1}
+    counts = Counter(parameters["kernel"] for parameters in drawn)
+    expected = {name: 0.9 * form.probability for name, form in KERNEL_SHAPES.items()} | {
+        "sinc": 0.1
+    }
     for name, share in expected.items():
-        assert kinds[name] / rounds == pytest.approx(share, abs=0.02)
+        assert counts[name] / rounds == pytest.approx(share, abs=0.02)
     sides = Counter(parameters["side"] for parameters in drawn)
     assert tuple(sorted(sides)) == SIDES == (7, 9, 11, 13, 15, 17, 19, 21)
     for count in sides.values():

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.synthesis.snow import _Camera, _shapes, snow
+from maskdcpt_cli.synthesis.snow import _shapes, _SnowCamera, snow
 
 BLACK = np.zeros((192, 256, 3), np.float32)
 SEEDS = range(12)
-STILL = _Camera(zoom=1, number=5, way=0, direction=0, aperture=0, focus=0)
+STILL = _SnowCamera(zoom=1, number=5, way=0, direction=0, aperture=0, focus=0)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -10,16 +10,16 @@ import pytest
 from numpy.random import default_rng
 
 from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, Range
-from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.reading import read_rgb
 from maskdcpt_cli.synthesis.contract import Image
 from maskdcpt_cli.synthesis.table import SYNTHESIS, degrade
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-KINDS = [
-    pytest.param(degradation, kind, id=f"{DEGRADATIONS[degradation].slug}:{kind}")
+VARIANTS = [
+    pytest.param(degradation, variant, id=f"{DEGRADATIONS[degradation].slug}:{variant}")
     for degradation in DEGRADATIONS
-    for kind in SYNTHESIS[degradation].kinds
+    for variant in SYNTHESIS[degradation].variants
 ]
 LEVELS = 11  # of each of the 19 types: 209 in all
 SEEDS = range(4)
@@ -45,8 +45,8 @@ def levels(degradation: str) -> np.ndarray:
     return np.linspace(row.least, row.most, LEVELS)
 
 
-def make(gt: Image, degradation: str, kind: str, level: float, *, seed: int = 0) -> Image:
-    return SYNTHESIS[degradation].kinds[kind](gt, level, default_rng(seed)).lq
+def make(gt: Image, degradation: str, variant: str, level: float, *, seed: int = 0) -> Image:
+    return SYNTHESIS[degradation].variants[variant](gt, level, default_rng(seed)).lq
 
 
 def test_the_table_makes_every_degradation_in_order():
@@ -54,14 +54,14 @@ def test_the_table_makes_every_degradation_in_order():
     assert {d for setting in SETTINGS.values() for d in setting} <= set(SYNTHESIS)
 
 
-@pytest.mark.parametrize(("degradation", "kind"), KINDS)
+@pytest.mark.parametrize(("degradation", "variant"), VARIANTS)
 @pytest.mark.parametrize("size", [(16, 16), (17, 41), (96, 64)], ids=str)
-def test_shape_type_and_range_are_kept_and_the_image_left_alone(degradation, kind, size):
+def test_shape_type_and_range_are_kept_and_the_image_left_alone(degradation, variant, size):
     gt = np.ascontiguousarray(photo("coffee-jpeg.jpg")[: size[0], : size[1]])
     before = gt.copy()
     row = SYNTHESIS[degradation]
     for level in (row.least, *row.usual, row.most):
-        lq = make(gt, degradation, kind, level)
+        lq = make(gt, degradation, variant, level)
         assert lq.shape == gt.shape
         assert lq.dtype == np.float32
         assert lq.flags.c_contiguous
@@ -72,38 +72,38 @@ def test_shape_type_and_range_are_kept_and_the_image_left_alone(degradation, kin
     assert np.array_equal(gt, before)
 
 
-@pytest.mark.parametrize(("degradation", "kind"), KINDS)
+@pytest.mark.parametrize(("degradation", "variant"), VARIANTS)
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_black_and_white_pictures_are_no_exception(degradation, kind, value):
+def test_black_and_white_images_are_no_exception(degradation, variant, value):
     gt = np.full((48, 40, 3), value, np.float32)
-    lq = make(gt, degradation, kind, SYNTHESIS[degradation].usual.high)
+    lq = make(gt, degradation, variant, SYNTHESIS[degradation].usual.high)
     assert np.isfinite(lq).all()
     assert lq.min() >= 0
     assert lq.max() <= 1
 
 
-@pytest.mark.parametrize(("degradation", "kind"), KINDS)
-def test_the_seed_decides_everything(degradation, kind):
+@pytest.mark.parametrize(("degradation", "variant"), VARIANTS)
+def test_the_seed_decides_everything(degradation, variant):
     gt = photo("coffee-jpeg.jpg")
     level = sum(SYNTHESIS[degradation].usual) / 2
     threads = cv2.getNumThreads()
-    first = make(gt, degradation, kind, level, seed=5)
+    first = make(gt, degradation, variant, level, seed=5)
     try:
         cv2.setNumThreads(1 if threads > 1 else 2)
-        again = make(gt, degradation, kind, level, seed=5)
+        again = make(gt, degradation, variant, level, seed=5)
     finally:
         cv2.setNumThreads(threads)
     assert np.array_equal(first, again)
-    if kind not in ("jpeg", "bggr"):  # nothing is drawn there
-        assert not np.array_equal(first, make(gt, degradation, kind, level, seed=6))
+    if variant not in ("jpeg", "bggr"):  # nothing is drawn there
+        assert not np.array_equal(first, make(gt, degradation, variant, level, seed=6))
 
 
-@pytest.mark.parametrize(("degradation", "kind"), KINDS)
-def test_damage_grows_with_the_level(degradation, kind):
+@pytest.mark.parametrize(("degradation", "variant"), VARIANTS)
+def test_damage_grows_with_the_level(degradation, variant):
     damage = [
         np.mean(
             [
-                np.square(make(gt, degradation, kind, level, seed=seed) - gt).mean()
+                np.square(make(gt, degradation, variant, level, seed=seed) - gt).mean()
                 for gt in photos()
                 for seed in SEEDS
             ]
@@ -115,34 +115,34 @@ def test_damage_grows_with_the_level(degradation, kind):
     assert damage[-1] > 1e-4
 
 
-@pytest.mark.parametrize(("degradation", "kind"), KINDS)
-def test_the_least_level_leaves_the_picture_as_it_is(degradation, kind):
+@pytest.mark.parametrize(("degradation", "variant"), VARIANTS)
+def test_the_least_level_leaves_the_image_as_it_is(degradation, variant):
     *smooth, noisy = photos()
     for gt in smooth if degradation in LOSSY else [*smooth, noisy]:
-        difference = np.abs(make(gt, degradation, kind, SYNTHESIS[degradation].least) - gt)
+        difference = np.abs(make(gt, degradation, variant, SYNTHESIS[degradation].least) - gt)
         if degradation in LOSSY:
             assert difference.mean() <= 0.02
         else:
             assert difference.max() <= 1e-3
 
 
-@pytest.mark.parametrize(("degradation", "kind"), KINDS)
-def test_what_was_drawn_fits_a_manifest_and_gives_the_same_again(degradation, kind):
+@pytest.mark.parametrize(("degradation", "variant"), VARIANTS)
+def test_what_was_drawn_fits_a_manifest_and_gives_the_same_again(degradation, variant):
     gt = photo("coffee-jpeg.jpg", 64, 64)
-    made = degrade(gt, degradation, default_rng(3), kind=kind)
+    made = degrade(gt, degradation, default_rng(3), variant=variant)
     low, high = sorted(SYNTHESIS[degradation].usual)
     assert low <= made.level <= high
     json.dumps(made.parameters, allow_nan=False)
-    assert np.array_equal(made.lq, make(gt, degradation, kind, made.level, seed=made.seed))
+    assert np.array_equal(made.lq, make(gt, degradation, variant, made.level, seed=made.seed))
 
 
 @pytest.mark.parametrize("degradation", SYNTHESIS)
-def test_kinds_and_levels_are_drawn_from_those_asked_for(degradation):
+def test_variants_and_levels_are_drawn_from_those_asked_for(degradation):
     gt = photo("coffee-jpeg.jpg", 16, 16)
     row = SYNTHESIS[degradation]
     some = [row.usual.low, row.usual.high]
     drawn = [degrade(gt, degradation, default_rng(seed), levels=some) for seed in range(40)]
-    assert {made.kind for made in drawn} == set(row.kinds)
+    assert {made.variant for made in drawn} == set(row.variants)
     assert {made.level for made in drawn} == set(some)
     between = [
         degrade(gt, degradation, default_rng(seed), levels=Range(*some)).level for seed in range(9)
@@ -150,9 +150,45 @@ def test_kinds_and_levels_are_drawn_from_those_asked_for(degradation):
     assert all(min(some) <= level <= max(some) for level in between)
 
 
-def test_unknown_kinds_and_levels_are_refused_in_a_sentence():
+def test_unknown_variants_and_levels_are_refused_in_a_sentence():
     gt = photo("coffee-jpeg.jpg", 16, 16)
-    with pytest.raises(MaskDCPTError, match=r"Unknown kind of noise 'poison'. Did you mean"):
-        degrade(gt, "GN", default_rng(), kind="poison")
+    with pytest.raises(MaskDCPTError, match=r"Unknown variant of noise 'poison'. Did you mean"):
+        degrade(gt, "GN", default_rng(), variant="poison")
     with pytest.raises(MaskDCPTError, match=r"Level 101 is out of range for jpeg: valid are 1 to"):
         degrade(gt, "J", default_rng(), levels=[101])
+    with pytest.raises(MaskDCPTError, match="The list of levels is empty"):
+        degrade(gt, "J", default_rng(), levels=[])
+
+
+@pytest.mark.parametrize("degradation", SYNTHESIS)
+def test_a_degradation_is_known_by_its_name_too(degradation):
+    gt = photo("coffee-jpeg.jpg", 16, 16)
+    name = LABELS[degradation].slug
+    same = [degrade(gt, word, default_rng(1)).lq for word in (degradation, name, name.upper())]
+    assert np.array_equal(same[0], same[1])
+    assert np.array_equal(same[0], same[2])
+
+
+def test_an_unknown_degradation_is_refused_in_a_sentence():
+    with pytest.raises(MaskDCPTError, match=r"Unknown degradation 'hase'. Did you mean 'haze'"):
+        degrade(photo("coffee-jpeg.jpg", 16, 16), "hase", default_rng())
+
+
+@pytest.mark.parametrize(
+    ("image", "sentence"),
+    [
+        (np.zeros((16, 16, 3), np.uint8), r"is uint8, but .* float32 .*; divide 8-bit values by"),
+        (np.zeros((16, 16, 3)), r"is float64, but degrade takes a float32 NumPy array"),
+        (
+            np.zeros((3, 16, 16), np.float32),
+            r"the shape \(3, 16, 16\), but degrade takes \(H, W, 3\)",
+        ),
+        (np.zeros((16, 16), np.float32), r"the shape \(16, 16\)"),
+        (np.zeros((1, 16, 16, 3), np.float32), r"the shape \(1, 16, 16, 3\)"),
+        (np.zeros((0, 16, 3), np.float32), r"the shape \(0, 16, 3\)"),
+        ([[[0.0, 0.0, 0.0]]], r"is list, but degrade takes a float32 NumPy array"),
+    ],
+)
+def test_other_types_and_shapes_are_refused_in_a_sentence(image, sentence):
+    with pytest.raises(ImageError, match=sentence):
+        degrade(image, "haze", default_rng())

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.mixture import Ingredient, Mixture
-from maskdcpt_cli.data.order import Draw
-from maskdcpt_cli.presets.data import Recipe
-from maskdcpt_cli.synthesis.tone_jitter import DIMMEST, PALEST, enlarged, other_tones, tone_curve
+from maskdcpt_cli.data.mixture import Mixture, MixtureEntry
+from maskdcpt_cli.data.order import SampleKey
+from maskdcpt_cli.presets.data import TrainSynthesis
+from maskdcpt_cli.synthesis.tone_jitter import DIMMEST, PALEST, jitter_tones, tone_curve, upscaled
 from tests.data.test_mixture import SIDE, Made
 
 DRAWN = 300
@@ -31,7 +31,7 @@ def test_half_of_the_scenes_are_dim_and_half_are_pale_at_most_so_much():
 def test_tones_are_those_of_the_generator_and_the_photo_is_left_alone():
     photo = default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
     before = photo.copy()
-    once, again, other = (other_tones(photo, default_rng(seed)) for seed in (1, 1, 2))
+    once, again, other = (jitter_tones(photo, default_rng(seed)) for seed in (1, 1, 2))
     assert (once.shape, once.dtype) == (photo.shape, np.float32)
     np.testing.assert_array_equal(once, again)
     assert not np.array_equal(once, other)
@@ -41,19 +41,19 @@ def test_tones_are_those_of_the_generator_and_the_photo_is_left_alone():
 @pytest.mark.parametrize(
     ("word", "share", "least", "most"),
     [
-        ("toned", 0, 0, 0),
-        ("toned", 0.5, 0.3, 0.7),
-        ("toned", 1, 1, 1),
-        ("enlarged", 0, 0, 0),
-        ("enlarged", 0.5, 0.3, 0.7),
-        ("enlarged", 1, 0.97, 1),  # some by so little that nothing changes
+        ("p_tone", 0, 0, 0),
+        ("p_tone", 0.5, 0.3, 0.7),
+        ("p_tone", 1, 1, 1),
+        ("p_upscale", 0, 0, 0),
+        ("p_upscale", 0.5, 0.3, 0.7),
+        ("p_upscale", 1, 0.97, 1),  # some by so little that nothing changes
     ],
 )
-def test_a_share_of_the_clean_pictures_is_changed_before_it_is_degraded(word, share, least, most):
+def test_a_share_of_the_clean_images_is_changed_before_it_is_degraded(word, share, least, most):
     def samples(share):
-        of = Ingredient(Made(7, "clean", clean=True), recipe=Recipe(**{word: share}))
+        of = MixtureEntry(Made(7, "clean", clean=True), synthesis=TrainSynthesis(**{word: share}))
         mixture = Mixture([of], labels=["clean"])
-        return [mixture[Draw(number, SIDE)] for number in range(100)]
+        return [mixture[SampleKey(number, SIDE)] for number in range(100)]
 
     changed = []
     for plain, sample in zip(samples(0), samples(share), strict=True):
@@ -65,7 +65,7 @@ def test_a_share_of_the_clean_pictures_is_changed_before_it_is_degraded(word, sh
 def test_an_enlarged_photo_is_softer_but_no_other_scene():
     photo = default_rng(0).random((48, 31, 3), np.float32)
     before = photo.copy()
-    once, again, other = (enlarged(photo, default_rng(seed)) for seed in (1, 1, 2))
+    once, again, other = (upscaled(photo, default_rng(seed)) for seed in (1, 1, 2))
     assert (once.shape, once.dtype) == (photo.shape, np.float32)
     assert 0 <= once.min() < once.max() <= 1
     np.testing.assert_array_equal(once, again)
@@ -80,10 +80,10 @@ def test_an_enlarged_photo_is_softer_but_no_other_scene():
 def test_the_smallest_photos_can_be_enlarged(size):
     photo = np.full(size, 0.5, np.float32)
     for seed in range(9):
-        np.testing.assert_allclose(enlarged(photo, default_rng(seed)), photo, atol=1e-6)
+        np.testing.assert_allclose(upscaled(photo, default_rng(seed)), photo, atol=1e-6)
 
 
 def test_pairs_stay_as_they_are():
-    of = Ingredient(Made(7), recipe=Recipe(toned=1, enlarged=1, saved=1))
-    sample = Mixture([of], labels=["H"])[Draw(3, SIDE)]
+    of = MixtureEntry(Made(7), synthesis=TrainSynthesis(p_tone=1, p_upscale=1, p_jpeg=1))
+    sample = Mixture([of], labels=["H"])[SampleKey(3, SIDE)]
     assert sample.lq.allclose(1 - sample.gt)

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from maskdcpt_cli.data.augment import Cut, whole
-from maskdcpt_cli.data.mixture import Ingredient, Mixture, Sample
-from maskdcpt_cli.data.order import Draw
+from maskdcpt_cli.data.augment import CropFn, full_image
+from maskdcpt_cli.data.mixture import Mixture, MixtureEntry, Sample
+from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.presets.data import Recipe
+from maskdcpt_cli.presets.data import TrainSynthesis
 from maskdcpt_cli.presets.training import Finetune, Pretrain
 from maskdcpt_cli.training import finetune, pretrain
 from maskdcpt_cli.training.events import Event, Step, Validated
@@ -24,7 +24,7 @@ from tests.small import SMALL
 
 SIDE = 32
 LABELS = ("H", "GN", "LL")
-NOISY = Recipe(kind="gaussian", levels=(50.0,))
+NOISY = TrainSynthesis(variant="gaussian", levels=(50.0,))
 SIZES = {**SMALL, "nafnet": {"width": 4, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]}}
 
 
@@ -40,12 +40,12 @@ class Drawn:
     def __len__(self) -> int:
         return self.count
 
-    def read(self, index: int, cut: Cut = whole) -> Pair:
+    def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
         if index in self.broken:
             raise ImageError(f"{index}.png cannot be read.")
         coarse = np.random.default_rng(index).integers(60, 256, (6, 6, 3), np.uint8)
         gt = np.ascontiguousarray(coarse.repeat(8, axis=0).repeat(8, axis=1))
-        gt = cut(*gt.shape[:2]).of(gt)
+        gt = crop_fn(*gt.shape[:2]).of(gt)
         return Pair(f"{index}.png", self.degradation, gt, None if self.clean else gt // 4)
 
     def degradations(self) -> frozenset[str]:
@@ -53,12 +53,12 @@ class Drawn:
 
 
 INGREDIENTS = (
-    Ingredient(Drawn(9)),
-    Ingredient(Drawn(4, "GN", clean=True), repeat=2, recipe=NOISY),
+    MixtureEntry(Drawn(9)),
+    MixtureEntry(Drawn(4, "GN", clean=True), repeat=2, synthesis=NOISY),
 )
 
 
-def mixture(ingredients: Sequence[Ingredient] = INGREDIENTS) -> Mixture:
+def mixture(ingredients: Sequence[MixtureEntry] = INGREDIENTS) -> Mixture:
     return Mixture(ingredients, labels=LABELS, seed=3)
 
 
@@ -132,7 +132,7 @@ class Poisoned(Mixture):
         super().__init__(INGREDIENTS, labels=LABELS, seed=3)
         self.numbers = numbers
 
-    def __getitem__(self, draw: Draw) -> Sample:
+    def __getitem__(self, draw: SampleKey) -> Sample:
         sample = super().__getitem__(draw)
         return sample._replace(gt=sample.gt * torch.nan) if draw.number in self.numbers else sample
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from maskdcpt_cli.data.mixture import Ingredient
+from maskdcpt_cli.data.mixture import MixtureEntry
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.training.distributed import World
@@ -137,7 +137,11 @@ def test_a_batch_must_be_shared_evenly():
 
 
 def test_validation_images_are_spread_over_all_there_is():
-    twice = [Ingredient(Drawn(100)), Ingredient(Drawn(3)), Ingredient(Drawn(50, "GN", clean=True))]
+    twice = [
+        MixtureEntry(Drawn(100)),
+        MixtureEntry(Drawn(3)),
+        MixtureEntry(Drawn(50, "GN", clean=True)),
+    ]
     chosen = choose(twice, images=10)
     places = [[one.place for one in chosen if one.ingredient is source] for source in twice]
     assert places == [[0, 20, 40, 60, 80], [0, 1, 2], list(range(0, 50, 5))]

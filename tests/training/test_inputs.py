@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskdcpt_cli.data.mixture import Ingredient
+from maskdcpt_cli.data.mixture import MixtureEntry
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets.data import Data, Recipe
+from maskdcpt_cli.presets.data import Data, TrainSynthesis
 from maskdcpt_cli.presets.load import load_data
 from maskdcpt_cli.training.inputs import from_pairs, from_photos, from_preset
 
@@ -22,7 +22,7 @@ def write(folder: Path, count: int, *, offset: int = 0) -> Path:
     return folder
 
 
-def colours(ingredient: Ingredient) -> list[int]:
+def colours(ingredient: MixtureEntry) -> list[int]:
     pairs = ingredient.pairs
     return [int(pairs.read(index).gt[0, 0, 0]) for index in range(len(pairs))]
 
@@ -38,25 +38,25 @@ def test_every_tenth_photo_is_held_out_for_validation(tmp_path):
 
 def test_photos_are_degraded_as_the_data_preset_degrades_clean_ones(tmp_path):
     inputs = from_photos(write(tmp_path / "photos", 1), load_data("5d"), setting="5d")
-    recipes = dict(zip(inputs.labels, (one.recipe for one in inputs.train), strict=True))
-    assert recipes["GN"] == Recipe(kind="gaussian", levels=(15.0, 25.0, 50.0))
-    assert recipes["H"] == Recipe()
+    recipes = dict(zip(inputs.labels, (one.synthesis for one in inputs.train), strict=True))
+    assert recipes["GN"] == TrainSynthesis(variant="gaussian", levels=(15.0, 25.0, 50.0))
+    assert recipes["H"] == TrainSynthesis()
 
 
 def test_photos_are_degraded_in_all_the_ways_that_the_data_preset_has_for_a_type(tmp_path):
     data = load_data("embedded")
     inputs = from_photos(write(tmp_path / "photos", 1), data, setting=data.setting)
-    ways = [one.recipe.kind for one in inputs.train if one.pairs.degradations() == {"GN"}]
+    ways = [one.synthesis.variant for one in inputs.train if one.pairs.degradations() == {"GN"}]
     assert ways == ["gaussian", "poisson", "salt-and-pepper"]
 
 
-@pytest.mark.parametrize("word", ["toned", "enlarged", "saved"])
-def test_a_part_says_how_many_of_its_pictures_are_toned_enlarged_or_saved(tmp_path, word):
+@pytest.mark.parametrize("word", ["p_tone", "p_upscale", "p_jpeg"])
+def test_a_part_has_probabilities_of_its_own(tmp_path, word):
     write(tmp_path / "photos", 10)
     data = load_data("tiny", overrides=[f"train.0.synthesis.{word}=0.3"])
     told, *others = from_preset(data, tmp_path).train
-    assert getattr(told.recipe, word) == 0.3
-    assert {getattr(one.recipe, word) for one in others} == {0}
+    assert getattr(told.synthesis, word) == 0.3
+    assert {getattr(one.synthesis, word) for one in others} == {0}
 
 
 def test_few_photos_are_all_trained_on(tmp_path):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from maskdcpt_cli.data.mixture import Ingredient, Mixture
-from maskdcpt_cli.data.order import Draw
+from maskdcpt_cli.data.mixture import Mixture, MixtureEntry
+from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.models.masking import PatchMask, apply
@@ -128,7 +128,7 @@ def test_earlier_methods_and_single_heads(changes, parts, tmp_path):
 def test_in_the_clean_pass_of_dcpt_the_degraded_image_is_not_rebuilt():
     task = Pretraining(pretraining(heads={"clean_pass": True}, mask={"ratio": 0}), LABELS)
     batch = mixture()
-    samples = [batch[Draw(number, SIDE)] for number in (0, 1)]
+    samples = [batch[SampleKey(number, SIDE)] for number in (0, 1)]
     clean = samples[0]._replace(
         **{
             k: torch.stack([getattr(s, k) for s in samples])
@@ -188,9 +188,9 @@ def test_what_cannot_be_trained_is_refused_before_the_first_iteration(changes, s
 
 def test_a_broken_picture_is_told_of_once_and_left_out_of_the_validation(tmp_path):
     pairs = Drawn(9, broken=frozenset({0}))
-    data = Mixture([Ingredient(pairs)], labels=LABELS)
+    data = Mixture([MixtureEntry(pairs)], labels=LABELS)
     preset = pretraining(iterations=8, training={"save_every": 8}, validation={"every": 8})
-    told = list(started(preset, tmp_path, data=data, validation=[Ingredient(pairs)]))
+    told = list(started(preset, tmp_path, data=data, validation=[MixtureEntry(pairs)]))
     texts = [event.text for event in told if isinstance(event, Notice)]
     assert sorted(texts) == [
         "Another picture took its place: 0.png cannot be read.",

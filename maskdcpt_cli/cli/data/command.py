@@ -20,7 +20,7 @@ from maskdcpt_cli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.data.audit.scan import Problem, Survey
+    from maskdcpt_cli.data.audit.scan import PresetScan, Problem
 
 SHOWN = 5  # problems of each type and source
 
@@ -57,13 +57,13 @@ def check(*, preset: str, data_root: Path | None, jobs: int | None, json: bool) 
     from maskdcpt_cli.cli.progress import track
     from maskdcpt_cli.data import sources
     from maskdcpt_cli.data.audit.inspect import inspect
-    from maskdcpt_cli.data.audit.scan import survey
+    from maskdcpt_cli.data.audit.scan import scan_preset
     from maskdcpt_cli.data.parallel import processors
     from maskdcpt_cli.presets.load import load_data
 
     with usage_errors():
         root = sources.data_root(data_root)
-        known = survey(load_data(preset), root)
+        known = scan_preset(load_data(preset), root)
     jobs = min(jobs or processors(), len(known) // 16 + 1)
     found = track(inspect(known, jobs=jobs), total=len(known) + 1, noun="pair", quiet=json)
     problems = [*known.problems, *(problem for some in found for problem in some)]
@@ -75,7 +75,7 @@ def check(*, preset: str, data_root: Path | None, jobs: int | None, json: bool) 
         click.get_current_context().exit(1)
 
 
-def _as_json(known: "Survey", problems: "Sequence[Problem]") -> dict[str, object]:
+def _as_json(known: "PresetScan", problems: "Sequence[Problem]") -> dict[str, object]:
     return {
         "sources": [
             {
@@ -93,11 +93,11 @@ def _as_json(known: "Survey", problems: "Sequence[Problem]") -> dict[str, object
     }
 
 
-def _show(known: "Survey", problems: "Sequence[Problem]") -> None:
+def _show(known: "PresetScan", problems: "Sequence[Problem]") -> None:
     from rich.text import Text
 
     from maskdcpt_cli.cli.console import data_console, plain_table
-    from maskdcpt_cli.data.audit.scan import KINDS
+    from maskdcpt_cli.data.audit.scan import PROBLEM_TYPES
 
     console = data_console()
     numbers = ("Expected", "Found", "Repeat")
@@ -108,7 +108,7 @@ def _show(known: "Survey", problems: "Sequence[Problem]") -> None:
         state, style = _state([problem for problem in problems if problem.source in sources])
         table.add_row(*cells, Text(state, style=style))
     console.print(table)
-    for kind, (title, error) in KINDS.items():
+    for kind, (title, error) in PROBLEM_TYPES.items():
         some = [problem for problem in problems if problem.kind == kind]
         if some and kind != "count":  # the table has both numbers
             style = "bold red" if error else "bold yellow"
@@ -118,7 +118,7 @@ def _show(known: "Survey", problems: "Sequence[Problem]") -> None:
     console.print(f"\n{_summary(known, problems)}")
 
 
-def _lines(known: "Survey") -> Iterator[tuple[list[str], list[str]]]:
+def _lines(known: "PresetScan") -> Iterator[tuple[list[str], list[str]]]:
     """Yield the cells of each row, and the sources whose problems are in its state.
 
     If a part has several sources, a row for all of them comes first.
@@ -167,7 +167,7 @@ def _capped(problems: "Sequence[Problem]") -> Iterator[str]:
             yield f"    and {len(some) - SHOWN:,} more; --json lists them all"
 
 
-def _summary(known: "Survey", problems: "Sequence[Problem]") -> str:
+def _summary(known: "PresetScan", problems: "Sequence[Problem]") -> str:
     from maskdcpt_cli.cli.console import count
 
     errors = sum(problem.error for problem in problems)

@@ -21,8 +21,8 @@ from maskdcpt_cli.cli.options import (
 from maskdcpt_cli.degradations import LABELS, find
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.data.shards.pack_items import Origins
-    from maskdcpt_cli.data.shards.packing import Packed
+    from maskdcpt_cli.data.shards.pack_items import PackItems
+    from maskdcpt_cli.data.shards.packing import PackedShard
 
 SLUGS = [degradation.slug for degradation in LABELS.values()]
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
@@ -115,33 +115,33 @@ def pack(
 
     cropping = packing.Cropping(crop_size, stride or crop_size, compress)
     processes = jobs or processors()
-    origins = _origins(preset, pairs, photos, data_root=data_root, word=word)
+    items = _items(preset, pairs, photos, data_root=data_root, word=word)
     packing.check_free(output)
     sizes = track(
-        packing.measure(origins, jobs=min(processes, len(origins) // 1000 + 1)),
-        total=len(origins),
+        packing.measure(items, jobs=min(processes, len(items) // 1000 + 1)),
+        total=len(items),
         noun="image",
         quiet=quiet,
     )
-    plans, skipped = packing.plan(origins, sizes, cropping=cropping, shard_size=shard_size)
+    plans, skipped = packing.plan(items, sizes, cropping=cropping, shard_size=shard_size)
     jobs = min(processes, len(plans))
-    writing = packing.pack(plans, origins, output, cropping=cropping, jobs=jobs)
+    writing = packing.pack(plans, items, output, cropping=cropping, jobs=jobs)
     done = list(track(writing, total=len(plans), noun="shard", quiet=quiet))
     skipped += [reason for packed in done for reason in packed.skipped]
     _report(done, skipped, output, quiet=quiet)
 
 
-def _origins(
+def _items(
     preset: str | None,
     pairs: tuple[Path, Path] | None,
     photos: Path | None,
     *,
     data_root: Path | None,
     word: str | None,
-) -> "Origins":
+) -> "PackItems":
     """Return the images to pack, from exactly one of the three options."""
     from maskdcpt_cli.data import folders
-    from maskdcpt_cli.data.shards.pack_items import Origins, of_preset
+    from maskdcpt_cli.data.shards.pack_items import PackItems, of_preset
     from maskdcpt_cli.data.sources import data_root as find_root
     from maskdcpt_cli.presets.load import load_data
 
@@ -154,13 +154,15 @@ def _origins(
             data, root = load_data(preset), find_root(data_root)
         return of_preset(data, root)
     if not pairs:
-        return Origins([folders.photos(cast(Path, photos))])
+        return PackItems([folders.photos(cast(Path, photos))])
     with usage_errors():
         degradation = find(word or "")
-    return Origins([folders.paired(*pairs, degradation=degradation)])
+    return PackItems([folders.paired(*pairs, degradation=degradation)])
 
 
-def _report(done: "Sequence[Packed]", skipped: Sequence[str], output: Path, *, quiet: bool) -> None:
+def _report(
+    done: "Sequence[PackedShard]", skipped: Sequence[str], output: Path, *, quiet: bool
+) -> None:
     from maskdcpt_cli.cli.console import count
 
     for reason in skipped[:SHOWN]:

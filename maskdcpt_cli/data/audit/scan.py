@@ -1,4 +1,4 @@
-"""What is known of the data sets of a preset before any picture is read."""
+"""The data sets of a preset, before any image is read."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from maskdcpt_cli.data.pairs import FilePairs, Names
-from maskdcpt_cli.data.sources import NONE, Scan, check_synthesis, scan
+from maskdcpt_cli.data.sources import NONE, SourceScan, check_synthesis, scan
 from maskdcpt_cli.data.templates import Template
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.data import Data, Folders, Part, Shards, Source, TrainPart
@@ -14,48 +14,48 @@ from maskdcpt_cli.presets.data import Data, Folders, Part, Shards, Source, Train
 Role = Literal["train", "test"]
 
 
-class Kind(NamedTuple):
-    """A kind of problem."""
+class ProblemType(NamedTuple):
+    """A type of problem."""
 
     title: str
     error: bool = True  # else a warning: one can train, but not on what the paper's did
 
 
-KINDS: dict[str, Kind] = {
-    "missing": Kind("missing"),
-    "unreadable": Kind("unreadable"),
-    "unpaired": Kind("unpaired"),
-    "size": Kind("of different sizes"),
-    "swapped": Kind("degraded and clean swapped"),
-    "leak": Kind("in training and test sets"),
-    "unused": Kind("clean pictures not used", error=False),
-    "count": Kind("not the expected number", error=False),
+PROBLEM_TYPES: dict[str, ProblemType] = {
+    "missing": ProblemType("missing"),
+    "unreadable": ProblemType("unreadable"),
+    "unpaired": ProblemType("unpaired"),
+    "size": ProblemType("of different sizes"),
+    "swapped": ProblemType("degraded and clean swapped"),
+    "leak": ProblemType("in training and test sets"),
+    "unused": ProblemType("clean images not used", error=False),
+    "count": ProblemType("not the expected number", error=False),
 }
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong."""
+    """A problem of a data set."""
 
-    kind: str  # of KINDS
+    kind: str  # of PROBLEM_TYPES
     source: str  # as "train LL LOL-v1"
     text: str  # a sentence, which names the file where there is one
     file: str = ""  # below the data root
 
     @property
     def error(self) -> bool:
-        return KINDS[self.kind].error
+        return PROBLEM_TYPES[self.kind].error
 
 
 @dataclass(frozen=True)
-class Row:
-    """A source of a preset, and what was found of it."""
+class SourceRow:
+    """A source of a preset, and its content."""
 
     role: Role
     part: Part
     source: Source
-    scan: Scan
-    read_as: str  # title of the first row with the same pictures, whose problems are this one's
+    scan: SourceScan
+    read_as: str  # title of the first row with the same images, whose problems are this one's
 
     @property
     def title(self) -> str:
@@ -63,25 +63,25 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Survey:
+class PresetScan:
     """The sources of a preset."""
 
-    rows: tuple[Row, ...]
-    to_read: tuple[Row, ...]  # none has the pictures of another
+    rows: tuple[SourceRow, ...]
+    to_read: tuple[SourceRow, ...]  # none has the images of another
     problems: tuple[Problem, ...]
 
     def __len__(self) -> int:
-        """The pairs that are to be read."""
+        """Return the number of pairs to read."""
         return sum(len(row.scan.pairs) for row in self.to_read)
 
 
-def survey(preset: Data, root: Path) -> Survey:
+def scan_preset(preset: Data, root: Path) -> PresetScan:
     """Find the sources of a preset, and count their pairs.
 
     Raises MaskDCPTError for a synthesis that a degradation does not have.
     """
-    known: dict[object, Row] = {}
-    rows: list[Row] = []
+    known: dict[object, SourceRow] = {}
+    rows: list[SourceRow] = []
     problems: list[Problem] = []
     parts: list[tuple[Role, Part]] = [("train", part) for part in preset.train]
     parts += [("test", part) for part in preset.test]
@@ -90,29 +90,33 @@ def survey(preset: Data, root: Path) -> Survey:
         for source in part.sources:
             key = (role, source, None if _is_clean(source) else part.degradation)
             if key not in known:
-                known[key], found = _surveyed(role, part, source, root)
+                known[key], found = _scan_row(role, part, source, root)
                 problems += found
             rows.append(replace(known[key], part=part, source=source))
         problems += _miscounted(role, part, rows[-len(part.sources) :])
-    return Survey(tuple(rows), tuple(known.values()), tuple(dict.fromkeys(problems)))
+    return PresetScan(tuple(rows), tuple(known.values()), tuple(dict.fromkeys(problems)))
 
 
 def _title(role: Role, part: Part, source: Source) -> str:
     return " ".join(filter(None, (role, part.degradation, source.name)))
 
 
-def _surveyed(role: Role, part: Part, source: Source, root: Path) -> tuple[Row, list[Problem]]:
+def _scan_row(
+    role: Role, part: Part, source: Source, root: Path
+) -> tuple[SourceRow, list[Problem]]:
     title = _title(role, part, source)
     try:
-        row = Row(role, part, source, scan(source, root, part.degradation), title)
+        row = SourceRow(role, part, source, scan(source, root, part.degradation), title)
     except MaskDCPTError as error:
-        nothing = Scan(FilePairs(root, NONE, None, part.degradation or ""))
-        return Row(role, part, source, nothing, title), [Problem("unreadable", title, str(error))]
+        nothing = SourceScan(FilePairs(root, NONE, None, part.degradation or ""))
+        return SourceRow(role, part, source, nothing, title), [
+            Problem("unreadable", title, str(error))
+        ]
     return row, list(_unmatched(row))
 
 
-def _unmatched(row: Row) -> Iterator[Problem]:
-    """What is missing; or else what has no partner, which a missing folder explains."""
+def _unmatched(row: SourceRow) -> Iterator[Problem]:
+    """Yield what is missing; else what has no partner, which a missing folder would explain."""
     found = row.scan
     for name in found.missing:
         yield Problem("missing", row.title, f"{name} is not there.", name)
@@ -121,14 +125,14 @@ def _unmatched(row: Row) -> Iterator[Problem]:
     if not len(found.pairs):
         yield Problem("missing", row.title, "No pairs are there.")
     for name in _each(found.unpaired):
-        yield Problem("unpaired", row.title, f"{name} has no clean picture.", name)
+        yield Problem("unpaired", row.title, f"{name} has no clean image.", name)
     kind = "unpaired" if _one_to_one(row.source) else "unused"
     for name in _each(found.unused):
-        yield Problem(kind, row.title, f"{name} has no degraded picture.", name)
+        yield Problem(kind, row.title, f"{name} has no degraded image.", name)
 
 
-def _miscounted(role: Role, part: Part, rows: Sequence[Row]) -> Iterator[Problem]:
-    """A warning for each number that is not as expected; none where something is missing."""
+def _miscounted(role: Role, part: Part, rows: Sequence[SourceRow]) -> Iterator[Problem]:
+    """Yield a warning for each unexpected number of pairs; none if something is missing."""
     if any(row.scan.missing for row in rows):
         return
     for row in rows:
@@ -144,7 +148,7 @@ def _miscounted(role: Role, part: Part, rows: Sequence[Row]) -> Iterator[Problem
 
 
 def _one_to_one(source: Source) -> bool:
-    """Whether each clean picture has one degraded one; of many to one, clean ones may be spare."""
+    """Return whether each clean image has one lq; of many to one, clean images may be unused."""
     if not isinstance(source, Folders) or source.lq is None:
         return False
     return set(Template(source.lq).words) == set(Template(source.gt).words)
@@ -157,4 +161,4 @@ def _is_clean(source: Source) -> bool:
 
 
 def _each(names: Names) -> Iterator[str]:
-    return (names[place] for place in range(len(names)))
+    return (names[index] for index in range(len(names)))

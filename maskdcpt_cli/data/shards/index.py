@@ -1,4 +1,4 @@
-"""Tar shards of crops as `maskdcpt data pack` writes them: their index, and any pair of them."""
+"""Tar shards of crops, as `maskdcpt data pack` writes them: their index, and random access."""
 
 import json
 from bisect import bisect_right
@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.augment import Cut, Window, whole
+from maskdcpt_cli.data.augment import Crop, CropFn, full_image
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.data.shards import stored_png
 from maskdcpt_cli.degradations import LABELS
@@ -20,7 +20,7 @@ from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import decode_rgb, shown
 
 INDEX = "index.json"  # which shards there are
-RECORDS = "index.npy"  # where each sample lies in them, a RECORD each
+RECORDS = "index.npy"  # position of each sample in them, a RECORD each
 FORMAT = 1
 RECORD = np.dtype(
     [
@@ -36,25 +36,25 @@ RECORD = np.dtype(
 
 @dataclass(frozen=True)
 class Shard:
-    """One tar file."""
+    """A tar file."""
 
     file: str
     samples: int
     degradation: str | None  # of all its pairs; None: of clean crops
 
     def key(self, number: int) -> str:
-        """What the names of a sample's members begin with."""
+        """Return the key of a sample, with which the names of its members begin."""
         return f"{Path(self.file).stem}-{number:06}"
 
 
 def dump_index(shards: list[Shard]) -> bytes:
-    """The index of shards as a file."""
+    """Return the index of shards as a file."""
     lines = ",\n".join(json.dumps(asdict(shard)) for shard in shards)
     return f'{{"format": {FORMAT}, "shards": [\n{lines}\n]}}\n'.encode()
 
 
 def parse_index(data: bytes, *, name: str) -> tuple[Shard, ...]:
-    """The shards of an index; MaskDCPTError, with its name, for what is none."""
+    """Return the shards of an index; raise MaskDCPTError, with its name, for another file."""
     try:
         content = json.loads(data)
         version = content["format"]
@@ -74,9 +74,9 @@ def parse_index(data: bytes, *, name: str) -> tuple[Shard, ...]:
 def choose(
     shards: tuple[Shard, ...], *, degradation: str | None, clean: bool, name: str
 ) -> tuple[Shard, ...]:
-    """The shards of clean crops, or of the pairs of a degradation (None: of any)."""
-    wanted = {None} if clean else {degradation} if degradation else set(LABELS)
-    chosen = tuple(shard for shard in shards if shard.degradation in wanted and shard.samples)
+    """Return the shards of clean crops, or of the pairs of a degradation (None: of any)."""
+    degradations = {None} if clean else {degradation} if degradation else set(LABELS)
+    chosen = tuple(shard for shard in shards if shard.degradation in degradations and shard.samples)
     if chosen:
         return chosen
     held = sorted({shard.degradation or "clean crops" for shard in shards})
@@ -85,18 +85,18 @@ def choose(
 
 
 class ShardPairs:
-    """Pairs in shards on a local disk, any of them read at once, no other touched.
+    """Pairs in shards on a local disk, with random access.
 
-    Crops that are not compressed are not even read whole. The index is mapped, not loaded: the
-    system keeps one copy of it for all processes.
+    Crops that are not compressed are not even read as a whole. The index is memory-mapped: all
+    processes share one copy of it.
     """
 
     def __init__(self, index: Path, degradation: str | None = None, *, clean: bool = False) -> None:
-        """All pairs of `index`, an index.json, or those of a degradation.
+        """Open all pairs of `index`, an index.json, or those of a degradation.
 
-        With `clean` the clean crops, to be degraded by the degradation.
+        With `clean` these are the clean crops, to be degraded by the degradation.
 
-        Raises MaskDCPTError where there are none, or shards are missing or of another size.
+        Raises MaskDCPTError if there are none, or if shards are missing or of another size.
         """
         self.index = index
         self.degradation = degradation
@@ -128,15 +128,15 @@ class ShardPairs:
         held = (self.degradation or shard.degradation for shard in self.shards)
         return frozenset(degradation for degradation in held if degradation)
 
-    def read(self, index: int, cut: Cut = whole) -> Pair:
+    def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
         shard, number, fields = self.locate(index)
         gt_start, lq_start, gt_size, lq_size, height, width = fields
         path = self.index.with_name(shard.file)
         name = f"{shown(path)}:{shard.key(number)}"
         try:
             with path.open("rb", buffering=0) as stream:
-                window = cut(height, width)
-                part = partial(_part, stream, shape=(height, width), window=window)
+                crop = crop_fn(height, width)
+                part = partial(_part, stream, shape=(height, width), crop=crop)
                 gt = part(gt_start, gt_size, name=f"{name}.gt.png")
                 lq = part(lq_start, lq_size, name=f"{name}.lq.png") if lq_size else None
         except OSError as error:
@@ -144,13 +144,13 @@ class ShardPairs:
         return Pair(name, self.degradation or shard.degradation or "", gt, lq)
 
     def locate(self, index: int) -> tuple[Shard, int, tuple[int, ...]]:
-        """The shard of a pair, its number in it, and its RECORD."""
+        """Return the shard of a pair, its number in it, and its RECORD."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        place = bisect_right(self._ends, index)
-        shard = self.shards[place]
-        number = index - (self._ends[place] - shard.samples)
-        return shard, number, self._records[self._firsts[place] + number].item()
+        number_of_shard = bisect_right(self._ends, index)
+        shard = self.shards[number_of_shard]
+        number = index - (self._ends[number_of_shard] - shard.samples)
+        return shard, number, self._records[self._firsts[number_of_shard] + number].item()
 
     def _check(self, samples: int) -> None:
         try:
@@ -177,18 +177,18 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def _part(
-    stream: BinaryIO, start: int, size: int, *, shape: tuple[int, int], window: Window, name: str
+    stream: BinaryIO, start: int, size: int, *, shape: tuple[int, int], crop: Crop, name: str
 ) -> Pixels:
     height, width = shape
     if size == stored_png.size_of(height, width):
-        offset, length = stored_png.span(window, width=width)
-        part = stored_png.cut(_read(stream, start + offset, length), window, width=width)
+        offset, length = stored_png.span(crop, width=width)
+        part = stored_png.crop_rows(_read(stream, start + offset, length), crop, width=width)
         if part is not None:
             return part
     pixels = decode_rgb(_read(stream, start, size), name=name)
     if pixels.shape[:2] != shape:
         raise ImageError(f"{name} is not of the size that the index says.")
-    return window.of(pixels)
+    return crop.of(pixels)
 
 
 def _read(stream: BinaryIO, start: int, size: int) -> bytes:

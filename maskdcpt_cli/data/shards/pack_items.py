@@ -1,4 +1,4 @@
-"""What is to be packed, file by file."""
+"""The files to pack into shards."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,8 @@ from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.data import Data, Folders, TextList
 
 
-class Origin(NamedTuple):
-    """The files of a pair, or of a clean picture."""
+class PackItem(NamedTuple):
+    """The files of a pair, or of a clean image."""
 
     root: Path
     gt: str  # below root, as is lq
@@ -24,9 +24,11 @@ class Origin(NamedTuple):
     degradation: str | None  # abbreviation; None: clean
 
 
-class Origins:
-    """All that is to be packed: by degradation, and within one shuffled, so that a shard is a fair
-    sample of its pictures."""
+class PackItems:
+    """All files to pack.
+
+    They are sorted by degradation, and shuffled within one, so that a shard is a fair sample.
+    """
 
     def __init__(self, parts: Sequence[FilePairs]) -> None:
         self.parts = tuple(parts)
@@ -38,22 +40,22 @@ class Origins:
     def __len__(self) -> int:
         return len(self._order)
 
-    def __iter__(self) -> Iterator[Origin]:
+    def __iter__(self) -> Iterator[PackItem]:
         return (self[number] for number in range(len(self)))
 
-    def __getitem__(self, number: int) -> Origin:
-        place = int(self._order[number])
-        part = self.parts[source := bisect_right(self._ends, place)]
-        place -= self._ends[source] - len(part)
+    def __getitem__(self, number: int) -> PackItem:
+        index = int(self._order[number])
+        part = self.parts[source := bisect_right(self._ends, index)]
+        index -= self._ends[source] - len(part)
         if part.lq is None:
-            return Origin(part.root, part.gt[place], None, None)
-        return Origin(part.root, part.gt[place], part.lq[place], part.degradation_of(place))
+            return PackItem(part.root, part.gt[index], None, None)
+        return PackItem(part.root, part.gt[index], part.lq[index], part.degradation_of(index))
 
 
-def of_preset(data: Data, root: Path) -> Origins:
-    """What a preset trains on; clean pictures that serve several degradations come once.
+def of_preset(data: Data, root: Path) -> PackItems:
+    """List the training images of a preset; clean images of several degradations come once.
 
-    Raises MaskDCPTError for what is missing, and for shards, which are packed already.
+    Raises MaskDCPTError for missing files, and for shards, which are packed already.
     """
     parts: list[FilePairs] = []
     clean: set[tuple[str, ...]] = set()
@@ -63,14 +65,14 @@ def of_preset(data: Data, root: Path) -> Origins:
         if one.pairs.lq is None:
             match one.source:
                 case Folders(gt=template):
-                    place: tuple[str, ...] = (template,)
+                    paths: tuple[str, ...] = (template,)
                 case TextList(list=file, root=below):
-                    place = (file, below)
-            if place in clean:
+                    paths = (file, below)
+            if paths in clean:
                 continue
-            clean.add(place)
+            clean.add(paths)
         parts.append(one.pairs)
-    return Origins(parts)
+    return PackItems(parts)
 
 
 def _codes(part: FilePairs) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Packing pairs, or clean photos, into tar shards of crops."""
+"""Pack pairs, or clean photos, into tar shards of crops."""
 
 import io
 import json
@@ -15,32 +15,32 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.augment import Window
+from maskdcpt_cli.data.augment import Crop
 from maskdcpt_cli.data.parallel import in_processes
 from maskdcpt_cli.data.shards import stored_png
 from maskdcpt_cli.data.shards.index import INDEX, RECORD, RECORDS, Shard, dump_index
-from maskdcpt_cli.data.shards.pack_items import Origin, Origins
+from maskdcpt_cli.data.shards.pack_items import PackItem, PackItems
 from maskdcpt_cli.degradations import CLEAN, LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.files import replacing
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import probe, read_rgb, shown
 
-TOGETHER = 64  # pictures that one call to another process measures
+CHUNK = 64  # images that one call to another process measures
 MEMBER_HEADER = 512
 
 
 @dataclass(frozen=True)
 class Cropping:
-    """How pictures are cut, and their crops stored."""
+    """How images are cropped, and crops stored."""
 
-    size: int = 512  # of a side; smaller pictures are stored whole
+    size: int = 512  # of a side; smaller images are stored whole
     stride: int = 512
     compress: bool = False  # less than 60 % of the bytes, but to be read whole and decoded
 
 
-class Measured(NamedTuple):
-    """The size of a picture."""
+class ImageSize(NamedTuple):
+    """The size of an image."""
 
     height: int  # 0: it cannot be read
     width: int
@@ -48,68 +48,68 @@ class Measured(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A shard to be written."""
+class ShardPlan:
+    """A shard to write."""
 
     file: str
-    numbers: NDArray[np.int64]  # of its pictures among the origins, of one degradation
+    numbers: NDArray[np.int64]  # of its images among the items, of one degradation
 
 
 @dataclass(frozen=True)
-class Job:
+class ShardJob:
     """A plan with all that another process needs."""
 
     path: Path
-    origins: tuple[Origin, ...]
+    items: tuple[PackItem, ...]
     cropping: Cropping
 
 
-class Packed(NamedTuple):
-    """What became of a shard."""
+class PackedShard(NamedTuple):
+    """A shard that was written."""
 
     shard: Shard
     records: NDArray[np.void]
-    skipped: tuple[str, ...]  # why pictures were left out, a sentence each
+    skipped: tuple[str, ...]  # why images were left out, a sentence each
 
 
-def measure(origins: Origins, *, jobs: int) -> Generator[Measured, None, None]:
-    """Yield the size of every picture, from its header."""
+def measure(items: PackItems, *, jobs: int) -> Generator[ImageSize, None, None]:
+    """Yield the size of every image, from its header."""
     groups = (
-        [origins[number] for number in range(first, min(first + TOGETHER, len(origins)))]
-        for first in range(0, len(origins), TOGETHER)
+        [items[number] for number in range(first, min(first + CHUNK, len(items)))]
+        for first in range(0, len(items), CHUNK)
     )
     for sizes in in_processes(_measure, groups, jobs=jobs):
         yield from sizes
 
 
 def plan(
-    origins: Origins, sizes: Iterable[Measured], *, cropping: Cropping, shard_size: int
-) -> tuple[list[Plan], list[str]]:
-    """Which pictures go into which shard of at most `shard_size` bytes, if a picture fits.
+    items: PackItems, sizes: Iterable[ImageSize], *, cropping: Cropping, shard_size: int
+) -> tuple[list[ShardPlan], list[str]]:
+    """Distribute images over shards of at most `shard_size` bytes, if an image fits.
 
-    Returns the shards, and why pictures are left out. Raises MaskDCPTError where all are.
+    Returns the shards, and why images are left out. Raises MaskDCPTError if all are.
     """
-    plans: list[Plan] = []
+    plans: list[ShardPlan] = []
     skipped: list[str] = []
 
-    def readable() -> Iterator[tuple[int, Origin, Measured]]:
+    def readable() -> Iterator[tuple[int, PackItem, ImageSize]]:
         for number, size in enumerate(sizes):
             if size.reason:
                 skipped.append(size.reason)
             else:
-                yield number, origins[number], size
+                yield number, items[number], size
 
     for degradation, some in groupby(readable(), key=lambda one: one[1].degradation):
         word = LABELS[degradation].slug if degradation else CLEAN
         for number, group in enumerate(_filled(some, cropping, shard_size)):
-            plans.append(Plan(f"{word}-{number:06}.tar", np.array(group)))
+            plans.append(ShardPlan(f"{word}-{number:06}.tar", np.array(group)))
     if not plans:
         raise MaskDCPTError(f"There is nothing to pack. {' '.join(skipped[:3])}".strip())
     return plans, skipped
 
 
 def check_free(out: Path) -> None:
-    """Raise MaskDCPTError where a folder holds shards."""
+    """Raise MaskDCPTError if a folder holds shards."""
     if any(out.glob("*.tar")) or (out / INDEX).exists():
         raise MaskDCPTError(
             f"'{out}' holds shards already; take another folder, or remove them first."
@@ -117,20 +117,20 @@ def check_free(out: Path) -> None:
 
 
 def pack(
-    plans: Sequence[Plan], origins: Origins, out: Path, *, cropping: Cropping, jobs: int
-) -> Generator[Packed, None, None]:
+    plans: Sequence[ShardPlan], items: PackItems, out: Path, *, cropping: Cropping, jobs: int
+) -> Generator[PackedShard, None, None]:
     """Write the shards, and at the end the index; the same plans give the same bytes.
 
-    Without an index, as when this is interrupted, the shards are not read as a data set.
+    Without an index, as after an interruption, the shards are not read as a data set.
 
-    Raises MaskDCPTError where `out` holds shards.
+    Raises MaskDCPTError if `out` holds shards.
     """
     check_free(out)
     out.mkdir(parents=True, exist_ok=True)
     shards: list[Shard] = []
     records: list[NDArray[np.void]] = []
     work = (
-        Job(out / plan.file, tuple(origins[number] for number in plan.numbers), cropping)
+        ShardJob(out / plan.file, tuple(items[number] for number in plan.numbers), cropping)
         for plan in plans
     )
     with closing(in_processes(_write, work, jobs=jobs)) as writing:
@@ -144,11 +144,11 @@ def pack(
         stream.write(dump_index(shards))
 
 
-def windows(height: int, width: int, cropping: Cropping) -> list[Window]:
-    """The crops of a picture; the last of a row and of a column end at the border."""
+def crops(height: int, width: int, cropping: Cropping) -> list[Crop]:
+    """Return the crops of an image; the last of a row and of a column end at the border."""
     tall, wide = min(cropping.size, height), min(cropping.size, width)
     return [
-        Window(top, left, tall, wide)
+        Crop(top, left, tall, wide)
         for top in _starts(height, tall, cropping.stride)
         for left in _starts(width, wide, cropping.stride)
     ]
@@ -159,28 +159,28 @@ def _starts(length: int, side: int, stride: int) -> list[int]:
     return starts if starts[-1] + side == length else [*starts, length - side]
 
 
-def _measure(origins: Sequence[Origin]) -> list[Measured]:
-    return [_measured(origin.root / origin.gt) for origin in origins]
+def _measure(items: Sequence[PackItem]) -> list[ImageSize]:
+    return [_measured(item.root / item.gt) for item in items]
 
 
-def _measured(path: Path) -> Measured:
+def _measured(path: Path) -> ImageSize:
     try:
         header = probe(path)
     except ImageError as error:
-        return Measured(0, 0, str(error))
-    return Measured(header.height, header.width)
+        return ImageSize(0, 0, str(error))
+    return ImageSize(header.height, header.width)
 
 
 def _filled(
-    some: Iterable[tuple[int, Origin, Measured]], cropping: Cropping, shard_size: int
+    some: Iterable[tuple[int, PackItem, ImageSize]], cropping: Cropping, shard_size: int
 ) -> Iterator[list[int]]:
-    """The pictures in groups of at most `shard_size` bytes, as they are without compression."""
+    """Yield groups of images of at most `shard_size` bytes without compression."""
     group: list[int] = []
     filled = 0
-    for number, origin, size in some:
-        crops = windows(size.height, size.width, cropping)
-        each = stored_png.size_of(*crops[0][2:]) + 2 * MEMBER_HEADER
-        needed = len(crops) * (each * (2 if origin.lq else 1) + 2 * MEMBER_HEADER)
+    for number, item, size in some:
+        windows = crops(size.height, size.width, cropping)
+        each = stored_png.size_of(*windows[0][2:]) + 2 * MEMBER_HEADER
+        needed = len(windows) * (each * (2 if item.lq else 1) + 2 * MEMBER_HEADER)
         if group and filled + needed > shard_size:
             yield group
             group, filled = [], 0
@@ -190,40 +190,42 @@ def _filled(
         yield group
 
 
-def _write(job: Job) -> Packed:
+def _write(job: ShardJob) -> PackedShard:
     records: list[tuple[int, ...]] = []
     skipped: list[str] = []
-    shard = Shard(job.path.name, 0, job.origins[0].degradation)
+    shard = Shard(job.path.name, 0, job.items[0].degradation)
     with (
         replacing(job.path) as stream,
         tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
-        for origin in job.origins:
+        for item in job.items:
             try:
-                gt, lq = _read(origin)
+                gt, lq = _read(item)
             except ImageError as error:
                 skipped.append(str(error))
                 continue
             height, width = gt.shape[:2]
-            for window in windows(height, width, job.cropping):
+            for crop in crops(height, width, job.cropping):
                 key = shard.key(len(records))
                 png = partial(_png, compress=job.cropping.compress)
-                gt_at = _add(tar, f"{key}.gt.png", png(window.of(gt)))
-                _add(tar, f"{key}.json", _about(origin, window))
-                lq_at = (0, 0) if lq is None else _add(tar, f"{key}.lq.png", png(window.of(lq)))
-                records.append((gt_at[0], lq_at[0], gt_at[1], lq_at[1], *window[2:]))
-    return Packed(replace(shard, samples=len(records)), np.array(records, RECORD), tuple(skipped))
+                gt_at = _add(tar, f"{key}.gt.png", png(crop.of(gt)))
+                _add(tar, f"{key}.json", _about(item, crop))
+                lq_at = (0, 0) if lq is None else _add(tar, f"{key}.lq.png", png(crop.of(lq)))
+                records.append((gt_at[0], lq_at[0], gt_at[1], lq_at[1], *crop[2:]))
+    return PackedShard(
+        replace(shard, samples=len(records)), np.array(records, RECORD), tuple(skipped)
+    )
 
 
-def _read(origin: Origin) -> tuple[Pixels, Pixels | None]:
-    gt = read_rgb(origin.root / origin.gt)
-    if origin.lq is None:
+def _read(item: PackItem) -> tuple[Pixels, Pixels | None]:
+    gt = read_rgb(item.root / item.gt)
+    if item.lq is None:
         return gt, None
-    lq = read_rgb(origin.root / origin.lq)
+    lq = read_rgb(item.root / item.lq)
     if lq.shape != gt.shape:
         raise ImageError(
-            f"{shown(origin.root / origin.lq)} is {lq.shape[1]}x{lq.shape[0]} pixels, but its "
-            f"clean picture {origin.gt} {gt.shape[1]}x{gt.shape[0]}."
+            f"{shown(item.root / item.lq)} is {lq.shape[1]}x{lq.shape[0]} pixels, but its "
+            f"clean image {item.gt} {gt.shape[1]}x{gt.shape[0]}."
         )
     return gt, lq
 
@@ -235,19 +237,19 @@ def _png(pixels: Pixels, *, compress: bool) -> bytes:
     return cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
-def _about(origin: Origin, window: Window) -> bytes:
+def _about(item: PackItem, crop: Crop) -> bytes:
     about = {
-        "degradation": origin.degradation,
-        "gt": origin.gt,
-        "lq": origin.lq,
-        "top": window.top,
-        "left": window.left,
+        "degradation": item.degradation,
+        "gt": item.gt,
+        "lq": item.lq,
+        "top": crop.top,
+        "left": crop.left,
     }
     return json.dumps(about).encode()
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> tuple[int, int]:
-    """Add a member; where its bytes begin, and how many they are."""
+    """Add a member; return the position and the number of its bytes."""
     member = tarfile.TarInfo(name)  # of no time and no owner
     member.size = len(data)
     start = tar.offset + MEMBER_HEADER

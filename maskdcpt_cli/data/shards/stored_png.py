@@ -1,7 +1,7 @@
-"""PNG files that are not compressed, so that a part of one is read without decoding it.
+"""PNG files without compression, of which a part is read without decoding the rest.
 
-Every row is a stored block of Deflate of its own (RFC 1951, 3.2.4). All rows then lie equally far
-apart: the file is an array with a few bytes before each row, and any reader of PNG still reads it.
+Every row is a stored block of Deflate of its own (RFC 1951, 3.2.4). All rows are then equally far
+apart: the file is an array with a few bytes before each row, and any reader of PNG reads it.
 """
 
 import struct
@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.augment import Window, whole
+from maskdcpt_cli.data.augment import Crop, full_image
 from maskdcpt_cli.images.arrays import Pixels
 
 MAX_WIDTH = (2**16 - 2) // 3  # pixels of a row that a stored block has room for
@@ -23,7 +23,7 @@ BEFORE_ROW = 6  # is-this-the-last, length, its complement, and PNG's type of fi
 
 
 def encode(pixels: Pixels) -> bytes:
-    """The pixels as a PNG file; at most MAX_WIDTH wide."""
+    """Return pixels as a PNG file; at most MAX_WIDTH wide."""
     height, width = pixels.shape[:2]
     rows = np.empty((height, _row_bytes(width)), np.uint8)
     rows[:, :BEFORE_ROW] = _before_row(width)
@@ -38,38 +38,38 @@ def encode(pixels: Pixels) -> bytes:
 
 
 def decode(data: bytes) -> Pixels | None:
-    """The pixels, as a view of a file that `encode` made; None for any other."""
+    """Return the pixels of a file of `encode`, as a view; None for any other."""
     if len(data) < FIRST_ROW:
         return None
     width, height = struct.unpack_from(">II", data, len(SIGNATURE) + 8)
     if len(data) != size_of(height, width):
         return None
-    window = whole(height, width)
-    start, length = span(window, width=width)
-    return cut(data[start : start + length], window, width=width)
+    crop = full_image(height, width)
+    start, length = span(crop, width=width)
+    return crop_rows(data[start : start + length], crop, width=width)
 
 
 def size_of(height: int, width: int) -> int:
-    """The bytes of a file."""
+    """Return the size of a file in bytes."""
     return FIRST_ROW + height * _row_bytes(width) + AFTER_ROWS
 
 
-def span(window: Window, *, width: int) -> tuple[int, int]:
-    """Where the rows of a window begin in a file, and how many bytes they are."""
+def span(crop: Crop, *, width: int) -> tuple[int, int]:
+    """Return the position and the number of bytes of the rows of a crop."""
     each = _row_bytes(width)
-    return FIRST_ROW + window.top * each, window.height * each
+    return FIRST_ROW + crop.top * each, crop.height * each
 
 
-def cut(data: bytes, window: Window, *, width: int) -> Pixels | None:
-    """The window, as a view of the bytes that `span` told; None where they are not its rows."""
+def crop_rows(data: bytes, crop: Crop, *, width: int) -> Pixels | None:
+    """Return the crop, as a view of the bytes at its `span`; None if they are not its rows."""
     each = _row_bytes(width)
-    if len(data) != window.height * each:
+    if len(data) != crop.height * each:
         return None
-    rows = np.frombuffer(data, np.uint8).reshape(window.height, each)
+    rows = np.frombuffer(data, np.uint8).reshape(crop.height, each)
     if (rows[:, 1:BEFORE_ROW] != _before_row(width)[1:]).any():
         return None
-    pixels = rows[:, BEFORE_ROW:].reshape(window.height, width, 3)
-    return pixels[:, window.left : window.left + window.width]
+    pixels = rows[:, BEFORE_ROW:].reshape(crop.height, width, 3)
+    return pixels[:, crop.left : crop.left + crop.width]
 
 
 def _row_bytes(width: int) -> int:
@@ -81,6 +81,6 @@ def _before_row(width: int) -> NDArray[np.uint8]:
     return np.frombuffer(struct.pack("<BHHB", 0, length, length ^ 0xFFFF, 0), np.uint8)
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    checksum = zlib.crc32(data, zlib.crc32(kind))
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
+def _chunk(chunk_type: bytes, data: bytes) -> bytes:
+    checksum = zlib.crc32(data, zlib.crc32(chunk_type))
+    return struct.pack(">I", len(data)) + chunk_type + data + struct.pack(">I", checksum)

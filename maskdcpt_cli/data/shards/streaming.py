@@ -1,4 +1,4 @@
-"""Shards read as streams from wherever `webdataset` opens them, each by one process of a job."""
+"""Shards streamed from any URL that `webdataset` opens, each by one process of a job."""
 
 import tarfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -15,14 +15,14 @@ from maskdcpt_cli.data.augment import Augmentation
 from maskdcpt_cli.data.loading import run
 from maskdcpt_cli.data.mixture import (
     ATTEMPTS,
-    USUAL,
+    DEFAULT_SYNTHESIS,
     Sample,
-    check_ingredient,
-    compose,
+    check_entry,
+    make_sample,
     stack,
     too_many_broken,
 )
-from maskdcpt_cli.data.order import Batches, Draw
+from maskdcpt_cli.data.order import Batches, SampleKey
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.data.shards import stored_png
 from maskdcpt_cli.data.shards.index import INDEX, Shard, choose, parse_index
@@ -30,60 +30,60 @@ from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import decode_rgb
-from maskdcpt_cli.presets.data import Data, Recipe, Shards
+from maskdcpt_cli.presets.data import Data, Shards, TrainSynthesis
 
 Members = Mapping[str, Any]  # of a sample in a shard: bytes by suffix, and "__key__"
 
-OPEN = 8  # shards that a process reads in turn
-OPENINGS = 3  # times that a shard is opened before its failing stops the training
+OPEN_SHARDS = 8  # shards that a process reads in turn
+MAX_TRIES = 3  # times that a shard is opened before its failing stops the training
 
 
 @dataclass(frozen=True)
-class Streamed:
-    """The shards of one degradation, and how often they are visited while others are once."""
+class StreamSource:
+    """The shards of one degradation, and how often an epoch visits them."""
 
-    index: str  # URL of an index.json; the shards' are the same, with their names in its place
+    index: str  # URL of an index.json; the shards' have their names instead
     degradation: str  # abbreviation
     clean: bool = False  # the clean crops, to be degraded
     repeat: int = 1
-    recipe: Recipe = USUAL
+    synthesis: TrainSynthesis = DEFAULT_SYNTHESIS
 
 
 @dataclass(frozen=True)
-class Visit:
+class ShardVisit:
     """One reading of one shard."""
 
     url: str
     shard: Shard
-    source: Streamed
+    source: StreamSource
 
 
 class Stream(IterableDataset[Sample]):
-    """The batches of one rank, each shard read from its beginning to its end by one process.
+    """The batches of one rank; one process reads a shard from its beginning to its end.
 
-    An epoch visits every shard as often as its source repeats, in an order drawn for it, and the
-    visits are dealt out to all processes of all ranks. Each process reads OPEN of them in turn,
-    and goes on to its share of the next epoch by itself, so no rank waits for another or runs out.
-    What comes at an iteration depends on (seed, iteration, rank, world, workers).
+    An epoch visits every shard as often as its source repeats, in a random order, and the visits
+    are distributed over all processes of all ranks. Each process reads OPEN_SHARDS of them in turn,
+    and continues with its visits of the next epoch, so no rank waits for another or runs out. The
+    samples of an iteration depend on (seed, iteration, rank, world, workers).
     """
 
     def __init__(
         self,
-        sources: Sequence[Streamed],
+        sources: Sequence[StreamSource],
         batches: Batches,
         *,
         labels: Sequence[str],
         workers: int,
         seed: int = 0,
     ) -> None:
-        """Raises MaskDCPTError where there are fewer shards than processes that are to read."""
+        """Open the indices; raise MaskDCPTError for fewer shards than processes that read."""
         self.batches = batches
         self.labels = tuple(labels)
         self.seed = seed
         self.workers = workers
         self.lanes = max(workers, 1)  # processes of this rank that read
         for source in sources:
-            check_ingredient(frozenset({source.degradation}), source.recipe, labels=self.labels)
+            check_entry(frozenset({source.degradation}), source.synthesis, labels=self.labels)
         self.visits = tuple(visit for source in sources for visit in _visits(source))
         shards, readers = len({visit.url for visit in self.visits}), batches.world * self.lanes
         if shards < readers:
@@ -105,22 +105,32 @@ class Stream(IterableDataset[Sample]):
                 return
             yield stack([self._sample(*next(pairs), draw) for draw in draws])
 
-    def _sample(self, pair: Pair, recipe: Recipe, skipped: Sequence[str], draw: Draw) -> Sample:
-        generator = default_rng((self.seed, draw.number))
+    def _sample(
+        self, pair: Pair, synthesis: TrainSynthesis, skipped: Sequence[str], key: SampleKey
+    ) -> Sample:
+        generator = default_rng((self.seed, key.number))
         augmentation = Augmentation.draw(generator)
         height, width = pair.gt.shape[:2]
-        window = augmentation.window(height, width, side=draw.crop_size)
-        crop = pair._replace(
-            gt=window.of(pair.gt), lq=pair.lq if pair.lq is None else window.of(pair.lq)
+        crop = augmentation.crop(height, width, side=key.crop_size)
+        cropped = pair._replace(
+            gt=crop.of(pair.gt), lq=pair.lq if pair.lq is None else crop.of(pair.lq)
         )
-        return compose(
-            crop, recipe, augmentation, generator, draw=draw, labels=self.labels, skipped=skipped
+        return make_sample(
+            cropped,
+            synthesis,
+            augmentation,
+            generator,
+            key=key,
+            labels=self.labels,
+            skipped=skipped,
         )
 
-    def _pairs(self, lane: int, *, skip: int) -> Iterator[tuple[Pair, Recipe, Sequence[str]]]:
-        """The pairs of a lane after the first `skip`; the next good one stands in for broken ones.
+    def _pairs(
+        self, lane: int, *, skip: int
+    ) -> Iterator[tuple[Pair, TrainSynthesis, Sequence[str]]]:
+        """Yield the pairs of a lane after the first `skip`; the next good one replaces broken ones.
 
-        So each place in the lane gives one pair, whatever was skipped before.
+        So each position in the lane has one pair, whatever was skipped before.
         """
         skipped: list[str] = []
         for members, visit in self._members(lane, skip=skip):
@@ -133,38 +143,46 @@ class Stream(IterableDataset[Sample]):
                 continue
             reasons: Sequence[str]
             for reasons in (*((reason,) for reason in skipped), ()):
-                yield pair, visit.source.recipe, reasons
+                yield pair, visit.source.synthesis, reasons
             skipped.clear()
 
-    def _members(self, lane: int, *, skip: int) -> Iterator[tuple[Members, Visit]]:
-        """What a lane reads, epoch after epoch; rounds that lie before `skip` are not opened."""
+    def _members(self, lane: int, *, skip: int) -> Iterator[tuple[Members, ShardVisit]]:
+        """Yield the samples of a lane, epoch after epoch; rounds before `skip` are not opened."""
         for epoch in count():
-            share = self._share(lane, epoch)
-            for first in range(0, len(share), OPEN):
-                together = share[first : first + OPEN]
+            visits = self._visits_of_lane(lane, epoch)
+            for first in range(0, len(visits), OPEN_SHARDS):
+                together = visits[first : first + OPEN_SHARDS]
                 samples = sum(visit.shard.samples for visit in together)
                 if skip < samples:
                     yield from islice(_in_turn(together), skip, None)
                 skip = max(0, skip - samples)
 
-    def _share(self, lane: int, epoch: int) -> list[Visit]:
-        """The visits of an epoch that a lane of this rank makes."""
+    def _visits_of_lane(self, lane: int, epoch: int) -> list[ShardVisit]:
+        """Return the visits of an epoch by a lane of this rank."""
         order = default_rng((self.seed, epoch)).permutation(len(self.visits))
         reader = self.batches.rank * self.lanes + lane
-        return [self.visits[place] for place in order[reader :: self.batches.world * self.lanes]]
+        return [self.visits[index] for index in order[reader :: self.batches.world * self.lanes]]
 
 
 def open_stream(data: Data, root: str, batches: Batches, *, workers: int, seed: int = 0) -> Stream:
-    """The stream of a preset of which all sources are shards.
+    """Open the stream of a preset whose sources are all shards.
 
     Args:
-        root: the address that the places of the preset follow, as "https://host/folder", or with
-            `{}` where they go, as "pipe:aws s3 cp s3://bucket/{} -".
+        data: preset.
+        root: address that the paths of the preset follow, as "https://host/folder", or with `{}` in
+            their position, as "pipe:aws s3 cp s3://bucket/{} -".
+        batches: numbers and sizes of the samples of this rank.
+        workers: processes that read; 0 is this process.
+        seed: of the order and of all that is sampled.
 
-    Raises MaskDCPTError for another source, and for shards without a degradation in the preset.
+    Returns:
+        A dataset for `stream`.
+
+    Raises:
+        MaskDCPTError: for another source, and for shards without a degradation in the preset.
     """
     pattern = root if "{}" in root else f"{root.rstrip('/')}/{{}}"
-    sources: list[Streamed] = []
+    sources: list[StreamSource] = []
     for part in data.train:
         for source in part.sources:
             if not isinstance(source, Shards) or part.degradation is None:
@@ -174,7 +192,7 @@ def open_stream(data: Data, root: str, batches: Batches, *, workers: int, seed: 
                 )
             index = pattern.replace("{}", source.shards)
             sources.append(
-                Streamed(index, part.degradation, source.clean, part.repeat, part.synthesis)
+                StreamSource(index, part.degradation, source.clean, part.repeat, part.synthesis)
             )
     return Stream(sources, batches, labels=SETTINGS[data.setting], workers=workers, seed=seed)
 
@@ -184,14 +202,14 @@ def stream(
 ) -> Generator[Sample, None, None]:
     """Yield the batches of a stream, as `load` does those of a mixture.
 
-    Raises MaskDCPTError when most pairs are broken, a shard cannot be read, or a worker was killed.
+    Raises MaskDCPTError if most pairs are broken, a shard cannot be read, or a worker is killed.
     """
     yield from run(
         dataset, workers=dataset.workers, pin_memory=pin_memory, prefetch=prefetch, batch_size=None
     )
 
 
-def _visits(source: Streamed) -> list[Visit]:
+def _visits(source: StreamSource) -> list[ShardVisit]:
     before, found, after = source.index.rpartition(INDEX)
     if not found:
         raise MaskDCPTError(f"{source.index} is no address of an {INDEX}.")
@@ -201,7 +219,7 @@ def _visits(source: Streamed) -> list[Visit]:
         clean=source.clean,
         name=source.index,
     )
-    visits = [Visit(f"{before}{shard.file}{after}", shard, source) for shard in shards]
+    visits = [ShardVisit(f"{before}{shard.file}{after}", shard, source) for shard in shards]
     return visits * source.repeat
 
 
@@ -214,8 +232,8 @@ def _fetched(url: str) -> bytes:
         raise MaskDCPTError(f"{url} cannot be read: {error}") from error
 
 
-def _in_turn(visits: Sequence[Visit]) -> Iterator[tuple[Members, Visit]]:
-    """One sample of each shard, over and over, until all are read."""
+def _in_turn(visits: Sequence[ShardVisit]) -> Iterator[tuple[Members, ShardVisit]]:
+    """Yield one sample of each shard, repeatedly, until all are read."""
     reading = [(_read(visit), visit) for visit in visits]
     while reading:
         still = []
@@ -227,13 +245,13 @@ def _in_turn(visits: Sequence[Visit]) -> Iterator[tuple[Members, Visit]]:
         reading = still
 
 
-def _read(visit: Visit) -> Iterator[Members]:
-    """The samples of a shard; when the connection fails, it is opened anew.
+def _read(visit: ShardVisit) -> Iterator[Members]:
+    """Yield the samples of a shard; after a connection error it is opened again.
 
-    Raises MaskDCPTError when it cannot be read as far as the index says.
+    Raises MaskDCPTError if it has fewer samples than in the index.
     """
     done, reason = 0, "it ends too early"
-    for _ in range(OPENINGS):
+    for _ in range(MAX_TRIES):
         try:
             with _webdataset().gopen(visit.url) as file:
                 for members in islice(_samples(file, visit.url), done, visit.shard.samples):
@@ -256,7 +274,7 @@ def _samples(file: Any, url: str) -> Iterator[Members]:
     return samples
 
 
-def _decoded(members: Members, visit: Visit) -> Pair:
+def _decoded(members: Members, visit: ShardVisit) -> Pair:
     name = f"{visit.url}:{members['__key__']}"
     gt = _pixels(members, "gt.png", name)
     lq = None if visit.source.clean else _pixels(members, "lq.png", name)
