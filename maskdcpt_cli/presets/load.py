@@ -14,6 +14,11 @@ from maskdcpt_cli.presets.data import Data
 
 PACKAGED = Path(__file__).parents[1] / "_presets"  # in a wheel
 SOURCE = Path(__file__).parents[2] / "presets"  # in a checkout
+RENAMED_KEYS = {  # earlier name -> name; files and overrides may have either
+    "optimiser": "optimizer",
+    "rate": "lr",
+    "decoder_rate": "decoder_lr",
+}
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -46,6 +51,7 @@ def load(name: str, schema: type[Model], *, kind: str, overrides: Sequence[str] 
         raise MaskDCPTError(f"{path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise MaskDCPTError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+    content = rename_keys(content)
     for override in overrides:
         content = _overridden(content, override)
     try:
@@ -71,6 +77,23 @@ def locate(name: str, kind: str) -> Path:
     return folder() / kind / f"{name}.yaml"
 
 
+def rename_keys(node: Any) -> Any:
+    """Return the content of a preset with the present names of its keys.
+
+    Raises MaskDCPTError where a mapping has a key under both of its names.
+    """
+    if isinstance(node, list):
+        return [rename_keys(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    for earlier in RENAMED_KEYS.keys() & node.keys():
+        if RENAMED_KEYS[earlier] in node:
+            raise MaskDCPTError(
+                f"'{earlier}' is the earlier name of '{RENAMED_KEYS[earlier]}': give one of them."
+            )
+    return {RENAMED_KEYS.get(key, key): rename_keys(value) for key, value in node.items()}
+
+
 def _overridden(content: Any, override: str) -> Any:
     """The content with the value at a dotted place replaced; mappings are made where none are."""
     place, equals, text = override.partition("=")
@@ -78,7 +101,8 @@ def _overridden(content: Any, override: str) -> Any:
         raise MaskDCPTError(
             f"'{override}' overrides nothing: say place=value, as train.0.repeat=3."
         )
-    return _replaced(content, place.split("."), yaml.safe_load(text), override)
+    keys = [RENAMED_KEYS.get(key, key) for key in place.split(".")]
+    return _replaced(content, keys, rename_keys(yaml.safe_load(text)), override)
 
 
 def _replaced(node: Any, keys: Sequence[str], value: object, override: str) -> Any:

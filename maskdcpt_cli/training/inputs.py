@@ -1,4 +1,4 @@
-"""What a run learns from and is measured on: from a data preset, or one's own pictures."""
+"""The images to train and to validate on: from a data preset, or the user's own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,14 +18,14 @@ from maskdcpt_cli.presets.data import Data, Manifest, Part, Recipe, Shards, Trai
 from maskdcpt_cli.presets.load import load_data, names
 from maskdcpt_cli.presets.training import Run
 
-HELD_OUT = 10  # one of so many pictures is kept for validation where there are no test sets
+HELD_OUT = 10  # one of so many images is held out for validation where there are no test sets
 
 
 class Inputs(NamedTuple):
-    """Ingredients to train on, and others to validate on."""
+    """The images of a run."""
 
     train: tuple[Ingredient, ...]
-    validation: tuple[Ingredient, ...]  # empty where there are too few pictures to hold some out
+    validation: tuple[Ingredient, ...]  # empty where there are too few images to hold some out
     labels: tuple[str, ...]  # of the setting, in order
 
 
@@ -34,13 +34,13 @@ class Selected:
     """Some of the pairs of a source."""
 
     pairs: Pairs
-    places: NDArray[np.intp]
+    indices: NDArray[np.intp]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
     def read(self, index: int, cut: Cut = whole) -> Pair:
-        return self.pairs.read(int(self.places[index]), cut)
+        return self.pairs.read(int(self.indices[index]), cut)
 
     def degradations(self) -> frozenset[str]:
         return self.pairs.degradations()
@@ -48,22 +48,36 @@ class Selected:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The images of a run: the data sets of its preset, one's own clean photos, or one's own pairs.
+    """The images of a run: the data sets of its preset, the user's clean photos, or pairs.
 
     `TrainingData(root="data/")`, `TrainingData(photos="photos/")`, or
     `TrainingData(pairs=[("lq/", "gt/")], degradations=["H"])`.
+
+    Args:
+        root: the folder of the data sets; None: the environment variable MASKDCPT_DATA.
+        photos: a folder of clean photos, degraded as they are read.
+        pairs: folders of degraded and of clean images of the same names.
+        degradations: of each of the pairs, by abbreviation.
+        setting: of photos and pairs; None: that of the data preset.
     """
 
-    root: Path | str | None = None  # of data sets; None: what MASKDCPT_DATA says
-    photos: Path | str | None = None  # a folder of clean photos, degraded as they are read
-    pairs: Sequence[tuple[Path | str, Path | str]] = ()  # folders of degraded and clean images
-    degradations: Sequence[str] = ()  # of each of the pairs, by abbreviation
-    setting: str | None = None  # of photos and pairs; None: that of the data preset
+    root: Path | str | None = None
+    photos: Path | str | None = None
+    pairs: Sequence[tuple[Path | str, Path | str]] = ()
+    degradations: Sequence[str] = ()
+    setting: str | None = None
 
     def open(self, preset: str) -> Inputs:
-        """Find the images, with what the data preset of that name says of them.
+        """Find the images.
 
-        Raises MaskDCPTError for images that are not there.
+        Args:
+            preset: name or file of the data preset of the run.
+
+        Returns:
+            The images to train and to validate on.
+
+        Raises:
+            MaskDCPTError: for images that are not there.
         """
         data = load_data(self.setting if self.setting in names() else preset)
         setting = self.setting or data.setting
@@ -76,7 +90,7 @@ class TrainingData:
 
 
 def samples_of(run: Run, data: TrainingData, inputs: Inputs) -> Samples:
-    """Return what a run learns from; a stage with data of its own opens them."""
+    """Return the samples of a run; a stage with data of its own opens them."""
     mixtures = [
         Mixture(
             (data.open(stage.data) if stage.data else inputs).train,
@@ -89,7 +103,7 @@ def samples_of(run: Run, data: TrainingData, inputs: Inputs) -> Samples:
 
 
 def from_preset(data: Data, root: Path | None) -> Inputs:
-    """The data of a setting, below `root`, or where the environment says that data lie."""
+    """Open the data sets of a setting, below `root`, or the folder that the environment names."""
     folder = data_root(root)
     train = [_ingredient(opened) for opened in open_pairs(data.train, folder)]
     known = [part for part in data.test if not _unlabelled(part)]
@@ -101,7 +115,7 @@ def from_preset(data: Data, root: Path | None) -> Inputs:
 def from_pairs(
     folders: Sequence[tuple[Path, Path]], degradations: Sequence[str], *, setting: str
 ) -> Inputs:
-    """Pairs of two folders each, and the degradation of each of them."""
+    """Open pairs of two folders each, with the degradation of each of them."""
     ingredients = [
         Ingredient(paired(lq, gt, degradation=degradation))
         for (lq, gt), degradation in zip(folders, degradations, strict=True)
@@ -110,7 +124,7 @@ def from_pairs(
 
 
 def from_photos(folder: Path, data: Data, *, setting: str) -> Inputs:
-    """Clean photos, degraded in all ways of a setting, as the data preset degrades clean ones."""
+    """Open clean photos, degraded in all ways of a setting as the data preset degrades them."""
     recipes: dict[str, dict[Recipe, None]] = {label: {} for label in SETTINGS[setting]}
     for part in data.train:
         if part.degradation in recipes:
@@ -125,7 +139,7 @@ def from_photos(folder: Path, data: Data, *, setting: str) -> Inputs:
 
 
 def _unlabelled(part: Part) -> bool:
-    """Whether a part is for benchmarks alone: of no degradation of ours, or without gt."""
+    """Return whether a part is for benchmarks alone: of no degradation of ours, or without gt."""
     own = all(isinstance(source, (Manifest, Shards)) for source in part.sources)
     blind = any(isinstance(source, Unpaired) for source in part.sources)
     return blind or (part.degradation is None and not own)
@@ -139,14 +153,13 @@ def _ingredient(opened: Opened) -> Ingredient:
 
 
 def _held_out(ingredients: Sequence[Ingredient], labels: tuple[str, ...]) -> Inputs:
-    """Keep every HELD_OUT-th pair of each ingredient for validation."""
-
+    """Hold out every HELD_OUT-th pair of each ingredient for validation."""
     train: list[Ingredient] = []
     validation: list[Ingredient] = []
     for one in ingredients:
-        kept = np.arange(len(one.pairs)) % HELD_OUT == HELD_OUT - 1
-        train.append(replace(one, pairs=Selected(one.pairs, np.flatnonzero(~kept))))
-        if kept.any():
-            held_out = Selected(one.pairs, np.flatnonzero(kept))
-            validation.append(replace(one, pairs=held_out, repeat=1))
+        held_out = np.arange(len(one.pairs)) % HELD_OUT == HELD_OUT - 1
+        train.append(replace(one, pairs=Selected(one.pairs, np.flatnonzero(~held_out))))
+        if held_out.any():
+            selected = Selected(one.pairs, np.flatnonzero(held_out))
+            validation.append(replace(one, pairs=selected, repeat=1))
     return Inputs(tuple(train), tuple(validation), labels)

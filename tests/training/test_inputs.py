@@ -1,4 +1,4 @@
-"""What a run learns from, and what is held out for validation."""
+"""The images to train on, and those that are held out for validation."""
 
 from pathlib import Path
 
@@ -51,11 +51,11 @@ def test_photos_are_degraded_in_all_the_ways_that_the_data_preset_has_for_a_type
 
 
 @pytest.mark.parametrize("word", ["toned", "enlarged", "saved"])
-def test_a_part_says_how_many_of_its_pictures_are_toned_enlarged_or_saved(tmp_path, word):
+def test_a_part_has_fractions_of_images_that_are_toned_enlarged_or_saved(tmp_path, word):
     write(tmp_path / "photos", 10)
     data = load_data("tiny", overrides=[f"train.0.synthesis.{word}=0.3"])
-    told, *others = from_preset(data, tmp_path).train
-    assert getattr(told.recipe, word) == 0.3
+    first, *others = from_preset(data, tmp_path).train
+    assert getattr(first.recipe, word) == 0.3
     assert {getattr(one.recipe, word) for one in others} == {0}
 
 
@@ -77,7 +77,7 @@ def test_own_pairs_keep_their_degradations(tmp_path):
     assert (pair.degradation, pair.gt[0, 0, 0], pair.lq[0, 0, 0]) == ("H", 9, 109)
 
 
-def test_a_picture_without_a_partner_is_told(tmp_path):
+def test_an_image_without_a_partner_is_refused(tmp_path):
     lq, gt = write(tmp_path / "lq", 3), write(tmp_path / "gt", 2)
     with pytest.raises(MaskDCPTError, match=r"02.png.* has no partner"):
         from_pairs([(lq, gt)], ["H"], setting="5d")
