@@ -18,7 +18,7 @@ from typing import NamedTuple
 import click
 
 from benchmarks.measure import machine, table
-from maskdcpt_cli.training.log import read_log
+from maskdcpt_cli.training.recorders import read_log
 
 WARM_UP = 5  # iterations that are not counted
 

@@ -25,8 +25,8 @@ from benchmarks.measure import machine, medians, table
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.models.masking import OnGrid, PatchMask, apply
+from maskdcpt_cli.training.distributed import peak_memory
 from maskdcpt_cli.training.losses import focal_loss
-from maskdcpt_cli.training.memory import most_bytes
 
 OURS, WHOLE, DENSE = "visible positions only", "nothing hidden", "masked densely"
 WAYS = (OURS, WHOLE, DENSE)
@@ -107,7 +107,7 @@ def peak(setting: Setting, way: str) -> int:
     step = Step(setting, way)
     step.whole()
     step.whole()
-    return most_bytes(torch.device("cpu"))
+    return peak_memory(torch.device("cpu"))
 
 
 def peaks(setting: Setting) -> dict[str, int]:

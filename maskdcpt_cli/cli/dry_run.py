@@ -1,4 +1,4 @@
-"""What `--dry-run` tells of a run."""
+"""The report of `--dry-run`."""
 
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -8,7 +8,7 @@ import click
 
 from maskdcpt_cli.cli.console import duration
 from maskdcpt_cli.presets.training import Run
-from maskdcpt_cli.training.dry_run import Rehearsed, rehearse
+from maskdcpt_cli.training.dry_run import StageEstimate, dry_run
 from maskdcpt_cli.training.events import Event
 from maskdcpt_cli.training.inputs import Inputs
 
@@ -16,24 +16,32 @@ GIGA = 10**9
 COPIES = 2  # of a checkpoint: the last one is kept until the next is complete
 
 
-def tell(
+def report_dry_run(
     preset: Run,
     inputs: Inputs,
     run_dir: Path,
     train: Callable[[Run, Path], Generator[Event, None, None]],
     *,
-    speaks: bool,
+    is_main: bool,
 ) -> None:
-    """Print what a run would learn from, and what it would take, unless another process does."""
+    """Print the data of a run and the time, memory and disk it takes, from the main process.
+
+    Args:
+        preset: of the run.
+        inputs: its images.
+        run_dir: the folder of the run, which is not written.
+        train: begins a run of a preset in a folder.
+        is_main: whether this process prints.
+    """
 
     def echo(text: str) -> None:
-        if speaks:
+        if is_main:
             click.echo(text, err=True)
 
     for text in _data(inputs):
         echo(text)
-    stages: list[Rehearsed] = []
-    for one in rehearse(preset, train):
+    stages: list[StageEstimate] = []
+    for one in dry_run(preset, train):
         stages.append(one)
         echo(
             f"{one.stage.iterations} iterations of {one.stage.batch} crops of "
@@ -49,10 +57,10 @@ def tell(
 
 def _data(inputs: Inputs) -> list[str]:
     lines = []
-    for word, ingredients in (("Training", inputs.train), ("Validation", inputs.validation)):
+    for word, entries in (("Training", inputs.train), ("Validation", inputs.validation)):
         pairs: Counter[str] = Counter()
-        for one in ingredients:
+        for one in entries:
             pairs["+".join(sorted(one.pairs.degradations()))] += len(one.pairs)
-        told = ", ".join(f"{name} {count}" for name, count in pairs.items())
-        lines.append(f"{word} pairs: {told or 'none'}")
+        counts = ", ".join(f"{name} {count}" for name, count in pairs.items())
+        lines.append(f"{word} pairs: {counts or 'none'}")
     return lines

@@ -4,16 +4,16 @@ from typing import Any
 
 import click
 
-from maskdcpt_cli.cli.training import Asked, load_run, options, run
+from maskdcpt_cli.cli.training import TrainingOptions, load_run, options, run
 
 
 @click.command(short_help="Train a network to restore, from pre-trained weights.")
 @options
 def finetune(**given: Any) -> None:
-    """Train a network to restore images, from the weights of a pre-training or from nothing.
+    """Train a network to restore images, from pre-trained or from random weights.
 
     Under torchrun all processes and machines train one network. The run folder holds the preset,
-    the log, pictures, and weights that `maskdcpt restore --model` takes.
+    the log, images, and weights that `maskdcpt restore --model` takes.
 
     \b
     Examples:
@@ -22,7 +22,7 @@ def finetune(**given: Any) -> None:
       torchrun --nproc-per-node 4 -m maskdcpt_cli finetune --preset 5d --data-root data/
 
     \b
-    Exit code: 0 done, 1 something is wrong, 2 wrong usage, 130 interrupted and saved.
+    Exit code: 0 done, 1 error, 2 wrong usage, 130 interrupted and saved.
     """
-    asked = Asked(**given)
-    run(load_run("finetune", asked), asked, kind="finetune")
+    requested = TrainingOptions(**given)
+    run(load_run("finetune", requested), requested, kind="finetune")

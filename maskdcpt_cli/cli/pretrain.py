@@ -4,16 +4,16 @@ from typing import Any
 
 import click
 
-from maskdcpt_cli.cli.training import Asked, load_run, options, run
+from maskdcpt_cli.cli.training import TrainingOptions, load_run, options, run
 
 
 @click.command(short_help="Pre-train a network on degraded images (MaskDCPT).")
 @options
 def pretrain(**given: Any) -> None:
-    """Pre-train a network: hide half of a degraded image, rebuild the clean one, name what ails it.
+    """Pre-train a network: from half of an image, reconstruct it and classify its degradation.
 
     Under torchrun all processes and machines train one network. The run folder holds the preset,
-    the log, pictures, and weights that `maskdcpt finetune --init-from` takes.
+    the log, images, and weights that `maskdcpt finetune --init-from` takes.
 
     \b
     Examples:
@@ -22,7 +22,7 @@ def pretrain(**given: Any) -> None:
       maskdcpt pretrain --preset 5d --data-root data/ --backbone restormer --dry-run
 
     \b
-    Exit code: 0 done, 1 something is wrong, 2 wrong usage, 130 interrupted and saved.
+    Exit code: 0 done, 1 error, 2 wrong usage, 130 interrupted and saved.
     """
-    asked = Asked(**given)
-    run(load_run("pretrain", asked), asked, kind="pretrain")
+    requested = TrainingOptions(**given)
+    run(load_run("pretrain", requested), requested, kind="pretrain")

@@ -1,4 +1,4 @@
-"""What `maskdcpt pretrain` and `maskdcpt finetune` share: their options, and a run from them."""
+"""The options of `maskdcpt pretrain` and `maskdcpt finetune`, and a run from them."""
 
 import json
 import os
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
-SPEAKS = os.environ.get("RANK", "0") == "0"  # of torchrun's processes the first one
+IS_MAIN_PROCESS = os.environ.get("RANK", "0") == "0"  # the first of torchrun's processes
 SLUGS = [degradation.slug for degradation in DEGRADATIONS.values()]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What was given on the command line; the fields are those of OPTIONS."""
+class TrainingOptions:
+    """The values of OPTIONS."""
 
     preset: str
     backbone: str | None
@@ -51,7 +51,7 @@ FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 OPTIONS = (
     click.option(
         "--preset", required=True, metavar="NAME|FILE",
-        help="What `maskdcpt presets` lists, or a file of that form.",
+        help="A preset that `maskdcpt presets` lists, or a file of that form.",
     ),
     click.option(
         "--backbone", metavar="NAME",
@@ -63,16 +63,16 @@ OPTIONS = (
         help="Weights to begin with, as `maskdcpt pretrain` writes them.",
     ),
     click.option(
-        "--set", "overrides", multiple=True, metavar="PLACE=VALUE",
-        help="Replace a value of the preset, as training.iterations=2000; may be given again.",
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE",
+        help="Override a value of the preset, as training.iterations=2000; may be given again.",
     ),
     click.option(
         "--data-root", metavar="FOLDER", type=FOLDER,
-        help="Where the data sets of the preset lie.  [default: $MASKDCPT_DATA]",
+        help="Folder of the data sets of the preset.  [default: $MASKDCPT_DATA]",
     ),
     click.option(
         "--pairs", multiple=True, nargs=2, metavar="LQ GT", type=FOLDER,
-        help="Train on your own pairs: two folders of pictures of the same names.",
+        help="Train on your own pairs: two folders of images of the same names.",
     ),
     click.option(
         "--type", "types", multiple=True, metavar="TYPE", shell_complete=any_of(SLUGS),
@@ -88,12 +88,12 @@ OPTIONS = (
     ),
     click.option(
         "--run-dir", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False),
-        help="Where the run is kept.  [default: runs/COMMAND-PRESET]",
+        help="Folder of the run.  [default: runs/COMMAND-PRESET]",
     ),
-    click.option("--resume", is_flag=True, help="Go on with the run that lies in --run-dir."),
+    click.option("--resume", is_flag=True, help="Continue the run in --run-dir."),
     click.option(
         "--dry-run", is_flag=True,
-        help="Only check everything, and tell how long the run would take and how much memory.",
+        help="Only check everything, and estimate the time and memory of the run.",
     ),
     click.option(
         "--micro-batch", metavar="N", type=click.IntRange(min=1),
@@ -105,31 +105,36 @@ OPTIONS = (
 
 
 def options(command: Command) -> Command:
-    """Give a command all OPTIONS."""
+    """Add all OPTIONS to a command."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
 
 
-def run(preset: "Run", asked: Asked, *, kind: str) -> None:
-    """Train as a resolved preset says, and show it.
+def run(preset: "Run", requested: TrainingOptions, *, kind: str) -> None:
+    """Train by a resolved preset, and show the run.
+
+    Args:
+        preset: resolved, with all overrides.
+        requested: the options of the command.
+        kind: "pretrain" or "finetune".
 
     Raises:
-        KeyboardInterrupt: with the sentence that says how far the run came.
+        KeyboardInterrupt: with a sentence of how many iterations are done.
     """
     from maskdcpt_cli.cli.training_view import View, open_view, show
     from maskdcpt_cli.training.events import Notice
     from maskdcpt_cli.training.finetune import finetune
     from maskdcpt_cli.training.pretrain import pretrain
 
-    data = training_data(asked, preset.data)
-    run_dir = asked.run_dir or Path("runs", f"{kind}-{Path(asked.preset).stem}")
-    if asked.dry_run:
-        from maskdcpt_cli.cli.dry_run import tell
+    data = training_data(requested, preset.data)
+    run_dir = requested.run_dir or Path("runs", f"{kind}-{Path(requested.preset).stem}")
+    if requested.dry_run:
+        from maskdcpt_cli.cli.dry_run import report_dry_run
 
         inputs = data.open(preset.data)
-        train = partial(_train, data=data, inputs=inputs, asked=asked)
-        tell(preset, inputs, run_dir, train, speaks=SPEAKS)
+        train = partial(_train, data=data, inputs=inputs, requested=requested)
+        report_dry_run(preset, inputs, run_dir, train, is_main=IS_MAIN_PROCESS)
         return
     runs: dict[str, Callable[..., Generator[Event, None, None]]] = {
         "pretrain": pretrain,
@@ -137,97 +142,101 @@ def run(preset: "Run", asked: Asked, *, kind: str) -> None:
     }
     with stopping() as stop:
         events = runs[kind](
-            preset, data, run_dir, resume=asked.resume,
-            micro_batch=asked.micro_batch, device=_device(asked), command=sys.argv[1:], stop=stop,
+            preset, data, run_dir, resume=requested.resume, micro_batch=requested.micro_batch,
+            device=_device(requested), command=sys.argv[1:], stop=stop,
         )  # fmt: skip
-        view = open_view() if SPEAKS else View()
-        view.event(Notice(_sizes(preset, asked)))
+        view = open_view() if IS_MAIN_PROCESS else View()
+        view.event(Notice(_sizes(preset, requested)))
         last = show(events, view)
     if last and last.iteration < last.iterations:
-        if not SPEAKS:
+        if not IS_MAIN_PROCESS:
             click.get_current_context().exit(INTERRUPTED)
         raise KeyboardInterrupt(
             f"Interrupted: {last.iteration} of {last.iterations} iterations are done and saved in "
-            f"{run_dir}; the same command with --resume goes on from there."
+            f"{run_dir}; the same command with --resume continues from there."
         )
 
 
-def load_run(kind: str, asked: Asked) -> "Run":
-    """The preset with what was given in its place, by --set and by options of their own."""
+def load_run(kind: str, requested: TrainingOptions) -> "Run":
+    """Return the preset with the values of --set, --backbone and --init-from."""
     from maskdcpt_cli.presets.training import load_preset
 
-    given = {"backbone": asked.backbone, "initialise_from": asked.init_from}
-    overrides = [f"{place}={json.dumps(str(value))}" for place, value in given.items() if value]
-    return load_preset(kind, asked.preset, overrides=[*asked.overrides, *overrides])
+    given = {"backbone": requested.backbone, "initialise_from": requested.init_from}
+    overrides = [f"{key}={json.dumps(str(value))}" for key, value in given.items() if value]
+    return load_preset(kind, requested.preset, overrides=[*requested.overrides, *overrides])
 
 
 def _train(
-    preset: "Run", run_dir: Path, *, data: "TrainingData", inputs: "Inputs", asked: Asked
+    preset: "Run",
+    run_dir: Path,
+    *,
+    data: "TrainingData",
+    inputs: "Inputs",
+    requested: TrainingOptions,
 ) -> "Generator[Event, None, None]":
-    """The events of a run that nothing is kept of."""
+    """Return the events of a run without logs; for a dry run."""
     from maskdcpt_cli.presets.training import Finetune, Pretrain
     from maskdcpt_cli.training import finetune, pretrain
     from maskdcpt_cli.training.inputs import samples_of
 
-    how: dict[str, Any] = {
+    options: dict[str, Any] = {
         "validation": inputs.validation,
-        "micro_batch": asked.micro_batch,
-        "device": _device(asked),
+        "micro_batch": requested.micro_batch,
+        "device": _device(requested),
     }
     samples = samples_of(preset, data, inputs)
     if isinstance(preset, Pretrain):
-        return pretrain.train(preset, samples, run_dir, **how)
+        return pretrain.train(preset, samples, run_dir, **options)
     assert isinstance(preset, Finetune)
-    return finetune.train(preset, samples, run_dir, **how)
+    return finetune.train(preset, samples, run_dir, **options)
 
 
-def _device(asked: Asked) -> str | None:
-    return None if asked.device == "auto" else asked.device
+def _device(requested: TrainingOptions) -> str | None:
+    return None if requested.device == "auto" else requested.device
 
 
-def _sizes(preset: "Run", asked: Asked) -> str:
-    """The sentence that tells the batches of a run and how they are shared."""
+def _sizes(preset: "Run", requested: TrainingOptions) -> str:
+    """Return a sentence about the iterations and batches of a run."""
     batches = [stage.batch for stage in preset.training.stages]
-    told = f"{preset.backbone}, {preset.training.iterations} iterations; batch " + ", then ".join(
-        str(batch) for batch in dict.fromkeys(batches)
-    )
-    told += f", shared by {PROCESSES} processes" if PROCESSES > 1 else ""
-    return told + (f", {asked.micro_batch} at once" if asked.micro_batch else "")
+    message = f"{preset.backbone}, {preset.training.iterations} iterations; batch "
+    message += ", then ".join(str(batch) for batch in dict.fromkeys(batches))
+    message += f", divided among {PROCESSES} processes" if PROCESSES > 1 else ""
+    return message + (f", {requested.micro_batch} at once" if requested.micro_batch else "")
 
 
-def training_data(asked: Asked, preset: str) -> "TrainingData":
-    """What to train on: own pairs, own photos, or the data sets of the data preset of that name."""
+def training_data(requested: TrainingOptions, preset: str) -> "TrainingData":
+    """Return the images to train on: pairs, photos, or the data sets of that data preset."""
     from maskdcpt_cli.presets.load import load_data
     from maskdcpt_cli.training.inputs import TrainingData
 
-    if asked.pairs and asked.photos:
+    if requested.pairs and requested.photos:
         raise click.UsageError("Give either --pairs or --photos.")
-    if asked.types and not asked.pairs:
-        raise click.UsageError("--type says what --pairs are; there are none.")
-    if asked.setting and not (asked.pairs or asked.photos):
+    if requested.types and not requested.pairs:
+        raise click.UsageError("--type is the degradation of --pairs, and there are none.")
+    if requested.setting and not (requested.pairs or requested.photos):
         raise click.UsageError("--setting goes with --photos or --pairs; a preset has its own.")
-    setting = asked.setting or (load_data(preset).setting if asked.pairs else "")
+    setting = requested.setting or (load_data(preset).setting if requested.pairs else "")
     return TrainingData(
-        root=asked.data_root,
-        photos=asked.photos,
-        pairs=asked.pairs,
-        degradations=_degradations(asked, setting) if asked.pairs else (),
-        setting=asked.setting,
+        root=requested.data_root,
+        photos=requested.photos,
+        pairs=requested.pairs,
+        degradations=_degradations(requested, setting) if requested.pairs else (),
+        setting=requested.setting,
     )
 
 
-def _degradations(asked: Asked, setting: str) -> list[str]:
-    """What each of the --pairs is."""
+def _degradations(requested: TrainingOptions, setting: str) -> list[str]:
+    """Return the degradation of each of the --pairs."""
     labels = SETTINGS[setting]
-    if not asked.types and len(labels) == 1:
-        return [*labels] * len(asked.pairs)
-    if len(asked.types) != len(asked.pairs):
+    if not requested.types and len(labels) == 1:
+        return [*labels] * len(requested.pairs)
+    if len(requested.types) != len(requested.pairs):
         slugs = ", ".join(LABELS[label].slug for label in labels)
         raise click.UsageError(
             f"Which degradation do the --pairs have? Say --type once for each; '{setting}' has "
             f"{slugs}."
         )
     try:
-        return [find(word) for word in asked.types]
+        return [find(word) for word in requested.types]
     except MaskDCPTError as error:
         raise click.UsageError(str(error)) from error

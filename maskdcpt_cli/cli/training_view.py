@@ -1,4 +1,4 @@
-"""What is seen of a training run: all of it goes to standard error."""
+"""The display of a training run, on standard error."""
 
 import time
 from collections import Counter, deque
@@ -12,52 +12,52 @@ from rich.text import Text
 
 from maskdcpt_cli.cli.console import duration, printable
 from maskdcpt_cli.training.events import Event, Initialised, Notice, Saved, Scores, Step, Validated
-from maskdcpt_cli.training.log import mean
+from maskdcpt_cli.training.recorders import mean_step
 
 SMOOTHED = 50  # steps
 GIGA = 10**9
-PERCENT = ("accuracy",)  # metrics that are shares
+PERCENT = ("accuracy",)  # metrics that are fractions
 
 
 class View:
-    """One way to show a run; this one shows nothing."""
+    """A display of a run; this one shows nothing."""
 
     def event(self, event: Event) -> None:
-        """Something happened."""
+        """Show an event."""
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
 
 
 class Lines(View):
-    """A line for what happens, and for the steps one every few seconds, for logs."""
+    """A line for each event, and for the steps one every few seconds, for logs."""
 
     seconds = 30.0  # between two lines of steps
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.steps: deque[Step] = deque(maxlen=SMOOTHED)
-        self._told = float("-inf")
+        self._shown_at = float("-inf")
 
     def event(self, event: Event) -> None:
         if not isinstance(event, Step):
-            for line in told(event):
+            for line in messages(event):
                 self._print(line)
             return
         self.steps.append(event)
         last = event.iteration == event.iterations
-        if last or time.monotonic() - self._told >= self.seconds:
-            self._told = time.monotonic()
-            told_facts = (f"{name} {value}" for name, value in facts(mean(self.steps)))
+        if last or time.monotonic() - self._shown_at >= self.seconds:
+            self._shown_at = time.monotonic()
+            named = (f"{name} {value}" for name, value in facts(mean_step(self.steps)))
             count = f"[{event.iteration}/{event.iterations}]"
-            self._print("  ".join((count, *told_facts)))
+            self._print("  ".join((count, *named)))
 
     def _print(self, text: str) -> None:
         self.console.print(Text(printable(text)), soft_wrap=True)
 
 
 class Live(Lines):
-    """A bar, and below it the means of the last steps; what happens passes by above."""
+    """A bar, and below it the means of the last steps; other events scroll by above."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -78,7 +78,7 @@ class Live(Lines):
             return
         self.progress.start()
         self.steps.append(event)
-        average = mean(self.steps)
+        average = mean_step(self.steps)
         self.progress.facts = facts(average)
         self.progress.update(
             self.task,
@@ -105,7 +105,7 @@ class _WithFacts(Progress):
 
 
 def open_view() -> View:
-    """The view that suits the terminal."""
+    """Return the view that suits the terminal."""
     console = Console(stderr=True, highlight=False, emoji=False)
     if console.is_terminal and not console.is_dumb_terminal:
         return Live(console)
@@ -113,7 +113,7 @@ def open_view() -> View:
 
 
 def show(events: Generator[Event, None, None], view: View) -> Step | None:
-    """Show a run as it happens, and return its last step."""
+    """Show a run while it trains, and return its last step."""
     step = None
     with closing(view), closing(events):
         for event in events:
@@ -123,14 +123,14 @@ def show(events: Generator[Event, None, None], view: View) -> Step | None:
 
 
 def facts(step: Step) -> list[tuple[str, str]]:
-    """What there is to know of a step, each by its name."""
+    """Return the figures of a step, each with its name."""
     losses = [(f"{name} loss", f"{loss:.4f}") for name, loss in step.losses.items()]
     accuracy = [] if step.accuracy is None else [("accuracy", f"{step.accuracy:.1%}")]
     skipped = [("skipped", str(step.skipped))] if step.skipped else []
     return [
         *losses,
         *accuracy,
-        ("rate", f"{step.rate:.2e}"),
+        ("lr", f"{step.lr:.2e}"),
         ("images/s", f"{step.images_per_second:.1f}"),
         ("waiting for data", f"{step.waited:.0%}"),
         ("memory", f"{step.memory / GIGA:.1f} GB"),
@@ -140,12 +140,12 @@ def facts(step: Step) -> list[tuple[str, str]]:
 
 
 def seconds_left(step: Step) -> float:
-    """How long the rest of the run takes at the speed of a step."""
+    """Return the seconds that the rest of the run takes at the speed of a step."""
     return (step.iterations - step.iteration) * step.batch / max(step.images_per_second, 1e-9)
 
 
-def told(event: Event) -> Iterable[str]:
-    """The sentences for anything but a step."""
+def messages(event: Event) -> Iterable[str]:
+    """Yield the sentences for any event but a step."""
     match event:
         case Notice():
             yield event.text
@@ -161,7 +161,7 @@ def told(event: Event) -> Iterable[str]:
 
 
 def _by_part(names: Sequence[str]) -> str:
-    """As "12 of classifier, 2 of ending"."""
+    """Return names by part, as "12 of classifier, 2 of ending"."""
     parts = Counter(name.partition(".")[0] for name in names)
     return ", ".join(f"{count} of {part}" for part, count in parts.items())
 

@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -28,22 +28,15 @@ class Schema(BaseModel):
     """Settings that cannot be changed after loading; unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    former_keys: ClassVar[Mapping[str, str]] = {}  # still accepted, by their present names
 
     @model_validator(mode="before")
     @classmethod
-    def _present_keys(cls, given: Any) -> Any:
+    def _known_keys(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
-        values: dict[Any, Any] = {}
-        for key, value in given.items():
-            present = cls.former_keys.get(key, key)
-            if present not in cls.model_fields:
-                raise _key_error(key, f"unknown key; {_hint(str(key), cls.model_fields)}")
-            if present in values:
-                raise _key_error(key, f"{present} is given under two names: leave one out")
-            values[present] = value
-        return values
+        for key in given.keys() - cls.model_fields.keys():
+            raise _key_error(key, f"unknown key; {_hint(str(key), cls.model_fields)}")
+        return given
 
 
 def _hint(key: str, fields: Iterable[str]) -> str:
@@ -111,8 +104,6 @@ Abbreviation = Annotated[str, _known_in("degradation", LABELS)]
 class Synthesis(Schema):
     """Synthesis of degraded images; keys that are left out are sampled as in `maskdcpt degrade`."""
 
-    former_keys = {"kind": "variant"}
-
     variant: str | None = None  # one of the degradation's, as "gaussian" of noise
     levels: Levels | None = None
 
@@ -125,13 +116,6 @@ class SeededSynthesis(Synthesis):
 
 class TrainSynthesis(Synthesis):
     """Synthesis of training samples from clean images."""
-
-    former_keys = {
-        **Synthesis.former_keys,
-        "toned": "p_tone",
-        "enlarged": "p_upscale",
-        "saved": "p_jpeg",
-    }
 
     p_tone: Fraction = 0  # probability of a random tone curve, before degradation
     p_upscale: Fraction = 0  # probability of the softness of an upscaled photo, before degradation

@@ -14,6 +14,15 @@ from maskdcpt_cli.presets.data import Data, Extension
 
 PACKAGED = Path(__file__).parents[1] / "_presets"  # in a wheel
 SOURCE = Path(__file__).parents[2] / "presets"  # in a checkout
+RENAMED_KEYS = {  # earlier name -> name; files and overrides may have either
+    "optimiser": "optimizer",
+    "rate": "lr",
+    "decoder_rate": "decoder_lr",
+    "kind": "variant",
+    "toned": "p_tone",
+    "enlarged": "p_upscale",
+    "saved": "p_jpeg",
+}
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -86,7 +95,7 @@ def _is_file(name: str) -> bool:
 
 def _read(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_bytes())
+        return rename_keys(yaml.safe_load(path.read_bytes()))
     except OSError as error:
         raise MaskDCPTError(f"{path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -155,6 +164,23 @@ def _base(extension: Extension, path: Path, extending: tuple[Path, ...]) -> dict
     return {**content, **parts}
 
 
+def rename_keys(node: Any) -> Any:
+    """Return the content of a preset with the present names of its keys.
+
+    Raises MaskDCPTError where a mapping has a key under both of its names.
+    """
+    if isinstance(node, list):
+        return [rename_keys(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    for earlier in RENAMED_KEYS.keys() & node.keys():
+        if RENAMED_KEYS[earlier] in node:
+            raise MaskDCPTError(
+                f"'{earlier}' is the earlier name of '{RENAMED_KEYS[earlier]}': give one of them."
+            )
+    return {RENAMED_KEYS.get(key, key): rename_keys(value) for key, value in node.items()}
+
+
 def _overridden(content: Any, override: str) -> Any:
     """Return the content with one value replaced; mappings are added where the path needs them."""
     key_path, equals, text = override.partition("=")
@@ -162,7 +188,8 @@ def _overridden(content: Any, override: str) -> Any:
         raise MaskDCPTError(
             f"'{override}' is not an override; write KEY=VALUE, as train.0.repeat=3."
         )
-    return _replaced(content, key_path.split("."), yaml.safe_load(text), override)
+    keys = [RENAMED_KEYS.get(key, key) for key in key_path.split(".")]
+    return _replaced(content, keys, rename_keys(yaml.safe_load(text)), override)
 
 
 def _replaced(node: Any, keys: Sequence[str], value: object, override: str) -> Any:

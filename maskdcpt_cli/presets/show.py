@@ -1,4 +1,4 @@
-"""A resolved preset as YAML, with the place in the paper that each value comes from."""
+"""A resolved preset as YAML, with the source of each value in the paper."""
 
 import re
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import BaseModel
 
-from maskdcpt_cli.presets.load import load, locate
+from maskdcpt_cli.presets.load import RENAMED_KEYS, load, locate
 from maskdcpt_cli.presets.training import Run
 
-Place = tuple[str, ...]  # keys, and numbers in lists
+KeyPath = tuple[str, ...]  # keys, and indices in lists
 
 SENTENCE_END = re.compile(r"(?<=\.)(?<!Sec\.) ")
 COMMENT = re.compile(r"\s#\s*(.*)$")
@@ -21,24 +21,30 @@ OVERRIDDEN = "not the preset's"
 
 
 class Line(NamedTuple):
-    """A line of YAML and what it says."""
+    """A line of YAML and its value."""
 
     text: str
-    place: Place
+    key_path: KeyPath
     value: Any
-    ends: bool = True  # False: the value is on the lines below
+    complete: bool = True  # False: the value is on the lines below
 
 
 def annotated(preset: Run, *, name: str | None, kind: str) -> str:
-    """Every value of a preset, as YAML that is a preset again.
+    """Return every value of a preset as YAML, which is a preset again.
 
-    Behind a value stands where it comes from: the comment behind it in the file of the preset, or
-    the place of the default in the schema.
+    The comment behind a value names its source: the comment in the preset's file, or the source of
+    the default in the schema.
 
     Args:
-        preset: as resolved, with all that replaces values of the file.
-        name: of the preset, or its file; None for a preset that was made in Python.
+        preset: resolved, with all overrides.
+        name: of the preset, or its file; None for a preset that was built in Python.
         kind: "pretrain" or "finetune".
+
+    Returns:
+        The YAML, a line for each value.
+
+    Raises:
+        MaskDCPTError: for a name that does not exist.
     """
     written, sources, lines = _plain(preset), _defaults(preset), []
     if name is not None:
@@ -46,9 +52,11 @@ def annotated(preset: Run, *, name: str | None, kind: str) -> str:
         sources |= _comments(locate(name, kind))
         lines.append(f"# {summary(name, kind=kind)}")
     for line in _lines(_plain(preset)):
-        same = _at(written, line.place) == line.value
-        source = sources.get(line.place, "") if same else OVERRIDDEN
-        lines.append(f"{line.text:<{COLUMN}}  # {source}" if source and line.ends else line.text)
+        same = _at(written, line.key_path) == line.value
+        source = sources.get(line.key_path, "") if same else OVERRIDDEN
+        lines.append(
+            f"{line.text:<{COLUMN}}  # {source}" if source and line.complete else line.text
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -64,16 +72,16 @@ def _plain(preset: Run) -> Any:
     return preset.model_dump(mode="json")
 
 
-def _lines(node: Any, place: Place = ()) -> Iterator[Line]:
+def _lines(node: Any, key_path: KeyPath = ()) -> Iterator[Line]:
     """Yield the lines of a mapping."""
-    indent = "  " * len(place)
+    indent = "  " * len(key_path)
     for key, value in node.items():
-        below = (*place, key)
+        below = (*key_path, key)
         if isinstance(value, dict) and value:
-            yield Line(f"{indent}{key}:", below, value, ends=False)
+            yield Line(f"{indent}{key}:", below, value, complete=False)
             yield from _lines(value, below)
         elif isinstance(value, list) and value and isinstance(value[0], dict):
-            yield Line(f"{indent}{key}:", below, value, ends=False)
+            yield Line(f"{indent}{key}:", below, value, complete=False)
             for number, item in enumerate(value):
                 yield Line(f"{indent}- {_flow(item)}", (*below, str(number)), item)
         else:
@@ -85,45 +93,45 @@ def _flow(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _defaults(model: BaseModel, place: Place = ()) -> dict[Place, str]:
-    """Where the schema has its defaults from, of the values that are defaults."""
-    places: dict[Place, str] = {}
+def _defaults(model: BaseModel, key_path: KeyPath = ()) -> dict[KeyPath, str]:
+    """Return the sources of the values that are defaults of the schema."""
+    sources: dict[KeyPath, str] = {}
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
         if isinstance(value, BaseModel):
-            places |= _defaults(value, (*place, name))
+            sources |= _defaults(value, (*key_path, name))
         elif value == field.default and isinstance(field.json_schema_extra, dict):
-            places[(*place, name)] = str(field.json_schema_extra["source"])
-    return places
+            sources[(*key_path, name)] = str(field.json_schema_extra["source"])
+    return sources
 
 
-def _comments(path: Path) -> dict[Place, str]:
-    """Return the comment behind each one-line value of a YAML file."""
+def _comments(path: Path) -> dict[KeyPath, str]:
+    """Return the comment behind each value of a YAML file that is written in one line."""
     text = path.read_text(encoding="utf-8")
     lines = text.splitlines()
-    found: dict[Place, str] = {}
+    found: dict[KeyPath, str] = {}
 
-    def walk(node: yaml.Node, place: Place) -> None:
+    def walk(node: yaml.Node, key_path: KeyPath) -> None:
         end = node.end_mark
         if node.start_mark.line == end.line and (
             match := COMMENT.search(lines[end.line], end.column)
         ):
-            found[place] = match[1]
+            found[key_path] = match[1]
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
-                walk(value, (*place, str(key.value)))
+                walk(value, (*key_path, RENAMED_KEYS.get(key.value, str(key.value))))
         elif isinstance(node, yaml.SequenceNode):
             for number, value in enumerate(node.value):
-                walk(value, (*place, str(number)))
+                walk(value, (*key_path, str(number)))
 
     if root := yaml.compose(text, Loader=yaml.SafeLoader):
         walk(root, ())
     return found
 
 
-def _at(node: Any, place: Place) -> Any:
-    """Return the value at a key path; None if there is none."""
-    for key in place:
+def _at(node: Any, key_path: KeyPath) -> Any:
+    """Return the value at a key path, None where there is none."""
+    for key in key_path:
         if isinstance(node, dict):
             node = node.get(key)
         elif isinstance(node, list) and int(key) < len(node):

@@ -1,109 +1,116 @@
-"""The schema of a training run: what presets/pretrain/ and presets/finetune/ hold.
+"""The schema of a training run: the files of presets/pretrain/ and presets/finetune/.
 
-Defaults are the paper's, with their place in it; "ours" marks what the paper leaves open. The
-place is kept with the field, so that `maskdcpt presets show` prints it beside the value.
+Defaults are the paper's, with their source in it; "ours" marks what the paper leaves open. The
+source is kept with the field, so that `maskdcpt presets show` prints it beside the value.
 """
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
-from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    PrivateAttr,
+    model_validator,
+)
 
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.presets.data import Fraction, Schema
 from maskdcpt_cli.presets.load import load
 
-Whole = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-RATES = ("rate", "decoder_rate")
 AnyRun = TypeVar("AnyRun", bound="Run")
 
 
-def paper(default: Any, place: str) -> Any:
-    """A field with its default and where the paper says so, or "ours"."""
-    return Field(default, json_schema_extra={"source": place})
+def paper(default: Any, source: str) -> Any:
+    """Return a field with its default and the default's source in the paper, or "ours"."""
+    return Field(default, json_schema_extra={"source": source})
 
 
 class Mask(Schema):
-    """Which part of the input is hidden."""
+    """The mask of the input."""
 
     method: Literal["random", "square", "block-wise"] = paper("random", "Table IX")
     ratio: Annotated[float, Field(ge=0, lt=1)] = paper(0.5, "Table VII")
-    patch_size: Whole = paper(16, "Table VIII")
+    patch_size: PositiveInt = paper(16, "Table VIII")
 
 
 class Heads(Schema):
-    """What is asked of the features, and how much each counts."""
+    """The decoders of pre-training and the weights of their losses."""
 
     reconstruction: Fraction = paper(1.0, "Eq. 5, lambda; 0 for none")
     classification: Fraction = paper(1.0, "Eq. 5; 0 for none")
-    focal_gamma: Annotated[float, Field(ge=0)] = paper(2.0, "Sec. IV-B")
-    classifier_dims: tuple[Whole, Whole, Whole, Whole] = paper(
+    focal_gamma: NonNegativeFloat = paper(2.0, "Sec. IV-B")
+    classifier_dims: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = paper(
         (64, 128, 256, 512), "Sec. IV-A: ResNet-18's"
     )
-    reconstruction_dims: tuple[Whole, Whole, Whole, Whole] = paper(
+    reconstruction_dims: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = paper(
         (32, 64, 96, 128), "ours, as all of that decoder"
     )
     clean_pass: bool = paper(False, "DCPT: a second pass that reconstructs clean images")
 
     @model_validator(mode="after")
-    def _something(self) -> "Heads":
+    def _check_weights(self) -> "Heads":
         if not self.reconstruction and not self.classification:
             raise ValueError("reconstruction and classification are both 0: nothing is learnt")
         return self
 
 
-class Rate(Schema):
-    """A learning rate over a run or some stages of it: constant, then from `after` on a cosine
-    down to `final`.
+class LRSchedule(Schema):
+    """A learning rate over a run or some of its stages: constant, then half a cosine.
+
+    The cosine begins after `after` iterations and ends at `final`.
     """
 
-    initial: Positive
-    final: Positive | None = paper(None, "constant to the end")
-    after: Annotated[int, Field(ge=0)] = paper(0, "iterations before the cosine")
+    initial: PositiveFloat
+    final: PositiveFloat | None = paper(None, "constant to the end")
+    after: NonNegativeInt = paper(0, "iterations before the cosine")
 
 
-class Optimiser(Schema):
+class Optimizer(Schema):
     """AdamW."""
 
-    rate: Rate
-    decoder_rate: Rate | None = paper(None, "of both decoders of pre-training: as the encoder")
-    weight_decay: Annotated[float, Field(ge=0)] = paper(0.0, "Sec. V-A")
+    lr: LRSchedule
+    decoder_lr: LRSchedule | None = paper(None, "of both decoders of pre-training: as the encoder")
+    weight_decay: NonNegativeFloat = paper(0.0, "Sec. V-A")
     betas: tuple[Fraction, Fraction] = paper((0.9, 0.999), "ours: AdamW's own, and Restormer's")
-    clip: Positive | None = paper(None, "ours: gradient norm; Restormer's recipe has 0.01")
-    layer_decay: Fraction = paper(1.0, "ours: rate of a stage relative to the one after it")
-    freeze: tuple[str, ...] = paper((), "ours: beginnings of parameter names")
+    clip: PositiveFloat | None = paper(None, "ours: gradient norm; Restormer's recipe has 0.01")
+    layer_decay: Fraction = paper(1.0, "ours: lr of a stage relative to the one after it")
+    freeze: tuple[str, ...] = paper((), "ours: prefixes of parameter names")
 
 
 class Stage(Schema):
     """A part of the run with one crop size."""
 
-    iterations: Whole
-    crop_size: Whole
-    batch: Whole  # samples of an iteration, over all processes
+    iterations: PositiveInt
+    crop_size: PositiveInt
+    batch: PositiveInt  # samples of an iteration, over all processes
     data: str | None = paper(None, "ours: of this stage, in place of the run's")
-    rate: Rate | None = paper(None, "ours: from this stage on, in place of the optimiser's")
+    lr: LRSchedule | None = paper(None, "ours: from this stage on, in place of the optimizer's")
 
 
-class Phase(NamedTuple):
-    """Iterations over which one rate takes its course."""
+class LRSegment(NamedTuple):
+    """The iterations of one learning rate schedule."""
 
     begin: int
-    end: int
-    rate: Rate
+    end: int  # exclusive
+    schedule: LRSchedule
 
 
 class Validation(Schema):
-    """What is measured during the run, and how often."""
+    """How often a run is validated, and on which images."""
 
-    every: Whole = paper(5000, "ours")
-    images: Whole = paper(20, "ours: of each degradation")
-    crop_size: Whole = paper(256, "ours")
+    every: PositiveInt = paper(5000, "ours")
+    images: PositiveInt = paper(20, "ours: of each degradation")
+    crop_size: PositiveInt = paper(256, "ours")
 
 
 class Training(Schema):
-    """How long and at which size; the batch is that of all processes together."""
+    """The stages, precision and bookkeeping of a run."""
 
     stages: tuple[Stage, ...] = Field(min_length=1)
     precision: Literal["fp32", "bf16", "fp16"] = paper("fp32", "ours")
@@ -111,9 +118,9 @@ class Training(Schema):
     channels_last: bool = paper(True, "ours: faster, same numbers")
     compile: bool = paper(False, "ours")
     checkpointing: bool = paper(False, "ours: recompute activations, less memory")
-    workers: Annotated[int, Field(ge=0)] = paper(4, "ours: loading data, of each process")
-    save_every: Whole = paper(5000, "ours")
-    seed: Annotated[int, Field(ge=0)] = paper(0, "ours")
+    workers: NonNegativeInt = paper(4, "ours: loading data, of each process")
+    save_every: PositiveInt = paper(5000, "ours")
+    seed: NonNegativeInt = paper(0, "ours")
 
     @property
     def iterations(self) -> int:
@@ -121,78 +128,78 @@ class Training(Schema):
 
 
 class Run(Schema):
-    """What pre-training and fine-tuning share."""
+    """The settings that pre-training and fine-tuning share."""
 
     data: str  # a preset of presets/data, or a file
     backbone: str = paper("nafnet", "Sec. V-A")
     sizes: dict[str, dict[str, Any]] = paper({}, "of backbones; the others are as released")
     training: Training
-    optimiser: Optimiser
+    optimizer: Optimizer
     validation: Validation = Validation()
-    initialise_from: str | None = paper(None, "a file of weights; None: drawn at random")
+    initialise_from: str | None = paper(None, "a file of weights; None: random weights")
     _name: str | None = PrivateAttr(None)
 
     @property
     def name(self) -> str | None:
-        """The name or the file that the preset was loaded by; None for one made in Python."""
+        """The name or the file of the preset; None for one that was built in Python."""
         return self._name
 
     @property
     def options(self) -> Mapping[str, Any]:
-        """Of the backbone; those left out are as released."""
+        """The options of the backbone; those left out are as released."""
         return self.sizes.get(self.backbone, {})
 
     @property
-    def phases(self) -> tuple[Phase, ...]:
-        """The backbone's rates, one after another: each holds until a stage brings another."""
-        begins, rates, begin = [0], [self.optimiser.rate], 0
+    def lr_segments(self) -> tuple[LRSegment, ...]:
+        """The backbone's schedules, one after another: each holds until a stage has another."""
+        begins, schedules, begin = [0], [self.optimizer.lr], 0
         for stage in self.training.stages:
-            if stage.rate:
+            if stage.lr:
                 begins.append(begin)
-                rates.append(stage.rate)
+                schedules.append(stage.lr)
             begin += stage.iterations
-        ends = [*begins[1:], begin]
-        return tuple(
-            Phase(*one) for one in zip(begins, ends, rates, strict=True) if one[0] < one[1]
-        )
+        segments = map(LRSegment, begins, [*begins[1:], begin], schedules)
+        return tuple(segment for segment in segments if segment.begin < segment.end)
 
     @property
-    def decoder_phases(self) -> tuple[Phase, ...]:
-        """The rates of the decoders of pre-training, likewise."""
-        rate = self.optimiser.decoder_rate
-        return (Phase(0, self.training.iterations, rate),) if rate else self.phases
+    def decoder_lr_segments(self) -> tuple[LRSegment, ...]:
+        """The schedules of the decoders of pre-training, likewise."""
+        schedule = self.optimizer.decoder_lr
+        if schedule is None:
+            return self.lr_segments
+        return (LRSegment(0, self.training.iterations, schedule),)
 
-    def lasting(self: AnyRun, iterations: int) -> AnyRun:
-        """The run in so many iterations: each stage and the cosine begin at their share of it."""
+    def with_iterations(self: AnyRun, iterations: int) -> AnyRun:
+        """Return the run in so many iterations: its stages and cosines are scaled alike."""
         stages, total = self.training.stages, self.training.iterations
         ends = [round(end * iterations / total) for end in accumulate(s.iterations for s in stages)]
 
-        def shortened(rate: Rate | None) -> Rate | None:
-            after = round(rate.after * iterations / total) if rate else 0
-            return rate and rate.model_copy(update={"after": after})
+        def scaled(schedule: LRSchedule | None) -> LRSchedule | None:
+            after = round(schedule.after * iterations / total) if schedule else 0
+            return schedule and schedule.model_copy(update={"after": after})
 
         kept: list[Stage] = []
-        brought: Rate | None = None
+        latest: LRSchedule | None = None  # of the stages since the last one that was kept
         for stage, begin, end in zip(stages, [0, *ends], ends, strict=False):
-            brought = stage.rate or brought
+            latest = stage.lr or latest
             if end > begin:
-                lasts = {"iterations": end - begin, "rate": shortened(brought)}
-                kept.append(stage.model_copy(update=lasts))
-                brought = None
-        rates = {name: shortened(getattr(self.optimiser, name)) for name in RATES}
+                update = {"iterations": end - begin, "lr": scaled(latest)}
+                kept.append(stage.model_copy(update=update))
+                latest = None
+        lrs = {"lr": scaled(self.optimizer.lr), "decoder_lr": scaled(self.optimizer.decoder_lr)}
         return self.model_copy(
             update={
                 "training": self.training.model_copy(update={"stages": tuple(kept)}),
-                "optimiser": self.optimiser.model_copy(update=rates),
+                "optimizer": self.optimizer.model_copy(update=lrs),
             }
         )
 
     @model_validator(mode="wrap")
     @classmethod
-    def _lasting(
+    def _accept_iterations(
         cls: type[AnyRun], given: Any, validate: ModelWrapValidatorHandler[AnyRun]
     ) -> AnyRun:
-        """Take `training.iterations`, too, which is no field but says how long the stages last."""
+        """Accept `training.iterations`, which is not a field: it sets the length of the stages."""
         training = given.get("training") if isinstance(given, Mapping) else None
         if not isinstance(training, Mapping) or "iterations" not in training:
             return validate(given)
@@ -203,23 +210,23 @@ class Run(Schema):
             raise ValueError(
                 f"training.iterations is {iterations!r}; valid are whole numbers from 1"
             )
-        return run.lasting(iterations)
+        return run.with_iterations(iterations)
 
     @model_validator(mode="after")
-    def _timely(self) -> "Run":
-        for begin, end, rate in (*self.phases, *self.decoder_phases):
-            if rate.final and rate.after >= end - begin:
+    def _check_cosines(self) -> "Run":
+        for begin, end, schedule in (*self.lr_segments, *self.decoder_lr_segments):
+            if schedule.final and schedule.after >= end - begin:
                 raise ValueError(
-                    f"the cosine of {self._place(rate)} begins after {rate.after} iterations, but "
-                    f"the rate holds for only {end - begin}"
+                    f"the cosine of {self._key_path(schedule)} begins after {schedule.after} "
+                    f"iterations, but the schedule holds for only {end - begin}"
                 )
         return self
 
-    def _place(self, rate: Rate) -> str:
+    def _key_path(self, schedule: LRSchedule) -> str:
         for number, stage in enumerate(self.training.stages):
-            if stage.rate is rate:
-                return f"training.stages.{number}.rate"
-        return "optimiser.rate" if rate is self.optimiser.rate else "optimiser.decoder_rate"
+            if stage.lr is schedule:
+                return f"training.stages.{number}.lr"
+        return "optimizer.lr" if schedule is self.optimizer.lr else "optimizer.decoder_lr"
 
 
 class Pretrain(Run):
@@ -229,7 +236,7 @@ class Pretrain(Run):
     heads: Heads = Heads()
 
     @model_validator(mode="after")
-    def _whole_patches(self) -> "Pretrain":
+    def _check_patch_size(self) -> "Pretrain":
         sizes = [stage.crop_size for stage in self.training.stages] + [self.validation.crop_size]
         for size in sizes:
             if self.mask.ratio and size % self.mask.patch_size:
@@ -243,7 +250,7 @@ class Pretrain(Run):
 class Finetune(Run):
     """Fine-tuning for restoration (Sec. V)."""
 
-    loss: Literal["l1", "relative-l1", "relative-rmse"] = paper(
+    loss: str = paper(
         "l1", "Sec. V-A; relative to the input's it is ours, for short runs on many types"
     )
 

@@ -1,4 +1,4 @@
-"""What lies in the folder of a run: weights for use, and all that it takes to go on training."""
+"""The files of a run: weights for use, and the states that it resumes from."""
 
 import shutil
 from collections.abc import Mapping
@@ -8,16 +8,30 @@ from typing import Any
 
 import torch
 
+from maskdcpt_cli.data.mixture import Sample
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.files import replacing
 from maskdcpt_cli.weights.checkpoint import Checkpoint, save_checkpoint
 
 State = Mapping[str, Any]  # of tensors, numbers and texts, by names and numbers
+SKIPPED = "skipped"  # the folder of the batches of skipped iterations
+
+
+@dataclass
+class Progress:
+    """The counters of a run; its state holds them under these names."""
+
+    iteration: int = 0  # how many are done
+    skipped: int = 0  # of them
+    skipped_in_a_row: int = 0
+    best: float | None = None  # mean score of a validation
+    validated_at: int = 0  # iteration
+    temperature: float | None = None  # of the classifier, from the last validation
 
 
 @dataclass(frozen=True)
-class Folder:
-    """The files of a run: `last` and `best`, each as .state and .safetensors, and the end's."""
+class CheckpointFolder:
+    """The files of a run: `last` and `best`, each as .state and .safetensors, and `final`."""
 
     path: Path
 
@@ -28,29 +42,39 @@ class Folder:
         return self.path / f"{which}.safetensors"
 
     def save(self, which: str, state: State, checkpoint: Checkpoint) -> Path:
-        """Write both files, each whole or not at all; a run goes on from the state alone.
+        """Write both files, each completely or not at all; a run resumes from the state alone.
 
-        Raises CheckpointError when the disk is full, or not to be written to.
+        Raises:
+            CheckpointError: when the disk is full, or not writable.
         """
         path = self.state(which)
         try:
             with replacing(path) as file:
                 torch.save(dict(state), file)
-        except (OSError, RuntimeError) as error:  # the latter is how torch tells of a full disk
+        except (OSError, RuntimeError) as error:  # torch raises the latter for a full disk
             raise CheckpointError(_not_written(path, error)) from error
         save_checkpoint(checkpoint, self.weights(which))
         return self.weights(which)
 
-    def finish(self, checkpoint: Checkpoint) -> Path:
-        """Write the weights that are the outcome of the run."""
+    def save_final(self, checkpoint: Checkpoint) -> Path:
+        """Write the weights that are the result of the run."""
         path = self.weights("final")
         save_checkpoint(checkpoint, path)
         return path
 
-    def read(self, which: str) -> State | None:
-        """A state, on the CPU; None where there is none. Nothing in the file is executed.
+    def save_batch(self, batch: Sample, name: str) -> Path:
+        """Write the batch of a skipped iteration."""
+        path = self.path / SKIPPED / f"{name}.pt"
+        path.parent.mkdir(exist_ok=True)
+        with replacing(path) as file:
+            torch.save({"lq": batch.lq, "gt": batch.gt, "number": batch.number}, file)
+        return path
 
-        Raises CheckpointError for a file that is damaged.
+    def read(self, which: str) -> State | None:
+        """Read a state, onto the CPU; None where there is none. Nothing in the file is executed.
+
+        Raises:
+            CheckpointError: for a file that is damaged.
         """
         path = self.state(which)
         if not path.exists():
@@ -59,19 +83,22 @@ class Folder:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # on damaged bytes the restricted unpickler raises almost any
             raise CheckpointError(
-                f"{path} is damaged, and training cannot go on from it. Of the weights alone "
-                f"{self.weights(which)} can begin another run: --init-from."
+                f"{path} is damaged, and training cannot resume from it. The weights alone, "
+                f"{self.weights(which)}, can begin another run: --init-from."
             ) from error
         return dict(state)
 
-    def check_space(self, one: int) -> None:
-        """Raise CheckpointError unless the states of a run, of `one` bytes each, fit on the disk.
+    def check_space(self, state_bytes: int) -> None:
+        """Check that the states of a run, of `state_bytes` each, fit on the disk.
 
         There are `last`, `best`, and the next one while the one before it is kept; the weights for
         use take less than a third of each.
+
+        Raises:
+            CheckpointError: when they do not fit.
         """
-        there = sum(file.stat().st_size for file in self.path.glob("*.s*"))
-        free, needed = shutil.disk_usage(self.path).free, 4 * one - there
+        present = sum(file.stat().st_size for file in self.path.glob("*.s*"))
+        free, needed = shutil.disk_usage(self.path).free, 4 * state_bytes - present
         if free < needed:
             raise CheckpointError(
                 f"'{self.path}' has {free / 1e9:.1f} GB left, and the checkpoints of this run take "
@@ -82,6 +109,6 @@ class Folder:
 def _not_written(path: Path, error: Exception) -> str:
     reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
     return (
-        f"{path} cannot be written: {reason}. The checkpoint before it is whole: "
-        "mend this and go on with --resume."
+        f"{path} cannot be written: {reason}. The checkpoint before it is complete: "
+        "make room and resume with --resume."
     )

@@ -1,7 +1,8 @@
-"""The processes that train together: one alone, or those that torchrun started."""
+"""The processes that train together: a single one, or those that torchrun started."""
 
 import atexit
 import os
+import sys
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,65 +12,82 @@ from torch import Tensor
 
 from maskdcpt_cli.errors import BackendError
 
+if sys.platform != "win32":
+    import resource
+
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class World:
+class DistributedContext:
     """This process among those that train together."""
 
     device: torch.device
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
 
     @property
-    def first(self) -> bool:
-        """Whether it is the one that writes."""
+    def is_main(self) -> bool:
+        """Whether it is the process that writes files."""
         return self.rank == 0
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean over all processes, which must all ask for it."""
-        if self.size > 1:
+        """Return the mean over all processes, all of which must call this."""
+        if self.world_size > 1:
             dist.all_reduce(values)
-        return values / self.size
+        return values / self.world_size
 
-    def gather(self, mine: list[T]) -> list[T]:
-        """The lists of all processes, one after another, on each of them."""
-        if self.size == 1:
-            return mine
-        all_of_them: list[list[T]] = [[] for _ in range(self.size)]
-        dist.all_gather_object(all_of_them, mine)
-        return [item for part in all_of_them for item in part]
+    def gather(self, items: list[T]) -> list[T]:
+        """Return the lists of all processes, one after another, on each of them."""
+        if self.world_size == 1:
+            return items
+        lists: list[list[T]] = [[] for _ in range(self.world_size)]
+        dist.all_gather_object(lists, items)
+        return [item for one in lists for item in one]
 
 
-def is_main() -> bool:
+def is_main_process() -> bool:
     """Return whether this process is the first of torchrun's, or the only one."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def restarted() -> bool:
-    """Whether torchrun started this process again, after one of the processes had failed."""
+    """Return whether torchrun restarted this process, after one of the processes had failed."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
-def join(device: str | None = None) -> World:
-    """Join the processes that torchrun started, or be alone where it did not.
+def init_distributed(device: str | None = None) -> DistributedContext:
+    """Join the processes that torchrun started, or return the context of a single process.
 
     Args:
         device: as "cuda" or "cpu"; None: a GPU where there is one.
 
-    Raises BackendError where there is no such device, or not one for each process.
+    Returns:
+        The context of this process.
+
+    Raises:
+        BackendError: where there is no such device, or not one for each process.
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    place = _device(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
-    if size == 1:
-        return World(place)
-    if place.type == "cuda":
-        torch.cuda.set_device(place)
-    if not dist.is_initialized():  # torchrun's processes can meet only once
-        dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    local = _device(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
+    if world_size == 1:
+        return DistributedContext(local)
+    if local.type == "cuda":
+        torch.cuda.set_device(local)
+    if not dist.is_initialized():  # a process group can be initialized only once
+        dist.init_process_group("nccl" if local.type == "cuda" else "gloo")
         atexit.register(dist.destroy_process_group)
-    return World(place, dist.get_rank(), dist.get_world_size())
+    return DistributedContext(local, dist.get_rank(), dist.get_world_size())
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the peak bytes in use: of the GPU, else of the process; 0 if unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _device(name: str | None, *, local_rank: int) -> torch.device:
@@ -83,7 +101,7 @@ def _device(name: str | None, *, local_rank: int) -> torch.device:
             ) from error
     if local_rank >= torch.cuda.device_count():
         raise BackendError(
-            f"Process {local_rank} of this machine has no GPU: {torch.cuda.device_count()} are "
-            "here. Start as many processes as GPUs, or say --device cpu."
+            f"Process {local_rank} of this machine has no GPU: there are "
+            f"{torch.cuda.device_count()}. Start as many processes as GPUs, or say --device cpu."
         )
     return torch.device("cuda", local_rank)

@@ -1,4 +1,4 @@
-"""A few iterations of each stage of a run, to know what the whole run takes."""
+"""A few iterations of each stage of a run, to estimate the time and memory of the whole."""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -11,38 +11,41 @@ from maskdcpt_cli.presets.training import Run, Stage
 from maskdcpt_cli.training.events import Event, Step
 
 ITERATIONS = 5  # of each stage
-SETTLING = 2  # of them, which compile, and fill the queues of data
+WARM_UP = 2  # of them, which compile, and fill the queues of data
 
 AnyRun = TypeVar("AnyRun", bound=Run)
 
 
-class Rehearsed(NamedTuple):
-    """What a stage of a run takes."""
+class StageEstimate(NamedTuple):
+    """The resources that a stage of a run takes."""
 
     stage: Stage
     seconds: float  # of the stage, without validation
-    memory: int  # bytes of a process, or of its GPU, at most
-    disk: int  # bytes that the run folder holds at the end
+    memory: int  # peak bytes of a process, or of its GPU
+    disk: int  # bytes in the run folder at the end
 
 
-def rehearse(
+def dry_run(
     preset: AnyRun, train: Callable[[AnyRun, Path], Generator[Event, None, None]]
-) -> Iterator[Rehearsed]:
-    """Train each stage for a few iterations in a folder that is thrown away.
+) -> Iterator[StageEstimate]:
+    """Train each stage for a few iterations in a temporary folder.
 
     Args:
         preset: of the run.
         train: begins a run of a preset in a folder.
+
+    Yields:
+        An estimate for each stage.
     """
     for stage in preset.training.stages:
         with TemporaryDirectory(prefix="maskdcpt-") as name:
             folder = Path(name)
             with closing(train(_shortened(preset, stage), folder)) as events:
                 steps = [event for event in events if isinstance(event, Step)]
-            seconds = median(step.batch / step.images_per_second for step in steps[SETTLING:])
+            seconds = median(step.batch / step.images_per_second for step in steps[WARM_UP:])
             disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         memory = max(step.memory for step in steps)
-        yield Rehearsed(stage, stage.iterations * seconds, memory, disk)
+        yield StageEstimate(stage, stage.iterations * seconds, memory, disk)
 
 
 def _shortened(preset: AnyRun, stage: Stage) -> AnyRun:

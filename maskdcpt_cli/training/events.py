@@ -1,4 +1,4 @@
-"""What a training run tells as it goes; on every rank alike, unless said otherwise."""
+"""Events of a training run; the same on every rank, unless stated otherwise."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ Scores = Mapping[str, Mapping[str, float]]  # by degradation, then by metric
 
 @dataclass(frozen=True)
 class Initialised:
-    """Weights were taken over from a file; the names are those of the network's tensors."""
+    """Weights of a file were loaded; the names are those of the network's tensors."""
 
     source: Path
     loaded: tuple[str, ...]
-    missing: tuple[str, ...]  # of the network, not in the file: they keep their own initialisation
+    missing: tuple[str, ...]  # of the network, not in the file: they keep their random weights
     left_over: tuple[str, ...]  # of the file, not in the network
 
 
@@ -29,31 +29,31 @@ class Step:
     iteration: int  # how many are done
     iterations: int  # of the whole run
     losses: Mapping[str, float]  # "total" and its parts, each the mean over the batch of all ranks
-    accuracy: float | None  # share of the batch whose degradation was named; None: not asked for
-    rate: float  # of the encoder's last stage
+    accuracy: float | None  # fraction of the batch classified correctly; None: no classifier
+    lr: float  # of the encoder's last stage
     batch: int  # images of all ranks together
     images_per_second: float  # of all ranks together
-    waited: float  # share of the iteration's time that this rank waited for data
-    memory: int  # the most bytes that this rank's process has held, of the GPU where it has one
+    waited: float  # fraction of the iteration's time that this rank waited for data
+    memory: int  # peak bytes of this rank's process, of the GPU where it has one
     skipped: int  # iterations without a step so far in the run, as their loss was NaN or infinite
 
 
-class Picture(NamedTuple):
-    """One image of a validation."""
+class ValidationImages(NamedTuple):
+    """The images of one validation sample."""
 
     degradation: str  # abbreviation
     lq: Pixels  # masked in pre-training
-    made: Pixels  # reconstructed or restored
+    output: Pixels  # reconstructed or restored
     gt: Pixels
 
 
 @dataclass(frozen=True)
 class Validated:
-    """The validation images were looked at, by the averaged weights where there are such."""
+    """The model was validated, with its averaged weights where there are such."""
 
     iteration: int
     scores: Scores  # "accuracy", in pre-training; "psnr" and "ssim", in fine-tuning
-    pictures: tuple[Picture, ...] = ()  # one of each degradation, on rank 0
+    images: tuple[ValidationImages, ...] = ()  # one of each degradation, on rank 0
     temperature: float | None = None  # that calibrates the classifier, where there is one
 
 
@@ -67,7 +67,7 @@ class Saved:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that a person should know."""
+    """A sentence for the user."""
 
     text: str
 

@@ -3,23 +3,20 @@
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
-import torch.nn.functional as F
 from torch import nn
 
 from maskdcpt_cli.data.mixture import MixtureEntry, Sample, Samples
+from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.presets.training import Finetune, load_preset
-from maskdcpt_cli.training.distributed import join
+from maskdcpt_cli.training.distributed import init_distributed
 from maskdcpt_cli.training.events import Event
-from maskdcpt_cli.training.initialise import initialise
 from maskdcpt_cli.training.inputs import TrainingData
-from maskdcpt_cli.training.launch import launch
 from maskdcpt_cli.training.loop import Loop, Stop, never
-from maskdcpt_cli.training.losses import Losses, relative_l1, relative_rmse
-from maskdcpt_cli.training.metrics import psnr, ssim
-from maskdcpt_cli.training.task import Examined, Example, drawn_backbone, options_of, seeded
+from maskdcpt_cli.training.losses import LOSSES, Losses
+from maskdcpt_cli.training.run_folder import launch
+from maskdcpt_cli.training.task import fork_seed, init_backbone, initialise, options_of
+from maskdcpt_cli.training.validation import ValidationResult, ValidationSample, psnr, ssim
 from maskdcpt_cli.weights.checkpoint import Checkpoint
-
-RELATIVE = {"relative-l1": relative_l1, "relative-rmse": relative_rmse}
 
 
 def finetune(
@@ -33,30 +30,35 @@ def finetune(
     command: Sequence[str] = (),
     stop: Stop = never,
 ) -> Generator[Event, None, None]:
-    """Fine-tune a backbone, and yield what happens.
+    """Fine-tune a backbone for restoration, and yield the events of the run (Sec. V).
 
-    The loss is that between the restored and the clean image; see `pretrain` for what is alike.
+    The loss is between the restored and the clean image, as the preset says.
 
-    All that can be refused is refused by the call itself, before anything is written. Under
-    torchrun each process does its part of every batch. Closing the generator saves and leaves, in
-    this process; `stop` makes all of them do so, after the same iteration.
+    Everything that can be refused is refused by the call itself, before anything is written. Under
+    torchrun each process does its part of every batch. Closing the generator saves and ends the run
+    in this process; `stop` ends it in all of them, after the same iteration.
 
     Args:
-        preset: what `load_preset` returns, or its name.
+        preset: the result of `load_preset`, or the name of a preset.
         data: the images to train on.
-        run_dir: folder of the run; made where it is missing.
+        run_dir: folder of the run; created if it does not exist.
         resume: continue the run in `run_dir`, if there is one; torchrun's restarts always do.
         micro_batch: images that go through the network at once; None: a process's whole batch.
         device: as "cuda" or "cpu"; None: a GPU where there is one.
         command: the arguments of the program, to be kept in the run folder.
-        stop: asked after each iteration.
+        stop: called in each iteration; True ends the run after it.
 
     Returns:
-        The events of the run, on every process alike; the first one also keeps them in `run_dir`.
+        A generator of the run's events.
+
+    Yields:
+        `Initialised`, `Step`, `Validated`, `Saved` and `Notice` as they happen, on every process
+        alike; the first process also keeps them in `run_dir`.
 
     Raises:
-        MaskDCPTError: by the call for what cannot work; later for a full disk, for data that cannot
-            be read, and when the loss is NaN or infinite again and again.
+        MaskDCPTError: by the call for settings, data or a run folder that cannot be used; by the
+            generator for a full disk, for data that cannot be read, and when the loss is NaN or
+            infinite in several iterations in a row.
     """
     resolved = load_preset("finetune", preset) if isinstance(preset, str) else preset
     assert isinstance(resolved, Finetune)
@@ -78,15 +80,14 @@ def train(
     device: str | None = None,
     stop: Stop = never,
 ) -> Generator[Event, None, None]:
-    """Train on samples, without a record of it in the run folder; see `finetune`."""
+    """Train on samples, without launches, logs and plots in the run folder; see `finetune`."""
     task = Finetuning(preset, data.labels, name=name)
     initialised = initialise(task.backbone, preset)
     loop = Loop(
-        task, preset, data, run_dir,
-        world=join(device), validation=validation, micro_batch=micro_batch, stop=stop,
+        task, preset, data, run_dir, distributed=init_distributed(device),
+        validation=validation, micro_batch=micro_batch, stop=stop,
     )  # fmt: skip
-    notice = loop.resume(wanted=resume) or initialised
-    return loop.train(notice)
+    return loop.train(loop.resume(requested=resume) or initialised)
 
 
 class Finetuning:
@@ -96,11 +97,18 @@ class Finetuning:
     best_by = "psnr"
 
     def __init__(self, preset: Finetune, labels: Sequence[str], *, name: str | None = None) -> None:
+        """Initialise the network with random weights.
+
+        Raises:
+            MaskDCPTError: for a network or a loss that does not exist.
+        """
+        if preset.loss not in LOSSES:
+            raise MaskDCPTError(unknown("loss", preset.loss, LOSSES))
         self.preset = preset
         self.labels = tuple(labels)
         self.preset_name = name
-        with seeded(preset.training.seed):
-            self.backbone = drawn_backbone(preset)
+        with fork_seed(preset.training.seed):
+            self.backbone = init_backbone(preset)
 
     @property
     def model(self) -> nn.Module:
@@ -111,14 +119,12 @@ class Finetuning:
 
     def losses(self, model: nn.Module, batch: Sample) -> Losses:
         restored = model(batch.lq).float()
-        if self.preset.loss == "l1":
-            return Losses(F.l1_loss(restored, batch.gt))
-        return Losses(RELATIVE[self.preset.loss](restored, batch.lq, batch.gt))
+        return Losses(LOSSES[self.preset.loss](restored, batch.lq, batch.gt))
 
-    def examine(self, example: Example) -> Examined:
-        restored = self.backbone(example.lq).float().clip(0, 1)
-        scores = {"psnr": psnr(restored, example.gt), "ssim": ssim(restored, example.gt)}
-        return Examined(scores, example.lq[0], restored[0])
+    def validate_sample(self, sample: ValidationSample) -> ValidationResult:
+        restored = self.backbone(sample.lq).float().clip(0, 1)
+        scores = {"psnr": psnr(restored, sample.gt), "ssim": ssim(restored, sample.gt)}
+        return ValidationResult(scores, sample.lq[0], restored[0])
 
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(

@@ -1,4 +1,4 @@
-"""What a run learns from and is measured on: from a data preset, or one's own pictures."""
+"""The images to train and to validate on: from a data preset, or the user's own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,14 +26,14 @@ from maskdcpt_cli.presets.data import (
 from maskdcpt_cli.presets.load import load_data, names
 from maskdcpt_cli.presets.training import Run
 
-HELD_OUT = 10  # one of so many pictures is kept for validation where there are no test sets
+HELD_OUT = 10  # one of so many images is held out for validation where there are no test sets
 
 
 class Inputs(NamedTuple):
-    """Ingredients to train on, and others to validate on."""
+    """The images of a run."""
 
     train: tuple[MixtureEntry, ...]
-    validation: tuple[MixtureEntry, ...]  # empty where there are too few pictures to hold some out
+    validation: tuple[MixtureEntry, ...]  # empty where there are too few images to hold some out
     labels: tuple[str, ...]  # of the setting, in order
 
 
@@ -42,13 +42,13 @@ class Selected:
     """Some of the pairs of a source."""
 
     pairs: Pairs
-    places: NDArray[np.intp]
+    indices: NDArray[np.intp]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
     def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
-        return self.pairs.read(int(self.places[index]), crop_fn)
+        return self.pairs.read(int(self.indices[index]), crop_fn)
 
     def degradations(self) -> frozenset[str]:
         return self.pairs.degradations()
@@ -56,22 +56,36 @@ class Selected:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The images of a run: the data sets of its preset, one's own clean photos, or one's own pairs.
+    """The images of a run: the data sets of its preset, the user's clean photos, or pairs.
 
     `TrainingData(root="data/")`, `TrainingData(photos="photos/")`, or
     `TrainingData(pairs=[("lq/", "gt/")], degradations=["H"])`.
+
+    Args:
+        root: the folder of the data sets; None: the environment variable MASKDCPT_DATA.
+        photos: a folder of clean photos, degraded as they are read.
+        pairs: folders of degraded and of clean images of the same names.
+        degradations: of each of the pairs, by abbreviation.
+        setting: of photos and pairs; None: that of the data preset.
     """
 
-    root: Path | str | None = None  # of data sets; None: what MASKDCPT_DATA says
-    photos: Path | str | None = None  # a folder of clean photos, degraded as they are read
-    pairs: Sequence[tuple[Path | str, Path | str]] = ()  # folders of degraded and clean images
-    degradations: Sequence[str] = ()  # of each of the pairs, by abbreviation
-    setting: str | None = None  # of photos and pairs; None: that of the data preset
+    root: Path | str | None = None
+    photos: Path | str | None = None
+    pairs: Sequence[tuple[Path | str, Path | str]] = ()
+    degradations: Sequence[str] = ()
+    setting: str | None = None
 
     def open(self, preset: str) -> Inputs:
-        """Find the images, with what the data preset of that name says of them.
+        """Find the images.
 
-        Raises MaskDCPTError for images that are not there.
+        Args:
+            preset: name or file of the data preset of the run.
+
+        Returns:
+            The images to train and to validate on.
+
+        Raises:
+            MaskDCPTError: for images that are not there.
         """
         data = load_data(self.setting if self.setting in names() else preset)
         setting = self.setting or data.setting
@@ -84,7 +98,7 @@ class TrainingData:
 
 
 def samples_of(run: Run, data: TrainingData, inputs: Inputs) -> Samples:
-    """Return what a run learns from; a stage with data of its own opens them."""
+    """Return the samples of a run; a stage with data of its own opens them."""
     mixtures = [
         Mixture(
             (data.open(stage.data) if stage.data else inputs).train,
@@ -97,11 +111,11 @@ def samples_of(run: Run, data: TrainingData, inputs: Inputs) -> Samples:
 
 
 def from_preset(data: Data, root: Path | None) -> Inputs:
-    """The data of a setting, below `root`, or where the environment says that data lie."""
+    """Open the data sets of a setting, below `root`, or the folder that the environment names."""
     folder = data_root(root)
-    train = [_ingredient(opened) for opened in open_pairs(data.train, folder)]
+    train = [_entry(opened) for opened in open_pairs(data.train, folder)]
     known = [part for part in data.test if not _unlabelled(part)]
-    test = [_ingredient(opened) for opened in open_pairs(known, folder)]
+    test = [_entry(opened) for opened in open_pairs(known, folder)]
     labels = SETTINGS[data.setting]
     return Inputs(tuple(train), tuple(test), labels) if test else _held_out(train, labels)
 
@@ -109,37 +123,37 @@ def from_preset(data: Data, root: Path | None) -> Inputs:
 def from_pairs(
     folders: Sequence[tuple[Path, Path]], degradations: Sequence[str], *, setting: str
 ) -> Inputs:
-    """Pairs of two folders each, and the degradation of each of them."""
-    ingredients = [
+    """Open pairs of two folders each, with the degradation of each of them."""
+    entries = [
         MixtureEntry(paired(lq, gt, degradation=degradation))
         for (lq, gt), degradation in zip(folders, degradations, strict=True)
     ]
-    return _held_out(ingredients, SETTINGS[setting])
+    return _held_out(entries, SETTINGS[setting])
 
 
 def from_photos(folder: Path, data: Data, *, setting: str) -> Inputs:
-    """Clean photos, degraded in all ways of a setting, as the data preset degrades clean ones."""
+    """Open clean photos, degraded in all ways of a setting as the data preset degrades them."""
     recipes: dict[str, dict[TrainSynthesis, None]] = {label: {} for label in SETTINGS[setting]}
     for part in data.train:
         if part.degradation in recipes:
             recipes[part.degradation][part.synthesis] = None
     clean = photos(folder)
-    ingredients = [
+    entries = [
         MixtureEntry(replace(clean, degradation=label), synthesis=recipe)
         for label, ways in recipes.items()
         for recipe in ways or (TrainSynthesis(),)
     ]
-    return _held_out(ingredients, SETTINGS[setting])
+    return _held_out(entries, SETTINGS[setting])
 
 
 def _unlabelled(part: Part) -> bool:
-    """Whether a part is for benchmarks alone: of no degradation of ours, or without gt."""
+    """Return whether a part is for benchmarks alone: of no degradation of ours, or without gt."""
     own = all(isinstance(source, (Manifest, Shards)) for source in part.sources)
     blind = any(isinstance(source, Unpaired) for source in part.sources)
     return blind or (part.degradation is None and not own)
 
 
-def _ingredient(opened: OpenedSource) -> MixtureEntry:
+def _entry(opened: OpenedSource) -> MixtureEntry:
     part, _, pairs = opened
     if isinstance(part, TrainPart):
         return MixtureEntry(pairs, part.repeat, part.synthesis)
@@ -149,15 +163,14 @@ def _ingredient(opened: OpenedSource) -> MixtureEntry:
     )
 
 
-def _held_out(ingredients: Sequence[MixtureEntry], labels: tuple[str, ...]) -> Inputs:
-    """Keep every HELD_OUT-th pair of each ingredient for validation."""
-
+def _held_out(entries: Sequence[MixtureEntry], labels: tuple[str, ...]) -> Inputs:
+    """Hold out every HELD_OUT-th pair of each entry for validation."""
     train: list[MixtureEntry] = []
     validation: list[MixtureEntry] = []
-    for one in ingredients:
-        kept = np.arange(len(one.pairs)) % HELD_OUT == HELD_OUT - 1
-        train.append(replace(one, pairs=Selected(one.pairs, np.flatnonzero(~kept))))
-        if kept.any():
-            held_out = Selected(one.pairs, np.flatnonzero(kept))
-            validation.append(replace(one, pairs=held_out, repeat=1))
+    for one in entries:
+        held_out = np.arange(len(one.pairs)) % HELD_OUT == HELD_OUT - 1
+        train.append(replace(one, pairs=Selected(one.pairs, np.flatnonzero(~held_out))))
+        if held_out.any():
+            selected = Selected(one.pairs, np.flatnonzero(held_out))
+            validation.append(replace(one, pairs=selected, repeat=1))
     return Inputs(tuple(train), tuple(validation), labels)

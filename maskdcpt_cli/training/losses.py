@@ -1,59 +1,83 @@
-"""What training minimises."""
+"""Loss functions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
 
-FAINTEST = 0.02  # so that a clean image, whose L1 is nothing, weighs no more than faint noise
-FAINT = 0.03  # likewise for the RMSE: a clean image weighs ten times as much as a dark one
-SMALL = 0.04  # RMSE below which it counts by its square: small harm must not forbid small gains
+L1_EPS = 0.02  # of [0, 1]: a clean image, whose L1 is 0, weighs no more than faint noise
+RMSE_EPS = 0.03  # of [0, 1]: a clean image weighs ten times as much as a dark one
+RMSE_KNEE = 0.04  # of [0, 1]: below it an error counts by its square, so that a small regression
+# on one image does not forbid a small gain on another
 
 
 class Losses(NamedTuple):
     """The losses of a batch, each a mean over its images."""
 
     total: Tensor  # ()
-    parts: Mapping[str, Tensor] = {}  # what it is the weighted sum of
-    accuracy: Tensor | None = None  # share of the images whose degradation was named
+    parts: Mapping[str, Tensor] = {}  # the total is their weighted sum
+    accuracy: Tensor | None = None  # fraction of the images classified correctly
+
+
+def l1(restored: Tensor, lq: Tensor, gt: Tensor) -> Tensor:  # noqa: ARG001  # as all LOSSES
+    """Return the L1 loss (Sec. V-A), the mean over a batch.
+
+    Args:
+        restored: (B, 3, H, W) in [0, 1].
+        lq: as restored; not used.
+        gt: as restored.
+    """
+    return F.l1_loss(restored, gt)
 
 
 def relative_l1(restored: Tensor, lq: Tensor, gt: Tensor) -> Tensor:
-    """Each image's L1 over that of its input, the mean over a batch (ours).
+    """Return each image's L1 over that of its input, the mean over a batch (ours).
 
     By plain L1 haze and darkness, which are large errors, leave little weight to noise and JPEG.
 
     Args:
-        restored, lq, gt: (B, 3, H, W) in [0, 1].
+        restored: (B, 3, H, W) in [0, 1].
+        lq: as restored.
+        gt: as restored.
     """
-    left, given = ((image - gt).abs().mean(dim=(1, 2, 3)) for image in (restored, lq))
-    return (left / (given + FAINTEST)).mean()
+    error, input_error = ((image - gt).abs().mean(dim=(1, 2, 3)) for image in (restored, lq))
+    return (error / (input_error + L1_EPS)).mean()
 
 
 def relative_rmse(restored: Tensor, lq: Tensor, gt: Tensor) -> Tensor:
-    """Each image's root mean square error over that of its input, the mean over a batch (ours).
+    """Return each image's root mean square error over that of its input, the batch mean (ours).
 
-    As relative_l1, but in keeping with PSNR, and smooth where little is wrong: else the least
-    change of a clean image costs more than what is gained by sharpening a blurred one, and a
-    network leaves both as they are.
+    Like relative_l1, but in keeping with PSNR, and smooth near zero error: otherwise the least
+    change of a clean image costs more than sharpening a blurred one gains, and a network leaves
+    both as they are.
 
     Args:
-        restored, lq, gt: (B, 3, H, W) in [0, 1].
+        restored: (B, 3, H, W) in [0, 1].
+        lq: as restored.
+        gt: as restored.
     """
-    left, given = ((image - gt).square().mean(dim=(1, 2, 3)) for image in (restored, lq))
-    return (((left + SMALL**2).sqrt() - SMALL) / (given.sqrt() + FAINT)).mean()
+    mse, input_mse = ((image - gt).square().mean(dim=(1, 2, 3)) for image in (restored, lq))
+    return (((mse + RMSE_KNEE**2).sqrt() - RMSE_KNEE) / (input_mse.sqrt() + RMSE_EPS)).mean()
+
+
+LOSSES: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # of fine-tuning
+    "l1": l1,
+    "relative-l1": relative_l1,
+    "relative-rmse": relative_rmse,
+}
 
 
 def focal_loss(logits: Tensor, label: Tensor, *, gamma: float) -> Tensor:
-    """-(1 - p)^gamma log p of the true class, the mean over a batch.
+    """Return -(1 - p)^gamma log p of the true class, the mean over a batch.
 
-    Lin et al., Focal loss for dense object detection, 2017, Eq. 4, for many classes. 0 makes it
-    the cross entropy.
+    Lin et al., Focal loss for dense object detection, 2017, Eq. 4, for many classes; with gamma 0
+    it is the cross entropy.
 
     Args:
         logits: (B, classes).
         label: (B,), int64.
+        gamma: from 0; the larger, the less the examples that are classified well count.
     """
     log_p = -F.cross_entropy(logits, label, reduction="none")
     return -((1 - log_p.exp()) ** gamma * log_p).mean()

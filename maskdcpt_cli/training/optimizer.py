@@ -1,5 +1,6 @@
-"""AdamW, with a rate of its own for each part of a model."""
+"""AdamW and the learning rate schedule, for each part of a model."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -10,42 +11,44 @@ from torch.optim import AdamW
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.models.layers import BlockSequence
-from maskdcpt_cli.presets.training import Optimiser, Phase, Run
-from maskdcpt_cli.training.schedule import rate_at
+from maskdcpt_cli.presets.training import LRSegment, Optimizer, Run
 
 
-class Group(NamedTuple):
-    """Parameters that learn at one rate."""
+class ParameterGroup(NamedTuple):
+    """Parameters that have the same learning rate."""
 
     parameters: list[nn.Parameter]
-    phases: tuple[Phase, ...]
-    scale: float = 1.0  # of the rates
+    segments: tuple[LRSegment, ...]
+    scale: float = 1.0  # of the learning rate
 
 
-def freeze(backbone: Backbone, beginnings: Sequence[str]) -> None:
-    """Parameters whose names begin so keep their values.
+def freeze(backbone: Backbone, prefixes: Sequence[str]) -> None:
+    """Freeze the parameters whose names begin with one of the prefixes.
 
-    Raises MaskDCPTError for a beginning that no name has.
+    Raises:
+        MaskDCPTError: for a prefix that no name has.
     """
-    for beginning in beginnings:
-        found = [p for name, p in backbone.named_parameters() if name.startswith(beginning)]
-        if not found:
+    for prefix in prefixes:
+        frozen = [p for name, p in backbone.named_parameters() if name.startswith(prefix)]
+        if not frozen:
             parts = ", ".join(name for name, _ in backbone.named_children())
             raise MaskDCPTError(
-                f"No parameter's name begins with '{beginning}', which should be frozen. "
+                f"No parameter's name begins with '{prefix}', which should be frozen. "
                 f"The parts of the network are {parts}."
             )
-        for parameter in found:
+        for parameter in frozen:
             parameter.requires_grad_(False)
 
 
-def parameter_groups(backbone: Backbone, decoders: Iterable[nn.Parameter], run: Run) -> list[Group]:
-    """What learns, in groups: the backbone's stages, the last one first, and the decoders.
+def parameter_groups(
+    backbone: Backbone, decoders: Iterable[nn.Parameter], run: Run
+) -> list[ParameterGroup]:
+    """Return the trained parameters in groups: the backbone's stages from the last, the decoders.
 
-    A stage's rate is `layer_decay` times that of the stage after it (as BEiT fine-tunes, Bao et
-    al., 2022); the last one that learns has the full rate.
+    A stage's learning rate is `layer_decay` times that of the stage after it (as BEiT fine-tunes,
+    Bao et al., 2022); the last one that is trained has the full rate.
     """
-    depths, layer_decay = stage_depths(backbone), run.optimiser.layer_decay
+    depths, layer_decay = stage_depths(backbone), run.optimizer.layer_decay
     stages: dict[int, list[nn.Parameter]] = {}
     for name, parameter in backbone.named_parameters():
         if parameter.requires_grad:
@@ -53,20 +56,20 @@ def parameter_groups(backbone: Backbone, decoders: Iterable[nn.Parameter], run: 
             stages.setdefault(depth if layer_decay < 1 else 0, []).append(parameter)
     last = max(stages, default=0)
     groups = [
-        Group(stages[depth], run.phases, layer_decay ** (last - depth))
+        ParameterGroup(stages[depth], run.lr_segments, layer_decay ** (last - depth))
         for depth in sorted(stages, reverse=True)
     ]
     if parameters := list(decoders):
-        groups.append(Group(parameters, run.decoder_phases))
+        groups.append(ParameterGroup(parameters, run.decoder_lr_segments))
     if not groups:
-        raise MaskDCPTError("Everything is frozen: there is nothing to train.")
+        raise MaskDCPTError("All parameters are frozen: there is nothing to train.")
     return groups
 
 
 def stage_depths(backbone: Backbone) -> dict[str, int]:
-    """The parts of a backbone and how many stages of blocks come before each.
+    """Return for each part of a backbone how many stages of blocks come before it.
 
-    The order is that of a restoration, which is run on a tiny image and watched.
+    The order is that of the forward pass, observed on a tiny image.
     """
     order: list[str] = []
     hooks = [
@@ -90,25 +93,43 @@ def stage_depths(backbone: Backbone) -> dict[str, int]:
 
 
 def _units(backbone: Backbone) -> Iterable[tuple[str, nn.Module]]:
-    """The children of a backbone, and in place of a list its items."""
+    """Yield the children of a backbone, and in place of a list its items."""
     for name, child in backbone.named_children():
         if isinstance(child, nn.ModuleList):
-            yield from ((f"{name}.{place}", item) for place, item in child.named_children())
+            yield from ((f"{name}.{index}", item) for index, item in child.named_children())
         else:
             yield name, child
 
 
-def build_optimiser(groups: Sequence[Group], how: Optimiser) -> AdamW:
-    """AdamW over the groups; set_rates gives it its rates."""
+def build_optimizer(groups: Sequence[ParameterGroup], settings: Optimizer) -> AdamW:
+    """Build AdamW over the groups; set_lr sets its learning rates."""
     return AdamW(
         [{"params": group.parameters} for group in groups],
-        betas=how.betas,
-        weight_decay=how.weight_decay,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
         fused=True,
     )
 
 
-def set_rates(optimiser: AdamW, groups: Sequence[Group], iteration: int) -> None:
-    """Give every group its rate for an iteration."""
-    for held, group in zip(optimiser.param_groups, groups, strict=True):
-        held["lr"] = group.scale * rate_at(group.phases, iteration)
+def set_lr(optimizer: AdamW, groups: Sequence[ParameterGroup], iteration: int) -> None:
+    """Set the learning rate of every group for an iteration."""
+    for param_group, group in zip(optimizer.param_groups, groups, strict=True):
+        param_group["lr"] = group.scale * lr_at(group.segments, iteration)
+
+
+def segment_at(segments: Sequence[LRSegment], iteration: int) -> LRSegment:
+    """Return the segment of an iteration; the last one, after the run's end."""
+    return next((segment for segment in segments if iteration < segment.end), segments[-1])
+
+
+def lr_at(segments: Sequence[LRSegment], iteration: int) -> float:
+    """Return the learning rate: constant, or from `after` on half a cosine down to `final`.
+
+    SGDR (Loshchilov & Hutter, 2017), Eq. 5; a segment restarts it.
+    """
+    begin, end, schedule = segment_at(segments, iteration)
+    if schedule.final is None or iteration - begin <= schedule.after:
+        return schedule.initial
+    progress = (iteration - begin - schedule.after) / (end - begin - schedule.after)
+    cosine = (1 + math.cos(math.pi * progress)) / 2
+    return schedule.final + (schedule.initial - schedule.final) * cosine

@@ -13,16 +13,19 @@ from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.models.masking import OnGrid, PatchMask, apply
 from maskdcpt_cli.presets.training import Pretrain, load_preset
-from maskdcpt_cli.training.calibration import Answer
-from maskdcpt_cli.training.distributed import join
+from maskdcpt_cli.training.distributed import init_distributed
 from maskdcpt_cli.training.events import Event
-from maskdcpt_cli.training.initialise import initialise
 from maskdcpt_cli.training.inputs import TrainingData
-from maskdcpt_cli.training.launch import launch
 from maskdcpt_cli.training.loop import Loop, Stop, never
 from maskdcpt_cli.training.losses import Losses, focal_loss
-from maskdcpt_cli.training.metrics import psnr
-from maskdcpt_cli.training.task import Examined, Example, drawn_backbone, options_of, seeded
+from maskdcpt_cli.training.run_folder import launch
+from maskdcpt_cli.training.task import fork_seed, init_backbone, initialise, options_of
+from maskdcpt_cli.training.validation import (
+    Prediction,
+    ValidationResult,
+    ValidationSample,
+    psnr,
+)
 from maskdcpt_cli.weights.checkpoint import Checkpoint
 
 
@@ -37,32 +40,37 @@ def pretrain(
     command: Sequence[str] = (),
     stop: Stop = never,
 ) -> Generator[Event, None, None]:
-    """Pre-train a backbone, and yield what happens.
+    """Pre-train a backbone, and yield the events of the run (Sec. IV).
 
-    Half of each degraded image is hidden; the network rebuilds the clean image and classifies the
-    degradation (Sec. IV). Each validation calibrates the classifier on pairs that are not trained
-    on, and keeps its temperature with the weights.
+    Half of each degraded image is hidden; the network reconstructs the clean image and classifies
+    the degradation. Each validation calibrates the classifier on pairs that are not trained on, and
+    keeps its temperature with the weights.
 
-    All that can be refused is refused by the call itself, before anything is written. Under
-    torchrun each process does its part of every batch. Closing the generator saves and leaves, in
-    this process; `stop` makes all of them do so, after the same iteration.
+    Everything that can be refused is refused by the call itself, before anything is written. Under
+    torchrun each process does its part of every batch. Closing the generator saves and ends the run
+    in this process; `stop` ends it in all of them, after the same iteration.
 
     Args:
-        preset: what `load_preset` returns, or its name.
+        preset: the result of `load_preset`, or the name of a preset.
         data: the images to train on.
-        run_dir: folder of the run; made where it is missing.
+        run_dir: folder of the run; created if it does not exist.
         resume: continue the run in `run_dir`, if there is one; torchrun's restarts always do.
         micro_batch: images that go through the network at once; None: a process's whole batch.
         device: as "cuda" or "cpu"; None: a GPU where there is one.
         command: the arguments of the program, to be kept in the run folder.
-        stop: asked after each iteration.
+        stop: called in each iteration; True ends the run after it.
 
     Returns:
-        The events of the run, on every process alike; the first one also keeps them in `run_dir`.
+        A generator of the run's events.
+
+    Yields:
+        `Initialised`, `Step`, `Validated`, `Saved` and `Notice` as they happen, on every process
+        alike; the first process also keeps them in `run_dir`.
 
     Raises:
-        MaskDCPTError: by the call for what cannot work; later for a full disk, for data that cannot
-            be read, and when the loss is NaN or infinite again and again.
+        MaskDCPTError: by the call for settings, data or a run folder that cannot be used; by the
+            generator for a full disk, for data that cannot be read, and when the loss is NaN or
+            infinite in several iterations in a row.
     """
     resolved = load_preset("pretrain", preset) if isinstance(preset, str) else preset
     assert isinstance(resolved, Pretrain)
@@ -84,33 +92,36 @@ def train(
     device: str | None = None,
     stop: Stop = never,
 ) -> Generator[Event, None, None]:
-    """Train on samples, without a record of it in the run folder; see `pretrain`."""
+    """Train on samples, without launches, logs and plots in the run folder; see `pretrain`."""
     task = Pretraining(preset, data.labels, name=name)
     initialised = initialise(
         task.backbone, preset, classifier=task.maskdcpt.classifier, labels=task.labels
     )
     loop = Loop(
-        task, preset, data, run_dir,
-        world=join(device), validation=validation, micro_batch=micro_batch, stop=stop,
+        task, preset, data, run_dir, distributed=init_distributed(device),
+        validation=validation, micro_batch=micro_batch, stop=stop,
     )  # fmt: skip
-    notice = loop.resume(wanted=resume) or initialised
-    return loop.train(notice)
+    return loop.train(loop.resume(requested=resume) or initialised)
 
 
 class Pretraining:
-    """The task: rebuild the clean image and name the degradation from what is visible (Eq. 5)."""
+    """The task: reconstruct an image and classify its degradation from its visible part (Eq. 5)."""
 
     name = "pre-training"
 
     def __init__(self, preset: Pretrain, labels: Sequence[str], *, name: str | None = None) -> None:
-        """Raises MaskDCPTError for a network, and for crops, that cannot be."""
+        """Initialise the network with random weights.
+
+        Raises:
+            MaskDCPTError: for a network that does not exist, and crops that do not fit it.
+        """
         heads = preset.heads
         self.preset = preset
         self.labels = tuple(labels)
         self.preset_name = name
         self.best_by = "accuracy" if heads.classification else "psnr"
-        with seeded(preset.training.seed):
-            self.backbone = drawn_backbone(preset)
+        with fork_seed(preset.training.seed):
+            self.backbone = init_backbone(preset)
             self.maskdcpt = MaskDCPT(
                 self.backbone,
                 classes=len(labels),
@@ -124,10 +135,10 @@ class Pretraining:
     def _check_crops(self) -> None:
         sides = {stage.crop_size for stage in self.preset.training.stages}
         for side in sorted({*sides, self.preset.validation.crop_size}):
-            if beyond := side % self.backbone.size_multiple:
+            if rest := side % self.backbone.size_multiple:
                 raise MaskDCPTError(
                     f"{self.preset.backbone} is pre-trained on crops whose sides are multiples of "
-                    f"{self.backbone.size_multiple}, and {side} is none: take {side - beyond}, say."
+                    f"{self.backbone.size_multiple}, and {side} is not: take {side - rest}, say."
                 )
 
     @property
@@ -138,15 +149,15 @@ class Pretraining:
         return self.maskdcpt.decoder_parameters()
 
     def losses(self, model: nn.Module, batch: Sample) -> Losses:
-        """Of DCPT's two passes, over the degraded and over the clean images, one is made."""
+        """Return the losses of a batch; the two passes of DCPT are one here, over twice as many."""
         heads, count = self.preset.heads, len(batch.lq)
-        seen, number = batch.lq, batch.number
+        images, number = batch.lq, batch.number
         if heads.clean_pass:
-            seen, number = torch.cat([seen, batch.gt]), number.repeat(2)
-        made, logits = model(seen, self.mask(number, seen))
-        total, parts, accuracy = seen.new_zeros(()), {}, None
-        if made is not None:
-            parts["reconstruction"] = F.l1_loss(made[-count:].float(), batch.gt)
+            images, number = torch.cat([images, batch.gt]), number.repeat(2)
+        reconstructed, logits = model(images, self.mask(number, images))
+        total, parts, accuracy = images.new_zeros(()), {}, None
+        if reconstructed is not None:
+            parts["reconstruction"] = F.l1_loss(reconstructed[-count:].float(), batch.gt)
             total = total + heads.reconstruction * parts["reconstruction"]
         if logits is not None:
             logits = logits[:count].float()
@@ -157,48 +168,49 @@ class Pretraining:
         return Losses(total, parts, accuracy)
 
     def mask(self, number: Tensor, images: Tensor) -> OnGrid:
-        """The mask of each sample, a function of the seed and its number (B,) in the run alone.
+        """Return the mask of each sample, a function of the seed and its number (B,) alone.
 
         So it is the same however a batch is split among processes.
         """
-        how = self.preset.mask
-        if not how.ratio:
+        settings = self.preset.mask
+        if not settings.ratio:
             return apply
         size = (images.shape[-2], images.shape[-1])
-        drawn = [
+        visible = [
             PatchMask.draw(
-                how.method,
+                settings.method,
                 1,
                 size=size,
-                patch_size=how.patch_size,
-                mask_ratio=how.ratio,
+                patch_size=settings.patch_size,
+                mask_ratio=settings.ratio,
                 generator=_generator(self.preset.training.seed, int(one)),
             ).visible
             for one in number
         ]
-        mask = PatchMask(torch.cat(drawn), size=size, patch_size=how.patch_size)
+        mask = PatchMask(torch.cat(visible), size=size, patch_size=settings.patch_size)
         return mask.to(images.device)
 
-    def examine(self, example: Example) -> Examined:
-        """The reconstruction of the masked image, and whether the whole one is classified right."""
-        scores, answer = {}, self._answer(example)
-        mask = self.mask(example.number, example.lq)
-        seen = example.gt if self.preset.heads.clean_pass else example.lq
+    def validate_sample(self, sample: ValidationSample) -> ValidationResult:
+        """Reconstruct the masked image, and classify the whole one."""
+        scores, prediction = {}, self._predict(sample)
+        mask = self.mask(sample.number, sample.lq)
+        image = sample.gt if self.preset.heads.clean_pass else sample.lq
         if isinstance(mask, PatchMask):
-            seen = mask.unpack(mask.pack(seen))
-        made = self.maskdcpt(seen, mask).reconstructed
-        if made is not None:
-            scores["psnr"] = psnr(made.float().clip(0, 1), example.gt)
-        if answer is not None:
-            scores["accuracy"] = float(np.argmax(answer.logits) == answer.label)
-        return Examined(scores, seen[0], seen[0] if made is None else made[0], answer)
+            image = mask.unpack(mask.pack(image))
+        reconstructed = self.maskdcpt(image, mask).reconstructed
+        output = image if reconstructed is None else reconstructed
+        if reconstructed is not None:
+            scores["psnr"] = psnr(reconstructed.float().clip(0, 1), sample.gt)
+        if prediction is not None:
+            scores["accuracy"] = float(np.argmax(prediction.logits) == prediction.label)
+        return ValidationResult(scores, image[0], output[0], prediction)
 
-    def _answer(self, example: Example) -> Answer | None:
-        """What the classifier says of the whole image; None without one, or without a label."""
-        if self.maskdcpt.classifier is None or example.degradation not in self.labels:
+    def _predict(self, sample: ValidationSample) -> Prediction | None:
+        """Classify the whole image; None without a classifier, or without a label."""
+        if self.maskdcpt.classifier is None or sample.degradation not in self.labels:
             return None
-        logits = self.maskdcpt(example.lq, apply).logits[0].float().tolist()
-        return Answer(tuple(logits), self.labels.index(example.degradation))
+        logits = self.maskdcpt(sample.lq, apply).logits[0].float().tolist()
+        return Prediction(tuple(logits), self.labels.index(sample.degradation))
 
     def checkpoint(self) -> Checkpoint:
         classifier = self.maskdcpt.classifier

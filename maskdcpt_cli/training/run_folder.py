@@ -1,10 +1,10 @@
-"""The folder of a run, which anyone can read: what was started, what happened, how it looked.
+"""The folder of a run: its preset, its launches, what happened, and how its output looked.
 
-preset.yaml      every setting, with the place of each in the paper
-starts.jsonl     each start: the command, the versions, the state of the source
+preset.yaml      every setting, with its source in the paper
+launches.jsonl   each launch: the command, the versions, the state of the source
 log.jsonl        losses and scores
 tensorboard/     the same for TensorBoard, where that is installed
-samples/         what the network made of some images
+samples/         the network's output for some images
 plot.png         losses and scores over the run
 """
 
@@ -12,28 +12,33 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import replacing
+from maskdcpt_cli.presets.load import rename_keys
 from maskdcpt_cli.presets.show import annotated
 from maskdcpt_cli.presets.training import Run
+from maskdcpt_cli.training.distributed import is_main_process, restarted
 from maskdcpt_cli.training.events import Event
-from maskdcpt_cli.training.log import Log
-from maskdcpt_cli.training.pictures import Pictures
-from maskdcpt_cli.training.plot import plot
-from maskdcpt_cli.training.tensorboard import open_board
+from maskdcpt_cli.training.inputs import TrainingData, samples_of
+from maskdcpt_cli.training.loop import Stop
+from maskdcpt_cli.training.recorders import ImageSheets, Log, Recorder, open_tensorboard, plot
 
-PRESET, STARTS, LOG, PLOT = "preset.yaml", "starts.jsonl", "log.jsonl", "plot.png"
+Preset = TypeVar("Preset", bound=Run)
+Events = Generator[Event, None, None]
+
+PRESET, LAUNCHES, LOG, PLOT = "preset.yaml", "launches.jsonl", "log.jsonl", "plot.png"
+EARLIER_LAUNCHES = "starts.jsonl"  # the name in folders of earlier versions
 LIBRARIES = ("torch", "numpy", "opencv-python-headless")
-MAY_CHANGE = (  # between the starts of a run: what moves no weight
+MAY_CHANGE = (  # between the launches of a run: settings that change no weight
     "training.workers",
     "training.save_every",
     "training.checkpointing",
@@ -42,20 +47,50 @@ MAY_CHANGE = (  # between the starts of a run: what moves no weight
 )
 
 
+def launch(
+    train: Callable[..., Events],
+    preset: Preset,
+    data: TrainingData,
+    run_dir: Path,
+    *,
+    kind: str,
+    resume: bool,
+    micro_batch: int | None,
+    device: str | None,
+    command: Sequence[str],
+    stop: Stop,
+) -> Events:
+    """Open the data of a run, begin its folder, and return its events; see `pretrain`."""
+    resume, name = resume or restarted(), preset.name
+    if is_main_process():
+        check_resumable(run_dir, preset, resume=resume)
+    inputs = data.open(preset.data)
+    events = train(
+        preset, samples_of(preset, data, inputs), run_dir,
+        validation=inputs.validation, name=name and Path(name).stem, resume=resume,
+        micro_batch=micro_batch, device=device, stop=stop,
+    )  # fmt: skip
+    if not is_main_process():
+        return events
+    begin(run_dir, preset, name=name, kind=kind, command=command, resume=resume)
+    return record(events, run_dir, iterations=preset.training.iterations)
+
+
 def begin(
     run_dir: Path, preset: Run, *, name: str | None, kind: str, command: Sequence[str], resume: bool
 ) -> None:
-    """Make the folder of a run, or find that it can go on, and write down this start.
+    """Make the folder of a run, or check that it can be resumed, and record this launch.
 
     Args:
-        run_dir: made where it is missing.
-        preset: as resolved.
+        run_dir: created if it does not exist.
+        preset: resolved.
         name: of the preset, or its file.
         kind: "pretrain" or "finetune".
         command: the arguments of the program.
-        resume: whether a run that lies there is to go on.
+        resume: whether a run in the folder is continued.
 
-    Raises MaskDCPTError for a run that lies there already, or one of other settings.
+    Raises:
+        MaskDCPTError: for a run that is there already, or one of other settings.
     """
     path = run_dir / PRESET
     check_resumable(run_dir, preset, resume=resume)
@@ -63,14 +98,20 @@ def begin(
         run_dir.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             file.write(annotated(preset, name=name, kind=kind).encode())
-        with (run_dir / STARTS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_start(command)) + "\n")
+        if (run_dir / EARLIER_LAUNCHES).exists():
+            (run_dir / EARLIER_LAUNCHES).rename(run_dir / LAUNCHES)
+        with (run_dir / LAUNCHES).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_launch(command)) + "\n")
     except OSError as error:
         raise MaskDCPTError(f"The run folder {run_dir}: {error.strerror}.") from error
 
 
 def check_resumable(run_dir: Path, preset: Run, *, resume: bool) -> None:
-    """Raise MaskDCPTError for a run in the folder that is not to be, or cannot be, continued."""
+    """Check that there is no run in the folder, or one that is to be and can be continued.
+
+    Raises:
+        MaskDCPTError: where it is not so.
+    """
     path = run_dir / PRESET
     try:
         if path.exists():
@@ -79,24 +120,21 @@ def check_resumable(run_dir: Path, preset: Run, *, resume: bool) -> None:
         raise MaskDCPTError(f"The run folder {run_dir}: {error.strerror}.") from error
 
 
-def record(
-    events: Generator[Event, None, None], run_dir: Path, *, iterations: int
-) -> Generator[Event, None, None]:
-    """Pass the events of a run on and keep them in its folder; plot them at the end."""
+def record(events: Events, run_dir: Path, *, iterations: int) -> Events:
+    """Yield the events of a run and keep them in its folder; plot them at the end."""
+    available: tuple[Recorder | None, ...] = (
+        Log(run_dir / LOG, iterations=iterations),
+        open_tensorboard(run_dir / "tensorboard"),
+        ImageSheets(run_dir / "samples"),
+    )
+    recorders = [recorder for recorder in available if recorder]
     with ExitStack() as stack:
         stack.enter_context(closing(events))
-        keepers = [
-            stack.enter_context(closing(keeper))
-            for keeper in (
-                Log(run_dir / LOG, iterations=iterations),
-                open_board(run_dir / "tensorboard"),
-                Pictures(run_dir / "samples"),
-            )
-            if keeper
-        ]
+        for recorder in recorders:
+            stack.enter_context(closing(recorder))
         for event in events:
-            for keeper in keepers:
-                keeper.keep(event)
+            for recorder in recorders:
+                recorder.record(event)
             yield event
     plot(run_dir / LOG, run_dir / PLOT)
 
@@ -104,29 +142,29 @@ def record(
 def _check_same(path: Path, preset: Run, *, resume: bool) -> None:
     if not resume:
         raise MaskDCPTError(
-            f"There is a run in '{path.parent}': say --resume to go on with it, or another "
-            "--run-dir."
+            f"There is a run in '{path.parent}': say --resume to continue it, or another --run-dir."
         )
-    before = dict(_leaves(yaml.safe_load(path.read_text(encoding="utf-8"))))
+    before = dict(_leaves(rename_keys(yaml.safe_load(path.read_text(encoding="utf-8")))))
     now = dict(_leaves(preset.model_dump(mode="json")))
-    for place in sorted(before.keys() | now.keys()):
-        if before.get(place) != now.get(place) and not place.startswith(MAY_CHANGE):
+    for key_path in sorted(before.keys() | now.keys()):
+        if before.get(key_path) != now.get(key_path) and not key_path.startswith(MAY_CHANGE):
             raise MaskDCPTError(
-                f"The run in '{path.parent}' has {place} {before.get(place)}, but this asks for "
-                f"{now.get(place)}: resume it with the same settings, or begin another --run-dir."
+                f"The run in '{path.parent}' has {key_path} {before.get(key_path)}, but this asks "
+                f"for {now.get(key_path)}: resume it with the same settings, or begin another "
+                "--run-dir."
             )
 
 
-def _leaves(node: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested mappings, each with its dotted place."""
+def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested mappings, each with its dotted key path."""
     for key, value in node.items():
         if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{place}{key}.")
+            yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield f"{place}{key}", value
+            yield f"{prefix}{key}", value
 
 
-def _start(command: Sequence[str]) -> dict[str, object]:
+def _launch(command: Sequence[str]) -> dict[str, object]:
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": list(command),
@@ -145,7 +183,7 @@ def _version_of(library: str) -> str | None:
 
 
 def _git_state() -> str | None:
-    """The commit that the source is at, marked where it was changed since; None without one."""
+    """Return the commit of the source, marked if the source differs; None without one."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40"],

@@ -1,37 +1,22 @@
-"""What a run trains: the loop knows how, a task knows what."""
+"""The task of a run: what its model is, its losses, and how it is validated and initialised."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from maskdcpt_cli.data.mixture import Sample
-from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
 from maskdcpt_cli.models import Backbone, build_backbone
+from maskdcpt_cli.models.classifier import Classifier
 from maskdcpt_cli.presets.training import Run
-from maskdcpt_cli.training.calibration import Answer
+from maskdcpt_cli.training.events import Initialised
 from maskdcpt_cli.training.losses import Losses
-from maskdcpt_cli.weights.checkpoint import Checkpoint
-
-
-class Example(NamedTuple):
-    """One validation image."""
-
-    lq: Tensor  # (1, 3, H, W)
-    gt: Tensor  # as lq
-    number: Tensor  # (1,), of its pair
-    degradation: str  # abbreviation
-
-
-class Examined(NamedTuple):
-    """What a model makes of a validation image."""
-
-    scores: Mapping[str, float]
-    lq: Tensor  # (3, H, W), as the network sees it
-    made: Tensor  # (3, H, W)
-    answer: Answer | None = None  # of its classifier, to the whole image
+from maskdcpt_cli.training.validation import ValidationResult, ValidationSample
+from maskdcpt_cli.weights.checkpoint import CLASSIFIER, Checkpoint, read_checkpoint
 
 
 class Task(Protocol):
@@ -40,40 +25,44 @@ class Task(Protocol):
     name: str
     backbone: Backbone
     labels: tuple[str, ...]  # abbreviations, in the order of a classifier's classes
-    best_by: str  # the score whose mean over degradations tells the best weights
+    best_by: str  # the score whose mean over degradations selects the best weights
 
     @property
     def model(self) -> nn.Module:
-        """What learns, the backbone in it."""
+        """The module that is trained; it contains the backbone."""
         ...
 
     def decoders(self) -> Iterable[nn.Parameter]:
-        """Those of the model's parameters that are not the backbone's."""
+        """Return those of the model's parameters that are not the backbone's."""
         ...
 
     def losses(self, model: nn.Module, batch: Sample) -> Losses:
-        """The losses of a batch; `model` is the task's own, or what wraps it."""
+        """Return the losses of a batch; `model` is the task's own, or a wrapper of it."""
         ...
 
-    def examine(self, example: Example) -> Examined:
-        """What the model makes of an image."""
+    def validate_sample(self, sample: ValidationSample) -> ValidationResult:
+        """Return the model's output for an image, and its scores."""
         ...
 
     def checkpoint(self) -> Checkpoint:
-        """The weights as they are now, for those who use them."""
+        """Return the present weights, for use."""
         ...
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Within, weights are drawn by this seed; without, nothing notices."""
+def fork_seed(seed: int) -> Iterator[None]:
+    """Seed torch's random numbers within the context, and restore their state after it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
 
 
-def drawn_backbone(preset: Run) -> Backbone:
-    """The backbone of a preset with random weights; MaskDCPTError where there is none such."""
+def init_backbone(preset: Run) -> Backbone:
+    """Return the backbone of a preset with random weights.
+
+    Raises:
+        MaskDCPTError: where there is no such backbone, or none of these options.
+    """
     try:
         return build_backbone(preset.backbone, **preset.options)
     except (TypeError, ValueError) as error:
@@ -81,5 +70,72 @@ def drawn_backbone(preset: Run) -> Backbone:
 
 
 def options_of(backbone: Backbone) -> dict[str, object]:
-    """The arguments that a backbone was made with."""
+    """Return the arguments that a backbone was built with."""
     return {name: getattr(backbone, name) for name in backbone.options}
+
+
+def initialise(
+    backbone: Backbone,
+    preset: Run,
+    *,
+    classifier: Classifier | None = None,
+    labels: Sequence[str] = (),
+) -> Initialised | None:
+    """Load the weights of the preset's file that the backbone has under the same names.
+
+    A classifier is loaded whole, where the file's has the same labels and widths, or not at all.
+
+    Args:
+        backbone: to be initialised.
+        preset: of the run.
+        classifier: to be initialised; None: there is none.
+        labels: of the classifier.
+
+    Returns:
+        The names of the tensors, or None where the preset has no file.
+
+    Raises:
+        CheckpointError: for a file that cannot be read, and for weights of another network.
+    """
+    if preset.initialise_from is None:
+        return None
+    path, name = Path(preset.initialise_from), preset.backbone
+    given = read_checkpoint(path)
+    if given.backbone != name:
+        raise CheckpointError(
+            f"{path} holds the weights of {given.backbone}, and {name} is to be trained; "
+            f"take --backbone {given.backbone}."
+        )
+    own = backbone.state_dict()
+    for key, tensor in given.state_dict.items():
+        if key in own and own[key].shape != tensor.shape:
+            raise CheckpointError(
+                f"{path} holds a {name} of another size: '{key}' is {tuple(tensor.shape)} in it "
+                f"and {tuple(own[key].shape)} here. It was built with the options "
+                f"{dict(given.options)}."
+            )
+    backbone.load_state_dict(given.state_dict, strict=False)
+    loaded: Mapping[str, Tensor] = {}  # of the classifier
+    if (
+        classifier is not None
+        and tuple(labels) == given.degradations
+        and _shapes(classifier.state_dict()) == _shapes(given.classifier)
+    ):
+        classifier.load_state_dict(given.classifier)
+        loaded = given.classifier
+    return Initialised(
+        source=path,
+        loaded=(
+            *(key for key in own if key in given.state_dict),
+            *(CLASSIFIER + key for key in loaded),
+        ),
+        missing=tuple(key for key in own if key not in given.state_dict),
+        left_over=(
+            *(key for key in given.state_dict if key not in own),
+            *(CLASSIFIER + key for key in given.classifier if key not in loaded),
+        ),
+    )
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

@@ -1,12 +1,14 @@
-"""How good a model is by now, on images that it does not learn from."""
+"""Validation: scores of a model on images that it is not trained on, and its calibration."""
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.random import default_rng
 from torch import Tensor
 
@@ -15,93 +17,181 @@ from maskdcpt_cli.data.mixture import MixtureEntry, make_sample
 from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.training.calibration import Answer, fit_temperature
-from maskdcpt_cli.training.distributed import World
-from maskdcpt_cli.training.events import Picture, Pixels, Scores, Validated
-from maskdcpt_cli.training.task import Examined, Example
+from maskdcpt_cli.training.distributed import DistributedContext
+from maskdcpt_cli.training.events import Pixels, Scores, Validated, ValidationImages
 
 CENTRE = Augmentation(down=0.5, right=0.5, mirrored=False, quarter_turns=0)
 ALL = tuple(LABELS)
-
-Examine = Callable[[Example], Examined]
-
-
-class Chosen(NamedTuple):
-    """One image to validate on."""
-
-    ingredient: MixtureEntry
-    place: int  # of its pair
+SIDE, SIGMA = 11, 1.5  # of SSIM's Gaussian window, in pixels
+C1, C2 = 0.01**2, 0.03**2  # of SSIM
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
+BISECTIONS = 50  # of the interval of log temperatures: to the last digits
 
 
-class Seen(NamedTuple):
-    """What one image showed."""
+class ValidationItem(NamedTuple):
+    """An image to validate on."""
+
+    entry: MixtureEntry
+    pair_index: int
+
+
+class ValidationSample(NamedTuple):
+    """The tensors of an image to validate on."""
+
+    lq: Tensor  # (1, 3, H, W)
+    gt: Tensor  # as lq
+    number: Tensor  # (1,), of its pair
+    degradation: str  # abbreviation
+
+
+class Prediction(NamedTuple):
+    """A classifier's logits for an image, and the true class."""
+
+    logits: tuple[float, ...]
+    label: int
+
+
+class ValidationResult(NamedTuple):
+    """A model's output for an image, and its scores."""
+
+    scores: Mapping[str, float]
+    lq: Tensor  # (3, H, W), the network's input
+    output: Tensor  # (3, H, W)
+    prediction: Prediction | None = None  # of its classifier, for the whole image
+
+
+class ScoredImage(NamedTuple):
+    """The scores of an image, as the ranks exchange them."""
 
     degradation: str
     scores: dict[str, float]
-    answer: Answer | None
-    picture: Picture | None = None  # on the first rank, of the first image of a degradation
+    prediction: Prediction | None
+    images: ValidationImages | None = None  # on rank 0, of the first image of a degradation
 
 
-def choose(ingredients: Sequence[MixtureEntry], *, images: int) -> list[Chosen]:
-    """About so many images of each degradation, spread evenly over what there is of it."""
-    shared_by = Counter(d for one in ingredients for d in one.pairs.degradations())
-    chosen: list[Chosen] = []
-    for one in ingredients:
-        wanted = sum(-(-images // shared_by[d]) for d in one.pairs.degradations())
-        places = np.linspace(0, len(one.pairs), min(wanted, len(one.pairs)), endpoint=False)
-        chosen += [Chosen(one, int(place)) for place in places]
-    return chosen
+def choose(entries: Sequence[MixtureEntry], *, images: int) -> list[ValidationItem]:
+    """Choose about so many images of each degradation, spread evenly over all there are."""
+    sharing = Counter(d for one in entries for d in one.pairs.degradations())
+    items: list[ValidationItem] = []
+    for one in entries:
+        count = sum(-(-images // sharing[d]) for d in one.pairs.degradations())
+        indices = np.linspace(0, len(one.pairs), min(count, len(one.pairs)), endpoint=False)
+        items += [ValidationItem(one, int(index)) for index in indices]
+    return items
 
 
 def validate(
-    examine: Examine, chosen: Sequence[Chosen], *, crop_size: int, world: World, iteration: int
+    validate_sample: Callable[[ValidationSample], ValidationResult],
+    items: Sequence[ValidationItem],
+    *,
+    crop_size: int,
+    distributed: DistributedContext,
+    iteration: int,
 ) -> tuple[Validated, list[str]]:
-    """Examine the images, each on one of the ranks, and tell all ranks of all of them.
+    """Validate on the images, each on one of the ranks.
 
-    With it come sentences about those that cannot be read, which are left out.
+    Args:
+        validate_sample: as `Task.validate_sample`.
+        items: the images.
+        crop_size: of the centre of an image that is looked at.
+        distributed: the ranks.
+        iteration: of the run.
+
+    Returns:
+        The scores of all ranks, and a sentence for each image that cannot be read.
     """
-    seen: list[Seen] = []
-    broken: list[str] = []
-    for one in chosen[world.rank :: world.size]:
+    scored: list[ScoredImage] = []
+    unreadable: list[str] = []
+    for item in items[distributed.rank :: distributed.world_size]:
         try:
-            example = _read(one, crop_size=crop_size, device=world.device)
+            sample = _read(item, crop_size=crop_size, device=distributed.device)
         except ImageError as error:
-            broken.append(str(error))
+            unreadable.append(str(error))
             continue
-        examined = examine(example)
-        known = {other.degradation for other in seen}
-        wanted = world.first and example.degradation not in known
-        picture = _picture(example, examined) if wanted else None
-        seen.append(Seen(example.degradation, dict(examined.scores), examined.answer, picture))
-    pictures = tuple(one.picture for one in seen if one.picture)
-    everywhere = world.gather([one._replace(picture=None) for one in seen])
-    answers = [one.answer for one in everywhere if one.answer]
-    temperature = fit_temperature(answers) if answers else None
-    validated = Validated(iteration, _means(everywhere), pictures, temperature)
-    return validated, world.gather(broken)
+        result = validate_sample(sample)
+        shown = {other.degradation for other in scored}
+        show = distributed.is_main and sample.degradation not in shown
+        images = _images(sample, result) if show else None
+        scored.append(
+            ScoredImage(sample.degradation, dict(result.scores), result.prediction, images)
+        )
+    images_shown = tuple(one.images for one in scored if one.images)
+    of_all_ranks = distributed.gather([one._replace(images=None) for one in scored])
+    predictions = [one.prediction for one in of_all_ranks if one.prediction]
+    temperature = fit_temperature(predictions) if predictions else None
+    validated = Validated(iteration, _means(of_all_ranks), images_shown, temperature)
+    return validated, distributed.gather(unreadable)
 
 
 def mean_score(scores: Scores, metric: str) -> float | None:
-    """The mean over degradations, each counting the same; None where none has the score."""
-    values = [of_one[metric] for of_one in scores.values() if metric in of_one]
+    """Return the mean over degradations, weighted equally; None where none has the score."""
+    values = [row[metric] for row in scores.values() if metric in row]
     return sum(values) / len(values) if values else None
 
 
-def _read(one: Chosen, *, crop_size: int, device: torch.device) -> Example:
-    """The centre of an image; what is drawn for it depends on its place alone."""
-    pair = one.ingredient.pairs.read(one.place, partial(CENTRE.crop, side=crop_size))
-    draw = SampleKey(one.place, crop_size)
-    generator = default_rng(one.place)
+def fit_temperature(predictions: Sequence[Prediction]) -> float:
+    """Return the T for which softmax(logits / T) has the least cross-entropy with the labels.
+
+    One number for all classes (Guo et al., On calibration of modern neural networks, 2017, Sec.
+    4.2): it changes no prediction, only the probabilities. The true class counts as n + 1 of n +
+    classes, for n predictions, and every other class as 1 (as Platt does for two classes, 1999),
+    so that a few predictions, all of them correct, do not ask for certainty.
+    """
+    logits = torch.tensor([one.logits for one in predictions], dtype=torch.float64)
+    count, classes = logits.shape
+    one_hot = F.one_hot(torch.tensor([one.label for one in predictions]), classes)
+    targets = (one_hot * count + 1) / (count + classes)
+    low, high = torch.tensor([MIN_TEMPERATURE, MAX_TEMPERATURE]).double().log().tolist()
+    for _ in range(BISECTIONS):  # the cross-entropy is convex in 1/T, so its slope has one root
+        middle = (low + high) / 2
+        probabilities = (logits / torch.e**middle).softmax(dim=1)
+        slope = ((probabilities - targets) * logits).sum().item()  # by 1/T
+        low, high = (middle, high) if slope > 0 else (low, middle)
+    return float(torch.e ** ((low + high) / 2))
+
+
+def psnr(restored: Tensor, gt: Tensor) -> float:
+    """Return the peak signal-to-noise ratio in dB of (1, 3, H, W) in [0, 1]; at most 100."""
+    error = F.mse_loss(restored, gt).item()
+    return -10 * math.log10(max(error, 1e-10))
+
+
+def ssim(restored: Tensor, gt: Tensor) -> float:
+    """Return the structural similarity of (1, 3, H, W) in [0, 1], the mean over channels.
+
+    Wang et al., Image quality assessment: from error visibility to structural similarity, 2004,
+    Eq. 13, at positions whose whole window is inside the image.
+    """
+    means = _smoothed(torch.cat([restored, gt, restored**2, gt**2, restored * gt]))
+    x, y, xx, yy, xy = means.double().unbind()
+    structure = (2 * (xy - x * y) + C2) / (xx - x * x + yy - y * y + C2)
+    luminance = (2 * x * y + C1) / (x * x + y * y + C1)
+    return (luminance * structure).mean().item()
+
+
+def _smoothed(images: Tensor) -> Tensor:
+    offsets = torch.arange(SIDE, device=images.device) - SIDE // 2
+    weights = torch.exp(-(offsets**2) / (2 * SIGMA**2))
+    weights = (weights / weights.sum()).expand(images.shape[1], 1, 1, SIDE)
+    rows = F.conv2d(images, weights, groups=len(weights))
+    return F.conv2d(rows, weights.transpose(2, 3), groups=len(weights))
+
+
+def _read(item: ValidationItem, *, crop_size: int, device: torch.device) -> ValidationSample:
+    """Read the centre of an image; its random numbers depend on its index alone."""
+    pair = item.entry.pairs.read(item.pair_index, partial(CENTRE.crop, side=crop_size))
+    key = SampleKey(item.pair_index, crop_size)
+    generator = default_rng(item.pair_index)
     sample = make_sample(
-        pair, one.ingredient.synthesis, CENTRE, generator, key=draw, labels=ALL, skipped=()
+        pair, item.entry.synthesis, CENTRE, generator, key=key, labels=ALL, skipped=()
     )
     lq, gt = sample.lq[None].to(device), sample.gt[None].to(device)
-    return Example(lq, gt, sample.number[None], pair.degradation)
+    return ValidationSample(lq, gt, sample.number[None], pair.degradation)
 
 
-def _means(seen: Sequence[Seen]) -> dict[str, dict[str, float]]:
+def _means(scored: Sequence[ScoredImage]) -> dict[str, dict[str, float]]:
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for one in seen:
+    for one in scored:
         for metric, value in one.scores.items():
             values[one.degradation][metric].append(value)
     return {
@@ -111,9 +201,9 @@ def _means(seen: Sequence[Seen]) -> dict[str, dict[str, float]]:
     }
 
 
-def _picture(example: Example, examined: Examined) -> Picture:
-    images = (examined.lq, examined.made, example.gt[0])
-    return Picture(example.degradation, *map(_pixels, images))
+def _images(sample: ValidationSample, result: ValidationResult) -> ValidationImages:
+    images = (result.lq, result.output, sample.gt[0])
+    return ValidationImages(sample.degradation, *map(_pixels, images))
 
 
 def _pixels(image: Tensor) -> Pixels:

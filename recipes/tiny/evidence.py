@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from benchmarks.measure import machine, table
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.presets.load import load_data
-from maskdcpt_cli.training.log import read_log
+from maskdcpt_cli.training.recorders import read_log
 from maskdcpt_cli.training.validation import mean_score
 from recipes.tiny.photographs import pack, split
 

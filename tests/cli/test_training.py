@@ -1,4 +1,4 @@
-"""`maskdcpt pretrain` and `maskdcpt finetune`, from arguments to what is seen."""
+"""`maskdcpt pretrain` and `maskdcpt finetune`, from arguments to output."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from rich.console import Console
 
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.cli.stopping import stopping
-from maskdcpt_cli.cli.training_view import Lines, Live, View, facts, seconds_left, show, told
+from maskdcpt_cli.cli.training_view import Lines, Live, View, facts, messages, seconds_left, show
 from maskdcpt_cli.data.mixture import Curriculum
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.training import Run
@@ -52,20 +52,20 @@ def run(*args: str) -> Result:
 def step(iteration: int, *, iterations: int = 3, skipped: int = 0) -> Step:
     return Step(
         iteration=iteration, iterations=iterations, losses={"total": 0.5, "reconstruction": 0.4},
-        accuracy=0.25, rate=3e-4, batch=8, images_per_second=4.0, waited=0.02, memory=2 * 10**9,
+        accuracy=0.25, lr=3e-4, batch=8, images_per_second=4.0, waited=0.02, memory=2 * 10**9,
         skipped=skipped,
     )  # fmt: skip
 
 
 @pytest.fixture
-def asked(monkeypatch) -> list[dict[str, Any]]:
-    """What the training was begun with; it is a false one of three steps."""
+def calls(monkeypatch) -> list[dict[str, Any]]:
+    """Return the arguments of each training, which is replaced by one of three steps."""
     calls: list[dict[str, Any]] = []
 
     def train(
         preset: Run, samples: Curriculum, run_dir: Path, **how: Any
     ) -> Generator[Event, None, None]:
-        calls.append({"preset": preset, "train": samples.mixtures[0].ingredients, **how})
+        calls.append({"preset": preset, "train": samples.mixtures[0].entries, **how})
         yield from (step(iteration) for iteration in (1, 2, 3))
         yield Saved(3, run_dir / "final.safetensors")
 
@@ -79,7 +79,7 @@ def replace_training(monkeypatch: pytest.MonkeyPatch, train: Callable[..., Any])
 
 
 @pytest.mark.parametrize("command", ["pretrain", "finetune"])
-def test_a_run_is_shown_and_kept(asked, command):
+def test_a_run_is_shown_and_kept(calls, command):
     result = run(command, *TINY, "--backbone", "swinir", "--set", "training.iterations=3")
     assert result.exit_code == 0, result.output
     assert result.stdout == ""
@@ -87,9 +87,11 @@ def test_a_run_is_shown_and_kept(asked, command):
     assert f"swinir, 3 iterations; batch {batch}\n[1/3]  total loss 0.5000" in result.stderr
     assert result.stderr.splitlines()[-1].endswith("final.safetensors")
     folder = Path(f"runs/{command}-tiny")
-    assert {"preset.yaml", "starts.jsonl", "log.jsonl"} <= {path.name for path in folder.iterdir()}
-    assert asked[0]["preset"].options == {"embed_dim": 36, "depths": [2] * 6}
-    assert sum(len(one.pairs) for one in asked[0]["train"]) == 5 * 9
+    assert {"preset.yaml", "launches.jsonl", "log.jsonl"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert calls[0]["preset"].options == {"embed_dim": 36, "depths": [2] * 6}
+    assert sum(len(one.pairs) for one in calls[0]["train"]) == 5 * 9
 
 
 def test_a_stage_may_have_data_of_its_own():
@@ -108,33 +110,33 @@ def test_a_stage_may_have_data_of_its_own():
     assert not Path("other").exists()
 
 
-def test_weights_to_begin_with_are_part_of_the_preset(asked):
+def test_weights_to_begin_with_are_part_of_the_preset(calls):
     Path("a [1].safetensors").touch()
     assert run("finetune", *TINY, "--init-from", "a [1].safetensors").exit_code == 0
-    assert asked[0]["preset"].initialise_from == "a [1].safetensors"
+    assert calls[0]["preset"].initialise_from == "a [1].safetensors"
 
 
-def test_own_pairs_need_a_type_only_where_there_are_several(asked):
+def test_own_pairs_need_a_type_only_where_there_are_several(calls):
     pairs = ("--pairs", "photos", "photos")
     assert run("finetune", "--preset", "derain", *pairs, "--run-dir", "a").exit_code == 0
-    assert asked[0]["train"][0].pairs.degradations() == {"RS"}
+    assert calls[0]["train"][0].pairs.degradations() == {"RS"}
     tiny = ("finetune", "--preset", "tiny", "--run-dir", "b", *pairs)
     refused = run(*tiny)
     assert refused.exit_code == 2
     assert "Say --type once for each; '12d+clean' has noise," in refused.stderr
     assert run(*tiny, *pairs, "--type", "haze", "--type", "snow").exit_code == 0
-    assert [one.pairs.degradations() for one in asked[1]["train"]] == [{"H"}, {"S"}]
+    assert [one.pairs.degradations() for one in calls[1]["train"]] == [{"H"}, {"S"}]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ((), "Missing option '--preset'"),
         (("--preset", "tinny"), "Did you mean 'tiny'?"),
         (("--preset", "tiny"), "The data root is not set; give --data-root FOLDER"),
         (("--preset", "tiny", "--photos", "none"), "'none' does not exist"),
         ((*TINY, "--pairs", "photos", "photos"), "either --pairs or --photos"),
-        ((*TINY, "--type", "haze"), "--type says what --pairs are"),
+        ((*TINY, "--type", "haze"), "--type is the degradation of --pairs"),
         (("--preset", "tiny", "--setting", "5d"), "--setting goes with --photos or --pairs"),
         ((*TINY, "--set", "mask.patch_size=24"), "mask.patch_size is 24, which does not divide"),
         ((*TINY, "--set", "training.stage=1"), "did you mean 'stages'?"),
@@ -147,20 +149,20 @@ def test_own_pairs_need_a_type_only_where_there_are_several(asked):
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused_with_a_sentence(arguments, told, monkeypatch):
+def test_what_cannot_be_is_refused_with_a_sentence(arguments, message, monkeypatch):
     monkeypatch.delenv("MASKDCPT_DATA", raising=False)
     result = run("pretrain", *arguments)
     assert result.exit_code in (1, 2)
-    assert told in " ".join(result.stderr.split())
+    assert message in " ".join(result.stderr.split())
     assert not isinstance(result.exception, MaskDCPTError)
 
 
-def test_a_second_run_in_a_folder_must_resume(asked):
+def test_a_second_run_in_a_folder_must_resume(calls):
     assert run("pretrain", *TINY).exit_code == 0
     again = run("pretrain", *TINY)
-    assert "say --resume to go on with it" in again.stderr
+    assert "say --resume to continue it" in again.stderr
     assert run("pretrain", *TINY, "--resume").exit_code == 0
-    assert [call["resume"] for call in asked] == [False, True]
+    assert [call["resume"] for call in calls] == [False, True]
 
 
 def test_an_interrupted_run_says_how_to_go_on(monkeypatch):
@@ -168,22 +170,22 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch):
         yield step(1)
         os.kill(os.getpid(), signal.SIGTERM)
         assert how["stop"]()
-        yield Notice("Stopped after iteration 1; --resume goes on.")
+        yield Notice("Stopped after iteration 1; --resume continues.")
 
     replace_training(monkeypatch, train)
     result = run("pretrain", *TINY)
     assert result.exit_code == 130
     assert "1 of 3 iterations are done and saved in runs/pretrain-tiny" in result.stderr
-    assert "the same command with --resume goes on from there" in result.stderr
+    assert "the same command with --resume continues from there" in result.stderr
 
 
 def test_only_a_second_ctrl_c_interrupts_at_once():
     before = signal.getsignal(signal.SIGINT)
-    with stopping() as asked:
-        assert not asked()
+    with stopping() as stop:
+        assert not stop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGTERM):
             os.kill(os.getpid(), number)
-            assert asked()
+            assert stop()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
@@ -191,17 +193,17 @@ def test_only_a_second_ctrl_c_interrupts_at_once():
 
 def test_torchrun_may_pass_ctrl_c_on_twice(monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    with stopping() as asked:
+    with stopping() as stop:
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
-        assert asked()
+        assert stop()
 
 
-def test_facts_of_a_step_are_all_told():
-    told_facts = dict(facts(step(1, iterations=101, skipped=2)))
-    assert told_facts == {
+def test_all_figures_of_a_step_are_shown():
+    figures = dict(facts(step(1, iterations=101, skipped=2)))
+    assert figures == {
         "total loss": "0.5000", "reconstruction loss": "0.4000", "accuracy": "25.0%",
-        "rate": "3.00e-04", "images/s": "4.0", "waiting for data": "2%", "memory": "2.0 GB",
+        "lr": "3.00e-04", "images/s": "4.0", "waiting for data": "2%", "memory": "2.0 GB",
         "skipped": "2", "left": "3 min 20 s",
     }  # fmt: skip
     assert seconds_left(step(1, iterations=101)) == 200
@@ -222,8 +224,8 @@ def test_facts_of_a_step_are_all_told():
         ),
     ],
 )
-def test_what_happens_is_told_in_sentences(event, sentences):
-    assert list(told(event)) == sentences
+def test_events_are_shown_as_sentences(event, sentences):
+    assert list(messages(event)) == sentences
 
 
 def shown_on(view: Callable[[Console], View]) -> str:
@@ -294,5 +296,5 @@ def test_a_signal_saves_and_leaves():
     process.terminate()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "the same command with --resume goes on from there" in errors
+    assert "the same command with --resume continues from there" in errors
     assert Path("run/last.state").exists()

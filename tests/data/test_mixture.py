@@ -91,7 +91,7 @@ def test_two_and_a_half_million_pairs_need_no_shuffled_list():
     assert np.mean(list(drawn)) == pytest.approx(length / 2, rel=0.05)
 
 
-def test_an_epoch_visits_every_pair_as_often_as_its_ingredient_repeats():
+def test_an_epoch_visits_every_pair_as_often_as_its_entry_repeats():
     mixed = mixture()
     for epoch in range(2):
         numbers = range(epoch * len(mixed), (epoch + 1) * len(mixed))

@@ -204,10 +204,10 @@ def with_key(text: str) -> str:
         (with_key("synthesis: {levels: {from: 5}}"), "valid are a list"),
         (with_key("synthesis: {p_tone: 2}"), "p_tone: input should be less than or equal to 1."),
         (with_key("synthesis: {p_jpeg: 1}").replace("train", "test"), "p_jpeg: unknown key"),
-        (with_key("synthesis: {saved: 1}").replace("train", "test"), "saved: unknown key"),
+        (with_key("synthesis: {saved: 1}").replace("train", "test"), "p_jpeg: unknown key"),
         (
             with_key("synthesis: {toned: 1, p_tone: 1}"),
-            "train[0].synthesis.p_tone: p_tone is given under two names: leave one out.",
+            "'toned' is the earlier name of 'p_tone': give one of them.",
         ),
         ("setting: [", "my.yaml is not YAML"),
         ("[]", "my.yaml: input should be a valid dictionary"),

@@ -1,4 +1,8 @@
-"""Every preset of training, its values and where they come from, and what replaces them."""
+"""Every training preset: its values, their sources, and overrides."""
+
+import re
+from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -6,10 +10,12 @@ import yaml
 
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import BACKBONES, build_backbone
+from maskdcpt_cli.models.mask_methods import METHODS
 from maskdcpt_cli.presets.load import load, load_data, names
 from maskdcpt_cli.presets.show import OVERRIDDEN, annotated
-from maskdcpt_cli.presets.training import SCHEMAS, Finetune, Pretrain, Run
+from maskdcpt_cli.presets.training import SCHEMAS, Finetune, Mask, Pretrain, Run
 
+EARLIER = Path(__file__).parents[1] / "reference"
 ALL = [(kind, name) for kind in SCHEMAS for name in names(kind)]
 ABLATIONS = [  # Tables VII, VIII and IX
     *(f"mask.ratio={ratio}" for ratio in (0, 0.25, 0.5, 0.75)),
@@ -57,7 +63,7 @@ def test_every_value_is_printed_with_its_place_and_read_again(kind, name, tmp_pa
 
 
 def test_a_place_is_not_the_presets_where_the_value_is_not():
-    preset = loaded("finetune", "derain", "optimiser.clip=0.5", "backbone=nafnet")
+    preset = loaded("finetune", "derain", "optimizer.clip=0.5", "backbone=nafnet")
     lines = annotated(preset, name="derain", kind="finetune").splitlines()
     marked = {line.split(":")[0].strip() for line in lines if OVERRIDDEN in line}
     assert marked == {"clip", "backbone"}
@@ -75,9 +81,9 @@ def test_the_numbers_of_the_paper():
     assert (pretraining.training.stages[0].batch, pretraining.training.stages[0].crop_size) == (
         16, 256,
     )  # fmt: skip
-    assert pretraining.optimiser.rate.initial == 3e-4
-    assert pretraining.optimiser.decoder_rate
-    assert pretraining.optimiser.decoder_rate.initial == 1e-4
+    assert pretraining.optimizer.lr.initial == 3e-4
+    assert pretraining.optimizer.decoder_lr
+    assert pretraining.optimizer.decoder_lr.initial == 1e-4
     assert mixed.training.iterations == 750_000
     assert mixed.training.ema == 0.999
     assert loaded("finetune", "derain").training.iterations == 300_000
@@ -96,30 +102,28 @@ def test_a_number_of_iterations_stretches_all_stages(iterations, lengths, after)
     preset = loaded("finetune", "derain", f"training.iterations={iterations}")
     assert preset.training.iterations == iterations
     assert [stage.iterations for stage in preset.training.stages] == lengths
-    assert preset.optimiser.rate.after == after
+    assert preset.optimizer.lr.after == after
 
 
 def test_a_stage_may_bring_a_rate_which_holds_until_another_does():
     stage = "{iterations: 10, crop_size: 32, batch: 2}"
-    brings = (
-        "{iterations: 10, crop_size: 32, batch: 2, rate: {initial: 1e-4, final: 1e-6, after: 5}}"
-    )
+    brings = "{iterations: 10, crop_size: 32, batch: 2, lr: {initial: 1e-4, final: 1e-6, after: 5}}"
     preset = loaded("finetune", "5d", f"training.stages=[{stage}, {brings}, {stage}, {brings}]")
-    assert [(begin, end) for begin, end, _ in preset.phases] == [(0, 10), (10, 30), (30, 40)]
-    assert preset.phases[0].rate == preset.optimiser.rate
-    halved = preset.lasting(20)
-    assert [(begin, end) for begin, end, _ in halved.phases] == [(0, 5), (5, 15), (15, 20)]
-    assert halved.phases[1].rate.after == 2
-    (only,) = preset.lasting(1).phases
-    assert only.rate.initial == 1e-4, "the rate of the stage that is left"
-    assert preset.training.stages[1].rate
+    assert [(begin, end) for begin, end, _ in preset.lr_segments] == [(0, 10), (10, 30), (30, 40)]
+    assert preset.lr_segments[0].schedule == preset.optimizer.lr
+    halved = preset.with_iterations(20)
+    assert [(begin, end) for begin, end, _ in halved.lr_segments] == [(0, 5), (5, 15), (15, 20)]
+    assert halved.lr_segments[1].schedule.after == 2
+    (only,) = preset.with_iterations(1).lr_segments
+    assert only.schedule.initial == 1e-4, "the schedule of the stage that is left"
+    assert preset.training.stages[1].lr
     late = f"training.stages=[{brings.replace('after: 5', 'after: 10')}]"
-    with pytest.raises(MaskDCPTError, match=r"of training.stages.0.rate begins after 10"):
+    with pytest.raises(MaskDCPTError, match=r"of training.stages.0.lr begins after 10"):
         loaded("finetune", "5d", late)
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("training.iteration=3", "training.iteration: unknown key"),
         ("mask.patch_sise=3", "mask.patch_sise: unknown key; did you mean 'patch_size'?"),
@@ -130,20 +134,20 @@ def test_a_stage_may_bring_a_rate_which_holds_until_another_does():
         ("training.iterations=0", "training.iterations is 0; valid are whole numbers from 1"),
         ("training.iterations=many", "training.iterations is 'many'"),
         (
-            "optimiser.rate={initial: 1e-3, final: 1e-6, after: 100000}",
-            "the cosine of optimiser.rate begins after 100000 iterations, but the rate holds",
+            "optimizer.lr={initial: 1e-3, final: 1e-6, after: 100000}",
+            "the cosine of optimizer.lr begins after 100000 iterations, but the schedule holds",
         ),
         (
-            "optimiser.decoder_rate={initial: 1e-3, final: 1e-6, after: 100000}",
-            "the cosine of optimiser.decoder_rate begins after 100000 iterations",
+            "optimizer.decoder_lr={initial: 1e-3, final: 1e-6, after: 100000}",
+            "the cosine of optimizer.decoder_lr begins after 100000 iterations",
         ),
-        ("optimiser.rate=0.1", "optimiser.rate: "),
+        ("optimizer.lr=0.1", "optimizer.lr: "),
     ],
 )
-def test_a_wrong_value_is_refused_with_its_place(override, told):
+def test_a_wrong_value_is_refused_with_its_place(override, message):
     with pytest.raises(MaskDCPTError) as error:
         loaded("pretrain", "5d", override)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "5d.yaml: " in str(error.value)
 
 
@@ -152,3 +156,40 @@ def test_a_preset_of_nothing_is_refused(tmp_path):
     path.write_text("training: 3\n", encoding="utf-8")
     with pytest.raises(MaskDCPTError, match="data: field required"):
         load(str(path), Finetune, kind="finetune")
+
+
+@pytest.mark.parametrize(("kind", "name"), [("pretrain", "tiny"), ("finetune", "embedded")])
+def test_a_file_with_the_earlier_names_of_keys_is_the_same_preset(kind, name):
+    path = str(EARLIER / f"earlier_{kind}.yaml")
+    assert "optimiser:" in Path(path).read_text(encoding="utf-8")
+    preset = loaded(kind, path)
+    assert preset == loaded(kind, name)
+    lines = annotated(preset, name=path, kind=kind).splitlines()
+    assert any(re.search(r"^    initial: 0.00\d+ ", line) for line in lines)
+    assert any(line.startswith("  clip: ") and "# ours" in line for line in lines)
+    assert not any(OVERRIDDEN in line for line in lines)
+
+
+def test_overrides_may_have_the_earlier_names_of_keys():
+    stage = "{iterations: 10, crop_size: 32, batch: 2, %s: {initial: 1e-4}}"
+    earlier, present = (
+        loaded(
+            "finetune", "5d", f"{optimizer}.{lr}.initial=1e-5", f"{optimizer}.clip=1",
+            f"training.stages=[{stage % lr}]", f"training.stages.0.{lr}.final=1e-6",
+        )
+        for optimizer, lr in (("optimiser", "rate"), ("optimizer", "lr"))
+    )  # fmt: skip
+    assert earlier == present
+    assert present.optimizer.lr.initial == 1e-5
+    assert present.training.stages[0].lr.final == 1e-6
+
+
+def test_a_key_is_refused_under_both_of_its_names(tmp_path):
+    path = tmp_path / "both.yaml"
+    path.write_text("data: 5d\noptimiser: {rate: {initial: 1}}\noptimizer: {}\n", encoding="utf-8")
+    with pytest.raises(MaskDCPTError, match="'optimiser' is the earlier name of 'optimizer'"):
+        loaded("finetune", str(path))
+
+
+def test_the_schema_knows_every_mask_method():
+    assert get_args(Mask.model_fields["method"].annotation) == tuple(METHODS)

@@ -1,4 +1,4 @@
-"""Runs that a test can afford; also run as a program, to be started by torchrun and killed."""
+"""Small training runs; also a program, to be started by torchrun and killed."""
 
 import itertools
 import os
@@ -30,7 +30,7 @@ SIZES = {**SMALL, "nafnet": {"width": 4, "enc_blk_nums": [1, 1], "dec_blk_nums":
 
 @dataclass(frozen=True)
 class Drawn:
-    """Pictures of soft colours, their lq made darker or not made; some cannot be read."""
+    """Synthetic images of soft colours, with a darker lq or none; some cannot be read."""
 
     count: int
     degradation: str = "LL"
@@ -52,14 +52,14 @@ class Drawn:
         return frozenset({self.degradation})
 
 
-INGREDIENTS = (
+ENTRIES = (
     MixtureEntry(Drawn(9)),
     MixtureEntry(Drawn(4, "GN", clean=True), repeat=2, synthesis=NOISY),
 )
 
 
-def mixture(ingredients: Sequence[MixtureEntry] = INGREDIENTS) -> Mixture:
-    return Mixture(ingredients, labels=LABELS, seed=3)
+def mixture(entries: Sequence[MixtureEntry] = ENTRIES) -> Mixture:
+    return Mixture(entries, labels=LABELS, seed=3)
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -77,11 +77,11 @@ def _run(changes: dict[str, Any], **more: Any) -> dict[str, Any]:
         "batch": changes.pop("batch", 4),
     }
     base = {
-        "data": "made up",
+        "data": "synthetic",
         "backbone": "nafnet",
         "sizes": SIZES,
         "training": {"stages": [stage], "workers": 0, "save_every": 2},
-        "optimiser": {"rate": {"initial": 3e-3}},
+        "optimizer": {"lr": {"initial": 3e-3}},
         "validation": {"every": 3, "images": 2, "crop_size": SIDE},
         **more,
     }
@@ -114,22 +114,22 @@ def state(run_dir: Path) -> dict[str, Any]:
     return torch.load(run_dir / "last.state", weights_only=True)
 
 
-def differing(one: Any, other: Any, place: str = "") -> list[str]:
-    """Where two states are not the same to the last bit."""
+def differing(one: Any, other: Any, key_path: str = "") -> list[str]:
+    """Return the key paths at which two states differ in any bit."""
     if isinstance(one, torch.Tensor):
-        return [] if torch.equal(one, other) else [place]
+        return [] if torch.equal(one, other) else [key_path]
     if isinstance(one, dict):
         if one.keys() != other.keys():
-            return [place]
-        return [p for key in one for p in differing(one[key], other[key], f"{place}.{key}")]
-    return [] if one == other else [place]
+            return [key_path]
+        return [p for key in one for p in differing(one[key], other[key], f"{key_path}.{key}")]
+    return [] if one == other else [key_path]
 
 
 class Poisoned(Mixture):
     """A mixture with samples whose ground truth is NaN."""
 
     def __init__(self, *numbers: int) -> None:
-        super().__init__(INGREDIENTS, labels=LABELS, seed=3)
+        super().__init__(ENTRIES, labels=LABELS, seed=3)
         self.numbers = numbers
 
     def __getitem__(self, draw: SampleKey) -> Sample:
@@ -137,32 +137,32 @@ class Poisoned(Mixture):
         return sample._replace(gt=sample.gt * torch.nan) if draw.number in self.numbers else sample
 
 
-def stopping_after(iteration: int, *, asked: bool = True) -> Callable[[], bool]:
-    """A stop that is first asked for in the iteration after this one."""
+def stopping_after(iteration: int, *, requested: bool = True) -> Callable[[], bool]:
+    """Return a stop that is first requested in the iteration after this one."""
     calls = itertools.count()
-    return lambda: next(calls) >= iteration and asked
+    return lambda: next(calls) >= iteration and requested
 
 
-# The run that two ranks do in two parts, and one rank in one go. With a batch of 4, each rank has
+# The run that two ranks train in two parts, and one rank in one. With a batch of 4, each rank has
 # 2; sample 6 is of the third iteration, and of its second half.
 SHARED = {"iterations": 6, "training": {"ema": 0.9, "save_every": 1}}
 SHARED_POISON = 10
 
 
 def main(run_dir: Path) -> None:
-    """Resume or begin a run, and say each iteration aloud."""
+    """Resume or begin a run, and print each iteration."""
     preset = pretraining(**SHARED)
     for part in ("begun", "resumed"):
         second = os.environ.get("RANK") == "1"
-        stop = stopping_after(3, asked=part == "begun" and second)
+        stop = stopping_after(3, requested=part == "begun" and second)
         events = started(
             preset, run_dir, data=Poisoned(SHARED_POISON), micro_batch=1, resume=True,
-            validation=INGREDIENTS, stop=stop,
+            validation=ENTRIES, stop=stop,
         )  # fmt: skip
         for event in events:
             if isinstance(event, Step):
-                said = (part, os.environ.get("RANK"), event.iteration, event.skipped)
-                sys.stdout.write(f"{said}\n")  # in one piece, as both ranks write
+                line = (part, os.environ.get("RANK"), event.iteration, event.skipped)
+                sys.stdout.write(f"{line}\n")  # in one piece, as both ranks write
                 sys.stdout.flush()
             if isinstance(event, Validated):
                 sys.stdout.write(f"{(part, os.environ.get('RANK'), event.scores)}\n")

@@ -7,14 +7,14 @@ import torch
 from maskdcpt_cli.data.mixture import MixtureEntry
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
 from maskdcpt_cli.models import BACKBONES
-from maskdcpt_cli.training.distributed import World
+from maskdcpt_cli.training.distributed import DistributedContext
 from maskdcpt_cli.training.events import Initialised, Notice, Saved, Validated
-from maskdcpt_cli.training.finetune import RELATIVE
-from maskdcpt_cli.training.loop import PATIENCE, shares
+from maskdcpt_cli.training.loop import PATIENCE, rank_stages
+from maskdcpt_cli.training.losses import LOSSES
 from maskdcpt_cli.training.validation import choose
 from maskdcpt_cli.weights.checkpoint import read_checkpoint
 from tests.training.runs import (
-    INGREDIENTS,
+    ENTRIES,
     Drawn,
     Poisoned,
     differing,
@@ -39,7 +39,7 @@ def test_restoring_is_learnt_and_the_best_weights_are_kept(tmp_path):
     preset = finetuning(
         iterations=60, training={"save_every": 60, "ema": 0.9}, validation={"every": 20}
     )
-    events = list(started(preset, tmp_path, validation=INGREDIENTS[:1]))
+    events = list(started(preset, tmp_path, validation=ENTRIES[:1]))
     curve = [step.losses["total"] for step in steps(events)]
     assert np.mean(curve[-6:]) < 0.5 * np.mean(curve[:6])
     validated = [event for event in events if isinstance(event, Validated)]
@@ -52,21 +52,21 @@ def test_restoring_is_learnt_and_the_best_weights_are_kept(tmp_path):
     assert best["iteration"] == validated[psnrs.index(max(psnrs))].iteration
 
 
-def test_fine_tuning_begins_with_the_pre_trained_weights_and_says_which(tmp_path):
+def test_fine_tuning_begins_with_the_pre_trained_weights_and_reports_them(tmp_path):
     list(started(pretraining(iterations=2), tmp_path / "pre"))
     file = tmp_path / "pre" / "final.safetensors"
-    preset = finetuning(iterations=1, initialise_from=str(file), optimiser={"freeze": [""]})
+    preset = finetuning(iterations=1, initialise_from=str(file), optimizer={"freeze": [""]})
     with pytest.raises(MaskDCPTError, match="nothing to train"):
         next(started(preset, tmp_path / "frozen"))
     preset = finetuning(
-        iterations=1, initialise_from=str(file), optimiser={"rate": {"initial": 1e-30}}
+        iterations=1, initialise_from=str(file), optimizer={"lr": {"initial": 1e-30}}
     )
-    told, *_ = started(preset, tmp_path / "fine")
-    assert isinstance(told, Initialised)
+    initialised, *_ = started(preset, tmp_path / "fine")
+    assert isinstance(initialised, Initialised)
     given = read_checkpoint(file)
-    assert set(told.loaded) == set(given.state_dict)
-    assert told.missing == ()
-    assert "classifier.scales" in told.left_over
+    assert set(initialised.loaded) == set(given.state_dict)
+    assert initialised.missing == ()
+    assert "classifier.scales" in initialised.left_over
     fine = read_checkpoint(tmp_path / "fine" / "final.safetensors")
     assert not differing(dict(given.state_dict), dict(fine.state_dict))
 
@@ -97,10 +97,10 @@ def test_a_loss_of_nan_changes_nothing_and_its_batch_is_kept(tmp_path):
             break
     after = state(tmp_path)
     changed = differing(before, after)
-    assert {place.split(".")[1] for place in changed} == {
+    assert {key_path.split(".")[1] for key_path in changed} == {
         "iteration", "skipped", "skipped_in_a_row",
     }  # fmt: skip
-    assert not [place for place in changed if "optimiser.state" in place]
+    assert not [key_path for key_path in changed if "optimizer.state" in key_path]
     kept = torch.load(tmp_path / "skipped" / "3-0.pt", weights_only=True)
     assert kept["number"].tolist() == [8, 9, 10, 11]
     assert kept["gt"].isnan().any(dim=(1, 2, 3)).tolist() == [False, True, False, False]
@@ -111,7 +111,7 @@ def test_a_loss_of_nan_changes_nothing_and_its_batch_is_kept(tmp_path):
 
 def test_after_several_in_a_row_it_stops_and_says_what_may_help(tmp_path):
     events = started(finetuning(iterations=20), tmp_path, data=Poisoned(*range(8, 60)))
-    with pytest.raises(MaskDCPTError, match=r"5 iterations in a row, up to 7; .*optimiser.rate"):
+    with pytest.raises(MaskDCPTError, match=r"5 iterations in a row, up to 7; .*optimizer.lr"):
         list(events)
     assert len(list((tmp_path / "skipped").iterdir())) == PATIENCE
     assert state(tmp_path)["iteration"] == 7
@@ -122,18 +122,20 @@ def test_a_gradient_that_explodes_does_not_reach_the_weights(tmp_path, monkeypat
         return (self - other).abs().mean() + (self - self.detach()).abs().sqrt().mean()
 
     monkeypatch.setattr("torch.nn.functional.l1_loss", exploding)
-    told = list(started(finetuning(iterations=2), tmp_path))
-    assert [step.skipped for step in steps(told)] == [1, 2]
-    assert any(isinstance(event, Notice) and "kept" in event.text for event in told)
-    assert not state(tmp_path)["optimiser"]["state"]
+    events = list(started(finetuning(iterations=2), tmp_path))
+    assert [step.skipped for step in steps(events)] == [1, 2]
+    assert any(isinstance(event, Notice) and "kept" in event.text for event in events)
+    assert not state(tmp_path)["optimizer"]["state"]
 
 
-def test_a_batch_must_be_shared_evenly():
-    world = World(torch.device("cpu"), rank=1, size=3)
-    with pytest.raises(MaskDCPTError, match="A batch of 4 cannot be shared evenly by 3 processes"):
-        shares(finetuning(), world)
-    (share,) = shares(finetuning(batch=6), world)
-    assert share == (2, 32, 6)
+def test_a_batch_must_be_divided_evenly():
+    distributed = DistributedContext(torch.device("cpu"), rank=1, world_size=3)
+    with pytest.raises(
+        MaskDCPTError, match="A batch of 4 cannot be divided evenly among 3 processes"
+    ):
+        rank_stages(finetuning(), distributed)
+    (stage,) = rank_stages(finetuning(batch=6), distributed)
+    assert stage == (2, 32, 6)
 
 
 def test_validation_images_are_spread_over_all_there_is():
@@ -143,19 +145,26 @@ def test_validation_images_are_spread_over_all_there_is():
         MixtureEntry(Drawn(50, "GN", clean=True)),
     ]
     chosen = choose(twice, images=10)
-    places = [[one.place for one in chosen if one.ingredient is source] for source in twice]
-    assert places == [[0, 20, 40, 60, 80], [0, 1, 2], list(range(0, 50, 5))]
+    indices = [[one.pair_index for one in chosen if one.entry is source] for source in twice]
+    assert indices == [[0, 20, 40, 60, 80], [0, 1, 2], list(range(0, 50, 5))]
 
 
-def test_the_first_step_is_told_before_the_second_is_taken(tmp_path):
+def test_the_first_step_is_reported_before_the_second_is_taken(tmp_path):
     events = started(finetuning(), tmp_path)
     (first,) = steps(islice(events, 1))
-    assert (first.iteration, first.iterations, first.rate) == (1, 6, 3e-3)
+    assert (first.iteration, first.iterations, first.lr) == (1, 6, 3e-3)
     events.close()
 
 
-@pytest.mark.parametrize("loss", RELATIVE)
-def test_the_loss_may_be_relative_to_that_of_the_input(loss, tmp_path):
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_falls(loss, tmp_path):
     preset = finetuning(iterations=60, batch=4).model_copy(update={"loss": loss})
     losses = [step.losses["total"] for step in steps(started(preset, tmp_path))]
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+
+
+def test_an_unknown_loss_is_refused_with_the_known_ones(tmp_path):
+    preset = finetuning().model_copy(update={"loss": "relative-l2"})
+    with pytest.raises(MaskDCPTError, match=r"Unknown loss 'relative-l2'. Did you mean 'relative-"):
+        started(preset, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""What a run learns from, and what is held out for validation."""
+"""The images to train on, and those that are held out for validation."""
 
 from pathlib import Path
 
@@ -22,8 +22,8 @@ def write(folder: Path, count: int, *, offset: int = 0) -> Path:
     return folder
 
 
-def colours(ingredient: MixtureEntry) -> list[int]:
-    pairs = ingredient.pairs
+def colours(entry: MixtureEntry) -> list[int]:
+    pairs = entry.pairs
     return [int(pairs.read(index).gt[0, 0, 0]) for index in range(len(pairs))]
 
 
@@ -77,7 +77,7 @@ def test_own_pairs_keep_their_degradations(tmp_path):
     assert (pair.degradation, pair.gt[0, 0, 0], pair.lq[0, 0, 0]) == ("H", 9, 109)
 
 
-def test_a_picture_without_a_partner_is_told(tmp_path):
+def test_an_image_without_a_partner_is_refused(tmp_path):
     lq, gt = write(tmp_path / "lq", 3), write(tmp_path / "gt", 2)
     with pytest.raises(MaskDCPTError, match=r"02.png.* has no partner"):
         from_pairs([(lq, gt)], ["H"], setting="5d")

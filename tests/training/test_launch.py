@@ -36,7 +36,7 @@ def test_a_run_from_python_keeps_what_the_command_keeps(kind, photos, tmp_path):
     assert [event.iteration for event in events if isinstance(event, Step)] == [1, 2]
     assert events[-1] == Saved(2, tmp_path / "run" / "final.safetensors")
     kept = {path.name for path in (tmp_path / "run").iterdir()}
-    assert {"preset.yaml", "starts.jsonl", "log.jsonl", "final.safetensors"} <= kept
+    assert {"preset.yaml", "launches.jsonl", "log.jsonl", "final.safetensors"} <= kept
 
 
 def test_a_finished_run_is_refused_and_resumed_on_request(photos, tmp_path):

@@ -1,4 +1,4 @@
-"""Losses, rates, averages, measures: the parts of a step."""
+"""Losses, learning lrs, averages and metrics: the parts of a step."""
 
 import math
 from itertools import pairwise
@@ -12,26 +12,29 @@ from torch import nn
 
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import BACKBONES
-from maskdcpt_cli.presets.training import Finetune, Phase, Rate
-from maskdcpt_cli.training.ema import MovingAverage
+from maskdcpt_cli.presets.training import Finetune, LRSchedule, LRSegment
+from maskdcpt_cli.training.distributed import DistributedContext
+from maskdcpt_cli.training.finetune import Finetuning
 from maskdcpt_cli.training.losses import (
-    FAINT,
-    FAINTEST,
-    SMALL,
+    L1_EPS,
+    RMSE_EPS,
+    RMSE_KNEE,
     focal_loss,
     relative_l1,
     relative_rmse,
 )
-from maskdcpt_cli.training.metrics import psnr, ssim
 from maskdcpt_cli.training.optimizer import (
-    build_optimiser,
+    build_optimizer,
     freeze,
+    lr_at,
     parameter_groups,
-    set_rates,
+    set_lr,
     stage_depths,
 )
-from maskdcpt_cli.training.schedule import rate_at
+from maskdcpt_cli.training.trainer import Trainer, exponential_average
+from maskdcpt_cli.training.validation import psnr, ssim
 from tests.small import small
+from tests.training.runs import LABELS, finetuning
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.2, -3.0]])
 LABEL = torch.tensor([0, 2])
@@ -58,7 +61,7 @@ def test_relative_l1_weighs_images_alike_however_strong_their_degradation():
     gt = torch.full((2, 3, 4, 4), 0.5)
     damage = torch.tensor([0.4, 0.04]).view(2, 1, 1, 1)
     halved = relative_l1(gt + damage / 2, gt + damage, gt)
-    expected = (0.2 / (0.4 + FAINTEST) + 0.02 / (0.04 + FAINTEST)) / 2
+    expected = (0.2 / (0.4 + L1_EPS) + 0.02 / (0.04 + L1_EPS)) / 2
     assert halved.item() == pytest.approx(expected)
     clean = gt.clone().requires_grad_()
     relative_l1(clean, gt, gt).backward()
@@ -69,60 +72,60 @@ def test_relative_l1_weighs_images_alike_however_strong_their_degradation():
 def test_relative_rmse_is_that_of_the_input_and_smooth_where_nothing_is_wrong():
     gt = torch.full((1, 3, 4, 4), 0.5)
     halved = relative_rmse(gt + 0.2, gt + 0.4, gt)
-    assert halved.item() == pytest.approx((math.hypot(0.2, SMALL) - SMALL) / (0.4 + FAINT))
+    assert halved.item() == pytest.approx(
+        (math.hypot(0.2, RMSE_KNEE) - RMSE_KNEE) / (0.4 + RMSE_EPS)
+    )
     clean = gt.clone().requires_grad_()
     relative_rmse(clean, gt, gt).backward()
     assert clean.grad is not None
     assert not clean.grad.any()
 
 
-def test_relative_rmse_counts_small_harm_less_than_small_gains():
+def test_relative_rmse_counts_small_regressions_less_than_small_gains():
     gt = torch.full((1, 3, 4, 4), 0.5)
     blurred = gt + 0.04
     gain = relative_rmse(blurred, blurred, gt) - relative_rmse(gt + 0.035, blurred, gt)
-    harm = relative_rmse(gt + 0.005, gt, gt) - relative_rmse(gt, gt, gt)
-    assert gain > 3 * harm
+    regression = relative_rmse(gt + 0.005, gt, gt) - relative_rmse(gt, gt, gt)
+    assert gain > 3 * regression
 
 
-def learning_by(**optimiser: object) -> Finetune:
+def run_with(**optimizer: object) -> Finetune:
     stage = {"iterations": 10, "crop_size": 32, "batch": 2}
-    content = {"data": "5d", "training": {"stages": [stage]}, "optimiser": optimiser}
+    content = {"data": "5d", "training": {"stages": [stage]}, "optimizer": optimizer}
     return Finetune.model_validate(content)
 
 
-def test_a_rate_is_constant_unless_it_has_an_end():
-    phases = [Phase(0, 10, Rate(initial=3e-4))]
-    assert {rate_at(phases, i) for i in range(10)} == {3e-4}
+def test_a_learning_rate_is_constant_unless_it_has_an_end():
+    segments = [LRSegment(0, 10, LRSchedule(initial=3e-4))]
+    assert {lr_at(segments, i) for i in range(10)} == {3e-4}
 
 
 def test_the_cosine_begins_after_the_constant_part_and_comes_down_to_the_end():
-    rate = Rate(initial=3e-4, final=1e-6, after=92_000)  # Restormer's
-    phases = [Phase(0, 300_000, rate)]
-    rates = [rate_at(phases, i) for i in range(0, 300_001, 1000)]
-    assert set(rates[:93]) == {3e-4}
-    assert all(later < sooner for sooner, later in pairwise(rates[92:]))
-    assert rates[196] == pytest.approx((3e-4 + 1e-6) / 2)
-    assert rates[-1] == pytest.approx(1e-6)
+    schedule = LRSchedule(initial=3e-4, final=1e-6, after=92_000)  # Restormer's
+    segments = [LRSegment(0, 300_000, schedule)]
+    lrs = [lr_at(segments, i) for i in range(0, 300_001, 1000)]
+    assert set(lrs[:93]) == {3e-4}
+    assert all(later < sooner for sooner, later in pairwise(lrs[92:]))
+    assert lrs[196] == pytest.approx((3e-4 + 1e-6) / 2)
+    assert lrs[-1] == pytest.approx(1e-6)
 
 
-def test_a_phase_takes_its_rate_from_its_own_beginning():
-    late = Rate(initial=1e-3, final=1e-5, after=2)
-    phases = [Phase(0, 10, Rate(initial=2e-3, final=1e-4)), Phase(10, 20, late)]
-    rates = [rate_at(phases, i) for i in range(21)]
-    assert rates[0] == 2e-3
-    assert rates[9] < 2e-4
-    assert rates[10:13] == [1e-3] * 3
-    assert rates[16] == pytest.approx((1e-3 + 1e-5) / 2)
-    assert rates[20] == pytest.approx(1e-5)
+def test_a_segment_begins_its_schedule_anew():
+    late = LRSchedule(initial=1e-3, final=1e-5, after=2)
+    segments = [LRSegment(0, 10, LRSchedule(initial=2e-3, final=1e-4)), LRSegment(10, 20, late)]
+    lrs = [lr_at(segments, i) for i in range(21)]
+    assert lrs[0] == 2e-3
+    assert lrs[9] < 2e-4
+    assert lrs[10:13] == [1e-3] * 3
+    assert lrs[16] == pytest.approx((1e-3 + 1e-5) / 2)
+    assert lrs[20] == pytest.approx(1e-5)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("layer_decay", [1.0, 0.5])
 def test_every_parameter_learns_in_one_group(name, layer_decay):
     backbone, decoder = small(name), nn.Linear(2, 2)
-    run = learning_by(
-        rate={"initial": 1e-3}, decoder_rate={"initial": 1e-4}, layer_decay=layer_decay
-    )
+    run = run_with(lr={"initial": 1e-3}, decoder_lr={"initial": 1e-4}, layer_decay=layer_decay)
     groups = parameter_groups(backbone, decoder.parameters(), run)
     parameters = [p for group in groups for p in group.parameters]
     expected = [*backbone.parameters(), *decoder.parameters()]
@@ -131,10 +134,10 @@ def test_every_parameter_learns_in_one_group(name, layer_decay):
     scales = [group.scale for group in groups[:-1]]
     assert scales == [layer_decay**below for below in range(len(scales))]
     assert len(scales) == 1 if layer_decay == 1 else len(scales) >= 5
-    optimiser = build_optimiser(groups, run.optimiser)
-    set_rates(optimiser, groups, 0)
-    assert optimiser.param_groups[0]["lr"] == 1e-3
-    assert optimiser.param_groups[-1]["lr"] == 1e-4
+    optimizer = build_optimizer(groups, run.optimizer)
+    set_lr(optimizer, groups, 0)
+    assert optimizer.param_groups[0]["lr"] == 1e-3
+    assert optimizer.param_groups[-1]["lr"] == 1e-4
 
 
 def test_stages_are_in_the_order_of_a_restoration():
@@ -148,7 +151,7 @@ def test_stages_are_in_the_order_of_a_restoration():
 def test_what_is_frozen_does_not_learn():
     backbone = small("nafnet")
     freeze(backbone, ["encoders.0", "intro"])
-    run = learning_by(rate={"initial": 1e-3})
+    run = run_with(lr={"initial": 1e-3})
     learning = {id(p) for g in parameter_groups(backbone, (), run) for p in g.parameters}
     for name, parameter in backbone.named_parameters():
         assert (id(parameter) in learning) != name.startswith(("encoders.0", "intro")), name
@@ -160,20 +163,35 @@ def test_freezing_what_is_not_there_or_everything_is_refused():
         freeze(backbone, ["encoder_"])
     freeze(backbone, [""])
     with pytest.raises(MaskDCPTError, match="nothing to train"):
-        parameter_groups(backbone, (), learning_by(rate={"initial": 1e-3}))
+        parameter_groups(backbone, (), run_with(lr={"initial": 1e-3}))
 
 
-def test_a_moving_average_moves_and_takes_the_place_of_the_weights():
+def test_the_averages_begin_with_the_weights_and_are_exponential():
     model = nn.Linear(1, 1, bias=False)
     nn.init.constant_(model.weight, 1.0)
-    average = MovingAverage(model, decay=0.9)
+    average = exponential_average(model, decay=0.9)
     nn.init.constant_(model.weight, 2.0)
-    average.update()
-    with average.in_place():
-        assert model.weight.item() == pytest.approx(1.1)
+    average.update_parameters(model)
+    assert average.module.weight.item() == pytest.approx(1.1)
     assert model.weight.item() == 2.0
-    average.update()
-    assert average.averages["weight"].item() == pytest.approx(0.9 * 1.1 + 0.1 * 2)
+    average.update_parameters(model)
+    assert average.module.weight.item() == pytest.approx(0.9 * 1.1 + 0.1 * 2)
+
+
+def test_evaluation_has_the_averages_and_training_the_weights():
+    run = finetuning(training={"ema": 0.9})
+    task = Finetuning(run, LABELS)
+    context = DistributedContext(torch.device("cpu"))
+    trainer = Trainer(task, run, distributed=context, micro_batch=None)
+    bias = task.backbone.intro.bias
+    nn.init.constant_(trainer.ema.module.intro.bias, 7.0)
+    before = bias.clone()
+    with trainer.evaluating():
+        assert (bias == 7).all()
+    assert bias.equal(before)
+    with pytest.raises(KeyError), trainer.with_ema_weights():
+        raise KeyError
+    assert bias.equal(before)
 
 
 def test_psnr_is_its_formula_and_finite_for_equal_images():

@@ -11,7 +11,7 @@ from maskdcpt_cli.training.events import Initialised, Notice, Validated
 from maskdcpt_cli.training.pretrain import Pretraining
 from maskdcpt_cli.weights.checkpoint import read_checkpoint
 from tests.training.runs import (
-    INGREDIENTS,
+    ENTRIES,
     LABELS,
     SIDE,
     Drawn,
@@ -51,52 +51,52 @@ def test_one_iteration_of_every_backbone(backbone, tmp_path):
     assert step.accuracy in (0, 0.5, 1)
     assert 0 <= step.waited <= 1
     assert step.memory > 2**20
-    held = state(tmp_path)["optimiser"]["state"]
-    assert len(held) == len(state(tmp_path)["optimiser"]["param_groups"][0]["params"]) + len(
-        state(tmp_path)["optimiser"]["param_groups"][1]["params"]
+    held = state(tmp_path)["optimizer"]["state"]
+    assert len(held) == len(state(tmp_path)["optimizer"]["param_groups"][0]["params"]) + len(
+        state(tmp_path)["optimizer"]["param_groups"][1]["params"]
     ), "every parameter that learns had a gradient"
 
 
 @pytest.mark.parametrize(
-    ("changes", "labels", "goes_on"),
+    ("changes", "labels", "continues"),
     [
         ({}, LABELS, True),
         ({"heads": {"classifier_dims": [4, 8, 8, 4]}}, LABELS, False),
         ({}, LABELS[::-1], False),
     ],
 )
-def test_a_classifier_of_the_same_labels_and_widths_goes_on_learning(
-    tmp_path, changes, labels, goes_on
+def test_a_classifier_of_the_same_labels_and_widths_continues_training(
+    tmp_path, changes, labels, continues
 ):
     list(started(pretraining(iterations=2), tmp_path / "first"))
     file = tmp_path / "first" / "final.safetensors"
-    still = {"rate": {"initial": 1e-30}, "decoder_rate": {"initial": 1e-30}}
-    preset = pretraining(iterations=1, initialise_from=str(file), optimiser=still, **changes)
-    data = Mixture(INGREDIENTS, labels=labels)
-    told, *_ = started(preset, tmp_path / "second", data=data)
-    assert isinstance(told, Initialised)
-    assert ("classifier.scales" in told.loaded) == goes_on
-    assert ("classifier.scales" in told.left_over) != goes_on
+    still = {"lr": {"initial": 1e-30}, "decoder_lr": {"initial": 1e-30}}
+    preset = pretraining(iterations=1, initialise_from=str(file), optimizer=still, **changes)
+    data = Mixture(ENTRIES, labels=labels)
+    initialised, *_ = started(preset, tmp_path / "second", data=data)
+    assert isinstance(initialised, Initialised)
+    assert ("classifier.scales" in initialised.loaded) == continues
+    assert ("classifier.scales" in initialised.left_over) != continues
     first, second = (
         read_checkpoint(tmp_path / run / "final.safetensors").classifier["linear.bias"]
         for run in ("first", "second")
     )
-    assert first.allclose(second) == goes_on
+    assert first.allclose(second) == continues
 
 
-def test_both_losses_fall_and_validation_shows_pictures(tmp_path):
+def test_both_losses_fall_and_validation_shows_images(tmp_path):
     preset = pretraining(iterations=60, training={"save_every": 60}, validation={"every": 60})
-    events = list(started(preset, tmp_path, validation=INGREDIENTS))
-    told = steps(events)
+    events = list(started(preset, tmp_path, validation=ENTRIES))
+    reported = steps(events)
     for part in ("reconstruction", "classification"):
-        curve = [step.losses[part] for step in told]
+        curve = [step.losses[part] for step in reported]
         assert np.mean(curve[-10:]) < 0.7 * np.mean(curve[:10])
     (validated,) = (event for event in events if isinstance(event, Validated))
     assert validated.scores.keys() == {"GN", "LL"}
-    assert {picture.degradation for picture in validated.pictures} == {"GN", "LL"}
-    for picture in validated.pictures:
-        assert picture.made.shape == picture.gt.shape == (SIDE, SIDE, 3)
-        patches = picture.lq.reshape(4, 8, 4, 8, 3).any(axis=(1, 3, 4))
+    assert {images.degradation for images in validated.images} == {"GN", "LL"}
+    for images in validated.images:
+        assert images.output.shape == images.gt.shape == (SIDE, SIDE, 3)
+        patches = images.lq.reshape(4, 8, 4, 8, 3).any(axis=(1, 3, 4))
         assert patches.sum() == 8, "half of the patches are hidden"
 
 
@@ -113,7 +113,7 @@ def test_both_losses_fall_and_validation_shows_pictures(tmp_path):
 )
 def test_earlier_methods_and_single_heads(changes, parts, tmp_path):
     preset = pretraining(iterations=2, validation={"every": 1}, **changes)
-    events = list(started(preset, tmp_path, validation=INGREDIENTS))
+    events = list(started(preset, tmp_path, validation=ENTRIES))
     for step in steps(events):
         assert list(step.losses) == ["total", *parts]
         assert (step.accuracy is None) == ("classification" not in parts)
@@ -125,7 +125,7 @@ def test_earlier_methods_and_single_heads(changes, parts, tmp_path):
     assert bool(held) == ("classification" in parts)
 
 
-def test_in_the_clean_pass_of_dcpt_the_degraded_image_is_not_rebuilt():
+def test_in_the_clean_pass_of_dcpt_the_degraded_image_is_not_reconstructed():
     task = Pretraining(pretraining(heads={"clean_pass": True}, mask={"ratio": 0}), LABELS)
     batch = mixture()
     samples = [batch[SampleKey(number, SIDE)] for number in (0, 1)]
@@ -136,9 +136,9 @@ def test_in_the_clean_pass_of_dcpt_the_degraded_image_is_not_rebuilt():
         }
     )
     losses = task.losses(task.model, clean)
-    made = task.model(clean.gt, apply).reconstructed
+    reconstructed = task.model(clean.gt, apply).reconstructed
     assert losses.parts["reconstruction"].item() == pytest.approx(
-        (made - clean.gt).abs().mean().item(), rel=1e-4
+        (reconstructed - clean.gt).abs().mean().item(), rel=1e-4
     )
     logits = task.model(clean.lq, apply).logits
     assert losses.accuracy.item() == (logits.argmax(1) == clean.label).float().mean().item()
@@ -174,11 +174,11 @@ def test_pre_training_does_not_depend_on_what_drew_numbers_before(tmp_path):
     [
         (
             {"backbone": "restormer", "mask": {"ratio": 0}, "validation": {"crop_size": 20}},
-            "restormer is pre-trained on crops .* multiples of 8, and 20 is none: take 16, say",
+            "restormer is pre-trained on crops .* multiples of 8, and 20 is not: take 16, say",
         ),
         ({"backbone": "nafnett"}, "Did you mean 'nafnet'"),
         ({"sizes": {"nafnet": {"widht": 4}}}, "Did you mean 'width'"),
-        ({"optimiser": {"freeze": ["encoder_"]}}, "which should be frozen"),
+        ({"optimizer": {"freeze": ["encoder_"]}}, "which should be frozen"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_the_first_iteration(changes, sentence, tmp_path):
@@ -186,13 +186,13 @@ def test_what_cannot_be_trained_is_refused_before_the_first_iteration(changes, s
         next(started(pretraining(**changes), tmp_path))
 
 
-def test_a_broken_picture_is_told_of_once_and_left_out_of_the_validation(tmp_path):
+def test_a_broken_image_is_reported_once_and_left_out_of_the_validation(tmp_path):
     pairs = Drawn(9, broken=frozenset({0}))
     data = Mixture([MixtureEntry(pairs)], labels=LABELS)
     preset = pretraining(iterations=8, training={"save_every": 8}, validation={"every": 8})
-    told = list(started(preset, tmp_path, data=data, validation=[MixtureEntry(pairs)]))
-    texts = [event.text for event in told if isinstance(event, Notice)]
+    events = list(started(preset, tmp_path, data=data, validation=[MixtureEntry(pairs)]))
+    texts = [event.text for event in events if isinstance(event, Notice)]
     assert sorted(texts) == [
-        "Another picture took its place: 0.png cannot be read.",
         "Not validated: 0.png cannot be read.",
+        "Replaced by another image: 0.png cannot be read.",
     ]

@@ -1,4 +1,4 @@
-"""The folder of a run: what is written into it, and what is refused."""
+"""The folder of a run: its files, and the runs that are refused."""
 
 import json
 from collections.abc import Generator
@@ -12,19 +12,18 @@ from PIL import Image
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.load import load
 from maskdcpt_cli.presets.training import Pretrain, Run
-from maskdcpt_cli.training import log as logs
-from maskdcpt_cli.training.dry_run import ITERATIONS, rehearse
+from maskdcpt_cli.training import recorders
+from maskdcpt_cli.training.dry_run import ITERATIONS, dry_run
 from maskdcpt_cli.training.events import (
     Event,
     Initialised,
     Notice,
-    Picture,
     Saved,
     Step,
     Validated,
+    ValidationImages,
 )
-from maskdcpt_cli.training.log import Log, mean, read_log
-from maskdcpt_cli.training.plot import read_panels
+from maskdcpt_cli.training.recorders import Log, mean_step, read_log, read_panels
 from maskdcpt_cli.training.run_folder import begin, record
 
 NAN = float("nan")
@@ -37,7 +36,7 @@ def preset(*overrides: str) -> Pretrain:
 def step(iteration: int, *, iterations: int = 4, loss: float = 0.5, accuracy: float = 0.25) -> Step:
     return Step(
         iteration=iteration, iterations=iterations, losses={"total": loss}, accuracy=accuracy,
-        rate=3e-4, batch=8, images_per_second=16.0, waited=0.02, memory=10**9, skipped=0,
+        lr=3e-4, batch=8, images_per_second=16.0, waited=0.02, memory=10**9, skipped=0,
     )  # fmt: skip
 
 
@@ -45,9 +44,9 @@ def happening(first: int = 1, last: int = 4) -> Generator[Event, None, None]:
     yield Initialised(Path("a.safetensors"), ("a",), ("b",), ())
     for iteration in range(first, last + 1):
         yield step(iteration, loss=1 / iteration)
-    picture = np.zeros((32, 32, 3), np.uint8)
+    image = np.zeros((32, 32, 3), np.uint8)
     scores = {"H": {"accuracy": 0.5}, "RS": {"accuracy": 1.0}}
-    yield Validated(last, scores, (Picture("H", picture, picture, picture),))
+    yield Validated(last, scores, (ValidationImages("H", image, image, image),))
     yield Saved(last, Path("last.safetensors"))
 
 
@@ -60,11 +59,11 @@ def start(folder: Path, *overrides: str, resume: bool = False) -> None:
 
 def test_a_run_folder_holds_all_that_anyone_may_ask_for(tmp_path):
     start(tmp_path / "run", "mask.ratio=0.75")
-    seen = list(record(happening(), tmp_path / "run", iterations=4))
-    assert len(seen) == 7
+    events = list(record(happening(), tmp_path / "run", iterations=4))
+    assert len(events) == 7
     folder = tmp_path / "run"
     assert yaml.safe_load((folder / "preset.yaml").read_text())["mask"]["ratio"] == 0.75
-    (started,) = (json.loads(line) for line in (folder / "starts.jsonl").open())
+    (started,) = (json.loads(line) for line in (folder / "launches.jsonl").open())
     assert started["command"] == ["pretrain", "--preset", "tiny"]
     assert {"time", "maskdcpt", "python", "torch", "git"} <= started.keys()
     lines = list(read_log(folder / "log.jsonl"))
@@ -72,33 +71,33 @@ def test_a_run_folder_holds_all_that_anyone_may_ask_for(tmp_path):
     assert lines[0]["initialised"]["missing"] == ["b"]
     assert lines[-2]["scores"]["RS"] == {"accuracy": 1.0}
     assert lines[-1]["saved"] == "last.safetensors"
-    for picture in ("plot.png", "samples/0000004.jpg"):
-        with Image.open(folder / picture) as image:
+    for name in ("plot.png", "samples/0000004.jpg"):
+        with Image.open(folder / name) as image:
             image.verify()
     assert any((folder / "tensorboard").iterdir())
 
 
-def test_a_run_that_lies_there_is_not_overwritten(tmp_path):
+def test_an_existing_run_is_not_overwritten(tmp_path):
     start(tmp_path)
-    with pytest.raises(MaskDCPTError, match="say --resume to go on with it, or another --run-dir"):
+    with pytest.raises(MaskDCPTError, match="say --resume to continue it, or another --run-dir"):
         start(tmp_path)
 
 
-def test_a_run_goes_on_with_its_own_settings_only(tmp_path):
+def test_a_run_resumes_with_its_own_settings_only(tmp_path):
     start(tmp_path)
     start(tmp_path, "training.workers=7", "validation.every=3", resume=True)
-    assert len((tmp_path / "starts.jsonl").read_text().splitlines()) == 2
+    assert len((tmp_path / "launches.jsonl").read_text().splitlines()) == 2
     with pytest.raises(MaskDCPTError, match=r"has mask.ratio 0.5, but this asks for 0.75"):
         start(tmp_path, "mask.ratio=0.75", resume=True)
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MaskDCPTError, match=r"The run folder .*file"):
         start(tmp_path / "file")
 
 
-def test_a_run_that_goes_on_repeats_no_line(tmp_path):
+def test_a_resumed_run_repeats_no_line(tmp_path):
     path = tmp_path / "log.jsonl"
     list(record(happening(last=3), tmp_path, iterations=5))
     with path.open("a") as file:
@@ -125,10 +124,10 @@ def test_closing_the_record_closes_the_run(tmp_path):
 
 
 def test_a_long_run_has_a_log_of_bounded_length_that_averages(tmp_path, monkeypatch):
-    monkeypatch.setattr(logs, "LINES", 10)
+    monkeypatch.setattr(recorders, "MAX_LINES", 10)
     log = Log(tmp_path / "log.jsonl", iterations=100)
     for iteration in range(1, 96):
-        log.keep(step(iteration, iterations=100, loss=float(iteration)))
+        log.record(step(iteration, iterations=100, loss=float(iteration)))
     log.close()
     lines = list(read_log(tmp_path / "log.jsonl"))
     assert [line["iteration"] for line in lines] == [*range(10, 91, 10), 95]
@@ -136,10 +135,12 @@ def test_a_long_run_has_a_log_of_bounded_length_that_averages(tmp_path, monkeypa
 
 
 def test_what_is_no_number_is_left_out_of_a_mean(tmp_path):
-    assert mean([step(1, loss=1.0), step(2, loss=NAN), step(3, loss=3.0)]).losses["total"] == 2.0
+    assert (
+        mean_step([step(1, loss=1.0), step(2, loss=NAN), step(3, loss=3.0)]).losses["total"] == 2.0
+    )
     log = Log(tmp_path / "log.jsonl", iterations=1)
-    log.keep(step(1, loss=NAN))
-    log.keep(Notice("Iteration 1 was skipped."))
+    log.record(step(1, loss=NAN))
+    log.record(Notice("Iteration 1 was skipped."))
     (first, second) = (json.loads(line) for line in (tmp_path / "log.jsonl").open())
     assert first["losses"] == {}
     assert second["notice"] == "Iteration 1 was skipped."
@@ -152,7 +153,7 @@ def test_curves_are_read_from_the_log(tmp_path):
     assert panels["accuracy"] == {"H": [(4, 0.5)], "RS": [(4, 1.0)]}
 
 
-def test_a_rehearsal_tells_what_each_stage_takes():
+def test_a_dry_run_estimates_each_stage():
     run = preset(
         "training.stages=[{iterations: 100, crop_size: 64, batch: 8}, "
         "{iterations: 50, crop_size: 128, batch: 8}]"
@@ -163,7 +164,7 @@ def test_a_rehearsal_tells_what_each_stage_takes():
         (folder / "last.state").write_bytes(bytes(1000))
         yield from (step(iteration) for iteration in range(1, ITERATIONS + 1))
 
-    stages = list(rehearse(run, train))
+    stages = list(dry_run(run, train))
     assert [one.seconds for one in stages] == [50, 25]
     assert [one.stage.crop_size for one in stages] == [64, 128]
     assert {(one.memory, one.disk) for one in stages} == {(10**9, 1000)}

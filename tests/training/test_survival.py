@@ -15,7 +15,7 @@ from maskdcpt_cli.training import finetune
 from maskdcpt_cli.training.events import Notice, Saved, Step
 from maskdcpt_cli.weights.checkpoint import build, read_checkpoint
 from tests.training.runs import (
-    INGREDIENTS,
+    ENTRIES,
     SHARED,
     SHARED_POISON,
     Poisoned,
@@ -28,12 +28,12 @@ from tests.training.runs import (
     stopping_after,
 )
 
-COSINE = {"rate": {"initial": 3e-3, "final": 1e-5, "after": 2}}
+COSINE = {"lr": {"initial": 3e-3, "final": 1e-5, "after": 2}}
 RUNS = {
     "pre-training": pretraining(training={"ema": 0.9}),
     "with micro-batches": pretraining(mask={"method": "block-wise"}),
-    "fine-tuning": finetuning(training={"ema": 0.9}, optimiser={**COSINE, "clip": 0.01}),
-    "by layers": finetuning(optimiser={**COSINE, "layer_decay": 0.7, "freeze": ["intro"]}),
+    "fine-tuning": finetuning(training={"ema": 0.9}, optimizer={**COSINE, "clip": 0.01}),
+    "by layers": finetuning(optimizer={**COSINE, "layer_decay": 0.7, "freeze": ["intro"]}),
     "bf16": pretraining(training={"precision": "bf16", "channels_last": False}),
     "fp16": finetuning(training={"precision": "fp16", "workers": 1}),
     "progressive": finetuning(
@@ -48,18 +48,18 @@ RUNS = {
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_run_that_was_left_goes_on_bit_for_bit(name, tmp_path):
-    preset, how = RUNS[name], {"validation": INGREDIENTS}
+def test_an_interrupted_run_resumes_bit_for_bit(name, tmp_path):
+    preset, how = RUNS[name], {"validation": ENTRIES}
     if name == "with micro-batches":
         how["micro_batch"] = 3
-    told = steps(started(preset, tmp_path / "whole", **how))
-    assert [step.iteration for step in told] == [1, 2, 3, 4, 5, 6]
+    uninterrupted = steps(started(preset, tmp_path / "whole", **how))
+    assert [step.iteration for step in uninterrupted] == [1, 2, 3, 4, 5, 6]
 
     begun = started(preset, tmp_path / "parts", **how)
     first = steps(islice(begun, 5))  # 3 steps, more or less, between two checkpoints
     begun.close()
     rest = steps(started(preset, tmp_path / "parts", resume=True, **how))
-    assert [step.losses for step in first + rest] == [step.losses for step in told]
+    assert [step.losses for step in first + rest] == [step.losses for step in uninterrupted]
     assert not differing(state(tmp_path / "whole"), state(tmp_path / "parts"))
     for which in ("last", "best", "final"):
         one, other = (
@@ -69,7 +69,7 @@ def test_a_run_that_was_left_goes_on_bit_for_bit(name, tmp_path):
         assert one.temperature == other.temperature
 
 
-def test_a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit(tmp_path):
+def test_a_run_that_is_killed_at_any_moment_resumes_bit_for_bit(tmp_path):
     command = [sys.executable, "-m", "tests.training.runs", str(tmp_path / "killed")]
     for moment in (1, 2):  # iterations of this process
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -81,12 +81,12 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit(tmp_path):
         process.stdout.close()
     assert state(tmp_path / "killed")["iteration"] < 6
     for run_dir in (tmp_path / "killed", tmp_path / "whole"):
-        how = {"data": Poisoned(SHARED_POISON), "micro_batch": 1, "validation": INGREDIENTS}
+        how = {"data": Poisoned(SHARED_POISON), "micro_batch": 1, "validation": ENTRIES}
         list(started(pretraining(**SHARED), run_dir, resume=True, **how))
     assert not differing(state(tmp_path / "killed"), state(tmp_path / "whole"))
 
 
-def test_closing_saves_the_last_iteration_and_asking_to_stop_says_so(tmp_path):
+def test_closing_saves_the_last_iteration_and_a_requested_stop_is_reported(tmp_path):
     preset = pretraining(iterations=9, training={"save_every": 9})
     closed = started(preset, tmp_path / "closed")
     assert isinstance(next(closed), Step)
@@ -94,7 +94,7 @@ def test_closing_saves_the_last_iteration_and_asking_to_stop_says_so(tmp_path):
     assert state(tmp_path / "closed")["iteration"] == 1
 
     *_, last = started(preset, tmp_path / "stopped", stop=stopping_after(2))
-    assert last == Notice("Stopped after iteration 3; --resume goes on.")
+    assert last == Notice("Stopped after iteration 3; --resume continues.")
     assert state(tmp_path / "stopped")["iteration"] == 3
     assert not (tmp_path / "stopped" / "final.safetensors").exists()
 
@@ -111,9 +111,9 @@ def test_the_weights_at_the_end_are_ready_for_use(tmp_path):
     assert differing(state(tmp_path)["model"], averages)
 
 
-def test_a_run_is_not_begun_in_the_place_of_another(tmp_path):
+def test_a_run_does_not_replace_another(tmp_path):
     list(started(finetuning(iterations=1), tmp_path))
-    with pytest.raises(MaskDCPTError, match="holds a run already: --resume"):
+    with pytest.raises(MaskDCPTError, match="already holds a run: --resume"):
         next(started(finetuning(iterations=1), tmp_path))
 
 
@@ -126,10 +126,13 @@ def test_resuming_where_nothing_is_begins(tmp_path):
     [
         (finetuning(sizes={"nafnet": {"width": 6}}), "whose backbone is nafnet with .*'width': 4"),
         (pretraining(), "whose kind is fine-tuning, here it is pre-training"),
-        (finetuning(optimiser={"layer_decay": 0.5}), "layer_decay and freeze that the run was"),
+        (
+            finetuning(optimizer={"layer_decay": 0.5}),
+            "Resume with the heads, layer_decay and freeze of that run",
+        ),
     ],
 )
-def test_another_kind_of_run_cannot_go_on_with_it(other, sentence, tmp_path):
+def test_another_kind_of_run_cannot_resume_it(other, sentence, tmp_path):
     list(started(finetuning(iterations=1), tmp_path))
     with pytest.raises(CheckpointError, match=sentence):
         next(started(other, tmp_path, resume=True))
@@ -149,7 +152,7 @@ def test_torchruns_restarts_resume_by_themselves(tmp_path, monkeypatch):
     assert [s.iteration for s in steps(started(finetuning(iterations=4), tmp_path))] == [3, 4]
 
 
-def test_a_damaged_state_is_told_of(tmp_path):
+def test_a_damaged_state_is_refused(tmp_path):
     (tmp_path / "last.state").write_bytes(b"PK\x03\x04 no more of it")
     with pytest.raises(CheckpointError, match=r"last.state is damaged.*--init-from"):
         next(started(finetuning(), tmp_path, resume=True))
@@ -165,13 +168,15 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(CheckpointError, match=r"No space left on device\. The .* before it is who"):
+    with pytest.raises(
+        CheckpointError, match=r"No space left on device\. The .* before it is complete"
+    ):
         list(events)
     assert (tmp_path / "last.state").read_bytes() == before
     assert sorted(file.name for file in tmp_path.iterdir()) == ["last.safetensors", "last.state"]
 
 
-def test_a_disk_too_small_is_told_of_before_the_first_iteration(tmp_path, monkeypatch):
+def test_a_disk_too_small_is_refused_before_the_first_iteration(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")(0, 0, 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
     with pytest.raises(CheckpointError, match="GB left, and the checkpoints of this run take"):

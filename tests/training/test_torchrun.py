@@ -7,7 +7,7 @@ import torch
 
 from maskdcpt_cli.training.events import Step, Validated
 from tests.training.runs import (
-    INGREDIENTS,
+    ENTRIES,
     SHARED,
     SHARED_POISON,
     Poisoned,
@@ -18,8 +18,8 @@ from tests.training.runs import (
 
 
 @pytest.mark.torchrun
-def test_two_ranks_do_what_one_does_and_stop_and_resume_together(tmp_path):
-    """Rank 1 asks to stop and has the batch with a NaN, which both skip."""
+def test_two_ranks_train_as_one_does_and_stop_and_resume_together(tmp_path):
+    """Rank 1 requests to stop and has the batch with a NaN, which both skip."""
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     program = ["-m", "tests.training.runs", str(tmp_path / "two")]
     done = subprocess.run(
@@ -33,16 +33,16 @@ def test_two_ranks_do_what_one_does_and_stop_and_resume_together(tmp_path):
     assert "Warning" not in done.stderr
     preset = pretraining(**SHARED)
     alone = list(
-        started(preset, tmp_path / "one", data=Poisoned(SHARED_POISON), validation=INGREDIENTS)
+        started(preset, tmp_path / "one", data=Poisoned(SHARED_POISON), validation=ENTRIES)
     )
 
     for rank in "01":
         lines = [ast.literal_eval(line) for line in done.stdout.splitlines()]
-        told = [line for line in lines if line[1] == rank]
-        progress = [line[2:] for line in told if not isinstance(line[2], dict)]
+        own_lines = [line for line in lines if line[1] == rank]
+        progress = [line[2:] for line in own_lines if not isinstance(line[2], dict)]
         assert progress == [(e.iteration, e.skipped) for e in alone if isinstance(e, Step)]
-        assert [line[0] for line in told] == ["begun"] * 5 + ["resumed"] * 3
-        scores = [line[2] for line in told if isinstance(line[2], dict)]
+        assert [line[0] for line in own_lines] == ["begun"] * 5 + ["resumed"] * 3
+        scores = [line[2] for line in own_lines if isinstance(line[2], dict)]
         for one, other in zip(scores, (e for e in alone if isinstance(e, Validated)), strict=True):
             assert one.keys() == other.scores.keys()
             for degradation, of_one in one.items():
