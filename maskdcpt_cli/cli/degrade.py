@@ -99,7 +99,7 @@ def _list_types(context: click.Context, _parameter: click.Parameter, requested: 
     help="List all types with their variants, levels and units, and exit.",
 )
 @click.option("--sheet", is_flag=True, help="Write a contact sheet, OUT/sheet.jpg.")
-@overwrite_option("a pair with other content")
+@overwrite_option("a pair whose content differs,")
 @jobs_option("Photos degraded")
 @quiet_option
 def degrade(
