@@ -11,7 +11,15 @@ SMALL: dict[str, dict[str, object]] = {
     "promptir": {"dim": 8, "num_blocks": (1, 1, 1, 2), "num_refinement_blocks": 1},
     "swinir": {"embed_dim": 12, "depths": (2, 2, 2, 2), "num_heads": (2, 2, 2, 2)},
 }
-assert SMALL.keys() == BACKBONES.keys(), "a new backbone needs a small form for the tests"
+TWO_BLOCKS: dict[str, dict[str, object]] = {  # to be compiled, which takes seconds a block
+    "nafnet": {"enc_blk_nums": (1,), "middle_blk_num": 0, "dec_blk_nums": (1,)},
+    "restormer": {"num_blocks": (1, 0, 0, 1), "num_refinement_blocks": 0},
+    "promptir": {"num_blocks": (1, 0, 0, 1), "num_refinement_blocks": 0},
+    "swinir": {"depths": (2,), "num_heads": (2,)},
+}
+assert SMALL.keys() == TWO_BLOCKS.keys() == BACKBONES.keys(), (
+    "a new backbone needs a small form for the tests"
+)
 
 
 def small(name: str, **options: object) -> Backbone:

@@ -20,7 +20,7 @@ COLUMN = 52  # where the comments begin
 OVERRIDDEN = "not the preset's"
 
 
-class Line(NamedTuple):
+class YamlLine(NamedTuple):
     """A line of YAML and its value."""
 
     text: str
@@ -72,20 +72,20 @@ def _plain(preset: Run) -> Any:
     return preset.model_dump(mode="json")
 
 
-def _lines(node: Any, key_path: KeyPath = ()) -> Iterator[Line]:
+def _lines(node: Any, key_path: KeyPath = ()) -> Iterator[YamlLine]:
     """Yield the lines of a mapping."""
     indent = "  " * len(key_path)
     for key, value in node.items():
         below = (*key_path, key)
         if isinstance(value, dict) and value:
-            yield Line(f"{indent}{key}:", below, value, complete=False)
+            yield YamlLine(f"{indent}{key}:", below, value, complete=False)
             yield from _lines(value, below)
         elif isinstance(value, list) and value and isinstance(value[0], dict):
-            yield Line(f"{indent}{key}:", below, value, complete=False)
+            yield YamlLine(f"{indent}{key}:", below, value, complete=False)
             for number, item in enumerate(value):
-                yield Line(f"{indent}- {_flow(item)}", (*below, str(number)), item)
+                yield YamlLine(f"{indent}- {_flow(item)}", (*below, str(number)), item)
         else:
-            yield Line(f"{indent}{key}: {_flow(value)}", below, value)
+            yield YamlLine(f"{indent}{key}: {_flow(value)}", below, value)
 
 
 def _flow(value: Any) -> str:

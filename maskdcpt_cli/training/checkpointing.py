@@ -18,7 +18,7 @@ SKIPPED = "skipped"  # the folder of the batches of skipped iterations
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """The counters of a run; its state holds them under these names."""
 
     iteration: int = 0  # how many are done

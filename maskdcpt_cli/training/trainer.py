@@ -19,7 +19,7 @@ from maskdcpt_cli.data.mixture import Sample
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models.layers import BlockSequence
 from maskdcpt_cli.presets.training import Run
-from maskdcpt_cli.training.checkpointing import Progress, State
+from maskdcpt_cli.training.checkpointing import RunProgress, State
 from maskdcpt_cli.training.distributed import DistributedContext
 from maskdcpt_cli.training.losses import Losses
 from maskdcpt_cli.training.optimizer import build_optimizer, freeze, parameter_groups, set_lr
@@ -74,7 +74,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(device.type, enabled=run.training.precision == "fp16")
         decay = run.training.ema
         self.ema = None if decay is None else exponential_average(task.model, decay=decay)
-        self.progress = Progress()
+        self.progress = RunProgress()
         self.consistent = True  # False during an update
         if run.training.checkpointing:
             recompute_activations(task.model)
@@ -238,7 +238,7 @@ class Trainer:
             average.copy_(averages[key])
         self.scaler.load_state_dict(state["scaler"])
         counters = {key: state[key] for key in asdict(self.progress) if key in state}
-        self.progress = Progress(**counters)  # earlier states have no temperature
+        self.progress = RunProgress(**counters)  # earlier states have no temperature
 
     def _averages(self) -> dict[str, Tensor]:
         """Return the averages by the names of the parameters; empty without an average."""

@@ -9,7 +9,7 @@ from maskdcpt_cli.models import BACKBONES, build_backbone
 from maskdcpt_cli.models.backbone import pad_by_reflection
 from maskdcpt_cli.models.masking import PatchMask
 from tests.golden import golden_image
-from tests.small import small
+from tests.small import TWO_BLOCKS, small
 
 SIZE = (64, 96)
 
@@ -92,7 +92,7 @@ def test_gradients_under_activation_checkpointing_are_equal(name):
 
 @every_backbone
 def test_compiles_as_one_graph(name):
-    backbone, lq, mask = small(name), golden_image(*SIZE, 2), draw()
+    backbone, lq, mask = small(name, **TWO_BLOCKS[name]), golden_image(*SIZE, 2), draw()
     compiled = torch.compile(backbone.encode, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
         ours = compiled(mask.pack(lq), mask).latent

@@ -11,7 +11,7 @@ from maskdcpt_cli.models.classifier import Classifier
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.models.masking import PatchMask, apply
 from tests.golden import golden_image
-from tests.small import small
+from tests.small import TWO_BLOCKS, small
 
 SIZE = (32, 64)
 
@@ -29,10 +29,10 @@ ON_GRIDS = {
 every_mask = pytest.mark.parametrize("options", ON_GRIDS.values(), ids=ON_GRIDS)
 
 
-def model_of(name: str) -> MaskDCPT:
+def model_of(name: str, **options: object) -> MaskDCPT:
     """With a narrow classifier: the paper's is larger than all else here."""
     torch.manual_seed(0)
-    model = MaskDCPT(small(name), classes=5, classification=False)
+    model = MaskDCPT(small(name, **options), classes=5, classification=False)
     finest_first = model.backbone.feature_dims[::-1]
     model.classifier = Classifier(finest_first, classes=5, dims=(16, 16, 32, 32))
     return model
@@ -170,7 +170,7 @@ def test_bfloat16_gives_about_the_same(name):
 
 @every_backbone
 def test_compiles_as_one_graph_for_every_draw(name):
-    model, lq, graphs = model_of(name), golden_image(*SIZE, 2), []
+    model, lq, graphs = model_of(name, **TWO_BLOCKS[name]), golden_image(*SIZE, 2), []
 
     def count(graph, _inputs):
         graphs.append(graph)

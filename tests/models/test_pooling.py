@@ -9,7 +9,7 @@ from maskdcpt_cli.models import BACKBONES, Backbone
 from maskdcpt_cli.models.masking import PatchMask
 from maskdcpt_cli.models.pooling import JointPool, RecordedPool, whole_image
 from tests.golden import golden_image
-from tests.small import small
+from tests.small import TWO_BLOCKS, small
 
 SIZE = (64, 768)
 WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
@@ -126,7 +126,7 @@ def test_values_pooled_over_visible_positions_are_recorded_too(name):
 
 @every_pooling_backbone
 def test_recording_and_tiles_compile_as_one_graph(name):
-    backbone, lq = small(name), golden_image(*SIZE)
+    backbone, lq = small(name, **TWO_BLOCKS[name]), golden_image(*SIZE)
     tile, at = lq[..., :320].contiguous(), place(slice(0, 64), slice(0, 320)).float()
     compiled = [
         torch.compile(network(backbone), fullgraph=True, backend="aot_eager")
