@@ -22,8 +22,8 @@ from maskdcpt_cli.inference.input_check import is_grey, why_untouched
 from maskdcpt_cli.inference.self_ensemble import Eightfold
 from maskdcpt_cli.inference.tiling import (
     Band,
+    Progress,
     Step,
-    TileProgress,
     TileSizeReduced,
     choose_overlap,
     choose_samples,
@@ -112,7 +112,7 @@ def _attempt(
     try:
         for step in _steps(network, engine, target, settings):
             match step:
-                case TileProgress():
+                case Progress():
                     done += step.pixels
                     yield step.pixels
                 case Band():

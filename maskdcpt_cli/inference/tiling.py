@@ -58,7 +58,7 @@ class Band:
 
 
 @dataclass(frozen=True)
-class TileProgress:
+class Progress:
     """Further pixels are restored; over a photo they add up to H * W."""
 
     pixels: int
@@ -72,7 +72,7 @@ class TileSizeReduced:
     smaller: int
 
 
-Step = Band | TileProgress | TileSizeReduced
+Step = Band | Progress | TileSizeReduced
 
 
 def restore_tiles(
@@ -135,7 +135,7 @@ def restore_tiles(
 
 def _restore_row(
     run: Restore, rows: slice, columns: Sequence[slice], bottom: int, report: "_Report"
-) -> Generator[TileProgress, None, Tensor | None]:
+) -> Generator[Progress, None, Tensor | None]:
     """Restore a row of tiles, final down to `bottom`; None where memory ran out."""
     width = columns[-1].stop
     strip = torch.empty(3, rows.stop - rows.start, width)
@@ -158,10 +158,10 @@ class _Report:
     def __init__(self) -> None:
         self.pixels = 0
 
-    def up_to(self, pixels: int) -> TileProgress:
+    def up_to(self, pixels: int) -> Progress:
         new = max(0, pixels - self.pixels)
         self.pixels += new
-        return TileProgress(new)
+        return Progress(new)
 
 
 class _Photo:

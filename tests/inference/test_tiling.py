@@ -14,7 +14,7 @@ from maskdcpt_cli.inference.backends import Engine, open_engine
 from maskdcpt_cli.inference.self_ensemble import Eightfold
 from maskdcpt_cli.inference.tiling import (
     Band,
-    TileProgress,
+    Progress,
     TileSizeReduced,
     choose_overlap,
     choose_samples,
@@ -85,7 +85,7 @@ class Restoring:
         )
         for step in steps:
             match step:
-                case TileProgress():
+                case Progress():
                     self.pixels.append(step.pixels)
                 case Band():
                     self.bands.append(step.rows)
