@@ -6,6 +6,7 @@ Reading of JPEG, PNG, WebP, BMP, GIF, AVIF, PNM, JPEG 2000, and pages of TIFF.
 import contextlib
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import cv2
@@ -25,7 +26,7 @@ from PIL import (
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.arrays import Native
-from maskdcpt_cli.images.codecs import ifd, png
+from maskdcpt_cli.images.codecs import cicp, ifd, png
 from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page
 
 RAW_PROFILES = ("Raw profile type exif", "Raw profile type APP1")
@@ -68,6 +69,7 @@ MODES: dict[str, tuple[str, str | None]] = {
 }
 DTYPES = {"I;16": np.uint16, "I;16B": np.uint16, "I": np.uint16, "F": np.float32}
 WITH_KEY = {"L": "LA", "RGB": "RGBA"}  # for images one of whose colours is transparent
+GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B"})
 GREY_ALPHA = 4  # a colour type of PNG
 
 
@@ -94,8 +96,10 @@ class PillowSource:
         # OpenCV takes damaged files for whole ones: Pillow decodes those too, and refuses them.
         self.image.load()
         metadata, damaged = _metadata(self.image, self._extras())
+        profile, unknown = self._stated_profile(metadata.icc)
+        metadata = replace(metadata, icc=profile)
         page, losses = (self._by_opencv(), ()) if deep else page_from_pillow(self.image)
-        return Decoded((page,), metadata, notices + losses + damaged)
+        return Decoded((page,), metadata, notices + losses + damaged + unknown)
 
     def _is_deep(self) -> bool:
         """Return whether Pillow would silently reduce 16 bits of colour to 8."""
@@ -124,6 +128,18 @@ class PillowSource:
     def _head(self) -> bytes:
         self.stream.seek(0)
         return self.stream.read(1 << 16)
+
+    def _stated_profile(self, icc: bytes | None) -> tuple[bytes | None, tuple[str, ...]]:
+        """Return the profile to follow: cICP over iCCP over sRGB over gAMA in PNG, ICC in AVIF."""
+        info, grey = self.image.info, self.image.mode in GREY_MODES
+        if self.header.format == "avif" and icc is None:
+            return cicp.from_nclx(self._head())
+        stated = next((chunk.data for chunk in self.chunks if chunk.name == b"cICP"), b"")
+        if len(stated) == 4:
+            return cicp.from_numbers(stated[0], stated[1], grey=grey)
+        if icc is None and "gamma" in info and "srgb" not in info:
+            return cicp.from_gamma(info["gamma"], info.get("chromaticity"), grey=grey), ()
+        return icc, ()
 
     def _extras(self) -> tuple[tuple[bytes, bytes], ...]:
         if self.header.format == "jpeg":

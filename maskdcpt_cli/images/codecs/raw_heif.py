@@ -8,9 +8,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.images.codecs import ifd
+from maskdcpt_cli.images.codecs import cicp, ifd
 from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page
 
+HEAD = 1 << 16  # bytes in which a HEIC file states its colours
 SRGB_GAMMA = (2.4, 12.92)  # power and slope of the toe, as LibRaw takes them
 
 
@@ -52,6 +53,7 @@ class HeifSource:
             import pillow_heif
         except ImportError as error:
             raise ImageError("HEIC needs `pip install 'maskdcpt[heif]'`") from error
+        self.stream = stream
         file: Any = pillow_heif.open_heif(stream, convert_hdr_to_8bit=False)
         self.pictures = len(file)
         self.image: Any = file[file.primary_index]
@@ -68,10 +70,16 @@ class HeifSource:
         if stored.shape[2] in {2, 4}:
             stored, alpha = stored[..., :-1].copy(), stored[..., -1].copy()
         info = self.info
+        icc: bytes | None = info.get("icc_profile") or None
+        unknown: tuple[str, ...] = ()
+        if icc is None:
+            self.stream.seek(0)
+            icc, unknown = cicp.from_nclx(self.stream.read(HEAD))
         metadata = Metadata(
             (info.get("exif") or b"").removeprefix(b"Exif\0\0") or None,
-            info.get("icc_profile") or None,
+            icc,
             info.get("xmp") or None,
         )
         notice = f"Only the first of the {self.pictures} pictures in the file is restored."
-        return Decoded((Page(stored, alpha),), metadata, (notice,) if self.pictures > 1 else ())
+        notices = (notice,) if self.pictures > 1 else ()
+        return Decoded((Page(stored, alpha),), metadata, notices + unknown)
