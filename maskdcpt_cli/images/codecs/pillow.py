@@ -97,7 +97,7 @@ class PillowSource:
         self.image.load()
         metadata, damaged = _metadata(self.image, self._extras())
         profile, unknown = self._stated_profile(metadata.icc)
-        metadata = replace(metadata, icc=profile)
+        metadata = replace(metadata, icc=profile, lossless=self._is_lossless())
         page, losses = (self._by_opencv(), ()) if deep else page_from_pillow(self.image)
         return Decoded((page,), metadata, notices + losses + damaged + unknown)
 
@@ -115,6 +115,19 @@ class PillowSource:
             case "jpeg2000", "RGB" | "RGBA" | "LA":
                 size = head.find(b"\xff\x51")  # the SIZ marker of the codestream
                 return size >= 0 and (head[size + 40] & 0x7F) + 1 > 8
+        return False
+
+    def _is_lossless(self) -> bool:
+        """Return whether the pixels of a WebP are in the chunk of lossless ones."""
+        if self.header.format != "webp":
+            return False
+        self.stream.seek(12)
+        while len(head := self.stream.read(8)) == 8:
+            name, length = head[:4], int.from_bytes(head[4:], "little")
+            if name in {b"VP8 ", b"VP8L"}:
+                return name == b"VP8L"
+            # A frame of an animation holds the chunk of its pixels, after 16 bytes.
+            self.stream.seek(16 if name == b"ANMF" else length + length % 2, 1)
         return False
 
     def _depth_notice(self) -> tuple[str, ...]:
@@ -251,8 +264,8 @@ def _metadata(
     dpi = (float(dpi[0]), float(dpi[1])) if all(0 < value < 1e5 for value in dpi) else None
     icc = info.get("icc_profile") or None
     try:
-        return Metadata(exif, icc, xmp, ifd.orientation(exif), dpi, extras), ()
+        return Metadata(exif, icc, xmp, ifd.orientation(exif), dpi, extras=extras), ()
     except (ValueError, OverflowError):
-        return Metadata(None, icc, xmp, 1, dpi, extras), (
+        return Metadata(None, icc, xmp, 1, dpi, extras=extras), (
             "The EXIF block is damaged and is left out.",
         )

@@ -35,14 +35,20 @@ class RawSource:
             pixels = raw.postprocess(
                 use_camera_wb=True, output_bps=16, output_color=self.space, gamma=SRGB_GAMMA
             )
-        return Decoded((Page(np.ascontiguousarray(pixels)),), self._metadata())
+        return Decoded((Page(np.ascontiguousarray(pixels)),), *self._metadata())
 
-    def _metadata(self) -> Metadata:
+    def _metadata(self) -> tuple[Metadata, tuple[str, ...]]:
         try:
-            layout, found = ifd.read(self.stream, ifd.DESCRIPTIVE - {ifd.ORIENTATION})
+            tags = ifd.DESCRIPTIVE - {ifd.ORIENTATION} | {ifd.XMP}
+            layout, found = ifd.read(self.stream, tags)
         except ValueError:  # some cameras' files are no TIFF
-            return Metadata()
-        return Metadata(exif=ifd.block(found, layout) if found else None)
+            return Metadata(), ("The metadata of this kind of RAW file is not copied.",)
+        xmp = found.get(ifd.XMP)
+        described = {tag: value for tag, value in found.items() if tag != ifd.XMP}
+        return Metadata(
+            exif=ifd.block(described, layout) if described else None,
+            xmp=xmp.data if isinstance(xmp, ifd.Field) else None,
+        ), ()
 
 
 class HeifSource:
