@@ -40,7 +40,7 @@ def write_photo(
     The suffix of `target` chooses the format. `quality` is of JPEG, WebP and AVIF, 1 to 100; 100
     is lossless WebP, the default for a photo that was one. `strip` leaves out EXIF, XMP and ICC,
     converts other colours to sRGB and turns the pixels upright, as do formats without such
-    metadata. The target is replaced atomically, once the new file beside it is complete and flushed.
+    metadata. The target is replaced atomically, once the new file beside it is complete.
 
     Raises:
         ImageError: The format is not writable or too small for the photo, or writing failed.
