@@ -6,19 +6,22 @@ from maskdcpt_cli.errors import MaskDCPTError, unknown
 
 
 class Range(NamedTuple):
-    """The levels between two; drawing from it is even."""
+    """The levels between two, with equal probability."""
 
     low: float
     high: float
 
 
 class Degradation(NamedTuple):
+    """A type of degradation, or a mixture of several."""
+
     name: str
-    slug: str  # what is typed on the command line, and names folders
+    slug: str  # its name on the command line and of folders
     group: str  # noise, blur, compression, weather, others; or mixed
 
     @property
     def mixed(self) -> bool:
+        """Return whether it is a mixture of several degradations."""
         return self.group == "mixed"
 
 
@@ -46,12 +49,12 @@ DEGRADATIONS: dict[str, Degradation] = {
     ),
 }
 
-# What a picture that nothing ails is labelled with, so that a classifier can say so (ours).
+# The label of images without degradation, for classifiers (ours).
 CLEAN = "clean"
 LABELS: dict[str, Degradation] = {**DEGRADATIONS, CLEAN: Degradation("nothing", CLEAN, "clean")}
 
-# Label order of a setting's classifier; 5D's is the paper's. The paper names no 9D: ours are the
-# nine single types that meet an everyday photographer.
+# Label order of a setting's classifier; 5D's is the paper's. The paper does not define 9D: ours
+# are the nine single types that are usual in everyday photos.
 TWELVE = ("GN", "RN", "MB", "DB", "GB", "J", "H", "RS", "RD", "S", "MS", "LL", "MR")
 SETTINGS: dict[str, tuple[str, ...]] = {
     "5d": ("H", "RS", "GN", "MB", "LL"),
@@ -66,9 +69,9 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 
 
 def find(word: str) -> str:
-    """The label of a degradation given by abbreviation or slug, in any case.
+    """Return the label of a degradation given by abbreviation or slug, in any case.
 
-    Raises MaskDCPTError, naming all slugs.
+    Raises MaskDCPTError, which names all slugs.
 
     >>> find("haze"), find("MB+j")
     ('H', 'MB+J')
@@ -81,7 +84,7 @@ def find(word: str) -> str:
 
 
 def slug(label: str) -> str:
-    """What a classifier's label is called; labels of nobody's taxonomy as they are.
+    """Return the slug of a classifier's label; a label that is not in LABELS unchanged.
 
     >>> slug("H"), slug("clean")
     ('haze', 'clean')

@@ -1,19 +1,19 @@
-"""What can go wrong, said in one sentence: the thing, the value, what is valid, what to type."""
+"""Errors, each in one sentence: the thing, its value, what is valid, what to type instead."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class MaskDCPTError(Exception):
-    """Something the user can mend; its text is shown as it stands, without a traceback."""
+    """An error that the user can correct; its text is shown as it is, without a traceback."""
 
 
 class CheckpointError(MaskDCPTError):
-    """A file of weights is missing, damaged, unsafe, or belongs to another network."""
+    """A file of weights is missing, damaged or unsafe, or of another network."""
 
 
 class DownloadError(MaskDCPTError):
-    """A published file of weights could not be fetched."""
+    """A published file of weights cannot be downloaded."""
 
 
 class ImageError(MaskDCPTError):
@@ -25,7 +25,7 @@ class BackendError(MaskDCPTError):
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
-    """The sentence for a name that is not in a table.
+    """Return the sentence for a name that is not in a table.
 
     >>> unknown("backbone", "nafnett", ["nafnet", "swinir"])
     "Unknown backbone 'nafnett'. Did you mean 'nafnet'? Choose from: nafnet, swinir."

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writing of files: they appear complete or not at all."""
 
 import contextlib
 import io
@@ -31,11 +31,10 @@ class _Whole(io.BufferedRandom):
 
 @contextmanager
 def replacing(target: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `target` once it is written and flushed.
+    """Open a new file that replaces `target` once it is written and flushed.
 
-    Until then it lies beside it under a hidden name; when writing fails, for whatever reason, it
-    goes and the target stays as it was. What a killed process left in the folder goes too. Raises
-    OSError.
+    Until then it is beside it under a hidden name; if writing fails, it is removed and the target
+    stays as it was. What a killed process left in the folder is removed, too. Raises OSError.
     """
     _remove_left_over(target.parent)
     # The name is short, as the target's may be as long as a file system allows.
@@ -78,7 +77,7 @@ def _is_running(process: int) -> bool:
 
 @contextmanager
 def written(target: Path) -> Iterator[BinaryIO]:
-    """As `replacing`, for a file that somebody asked for: its folder is made where it is missing.
+    """Open a file as `replacing` does, and create its folder where it is missing.
 
     Raises MaskDCPTError with the reason.
     """
@@ -92,5 +91,5 @@ def written(target: Path) -> Iterator[BinaryIO]:
 
 
 def shown(path: Path) -> str:
-    """A path as text that can be printed whatever bytes are in it."""
+    """Return a path as text that can be printed, whatever bytes are in it."""
     return os.fsencode(path).decode(errors="replace")

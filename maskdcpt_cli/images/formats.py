@@ -65,7 +65,7 @@ IMAGE_SUFFIXES: frozenset[str] = frozenset(SUBSTITUTES).union(
 )
 
 # The values of `Photo.format` that are not a suffix of the format.
-_WORDS = {"raw": ".tiff", "heif": ".jpg", "jpeg2000": ".png", "tiff": ".tiff"}
+_WORDS = {"raw": ".tiff", "heif": ".jpg", "jpeg2000": ".png", "tiff": ".tiff", "pfm": ".tiff"}
 
 
 def format_of(suffix: str) -> str | None:

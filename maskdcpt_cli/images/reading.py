@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.arrays import Native
+from maskdcpt_cli.images.codecs.pfm import PfmSource
 from maskdcpt_cli.images.codecs.pillow import PillowSource
 from maskdcpt_cli.images.codecs.raw_heif import HeifSource, RawSource
 from maskdcpt_cli.images.codecs.tiff import TiffSource
@@ -75,7 +76,8 @@ SIGNATURES: Mapping[str, tuple[re.Pattern[bytes], Opener]] = MappingProxyType(
         "bmp": (re.compile(rb"BM"), PillowSource),
         "avif": (re.compile(rb".{4}ftyp.{0,48}avi[fs]", re.DOTALL), PillowSource),
         "heif": (re.compile(rb".{4}ftyp(?:hei|hev|mif|msf)", re.DOTALL), HeifSource),
-        "ppm": (re.compile(rb"P[1-6Ff]\s"), PillowSource),
+        "ppm": (re.compile(rb"P[1-6]\s"), PillowSource),
+        "pfm": (re.compile(rb"P[Ff]\s"), PfmSource),
         "jpeg2000": (re.compile(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"), PillowSource),
     }
 )
@@ -197,11 +199,11 @@ def _reason(error: Exception) -> str:
 def _recognise(path: Path, head: bytes) -> tuple[str, Opener]:
     if not head:
         raise ImageError("it is empty")
-    if path.suffix.lower() in RAW_SUFFIXES:
+    found = next((word for word, (sign, _) in SIGNATURES.items() if sign.match(head)), None)
+    if path.suffix.lower() in RAW_SUFFIXES and found in {None, "tiff", "heif"}:  # of most, and CR3
         return "raw", RawSource
-    for word, (signature, opener) in SIGNATURES.items():
-        if signature.match(head):
-            return word, opener
+    if found:
+        return found, SIGNATURES[found][1]
     raise ImageError("it is not an image, or of a format that is not read")
 
 

@@ -20,6 +20,7 @@ from maskdcpt_cli.images.photo import Metadata, Page, Photo, upright
 from maskdcpt_cli.images.reading import shown
 
 QUALITY = 95  # the default
+LOSSLESS = 100  # the quality of WebP without loss, the default for one that was so
 FULL_COLOUR = 90  # the quality from which on colour is stored at full resolution
 JPEG_BLOCK = 65_533 - 64  # bytes that EXIF or XMP may have in a JPEG
 EXTRAS = {"png": "texts of PNG", "jpeg": "IPTC and comments of JPEG"}  # of `Metadata.extras`
@@ -37,9 +38,9 @@ def write_photo(
     """Write `pages`, oriented as `photo.pages`, with the metadata of the photo; return the losses.
 
     The suffix of `target` chooses the format. `quality` is of JPEG, WebP and AVIF, 1 to 100; 100
-    is lossless WebP. `strip` leaves out EXIF, XMP and ICC, converts other colours to sRGB and turns
-    the pixels upright, as do formats without such metadata. The target is replaced atomically, once
-    the new file beside it is complete and flushed.
+    is lossless WebP, the default for a photo that was one. `strip` leaves out EXIF, XMP and ICC,
+    converts other colours to sRGB and turns the pixels upright, as do formats without such
+    metadata. The target is replaced atomically, once the new file beside it is complete.
 
     Raises:
         ImageError: The format is not writable or too small for the photo, or writing failed.
@@ -56,7 +57,8 @@ def write_photo(
             f"{WRITABLE[word].max_side} pixels a side and the photo has {width}x{height}; "
             "choose another --format."
         )
-    quality = QUALITY if quality is None else quality
+    if quality is None:
+        quality = LOSSLESS if word == "webp" and photo.metadata.lossless else QUALITY
     with _writing(target) as stream:
         ENCODERS[word](stream, fitted.pages, fitted.metadata, quality)
     return fitted.notices
@@ -218,7 +220,7 @@ def _write_jpeg(stream: BinaryIO, pages: Sequence[Page], about: Metadata, qualit
 
 
 def _write_webp(stream: BinaryIO, pages: Sequence[Page], about: Metadata, quality: int) -> None:
-    lossless = quality == 100
+    lossless = quality == LOSSLESS
     _image(pages[0]).save(
         stream,
         "WEBP",

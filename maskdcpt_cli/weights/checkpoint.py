@@ -1,6 +1,5 @@
 """Reading and saving of checkpoints, and building of networks from them."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,11 @@ from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.files import replacing
 from maskdcpt_cli.models import Backbone, build_backbone
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
+from maskdcpt_cli.weights.metadata import (
+    CheckpointMetadata,
+    format_metadata,
+    parse_metadata,
+)
 from maskdcpt_cli.weights.recognise import FREE, classifier_sizes, recognise
 
 ZIP = b"PK\x03\x04"
@@ -77,9 +81,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             head = file.read(64)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be opened: {error.strerror}. {ADVICE}") from error
-    metadata: dict[str, str] = {}
+    header: dict[str, str] = {}
     if head[8:9] == b"{":  # after the length of the header, which is JSON
-        tensors, metadata = _read_safetensors(path)
+        tensors, header = _read_safetensors(path)
     elif head.startswith((ZIP, LEGACY)):
         tensors = _published_tensors(path, _unpickle(path, zipped=head.startswith(ZIP)))
     else:
@@ -90,26 +94,27 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if name.startswith(CLASSIFIER)
     }
     try:
-        options, degradations = _recorded(metadata)
-        temperature = _temperature(metadata.get("temperature"))
-        crop_size = _crop_size(metadata.get("crop_size"))
+        metadata = parse_metadata(header)
         backbone, detected = recognise(tensors)
-        _compare({"backbone": backbone, **detected}, {**metadata, **options})
+        _compare(
+            {"backbone": backbone, **detected},
+            {"backbone": metadata.backbone or backbone, **metadata.options},
+        )
     except ValueError as error:
         raise CheckpointError(f"{path} {error}. {ADVICE}") from error
     return Checkpoint(
         backbone=backbone,
-        options={**detected, **options},
+        options={**detected, **metadata.options},
         state_dict=tensors,
-        degradations=degradations,
-        preset=metadata.get("preset"),
-        licence=metadata.get("licence"),
-        version=metadata.get("version"),
+        degradations=metadata.degradations,
+        preset=metadata.preset,
+        licence=metadata.licence,
+        version=metadata.version,
         source=path,
         classifier=classifier,
-        temperature=temperature,
-        crop_size=crop_size,
-        restores=not classifier and metadata.get("restores") != "false",
+        temperature=metadata.temperature,
+        crop_size=metadata.crop_size,
+        restores=not classifier and metadata.restores,
     )
 
 
@@ -118,24 +123,23 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
     The recorded version is the running one. Raises CheckpointError where writing fails.
     """
-    temperature, crop_size = checkpoint.temperature, checkpoint.crop_size
-    facts = {
-        "backbone": checkpoint.backbone,
-        "options": json.dumps(dict(checkpoint.options)),
-        "degradations": json.dumps(checkpoint.degradations),
-        "preset": checkpoint.preset,
-        "licence": checkpoint.licence,
-        "temperature": None if temperature is None else str(temperature),
-        "crop_size": None if crop_size is None else str(crop_size),
-        "restores": None if checkpoint.restores else "false",
-        "version": __version__,
-    }
-    metadata = {name: fact for name, fact in facts.items() if fact is not None}
+    metadata = CheckpointMetadata.model_construct(
+        backbone=checkpoint.backbone,
+        options=dict(checkpoint.options),
+        degradations=checkpoint.degradations,
+        preset=checkpoint.preset,
+        licence=checkpoint.licence,
+        temperature=checkpoint.temperature,
+        crop_size=checkpoint.crop_size,
+        restores=checkpoint.restores,
+        version=__version__,
+    )
     decoder = {CLASSIFIER + name: tensor for name, tensor in checkpoint.classifier.items()}
     tensors = {
         name: tensor.contiguous() for name, tensor in {**checkpoint.state_dict, **decoder}.items()
     }
-    content = _with_sorted_metadata(save(tensors, metadata=metadata))
+    # save_file would make the file private
+    content = _with_sorted_metadata(save(tensors, metadata=format_metadata(metadata)))
     try:
         with replacing(path) as file:
             file.write(content)
@@ -201,33 +205,6 @@ def _published_tensors(path: Path, content: object) -> dict[str, Tensor]:
 
 def _single_precision(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
-
-
-def _recorded(metadata: Mapping[str, str]) -> tuple[dict[str, object], tuple[str, ...]]:
-    """Return options and degradations; files not written by maskdcpt have neither."""
-    try:
-        options = json.loads(metadata.get("options", "{}"))
-        degradations = json.loads(metadata.get("degradations", "[]"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"has metadata that is not JSON ({error})") from error
-    if not isinstance(options, dict) or not isinstance(degradations, list):
-        raise ValueError("has metadata that maskdcpt did not write: options or degradations")
-    frozen = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
-    }
-    return frozen, tuple(map(str, degradations))
-
-
-def _temperature(text: str | None) -> float | None:
-    if text is not None and not re.fullmatch(r"\d+\.\d+", text):
-        raise ValueError(f"has metadata that maskdcpt did not write: temperature {text}")
-    return None if text is None else float(text)
-
-
-def _crop_size(text: str | None) -> int | None:
-    if text is not None and not re.fullmatch(r"[1-9]\d{0,3}", text):
-        raise ValueError(f"has metadata that maskdcpt did not write: crop_size {text}")
-    return None if text is None else int(text)
 
 
 def _compare(detected: Mapping[str, object], recorded: Mapping[str, object]) -> None:

@@ -10,10 +10,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 from maskdcpt_cli.images.reading import probe, read_photo
-from tests.images.samples import (
-    exif_block,
-    through,
-)
+from tests.images.samples import XMP, exif_block, pillow_image, through
 
 
 def test_a_heic_photo_is_read_upright_at_its_depth(tmp_path: Path) -> None:
@@ -52,6 +49,7 @@ def dng(path: Path) -> None:
         (272, 2, 6, "Model", True),
         (33421, 3, 2, (2, 2), True),
         (33422, 1, 4, bytes([0, 1, 1, 2]), True),
+        (700, 1, len(XMP), XMP, True),
         (50706, 1, 4, bytes([1, 4, 0, 0]), True),
         (50708, 2, 6, "Model", True),
         (50714, 4, 1, 0, True),
@@ -73,6 +71,15 @@ def test_a_raw_file_is_developed_to_16_bits(tmp_path: Path) -> None:
     assert photo.pages[0].pixels.dtype == np.uint16
     assert photo.pages[0].pixels.shape == (64, 96, 3)
     assert photo.pages[0].pixels[32, 48].mean() > photo.pages[0].pixels[4, 4].mean()
+    assert photo.notices == ()
+    assert photo.metadata.xmp == XMP
     through(tmp_path / "in.dng", tmp_path / "out.tiff")
     with Image.open(io.BytesIO((tmp_path / "out.tiff").read_bytes())) as image:
         assert re.match("Maker", image.getexif()[271])
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+def test_content_decides_where_the_name_says_raw(tmp_path: Path, kind: str) -> None:
+    pillow_image("RGB").save(tmp_path / f"in.{kind}")
+    (tmp_path / f"in.{kind}").rename(tmp_path / "in.dng")
+    assert read_photo(tmp_path / "in.dng", max_pixels=None).pages[0].pixels.shape == (13, 21, 3)

@@ -8,6 +8,7 @@ import pytest
 import tifffile
 from PIL import Image, JpegImagePlugin
 
+from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.reading import Page, Photo, probe, read_photo
 from maskdcpt_cli.images.writing import write_photo
 from tests.images.samples import SHAPE, noise, pillow, pillow_image, through
@@ -241,6 +242,32 @@ def test_quality_100_makes_webp_lossless(tmp_path: Path) -> None:
     found = read_photo(tmp_path / "out.webp", max_pixels=None).pages[0]
     np.testing.assert_array_equal(found.pixels, page.pixels)
     np.testing.assert_array_equal(found.alpha, page.alpha)
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_a_lossless_webp_stays_lossless(tmp_path: Path, frames: int) -> None:
+    image, later = pillow_image("RGB"), [Image.new("RGB", SHAPE[::-1])] * (frames - 1)
+    options = {"save_all": True, "append_images": later} if later else {}
+    image.save(tmp_path / "in.webp", lossless=True, **options)
+    through(tmp_path / "in.webp", tmp_path / "out.webp")
+    np.testing.assert_array_equal(pillow(tmp_path / "out.webp")[1], np.asarray(image))
+    image.save(tmp_path / "lossy.webp", quality=80)
+    assert not read_photo(tmp_path / "lossy.webp", max_pixels=None).metadata.lossless
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pfm_is_read_in_colour_and_grey(tmp_path: Path, channels: int, order: str) -> None:
+    pixels = noise(channels, "float32")
+    kind, scale = ("Pf" if channels == 1 else "PF"), (-1.0 if order == "<" else 1.0)
+    head = f"{kind}\n{SHAPE[1]} {SHAPE[0]}\n{scale}\n".encode()
+    (tmp_path / "in.pfm").write_bytes(head + pixels[::-1].astype(f"{order}f4").tobytes())
+    assert probe(tmp_path / "in.pfm").width == SHAPE[1]
+    page = read_photo(tmp_path / "in.pfm", max_pixels=None).pages[0]
+    np.testing.assert_array_equal(page.pixels, pixels)
+    (tmp_path / "in.pfm").write_bytes(head + bytes(20))
+    with pytest.raises(ImageError, match="it is cut short"):
+        read_photo(tmp_path / "in.pfm", max_pixels=None)
 
 
 def test_jpeg_keeps_full_colour_at_high_quality(tmp_path: Path) -> None:

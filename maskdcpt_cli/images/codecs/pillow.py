@@ -6,6 +6,7 @@ Reading of JPEG, PNG, WebP, BMP, GIF, AVIF, PNM, JPEG 2000, and pages of TIFF.
 import contextlib
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import cv2
@@ -25,7 +26,7 @@ from PIL import (
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.arrays import Native
-from maskdcpt_cli.images.codecs import ifd, png
+from maskdcpt_cli.images.codecs import cicp, ifd, png
 from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page
 
 RAW_PROFILES = ("Raw profile type exif", "Raw profile type APP1")
@@ -68,6 +69,7 @@ MODES: dict[str, tuple[str, str | None]] = {
 }
 DTYPES = {"I;16": np.uint16, "I;16B": np.uint16, "I": np.uint16, "F": np.float32}
 WITH_KEY = {"L": "LA", "RGB": "RGBA"}  # for images one of whose colours is transparent
+GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B"})
 GREY_ALPHA = 4  # a colour type of PNG
 
 
@@ -94,8 +96,10 @@ class PillowSource:
         # OpenCV takes damaged files for whole ones: Pillow decodes those too, and refuses them.
         self.image.load()
         metadata, damaged = _metadata(self.image, self._extras())
+        profile, unknown = self._stated_profile(metadata.icc)
+        metadata = replace(metadata, icc=profile, lossless=self._is_lossless())
         page, losses = (self._by_opencv(), ()) if deep else page_from_pillow(self.image)
-        return Decoded((page,), metadata, notices + losses + damaged)
+        return Decoded((page,), metadata, notices + losses + damaged + unknown)
 
     def _is_deep(self) -> bool:
         """Return whether Pillow would silently reduce 16 bits of colour to 8."""
@@ -113,6 +117,19 @@ class PillowSource:
                 return size >= 0 and (head[size + 40] & 0x7F) + 1 > 8
         return False
 
+    def _is_lossless(self) -> bool:
+        """Return whether the pixels of a WebP are in the chunk of lossless ones."""
+        if self.header.format != "webp":
+            return False
+        self.stream.seek(12)
+        while len(head := self.stream.read(8)) == 8:
+            name, length = head[:4], int.from_bytes(head[4:], "little")
+            if name in {b"VP8 ", b"VP8L"}:
+                return name == b"VP8L"
+            # A frame of an animation holds the chunk of its pixels, after 16 bytes.
+            self.stream.seek(16 if name == b"ANMF" else length + length % 2, 1)
+        return False
+
     def _depth_notice(self) -> tuple[str, ...]:
         if self.header.format != "avif":
             return ()
@@ -124,6 +141,18 @@ class PillowSource:
     def _head(self) -> bytes:
         self.stream.seek(0)
         return self.stream.read(1 << 16)
+
+    def _stated_profile(self, icc: bytes | None) -> tuple[bytes | None, tuple[str, ...]]:
+        """Return the profile to follow: cICP over iCCP over sRGB over gAMA in PNG, ICC in AVIF."""
+        info, grey = self.image.info, self.image.mode in GREY_MODES
+        if self.header.format == "avif" and icc is None:
+            return cicp.from_nclx(self._head())
+        stated = next((chunk.data for chunk in self.chunks if chunk.name == b"cICP"), b"")
+        if len(stated) == 4:
+            return cicp.from_numbers(stated[0], stated[1], grey=grey)
+        if icc is None and "gamma" in info and "srgb" not in info:
+            return cicp.from_gamma(info["gamma"], info.get("chromaticity"), grey=grey), ()
+        return icc, ()
 
     def _extras(self) -> tuple[tuple[bytes, bytes], ...]:
         if self.header.format == "jpeg":
@@ -235,8 +264,8 @@ def _metadata(
     dpi = (float(dpi[0]), float(dpi[1])) if all(0 < value < 1e5 for value in dpi) else None
     icc = info.get("icc_profile") or None
     try:
-        return Metadata(exif, icc, xmp, ifd.orientation(exif), dpi, extras), ()
+        return Metadata(exif, icc, xmp, ifd.orientation(exif), dpi, extras=extras), ()
     except (ValueError, OverflowError):
-        return Metadata(None, icc, xmp, 1, dpi, extras), (
+        return Metadata(None, icc, xmp, 1, dpi, extras=extras), (
             "The EXIF block is damaged and is left out.",
         )

@@ -8,9 +8,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.images.codecs import ifd
+from maskdcpt_cli.images.codecs import cicp, ifd
 from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page
 
+HEAD = 1 << 16  # bytes in which a HEIC file states its colours
 SRGB_GAMMA = (2.4, 12.92)  # power and slope of the toe, as LibRaw takes them
 
 
@@ -34,14 +35,20 @@ class RawSource:
             pixels = raw.postprocess(
                 use_camera_wb=True, output_bps=16, output_color=self.space, gamma=SRGB_GAMMA
             )
-        return Decoded((Page(np.ascontiguousarray(pixels)),), self._metadata())
+        return Decoded((Page(np.ascontiguousarray(pixels)),), *self._metadata())
 
-    def _metadata(self) -> Metadata:
+    def _metadata(self) -> tuple[Metadata, tuple[str, ...]]:
         try:
-            layout, found = ifd.read(self.stream, ifd.DESCRIPTIVE - {ifd.ORIENTATION})
+            tags = ifd.DESCRIPTIVE - {ifd.ORIENTATION} | {ifd.XMP}
+            layout, found = ifd.read(self.stream, tags)
         except ValueError:  # some cameras' files are no TIFF
-            return Metadata()
-        return Metadata(exif=ifd.block(found, layout) if found else None)
+            return Metadata(), ("The metadata of this kind of RAW file is not copied.",)
+        xmp = found.get(ifd.XMP)
+        described = {tag: value for tag, value in found.items() if tag != ifd.XMP}
+        return Metadata(
+            exif=ifd.block(described, layout) if described else None,
+            xmp=xmp.data if isinstance(xmp, ifd.Field) else None,
+        ), ()
 
 
 class HeifSource:
@@ -52,6 +59,7 @@ class HeifSource:
             import pillow_heif
         except ImportError as error:
             raise ImageError("HEIC needs `pip install 'maskdcpt[heif]'`") from error
+        self.stream = stream
         file: Any = pillow_heif.open_heif(stream, convert_hdr_to_8bit=False)
         self.pictures = len(file)
         self.image: Any = file[file.primary_index]
@@ -68,10 +76,16 @@ class HeifSource:
         if stored.shape[2] in {2, 4}:
             stored, alpha = stored[..., :-1].copy(), stored[..., -1].copy()
         info = self.info
+        icc: bytes | None = info.get("icc_profile") or None
+        unknown: tuple[str, ...] = ()
+        if icc is None:
+            self.stream.seek(0)
+            icc, unknown = cicp.from_nclx(self.stream.read(HEAD))
         metadata = Metadata(
             (info.get("exif") or b"").removeprefix(b"Exif\0\0") or None,
-            info.get("icc_profile") or None,
+            icc,
             info.get("xmp") or None,
         )
         notice = f"Only the first of the {self.pictures} pictures in the file is restored."
-        return Decoded((Page(stored, alpha),), metadata, (notice,) if self.pictures > 1 else ())
+        notices = (notice,) if self.pictures > 1 else ()
+        return Decoded((Page(stored, alpha),), metadata, notices + unknown)

@@ -1,0 +1,61 @@
+"""The metadata of a file of weights: strings by name in the header of safetensors."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    Json,
+    PositiveFloat,
+    ValidationError,
+)
+
+
+def _frozen(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with the tuples that JSON has as lists."""
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
+    }
+
+
+class CheckpointMetadata(BaseModel):
+    """What maskdcpt records about weights; other entries of a file are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    backbone: str | None = None
+    options: Annotated[Json[dict[str, Any]], AfterValidator(_frozen)] = Field(default_factory=dict)
+    degradations: Json[tuple[str, ...]] = ()  # abbreviations in label order
+    preset: str | None = None
+    licence: str | None = None
+    temperature: Annotated[FiniteFloat, PositiveFloat] | None = None  # of the classifier's logits
+    crop_size: Annotated[int, Field(ge=1, le=9999)] | None = None  # pixels a side
+    restores: bool = True
+    version: str | None = None  # of the maskdcpt that wrote the file
+
+
+def parse_metadata(header: Mapping[str, str]) -> CheckpointMetadata:
+    """Parse the metadata of a file; ValueError with the first entry that is not valid."""
+    try:
+        return CheckpointMetadata.model_validate(header)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        value = " ".join(header[name].split())
+        raise ValueError(
+            f"has metadata that maskdcpt did not write: {name} {value[:60]}"
+        ) from error
+
+
+def format_metadata(metadata: CheckpointMetadata) -> dict[str, str]:
+    """Return the metadata as strings; entries that are unknown, and `restores: true`, left out."""
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in metadata.model_dump().items()
+        if value is not None and value is not True
+    }

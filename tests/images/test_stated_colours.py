@@ -1,0 +1,152 @@
+"""Colours that a file states without an ICC profile are followed and kept."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.images.codecs import cicp
+from maskdcpt_cli.images.reading import Photo, read_photo
+from tests.images.samples import SRGB, pillow_image, through
+
+DISPLAY_P3 = (12, 13)
+# Linear light from Display P3 to sRGB (CSS Color 4).
+P3_TO_SRGB = np.array(
+    [[1.2249402, -0.2249402, 0], [-0.0420570, 1.0420570, 0], [-0.0196376, -0.0786361, 1.0982736]]
+)
+
+
+def to_light(values: np.ndarray) -> np.ndarray:
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def from_light(values: np.ndarray) -> np.ndarray:
+    values = values.clip(0, 1)
+    return np.where(values <= 0.0031308, values * 12.92, 1.055 * values ** (1 / 2.4) - 0.055)
+
+
+def png_with(path: Path, chunks: dict[bytes, bytes], *, mode: str = "RGB", **options) -> None:
+    pillow_image(mode).save(path, **options)
+    data = path.read_bytes()
+    packed = b"".join(
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks.items()
+    )
+    path.write_bytes(data[:33] + packed + data[33:])
+
+
+def seen(path: Path) -> tuple[Photo, np.ndarray, np.ndarray]:
+    """Return a photo, its values in [0, 1], and the sRGB that the network gets."""
+    photo = read_photo(path, max_pixels=None)
+    pixels = photo.pages[0].pixels
+    return photo, pixels / 255, photo.colour.to_srgb(pixels)
+
+
+def test_display_p3_stated_by_png_is_followed_and_kept(tmp_path: Path) -> None:
+    png_with(tmp_path / "in.png", {b"cICP": bytes([*DISPLAY_P3, 0, 1])})
+    photo, native, srgb = seen(tmp_path / "in.png")
+    expected = from_light(to_light(native) @ P3_TO_SRGB.T)
+    np.testing.assert_allclose(srgb, expected, atol=2e-3)
+    assert through(tmp_path / "in.png", tmp_path / "out.png") == ()
+    assert read_photo(tmp_path / "out.png", max_pixels=None).metadata.icc == photo.metadata.icc
+
+
+def test_gamma_and_chromaticities_of_png_are_followed(tmp_path: Path) -> None:
+    png_with(tmp_path / "in.png", {b"gAMA": struct.pack(">I", 100_000)})
+    _, native, srgb = seen(tmp_path / "in.png")
+    np.testing.assert_allclose(srgb, from_light(native), atol=3e-3)
+    primaries = cicp.PRIMARIES[12]
+    values = [round(100_000 * value) for point in primaries for value in point]
+    chunks = {b"gAMA": struct.pack(">I", 100_000), b"cHRM": struct.pack(">8I", *values)}
+    png_with(tmp_path / "in.png", chunks)
+    _, native, srgb = seen(tmp_path / "in.png")
+    np.testing.assert_allclose(srgb, from_light(native @ P3_TO_SRGB.T), atol=3e-3)
+
+
+def test_gamma_of_grey_png_is_followed(tmp_path: Path) -> None:
+    png_with(tmp_path / "in.png", {b"gAMA": struct.pack(">I", 100_000)}, mode="L")
+    photo, native, srgb = seen(tmp_path / "in.png")
+    assert photo.notices == ()
+    np.testing.assert_allclose(srgb, np.repeat(from_light(native), 3, axis=2), atol=3e-3)
+
+
+P3, GAMMA = {b"cICP": bytes([*DISPLAY_P3, 0, 1])}, {b"gAMA": struct.pack(">I", 100_000)}
+PRECEDENCE = {
+    "cICP over iCCP": (P3, {"icc_profile": SRGB}, False),
+    "iCCP over gAMA": (GAMMA, {"icc_profile": SRGB}, True),
+    "sRGB over gAMA": ({**GAMMA, b"sRGB": b"\0"}, {}, True),
+    "gAMA of sRGB": ({b"gAMA": struct.pack(">I", 45_455)}, {}, True),
+    "cICP of sRGB": ({b"cICP": bytes([1, 13, 0, 1])}, {}, True),
+    "impossible cHRM": ({**GAMMA, b"cHRM": bytes(32)}, {}, True),
+}
+
+
+@pytest.mark.parametrize("name", PRECEDENCE)
+def test_of_several_statements_in_png_one_counts(tmp_path: Path, name: str) -> None:
+    chunks, options, plain = PRECEDENCE[name]
+    png_with(tmp_path / "in.png", chunks, **options)
+    photo = read_photo(tmp_path / "in.png", max_pixels=None)
+    assert photo.colour.is_plain(3) is plain
+
+
+def avif(path: Path, numbers: tuple[int, int]) -> None:
+    pillow_image("RGB").resize((64, 48)).save(path)
+    data = path.read_bytes()
+    at = data.index(b"colrnclx") + 8
+    path.write_bytes(data[:at] + struct.pack(">2H", *numbers) + data[at + 4 :])
+
+
+def test_display_p3_stated_by_avif_is_followed_and_kept(tmp_path: Path) -> None:
+    avif(tmp_path / "in.avif", DISPLAY_P3)
+    photo, native, srgb = seen(tmp_path / "in.avif")
+    expected = from_light(to_light(native) @ P3_TO_SRGB.T)
+    np.testing.assert_allclose(srgb, expected, atol=2e-3)
+    through(tmp_path / "in.avif", tmp_path / "out.avif")
+    assert read_photo(tmp_path / "out.avif", max_pixels=None).metadata.icc == photo.metadata.icc
+
+
+def test_display_p3_stated_by_heic_is_followed(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    options = {"color_primaries": 12, "transfer_characteristics": 13, "matrix_coefficients": 1}
+    image = pillow_image("RGB").resize((64, 48))
+    heif.from_pillow(image).save(tmp_path / "in.heic", save_nclx_profile=True, **options)
+    assert b"colrnclx" in (tmp_path / "in.heic").read_bytes()
+    photo = read_photo(tmp_path / "in.heic", max_pixels=None)
+    assert photo.metadata.icc == cicp.from_numbers(*DISPLAY_P3, grey=False)[0]
+
+
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
+def test_hdr_is_refused(tmp_path: Path, transfer: int, name: str) -> None:
+    avif(tmp_path / "in.avif", (9, transfer))
+    png_with(tmp_path / "in.png", {b"cICP": bytes([9, transfer, 0, 1])})
+    for file in ("in.avif", "in.png"):
+        with pytest.raises(ImageError, match=rf"HDR \({name}\): convert it to SDR"):
+            read_photo(tmp_path / file, max_pixels=None)
+
+
+def test_unknown_numbers_are_reported(tmp_path: Path) -> None:
+    avif(tmp_path / "in.avif", (22, 12))
+    assert read_photo(tmp_path / "in.avif", max_pixels=None).notices == (
+        "Its colours (CICP 22, 12) are not known: treated as sRGB.",
+    )
+
+
+@pytest.mark.parametrize("primaries", cicp.PRIMARIES)
+@pytest.mark.parametrize("transfer", cicp.TRANSFERS)
+def test_littlecms_reads_the_profiles(primaries: int, transfer: int) -> None:
+    for grey in (False, True):
+        profile, _ = cicp.from_numbers(primaries, transfer, grey=grey)
+        if profile:
+            opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            mode = "L" if grey else "RGB"
+            to_srgb = ImageCms.buildTransform(opened, ImageCms.createProfile("sRGB"), mode, "RGB")
+            white = ImageCms.applyTransform(Image.new(mode, (1, 1), "white"), to_srgb)
+            assert min(white.getpixel((0, 0))) >= 254
