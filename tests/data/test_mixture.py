@@ -192,7 +192,7 @@ class Deadly(Made):
 
 def test_a_killed_worker_is_reported_in_a_sentence():
     deadly = Mixture([MixtureEntry(Deadly(1))], labels=LABELS)
-    with pytest.raises(MaskDCPTError, match="was killed, perhaps for want of memory"):
+    with pytest.raises(MaskDCPTError, match="was killed, perhaps for lack of memory"):
         list(load(deadly, batches(last=2), workers=1))
 
 

@@ -166,7 +166,7 @@ def test_pairs_and_clean_crops_are_in_shards_of_their_own(tmp_path):
     assert noisy.read(0).lq is None
     with pytest.raises(MaskDCPTError, match="no pairs of LL; it has: H, clean crops"):
         ShardPairs(index, "LL")
-    with pytest.raises(MaskDCPTError, match="which degradation"):
+    with pytest.raises(MaskDCPTError, match="give the degradation of the clean crops"):
         ShardPairs(index, clean=True)
 
 

@@ -177,7 +177,7 @@ def test_a_shard_that_ends_too_early_is_reported(tmp_path, keep):
 
 
 def test_an_address_without_shards_is_reported(url, tmp_path):
-    with pytest.raises(MaskDCPTError, match=r"is no address of an index\.json"):
+    with pytest.raises(MaskDCPTError, match=r"is not the URL of an index\.json"):
         opened("http://127.0.0.1/shards/")
     with pytest.raises(MaskDCPTError, match="cannot be read"):
         opened(url.replace("index.json", "nowhere/index.json"))
