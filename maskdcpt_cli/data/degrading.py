@@ -97,7 +97,7 @@ def discover_photos(inputs: Sequence[Path], *, out: Path) -> list[CleanPhoto]:
             other = found.setdefault(photo.name, photo)
             if other.path != path:
                 raise MaskDCPTError(
-                    f"'{other.path}' and '{path}' would give pairs of one name; "
+                    f"'{other.path}' and '{path}' would give pairs of the same name; "
                     "rename one, or degrade them into two folders."
                 )
     if not found:
@@ -231,8 +231,7 @@ def _write(target: Path, data: bytes, *, overwrite: bool) -> None:
         if target.read_bytes() == data:
             return
         raise MaskDCPTError(
-            f"'{target}' is there already and of other content; "
-            "take another folder, or --overwrite."
+            f"'{target}' exists with other content; choose another folder, or give --overwrite."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as file:

@@ -61,7 +61,7 @@ def run(
         if "DataLoader worker" not in str(error):
             raise
         raise MaskDCPTError(
-            f"A process that loads data was killed, perhaps for want of memory: try fewer workers. "
+            f"A data loading process was killed, perhaps for lack of memory; use fewer workers. "
             f"({str(error).strip()})"
         ) from error
     finally:  # an error's traceback would keep the iterator, and with it the processes

@@ -45,7 +45,7 @@ class Sample(NamedTuple):
     gt: Tensor  # as lq
     label: Tensor  # () or (B,), int64: the index of the degradation in the order of the labels
     number: Tensor  # () or (B,), int64: of the sample in the run
-    skipped: Sequence[str]  # why broken pairs were passed over for others, a sentence each
+    skipped: Sequence[str]  # why broken pairs were replaced by others, a sentence each
 
 
 class Mixture(Dataset[Sample]):

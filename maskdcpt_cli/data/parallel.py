@@ -59,7 +59,7 @@ def in_processes(
         pool.shutdown()  # terminated, idle ones may complain of half a message
     except BrokenProcessPool as error:
         raise MaskDCPTError(
-            "A worker process was killed, perhaps for want of memory. Try fewer --jobs."
+            "A worker process was killed, perhaps for lack of memory; try fewer --jobs."
         ) from error
     finally:
         _stop(pool)

@@ -1,4 +1,4 @@
-"""Moire: a image on a screen, photographed again.
+"""Moire: an image on a screen, photographed again.
 
 As in LCDMoire (Yuan et al., AIM 2019): the image shines through the red, green and blue stripes
 of the screen's pixels; a camera looks at them from a little aside through a lens that distorts and
@@ -39,7 +39,7 @@ class _View(NamedTuple):
     turn: float  # in radians
     aside_x: float  # perspective: how much denser the screen gets across the image
     aside_y: float
-    distortion: float  # of the lens, relative, at the distance of a image's side
+    distortion: float  # of the lens, relative, at the distance of an image's side
     centre_x: float  # of the lens, relative to the image's longer side
     centre_y: float
     blur: float  # of the lens, as sigma in sites

@@ -32,7 +32,7 @@ LENGTH = 85.0  # likewise, at an exposure of 1/60 s
 NUMBER = 20.0  # likewise, of streaks on 256 x 256 pixels
 MOST = 200.0  # mm/h: as many streaks are drawn at any level, and the first of them shown
 WARP = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-SHORT_SIDE = 720  # rain is drawn for photos up to this size, and enlarged for larger ones
+SHORT_SIDE = 720  # rain is drawn for photos up to this size, and upscaled for larger ones
 
 
 class _RainCamera(NamedTuple):
@@ -87,8 +87,8 @@ def _covered(
     size: tuple[int, int], level: float, camera: _RainCamera, generator: Generator
 ) -> Plane:
     """Return the fraction of each pixel that is covered by streaks."""
-    enlarged = max(1.0, min(size) / SHORT_SIDE)
-    height, width = (round(length / enlarged) for length in size)
+    upscaling = max(1.0, min(size) / SHORT_SIDE)
+    height, width = (round(length / upscaling) for length in size)
     lines = np.zeros((height, width), np.float32)
     for distance in DISTANCES:
         lines += _layer((height, width), level, distance, camera, generator)

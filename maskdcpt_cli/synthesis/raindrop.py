@@ -33,8 +33,8 @@ def drops(image: Image, level: float, generator: Generator) -> Degraded:
     """Add drops on `level` percent of the glass."""
     radius, focus = np.exp(generator.uniform(np.log((5, 0.6)), np.log((18, 5)))).tolist()
     coarse = max(1.0, min(focus, radius / 3))  # than the photo: what is out of focus can be
-    enlarged = max(1.0, min(image.shape[:2]) / SHORT_SIDE)
-    height, width = (max(1, round(side / enlarged / coarse)) for side in image.shape[:2])
+    upscaling = max(1.0, min(image.shape[:2]) / SHORT_SIDE)
+    height, width = (max(1, round(side / upscaling / coarse)) for side in image.shape[:2])
     glass = _covering(_drawn((height, width), radius / coarse, generator), level, width * height)
     water = _wavy(_water((height, width), glass), coarse, generator)
 
@@ -48,7 +48,7 @@ def drops(image: Image, level: float, generator: Generator) -> Degraded:
     )
     lq = image * in_colour(1 - hides)
     lq += shows
-    parameters = {"radius": radius * enlarged, "focus": focus * enlarged, "drops": len(glass.x)}
+    parameters = {"radius": radius * upscaling, "focus": focus * upscaling, "drops": len(glass.x)}
     return Degraded(np.clip(lq, 0, 1, out=lq), parameters | drawn)
 
 

@@ -26,7 +26,7 @@ RADIUS = 7.0  # in pixels, of a flake at distance 1
 SHAPES = 6  # different ones in a layer
 LUMPS = 3  # that a flake is made of
 DENSITY = 2.0  # of a lump that holds still in focus: it lets exp(-2) of what is behind it through
-SHORT_SIDE = 720  # snow is drawn for photos up to this size, and enlarged for larger ones
+SHORT_SIDE = 720  # snow is drawn for photos up to this size, and upscaled for larger ones
 
 
 class _SnowCamera(NamedTuple):
@@ -74,8 +74,8 @@ def _covered(
     size: tuple[int, int], level: float, camera: _SnowCamera, generator: Generator
 ) -> Plane:
     """Return the fraction of each pixel that is covered by snow."""
-    enlarged = max(1.0, min(size) / SHORT_SIDE)
-    height, width = (round(length / enlarged) for length in size)
+    upscaling = max(1.0, min(size) / SHORT_SIDE)
+    height, width = (round(length / upscaling) for length in size)
     thickness = sum(
         _layer((height, width), level, distance, camera, generator) for distance in DISTANCES
     )

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.synthesis.contract import Image
 
-DIMMEST = 0.5  # of the brightness in sRGB, at most so little is left
-PALEST = 0.35  # of the contrast, likewise
+MIN_BRIGHTNESS = 0.5  # fraction of the brightness in sRGB that is left, at least
+MIN_CONTRAST = 0.35  # fraction of the contrast that is left, at least
 LEVELS = np.linspace(0, 1, 256)
-SOFTEST = 2.5  # times enlarged, at most
+MAX_UPSCALING = 2.5
 
 
 def jitter_tones(pixels: Pixels, generator: Generator) -> Image:
@@ -32,17 +32,17 @@ def tone_curve(generator: Generator) -> NDArray[np.float32]:
     curve = np.clip(LEVELS[:, None] ** exponent * tint, 0, 1)
     if pale:
         grey = generator.random()
-        curve = grey + generator.uniform(PALEST, 1) * (curve - grey)
+        curve = grey + generator.uniform(MIN_CONTRAST, 1) * (curve - grey)
     if dim:
-        curve *= generator.uniform(DIMMEST, 1)
+        curve *= generator.uniform(MIN_BRIGHTNESS, 1)
     return curve.astype(np.float32)
 
 
 def upscaled(photo: Image, generator: Generator) -> Image:
     """Return a clean image as soft as one upscaled to its size: (H, W, 3), float32 in [0, 1]."""
     height, width = photo.shape[:2]
-    factor = generator.uniform(1, SOFTEST)
+    factor = generator.uniform(1, MAX_UPSCALING)
     small = (max(round(width / factor), 1), max(round(height / factor), 1))
-    reduced = cv2.resize(photo, small, interpolation=cv2.INTER_AREA)
-    again = cv2.resize(reduced, (width, height), interpolation=cv2.INTER_CUBIC)
+    smaller = cv2.resize(photo, small, interpolation=cv2.INTER_AREA)
+    again = cv2.resize(smaller, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.clip(again, 0, 1)

@@ -157,7 +157,7 @@ def test_photos_of_one_name_are_refused_before_anything_is_written():
     shutil.copy("photos/a.png", "photos/a.bmp")
     result = degrade("photos", "-o", "out", "-t", "noise")
     assert result.exit_code == 1
-    assert "pairs of one name" in result.stderr
+    assert "pairs of the same name" in result.stderr
     assert not Path("out").exists()
 
 

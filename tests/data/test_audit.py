@@ -210,7 +210,7 @@ def test_variants_are_counted_as_the_paper_does(root):
     assert not found(root, preset=Data(setting="5d", train=(gn,)))
 
 
-def test_images_that_several_parts_share_are_read_once(root):
+def test_images_of_several_parts_are_read_once(root):
     parts = [TrainPart(degradation=word, sources=PRESET.train[3].sources) for word in ("GN", "LL")]
     damaged_file = root / "bsd/0.png"
     damaged_file.write_bytes(b"nothing")
@@ -221,7 +221,7 @@ def test_images_that_several_parts_share_are_read_once(root):
     assert len(found(root, preset=preset)) == 1
 
 
-def test_a_clean_image_that_many_share_is_told_once(root):
+def test_a_clean_image_of_many_pairs_is_reported_once(root):
     for number in range(40):
         shutil.copy(root / "ots/haze/3_0.1.png", root / f"ots/haze/3_1.{number:02}.png")
     damaged(root)
@@ -262,7 +262,7 @@ def test_our_own_pairs_are_never_taken_for_swapped(degradation):
 
 
 @pytest.mark.parametrize("degradation", [word for word, sign in SIGNS.items() if sign.reliable])
-def test_one_swapped_pair_among_others_is_told(degradation):
+def test_one_swapped_pair_among_others_is_reported(degradation):
     votes = np.array([1.0, 0.9, 0.2, 1.4, 1.1, -1.0, 1.2, 0.05, 0.6, -0.02])
     assert swapped(degradation, votes).tolist() == [5]
     assert not len(swapped(degradation, votes[3:7]))  # too few to tell
@@ -292,12 +292,12 @@ def test_images_of_near_fingerprints_that_differ_are_not_alike():
 def test_the_search_finds_all_that_are_near_and_no_other():
     generator = default_rng(0)
     known = generator.integers(2**64, size=3000, dtype=np.uint64)
-    asked = known[::3].copy()
-    for place in range(len(asked)):
-        flips = generator.choice(64, size=place % 12, replace=False)
-        asked[place] ^= np.uint64(sum(1 << int(bit) for bit in flips))
-    expected = {(3 * place, place) for place in range(len(asked)) if place % 12 <= MAX_DISTANCE}
-    assert {(one, other) for one, other in near(known, asked).tolist()} == expected
+    queries = known[::3].copy()
+    for index in range(len(queries)):
+        flips = generator.choice(64, size=index % 12, replace=False)
+        queries[index] ^= np.uint64(sum(1 << int(bit) for bit in flips))
+    expected = {(3 * index, index) for index in range(len(queries)) if index % 12 <= MAX_DISTANCE}
+    assert {(one, other) for one, other in near(known, queries).tolist()} == expected
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -12,7 +12,7 @@ def image(height: int, width: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(64, 48), (16, 90), (16, 16), (5, 40), (2, 3), (1, 1)])
-def test_a_crop_is_of_the_size_asked_for_and_of_the_image(size):
+def test_a_crop_is_of_the_requested_size_and_of_the_image(size):
     pixels = image(*size)
     for seed in range(50):
         augmentation = Augmentation.draw(default_rng(seed))
@@ -25,10 +25,10 @@ def test_a_crop_is_of_the_size_asked_for_and_of_the_image(size):
         assert {tuple(colour) for colour in laid.reshape(-1, 3)} <= colours
 
 
-def test_every_place_and_all_eight_ways_occur():
+def test_every_position_and_all_eight_ways_occur():
     drawn = [Augmentation.draw(default_rng(seed)) for seed in range(400)]
-    places = {one.crop(20, 18, side=16)[:2] for one in drawn}
-    assert places == {(top, left) for top in range(5) for left in range(3)}
+    positions = {one.crop(20, 18, side=16)[:2] for one in drawn}
+    assert positions == {(top, left) for top in range(5) for left in range(3)}
     pixels = image(4, 4)
     assert len({one.apply(pixels, side=4).tobytes() for one in drawn}) == 8
 

@@ -26,7 +26,7 @@ NOISY = TrainSynthesis(variant="gaussian", levels=(25.0,))
 
 @dataclass(frozen=True)
 class Made:
-    """Pairs that are made up: a image of one random colour a pixel, lq its negative."""
+    """Pairs that are made up: an image of one random colour a pixel, lq its negative."""
 
     count: int
     degradation: str = "H"
@@ -67,14 +67,14 @@ def same(one: Sample, other: Sample) -> bool:
 
 @pytest.mark.parametrize("length", [*range(1, 40), 63, 64, 65, 1000, 4097])
 def test_the_order_of_an_epoch_is_a_permutation(length):
-    order = [permuted(place, length=length, seed=(1, 2)) for place in range(length)]
+    order = [permuted(index, length=length, seed=(1, 2)) for index in range(length)]
     assert sorted(order) == list(range(length))
 
 
 def test_the_order_looks_random_and_differs_from_epoch_to_epoch():
     length = 3000
     orders = [
-        np.array([permuted(place, length=length, seed=(0, epoch)) for place in range(length)])
+        np.array([permuted(index, length=length, seed=(0, epoch)) for index in range(length)])
         for epoch in range(2)
     ]
     assert (orders[0] == orders[1]).mean() < 0.01
@@ -85,7 +85,7 @@ def test_the_order_looks_random_and_differs_from_epoch_to_epoch():
 
 def test_two_and_a_half_million_pairs_need_no_shuffled_list():
     length = 2_500_000
-    drawn = {permuted(place, length=length, seed=(0, 0)) for place in range(2000)}
+    drawn = {permuted(index, length=length, seed=(0, 0)) for index in range(2000)}
     assert len(drawn) == 2000
     assert max(drawn) < length
     assert np.mean(list(drawn)) == pytest.approx(length / 2, rel=0.05)
@@ -165,7 +165,7 @@ def test_batches_and_crops_may_change_during_a_run():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_broken_pair_is_named_and_another_takes_its_place(workers):
+def test_a_broken_pair_is_named_and_another_replaces_it(workers):
     broken = Mixture([MixtureEntry(Made(8, broken=frozenset({2, 5})))], labels=LABELS)
     whole_runs = [list(load(broken, batches(last=6), workers=workers)) for _ in range(2)]
     reasons = [reason for batch in whole_runs[0] for reason in batch.skipped]
@@ -190,9 +190,9 @@ class Deadly(Made):
         return super().read(index, crop_fn)
 
 
-def test_a_killed_worker_is_told_in_a_sentence():
+def test_a_killed_worker_is_reported_in_a_sentence():
     deadly = Mixture([MixtureEntry(Deadly(1))], labels=LABELS)
-    with pytest.raises(MaskDCPTError, match="was killed, perhaps for want of memory"):
+    with pytest.raises(MaskDCPTError, match="was killed, perhaps for lack of memory"):
         list(load(deadly, batches(last=2), workers=1))
 
 
@@ -258,8 +258,8 @@ def test_mixtures_of_a_curriculum_have_the_same_labels():
         Curriculum(mixtures, [6, 6])
 
 
-@pytest.mark.parametrize(("share", "least", "most"), [(0, 0, 0), (0.5, 0.3, 0.7), (1, 1, 1)])
-def test_a_share_of_the_lq_is_saved_as_jpeg_files_and_no_gt_is(share, least, most):
+@pytest.mark.parametrize(("fraction", "least", "most"), [(0, 0, 0), (0.5, 0.3, 0.7), (1, 1, 1)])
+def test_a_fraction_of_the_lq_is_saved_as_jpeg_files_and_no_gt_is(fraction, least, most):
     def samples(saved):
         of = MixtureEntry(
             Made(7, "J", clean=True), synthesis=TrainSynthesis(levels=(100.0,), p_jpeg=saved)
@@ -268,7 +268,7 @@ def test_a_share_of_the_lq_is_saved_as_jpeg_files_and_no_gt_is(share, least, mos
         return [mixture[SampleKey(number, SIDE)] for number in range(100)]
 
     changed = []
-    for plain, sample in zip(samples(0), samples(share), strict=True):
+    for plain, sample in zip(samples(0), samples(fraction), strict=True):
         assert sample.gt.equal(plain.gt)
         changed.append(not sample.lq.equal(plain.lq))
     assert least <= np.mean(changed) <= most

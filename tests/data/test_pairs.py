@@ -81,12 +81,12 @@ def test_a_list_may_name_clean_images_alone(tmp_path, text, names):
 
 
 @pytest.mark.parametrize("line", ["three names here", "one", "two  spaces"])
-def test_a_line_of_other_form_is_told_by_its_number(tmp_path, line):
+def test_a_line_of_other_form_is_refused_by_its_number(tmp_path, line):
     (tmp_path / "list.txt").write_text(f"a b\n\n{line}\nc d\n")
     with pytest.raises(MaskDCPTError, match="line 3"):
         read_list(tmp_path / "list.txt")
 
 
-def test_a_list_that_is_not_there_is_told():
+def test_a_list_that_is_not_there_is_reported():
     with pytest.raises(MaskDCPTError, match="nowhere"):
         read_list(Path("nowhere.txt"))

@@ -51,7 +51,7 @@ def test_closing_stops_the_processes():
         next(results)
 
 
-def test_a_killed_process_is_told_in_a_sentence():
+def test_a_killed_process_is_reported_in_a_sentence():
     with pytest.raises(MaskDCPTError, match="killed"):
         list(in_processes(die, range(4), jobs=2))
 

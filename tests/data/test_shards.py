@@ -67,8 +67,8 @@ def test_a_png_that_is_not_compressed_is_a_png_to_others(size):
     assert len(data) == stored_png.size_of(*size)
     with Image.open(io.BytesIO(data)) as image:
         assert np.array_equal(np.asarray(image), pixels)
-    seen = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    assert np.array_equal(seen, pixels)
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert np.array_equal(decoded, pixels)
     assert np.array_equal(stored_png.decode(data), pixels)
 
 
@@ -150,7 +150,7 @@ def test_the_same_input_gives_the_same_bytes_whatever_the_jobs(tmp_path):
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-def test_pairs_and_clean_crops_lie_in_shards_of_their_own(tmp_path):
+def test_pairs_and_clean_crops_are_in_shards_of_their_own(tmp_path):
     pairs = write_pairs(tmp_path)
     clean = replace(pairs, lq=None)
     packed([clean, pairs], tmp_path / "out")
@@ -166,7 +166,7 @@ def test_pairs_and_clean_crops_lie_in_shards_of_their_own(tmp_path):
     assert noisy.read(0).lq is None
     with pytest.raises(MaskDCPTError, match="no pairs of LL; it has: H, clean crops"):
         ShardPairs(index, "LL")
-    with pytest.raises(MaskDCPTError, match="which degradation"):
+    with pytest.raises(MaskDCPTError, match="give the degradation of the clean crops"):
         ShardPairs(index, clean=True)
 
 
@@ -237,7 +237,7 @@ def test_shards_go_to_other_processes_without_their_index(tmp_path):
     assert np.array_equal(pickle.loads(sent).read(3).gt, shards.read(3).gt)
 
 
-def test_a_shard_cut_short_or_missing_is_told_at_once(tmp_path):
+def test_a_shard_cut_short_or_missing_is_reported_at_once(tmp_path):
     packed([write_pairs(tmp_path)], tmp_path / "out")
     path = tmp_path / "out/haze-000001.tar"
     os.truncate(path, path.stat().st_size // 2)
@@ -269,13 +269,13 @@ def test_a_crop_overwritten_with_zeros_is_a_broken_image(tmp_path):
         ('{"format": 1, "shards": []}', "has no pairs; it has: nothing"),
     ],
 )
-def test_what_is_no_index_is_told(tmp_path, text, sentence):
+def test_what_is_no_index_is_reported(tmp_path, text, sentence):
     (tmp_path / "index.json").write_text(text)
     with pytest.raises(MaskDCPTError, match=sentence):
         ShardPairs(tmp_path / "index.json")
 
 
-def test_an_index_of_other_records_is_told(tmp_path):
+def test_an_index_of_other_records_is_reported(tmp_path):
     packed([write_pairs(tmp_path)], tmp_path / "out")
     index = tmp_path / "out/index.json"
     content = json.loads(index.read_text())

@@ -42,7 +42,7 @@ def folders(gt: str, lq: str | None = None) -> Folders:
 
 
 def listed(names: Names | None) -> list[str]:
-    return [] if names is None else [names[place] for place in range(len(names))]
+    return [] if names is None else [names[index] for index in range(len(names))]
 
 
 def pairs_of(found: SourceScan) -> list[tuple[str, str]]:
@@ -103,7 +103,7 @@ def test_templates_pair_what_shares_its_words(root, lq, gt, pairs):
     assert not len(found.unused)
 
 
-def test_what_has_no_partner_is_told(root):
+def test_what_has_no_partner_is_reported(root):
     touch(root, "in/1.png", "in/2.png", "out/2.png", "out/3.png", "out/2.jpg", "out/note.txt")
     found = scan(folders("out/{n}", "in/{n}"), root, "H")
     assert pairs_of(found) == [("in/2.png", "out/2.jpg")]
@@ -111,7 +111,7 @@ def test_what_has_no_partner_is_told(root):
     assert listed(found.unused) == ["out/2.png", "out/3.png"]  # the second of a name, too
 
 
-def test_missing_folders_are_told_and_no_other(root):
+def test_missing_folders_are_reported_and_no_other(root):
     touch(root, "in/1.png")
     assert scan(folders("out/{n}", "in/{n}"), root, "H").missing == ("out",)
     assert scan(folders("o/p/{s}/g/{n}", "o/p/{s}/l/{n}"), root, "H").missing == ("o/p",)
@@ -186,7 +186,7 @@ def manifest(root) -> Manifest:
 
 def test_a_manifest_knows_the_degradation_of_each_pair(root, manifest):
     pairs = scan(manifest, root, None).pairs
-    assert [pairs.read(place).degradation for place in range(4)] == ["H", "J", "H", "LL+H+RS+S"]
+    assert [pairs.read(index).degradation for index in range(4)] == ["H", "J", "H", "LL+H+RS+S"]
     lq = pairs.read(3).lq
     assert lq is not None
     assert (lq == degraded(photos()[3], "LL+H+RS+S")).all()
@@ -202,7 +202,7 @@ def test_of_a_manifest_one_degradation_can_be_taken(root, manifest):
     "line",
     ["[]", "{", '{"file": "a", "type": 1}', '{"file": "a.png"}', '{"file": "a", "type": "hazy"}'],
 )
-def test_what_is_no_manifest_is_told(root, line):
+def test_what_is_no_manifest_is_reported(root, line):
     (root / "m.jsonl").write_text(line)
     with pytest.raises(MaskDCPTError, match="line 1: not a line of a manifest"):
         scan(Manifest(name="m", manifest="m.jsonl"), root, None)

@@ -98,7 +98,7 @@ def test_processes_of_all_ranks_read_disjoint_shards(shards):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_resumed_stream_sees_what_it_would_have_seen(shards, workers):
+def test_a_resumed_stream_yields_the_same_samples(shards, workers):
     index = f"{shards}/index.json"
     all_at_once = list(stream(opened(index, workers=workers, last=20)))
     for stop in (1, 7, 12):
@@ -109,9 +109,9 @@ def test_a_resumed_stream_sees_what_it_would_have_seen(shards, workers):
 
 def test_epochs_differ_and_repeats_are_visits(shards):
     batches = list(islice(stream(opened(f"{shards}/index.json", repeat=2)), 32))
-    seen = images(batches)
-    assert sorted(seen[: 2 * IMAGES]) == sorted([*range(IMAGES), *range(IMAGES)])
-    assert seen[:IMAGES] != seen[2 * IMAGES : 3 * IMAGES]
+    order = images(batches)
+    assert sorted(order[: 2 * IMAGES]) == sorted([*range(IMAGES), *range(IMAGES)])
+    assert order[:IMAGES] != order[2 * IMAGES : 3 * IMAGES]
 
 
 def test_clean_crops_are_degraded_in_the_stream(tmp_path):
@@ -124,7 +124,7 @@ def test_clean_crops_are_degraded_in_the_stream(tmp_path):
     assert (batch.lq - batch.gt).std() * 255 > 20
 
 
-def test_what_shards_do_not_have_is_told(shards):
+def test_what_shards_do_not_have_is_reported(shards):
     source = StreamSource(f"{shards}/index.json", "GN", clean=True)
     with pytest.raises(MaskDCPTError, match="no clean crops; it has: H"):
         Stream([source], Batches([BatchStage(1, SIDE)]), labels=LABELS, workers=0)
@@ -148,7 +148,7 @@ def test_too_few_shards_for_the_processes_are_refused(shards):
         opened(f"{shards}/index.json", workers=4, world=4, repeat=5)
 
 
-def test_a_broken_crop_is_named_and_the_next_one_takes_its_place(tmp_path):
+def test_a_broken_crop_is_named_and_the_next_one_replaces_it(tmp_path):
     out = packed(tmp_path, images=12)
     first = out / "haze-000000.tar"
     data = bytearray(first.read_bytes())
@@ -159,16 +159,16 @@ def test_a_broken_crop_is_named_and_the_next_one_takes_its_place(tmp_path):
     reasons = [reason for batch in batches for reason in batch.skipped]
     assert len(reasons) == 2
     assert all("haze-000000.tar:haze-000000-000000" in reason for reason in reasons)
-    seen = images(batches)
-    place = next(number for number, batch in enumerate(batches) if batch.skipped)
-    assert seen[place] == seen[place + 1]
-    assert len(set(seen)) == 11
-    resumed = list(stream(opened(index, batch=1, first=place + 1, last=24)))
-    assert images(resumed) == seen[place + 1 :]
+    order = images(batches)
+    broken = next(number for number, batch in enumerate(batches) if batch.skipped)
+    assert order[broken] == order[broken + 1]
+    assert len(set(order)) == 11
+    resumed = list(stream(opened(index, batch=1, first=broken + 1, last=24)))
+    assert images(resumed) == order[broken + 1 :]
 
 
 @pytest.mark.parametrize("keep", [0.5, 0])
-def test_a_shard_that_ends_too_early_is_told(tmp_path, keep):
+def test_a_shard_that_ends_too_early_is_reported(tmp_path, keep):
     out = packed(tmp_path, images=4)
     path = out / "haze-000001.tar"
     path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
@@ -176,8 +176,8 @@ def test_a_shard_that_ends_too_early_is_told(tmp_path, keep):
         list(stream(opened(f"{out}/index.json", last=8)))
 
 
-def test_an_address_without_shards_is_told(url, tmp_path):
-    with pytest.raises(MaskDCPTError, match=r"is no address of an index\.json"):
+def test_an_address_without_shards_is_reported(url, tmp_path):
+    with pytest.raises(MaskDCPTError, match=r"is not the URL of an index\.json"):
         opened("http://127.0.0.1/shards/")
     with pytest.raises(MaskDCPTError, match="cannot be read"):
         opened(url.replace("index.json", "nowhere/index.json"))

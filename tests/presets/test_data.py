@@ -139,7 +139,7 @@ def test_the_largest_settings_have_all_released_test_sets():
 
 
 @pytest.mark.parametrize("name", presets.names())
-def test_kinds_and_levels_exist(name):
+def test_variants_and_levels_exist(name):
     for part in (*load_data(name).train, *load_data(name).test):
         if part.degradation:
             check(
@@ -213,28 +213,28 @@ def with_key(text: str) -> str:
         ("[]", "my.yaml: input should be a valid dictionary"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place(text, sentence):
-    with pytest.raises(MaskDCPTError) as told:
+def test_what_is_wrong_is_reported_with_its_key_path(text, sentence):
+    with pytest.raises(MaskDCPTError) as error:
         load_data(write(text))
-    assert sentence in str(told.value)
-    assert not {"pydantic", "Value error"} & set(str(told.value).split())
+    assert sentence in str(error.value)
+    assert not {"pydantic", "Value error"} & set(str(error.value).split())
 
 
-def test_everything_wrong_is_told_at_once():
+def test_everything_wrong_is_reported_at_once():
     text = PART.replace("GN", "XY").replace("a/{", "/a/{").replace("5d", "6d")
-    with pytest.raises(MaskDCPTError) as told:
+    with pytest.raises(MaskDCPTError) as error:
         load_data(write(text))
-    assert len(str(told.value).splitlines()) == 3
+    assert len(str(error.value).splitlines()) == 3
 
 
-def test_an_unknown_name_is_told_with_its_neighbours():
+def test_an_unknown_name_is_reported_with_its_neighbours():
     with pytest.raises(MaskDCPTError, match="Did you mean 'tiny'"):
         load_data("tinny")
     with pytest.raises(MaskDCPTError, match=r"no-such\.yaml cannot be read"):
         load_data("no-such.yaml")
 
 
-def test_overrides_replace_values_at_their_place():
+def test_overrides_replace_values_at_their_key_path():
     data = load_data(
         "5d", overrides=["train.1.repeat=7", "train.2.synthesis.levels={from: 5, to: 9}"]
     )
@@ -253,7 +253,7 @@ def test_overrides_replace_values_at_their_place():
         ("train.0.synthesis.seed=1", r"train\[0\]\.synthesis\.seed: unknown key; choose from"),
     ],
 )
-def test_an_override_that_cannot_be_is_told(override, sentence):
+def test_an_override_that_cannot_be_is_reported(override, sentence):
     with pytest.raises(MaskDCPTError, match=sentence):
         load_data("5d", overrides=[override])
 
@@ -347,7 +347,7 @@ def test_presets_cannot_be_changed():
         load_data("5d").setting = "9d"
 
 
-def test_layouts_are_told_by_their_keys():
+def test_layouts_are_known_by_their_keys():
     part = load_data("mixed").train[0]
     assert [type(source) for source in part.sources] == [Folders, TextList]
     assert {type(source) for source in load_data("real-world").test[-1].sources} == {Unpaired}

@@ -50,7 +50,7 @@ def test_shadows_and_highlights_are_calmer_than_the_middle_of_a_developed_photo(
 
 
 def test_a_denoiser_leaves_soft_luma_and_faint_blotches():
-    raw, smooth = (grain((256, 256), default_rng(0), denoised=share) for share in (0.0, 1.0))
+    raw, smooth = (grain((256, 256), default_rng(0), denoised=fraction) for fraction in (0.0, 1.0))
     for noisy in (raw, smooth):
         assert np.sqrt(np.square(noisy).mean()) == pytest.approx(1, abs=0.02)
     assert correlation(luma(raw), 1) < 0.1

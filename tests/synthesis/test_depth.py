@@ -19,7 +19,7 @@ def mean_depth(image):
 
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (17, 41), (2, 300), (300, 200)], ids=str)
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
-def test_distances_lie_between_nearest_and_farthest(size, value):
+def test_distances_are_between_nearest_and_farthest(size, value):
     depth = scene_depth(np.full((*size, 3), value, np.float32), default_rng(0))
     assert depth.shape == size
     assert depth.dtype == np.float32

@@ -22,7 +22,7 @@ def transmissions(level, seed, variant):
 
 
 @VARIANTS
-def test_all_colours_lose_the_same_share_of_light(variant):
+def test_all_colours_lose_the_same_fraction_of_light(variant):
     for seed in SEEDS:
         through = transmissions(1.5, seed, variant)
         assert through.min() > -1e-4

@@ -1,4 +1,4 @@
-"""JPEG is the encoder's, at the quality that is asked for."""
+"""JPEG is the encoder's, at the requested quality."""
 
 import cv2
 import numpy as np

@@ -55,8 +55,8 @@ def test_images_are_of_8_bits_and_blacks_are_crushed():
 
 
 def test_half_of_the_images_went_through_jpeg():
-    shares = np.mean([even(seed, 4).parameters["loss"] > 0 for seed in SEEDS])
-    assert 0.3 < shares < 0.7
+    fractions = np.mean([even(seed, 4).parameters["loss"] > 0 for seed in SEEDS])
+    assert 0.3 < fractions < 0.7
 
 
 def test_lamps_stay_brighter_than_what_they_light():

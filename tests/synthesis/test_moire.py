@@ -1,4 +1,4 @@
-"""Moire: coloured bands of the predicted width, and a image that stays in place."""
+"""Moire: coloured bands of the predicted width, and an image that stays in place."""
 
 import cv2
 import numpy as np
@@ -27,16 +27,16 @@ def test_bands_are_as_wide_as_the_beat_of_stripes_and_sites(density):
     assert strength.argmax() == round(abs(1 - 2 * density) * len(red))
 
 
-def test_bands_of_different_colours_lie_beside_one_another():
+def test_bands_of_different_colours_are_side_by_side():
     raw = _sampled(np.full((64, 600, 3), 0.5, np.float32), STRAIGHT)
     red, blue = raw[::2, ::2].mean(0), raw[1::2, 1::2].mean(0)
     assert np.corrcoef(red, blue)[0, 1] < 0.5
 
 
-@pytest.mark.parametrize("share", [STRIPE, ROW])
+@pytest.mark.parametrize("fraction", [STRIPE, ROW])
 @pytest.mark.parametrize("density", [0.25, 0.5])
-def test_a_screen_neither_adds_nor_takes_light(share, density):
-    profile = _profile(share, STRAIGHT._replace(density=density))
+def test_a_screen_neither_adds_nor_takes_light(fraction, density):
+    profile = _profile(fraction, STRAIGHT._replace(density=density))
     assert profile.mean() == pytest.approx(1, abs=0.01)
     assert profile.argmax() == 0
 
@@ -48,7 +48,7 @@ def test_a_blurrier_lens_sees_less_of_the_stripes():
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_the_image_stays_in_place(seed):
+def test_the_image_stays_in_position(seed):
     gt = blobs()
     lq = screen(gt, 1, default_rng(seed)).lq
     smooth = [cv2.GaussianBlur(image.mean(2), (0, 0), 3).astype(np.float64) for image in (gt, lq)]

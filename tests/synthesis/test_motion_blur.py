@@ -64,7 +64,7 @@ def test_spreading_is_convolution_whatever_the_size_of_the_kernel(side, size):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_shaken_dot_stays_around_its_place(seed):
+def test_a_shaken_dot_stays_around_its_position(seed):
     light = to_linear(shake(dotted((80, 70)), 40, default_rng(seed)).lq).mean(2)
     across, down = np.arange(160) @ light.sum(0), np.arange(160) @ light.sum(1)
     assert (across / light.sum(), down / light.sum()) == pytest.approx((80, 70), abs=0.7)

@@ -53,10 +53,10 @@ def test_black_stays_black_under_poisson_noise():
 @pytest.mark.parametrize("seed", range(6))
 def test_salt_is_as_frequent_as_pepper_and_spares_the_rest(seed):
     lq, parameters = salt_and_pepper(flat(0.3), 40, default_rng(seed))
-    share = (40 / 127.5) ** 2
-    assert parameters["share"] == pytest.approx(share)
+    fraction = (40 / 127.5) ** 2
+    assert parameters["share"] == pytest.approx(fraction)
     for value in (0, 1):
-        assert (lq == value).mean() == pytest.approx(share / 2, rel=0.1)
+        assert (lq == value).mean() == pytest.approx(fraction / 2, rel=0.1)
     assert set(np.unique(lq)) == {np.float32(0), np.float32(0.3), np.float32(1)}
     whole = (lq == lq[..., :1]).all()
     assert whole == (parameters["values"] == 1)

@@ -27,7 +27,7 @@ def test_streaks_run_along_the_wind(seed):
     made = streaks(BLACK, 60, default_rng(seed))
     grey = made.lq.mean(2)
     across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
-    # the direction in which a image changes least is (x, 1), where x solves the least squares
+    # the direction in which an image changes least is (x, 1), where x solves the least squares
     slope = -(across * down).sum() / np.square(across).sum()
     off = np.degrees(np.arctan(slope) - np.arctan(made.parameters["slant"]))
     assert abs(off) < 10
@@ -62,12 +62,12 @@ def test_heavier_rain_is_the_same_rain_and_more():
 
 
 def test_some_rain_is_fine_and_some_is_thick():
-    shares = []
+    fractions = []
     for seed in range(30):
         grey = streaks(BLACK, 60, default_rng(seed)).lq.mean(2)
-        shares.append(fine(np.dstack([grey])).std() / (grey - cv2.blur(grey, (63, 63))).std())
-    assert min(shares) < 0.45
-    assert max(shares) > 0.65
+        fractions.append(fine(np.dstack([grey])).std() / (grey - cv2.blur(grey, (63, 63))).std())
+    assert min(fractions) < 0.45
+    assert max(fractions) > 0.65
 
 
 def test_a_larger_photo_shows_larger_streaks():

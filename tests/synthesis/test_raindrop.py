@@ -1,4 +1,4 @@
-"""Raindrops: how much they cover, and what is seen in them."""
+"""Raindrops: how much they cover, and the view through them."""
 
 import numpy as np
 import pytest
@@ -20,14 +20,14 @@ def changed(lq, gt):
 
 
 @pytest.mark.parametrize("level", [5, 15, 30])
-def test_drops_cover_the_share_that_was_asked_for(level):
+def test_drops_cover_the_requested_fraction(level):
     gt = default_rng(0).random((SIZE, SIZE, 3), dtype=np.float32)
-    shares = []
+    fractions = []
     for seed in range(24):
         lq = drops(gt, level, default_rng(seed)).lq
         kept = np.cov(lq.ravel(), gt.ravel())[0, 1] / gt.var()  # of each pixel's own noise
-        shares.append(100 * (1 - kept))
-    assert np.mean(shares) == pytest.approx(level, rel=0.25)
+        fractions.append(100 * (1 - kept))
+    assert np.mean(fractions) == pytest.approx(level, rel=0.25)
 
 
 def test_what_is_not_under_a_drop_stays_as_it_is():

@@ -63,8 +63,8 @@ def test_kernel_shapes_and_sides_come_as_often_as_in_the_release():
     expected = {name: 0.9 * form.probability for name, form in KERNEL_SHAPES.items()} | {
         "sinc": 0.1
     }
-    for name, share in expected.items():
-        assert counts[name] / rounds == pytest.approx(share, abs=0.02)
+    for name, fraction in expected.items():
+        assert counts[name] / rounds == pytest.approx(fraction, abs=0.02)
     sides = Counter(parameters["side"] for parameters in drawn)
     assert tuple(sorted(sides)) == SIDES == (7, 9, 11, 13, 15, 17, 19, 21)
     for count in sides.values():

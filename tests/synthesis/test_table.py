@@ -137,7 +137,7 @@ def test_what_was_drawn_fits_a_manifest_and_gives_the_same_again(degradation, va
 
 
 @pytest.mark.parametrize("degradation", SYNTHESIS)
-def test_variants_and_levels_are_drawn_from_those_asked_for(degradation):
+def test_variants_and_levels_are_drawn_from_the_requested_ones(degradation):
     gt = photo("coffee-jpeg.jpg", 16, 16)
     row = SYNTHESIS[degradation]
     some = [row.usual.low, row.usual.high]

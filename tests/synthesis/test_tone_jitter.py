@@ -7,13 +7,19 @@ from numpy.random import default_rng
 from maskdcpt_cli.data.mixture import Mixture, MixtureEntry
 from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.presets.data import TrainSynthesis
-from maskdcpt_cli.synthesis.tone_jitter import DIMMEST, PALEST, jitter_tones, tone_curve, upscaled
+from maskdcpt_cli.synthesis.tone_jitter import (
+    MIN_BRIGHTNESS,
+    MIN_CONTRAST,
+    jitter_tones,
+    tone_curve,
+    upscaled,
+)
 from tests.data.test_mixture import SIDE, Made
 
 DRAWN = 300
 
 
-def test_a_tone_curve_lies_between_black_and_white_and_never_falls():
+def test_a_tone_curve_is_between_black_and_white_and_never_falls():
     for seed in range(DRAWN):
         curve = tone_curve(default_rng(seed))
         assert curve.shape == (256, 3)
@@ -24,7 +30,7 @@ def test_a_tone_curve_lies_between_black_and_white_and_never_falls():
 
 def test_half_of_the_scenes_are_dim_and_half_are_pale_at_most_so_much():
     spans = np.array([np.ptp(tone_curve(default_rng(seed)), axis=0).max() for seed in range(DRAWN)])
-    assert spans.min() >= 0.8 * DIMMEST * PALEST
+    assert spans.min() >= 0.8 * MIN_BRIGHTNESS * MIN_CONTRAST
     assert 0.4 < (spans > 0.85).mean() < 0.65
 
 
@@ -39,7 +45,7 @@ def test_tones_are_those_of_the_generator_and_the_photo_is_left_alone():
 
 
 @pytest.mark.parametrize(
-    ("word", "share", "least", "most"),
+    ("word", "fraction", "least", "most"),
     [
         ("p_tone", 0, 0, 0),
         ("p_tone", 0.5, 0.3, 0.7),
@@ -49,20 +55,24 @@ def test_tones_are_those_of_the_generator_and_the_photo_is_left_alone():
         ("p_upscale", 1, 0.97, 1),  # some by so little that nothing changes
     ],
 )
-def test_a_share_of_the_clean_images_is_changed_before_it_is_degraded(word, share, least, most):
-    def samples(share):
-        of = MixtureEntry(Made(7, "clean", clean=True), synthesis=TrainSynthesis(**{word: share}))
+def test_a_fraction_of_the_clean_images_is_changed_before_it_is_degraded(
+    word, fraction, least, most
+):
+    def samples(fraction):
+        of = MixtureEntry(
+            Made(7, "clean", clean=True), synthesis=TrainSynthesis(**{word: fraction})
+        )
         mixture = Mixture([of], labels=["clean"])
         return [mixture[SampleKey(number, SIDE)] for number in range(100)]
 
     changed = []
-    for plain, sample in zip(samples(0), samples(share), strict=True):
+    for plain, sample in zip(samples(0), samples(fraction), strict=True):
         assert sample.lq.equal(sample.gt), "of clean photos"
         changed.append(not sample.gt.equal(plain.gt))
     assert least <= np.mean(changed) <= most
 
 
-def test_an_enlarged_photo_is_softer_but_no_other_scene():
+def test_an_upscaled_photo_is_softer_but_no_other_scene():
     photo = default_rng(0).random((48, 31, 3), np.float32)
     before = photo.copy()
     once, again, other = (upscaled(photo, default_rng(seed)) for seed in (1, 1, 2))
@@ -77,7 +87,7 @@ def test_an_enlarged_photo_is_softer_but_no_other_scene():
 
 
 @pytest.mark.parametrize("size", [(1, 1, 3), (2, 9, 3)])
-def test_the_smallest_photos_can_be_enlarged(size):
+def test_the_smallest_photos_can_be_upscaled(size):
     photo = np.full(size, 0.5, np.float32)
     for seed in range(9):
         np.testing.assert_allclose(upscaled(photo, default_rng(seed)), photo, atol=1e-6)

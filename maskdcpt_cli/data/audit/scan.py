@@ -18,7 +18,7 @@ class ProblemType(NamedTuple):
     """A type of problem."""
 
     title: str
-    error: bool = True  # else a warning: one can train, but not on what the paper's did
+    error: bool = True  # False: a warning; training is possible, but not on the paper's data
 
 
 PROBLEM_TYPES: dict[str, ProblemType] = {
@@ -39,7 +39,7 @@ class Problem:
 
     kind: str  # of PROBLEM_TYPES
     source: str  # as "train LL LOL-v1"
-    text: str  # a sentence, which names the file where there is one
+    text: str  # a sentence, with the name of the file if there is one
     file: str = ""  # below the data root
 
     @property

@@ -12,7 +12,7 @@ from maskdcpt_cli.images.arrays import Pixels
 SIDE = 768  # of the centre crop that is measured, in pixels
 MIN_PAIRS = 5  # pairs that allow a verdict
 MAJORITY = 0.8  # of the pairs of a source: a clear majority
-MARGIN = 0.1  # of a single vote: what the measures vary by on pairs of almost no damage
+MARGIN = 0.1  # of a single vote: variation of the measures on pairs with almost no degradation
 EPS = 0.1  # added to a measure, of 255, so that flat images have no say
 
 Measure = Callable[[Pixels], float]

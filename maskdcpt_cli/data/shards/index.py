@@ -102,7 +102,7 @@ class ShardPairs:
         self.degradation = degradation
         self.clean = clean
         if clean and degradation is None:
-            raise MaskDCPTError(f"{shown(index)}: say which degradation clean crops are to get.")
+            raise MaskDCPTError(f"{shown(index)}: give the degradation of the clean crops.")
         everything = parse_index(_bytes_of(index), name=shown(index))
         self.shards = choose(everything, degradation=degradation, clean=clean, name=shown(index))
         before = accumulate((shard.samples for shard in everything), initial=0)
@@ -187,7 +187,7 @@ def _part(
             return part
     pixels = decode_rgb(_read(stream, start, size), name=name)
     if pixels.shape[:2] != shape:
-        raise ImageError(f"{name} is not of the size that the index says.")
+        raise ImageError(f"{name} has another size than in the index.")
     return crop.of(pixels)
 
 

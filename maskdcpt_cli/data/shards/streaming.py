@@ -188,7 +188,7 @@ def open_stream(data: Data, root: str, batches: Batches, *, workers: int, seed: 
             if not isinstance(source, Shards) or part.degradation is None:
                 raise MaskDCPTError(
                     f"'{source.name}' cannot be streamed: only shards of a degradation that the "
-                    "preset names can; `maskdcpt data pack` makes them."
+                    "preset names can; `maskdcpt data pack` writes them."
                 )
             index = pattern.replace("{}", source.shards)
             sources.append(
@@ -212,7 +212,7 @@ def stream(
 def _visits(source: StreamSource) -> list[ShardVisit]:
     before, found, after = source.index.rpartition(INDEX)
     if not found:
-        raise MaskDCPTError(f"{source.index} is no address of an {INDEX}.")
+        raise MaskDCPTError(f"{source.index} is not the URL of an {INDEX}.")
     shards = choose(
         parse_index(_fetched(source.index), name=source.index),
         degradation=source.degradation,
@@ -279,7 +279,7 @@ def _decoded(members: Members, visit: ShardVisit) -> Pair:
     gt = _pixels(members, "gt.png", name)
     lq = None if visit.source.clean else _pixels(members, "lq.png", name)
     if lq is not None and lq.shape != gt.shape:
-        raise ImageError(f"{name}: lq and gt are not of one size.")
+        raise ImageError(f"{name}: lq and gt differ in size.")
     return Pair(name, visit.source.degradation, gt, lq)
 
 
@@ -296,5 +296,5 @@ def _webdataset() -> ModuleType:
         return import_module("webdataset")
     except ImportError as error:
         raise MaskDCPTError(
-            "Reading shards as streams needs webdataset: pip install 'maskdcpt[shards]'."
+            "Streaming shards needs webdataset: pip install 'maskdcpt[shards]'."
         ) from error
