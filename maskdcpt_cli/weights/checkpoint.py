@@ -1,5 +1,6 @@
 """Reading and saving of checkpoints, and building of networks from them."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -150,7 +151,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 def _with_sorted_metadata(content: bytes) -> bytes:
     """Return a safetensors file whose metadata, which the library shuffles, is in order."""
     size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + size])
+    header: dict[str, Any] = json.loads(content[8 : 8 + size])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     ordered = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     ordered += b" " * (-len(ordered) % 8)  # the tensors begin at a multiple of eight bytes
