@@ -221,11 +221,29 @@ def test_interrupted_packing_leaves_whole_shards_and_no_index(tmp_path, jobs):
     next(packing)
     packing.close()
     assert "haze-000000.tar" in contents(out)
-    assert {path.suffix for path in out.iterdir()} == {".tar"}
-    with pytest.raises(MaskDCPTError, match="holds shards already; take another folder"):
-        next(pack(plans, items, out, cropping=cropping, jobs=jobs))
+    assert {path.suffix for path in out.iterdir() if path.name != ".unfinished"} == {".tar"}
     with pytest.raises(MaskDCPTError, match=r"index\.json cannot be read"):
         ShardPairs(out / "index.json")
+
+    list(pack(plans, items, out, cropping=cropping, jobs=jobs))
+    list(pack(plans, items, tmp_path / "undisturbed", cropping=cropping, jobs=jobs))
+    assert contents(out) == contents(tmp_path / "undisturbed")
+    with pytest.raises(MaskDCPTError, match="holds shards already; take another folder"):
+        next(pack(plans, items, out, cropping=cropping, jobs=jobs))
+
+
+def test_what_an_interrupted_run_did_not_write_is_not_replaced(tmp_path):
+    items, out, cropping = PackItems([write_pairs(tmp_path)]), tmp_path / "out", Cropping(32, 24)
+    plans, _ = plan(items, measure(items, jobs=1), cropping=cropping, shard_size=40_000)
+    out.mkdir()
+    (tmp_path / "photos.tar").touch()
+    (out / ".unfinished").write_text("haze-000000.tar\n../photos.tar\n")
+    (out / "photos.tar").touch()
+    with pytest.raises(MaskDCPTError, match="holds shards already; take another folder"):
+        next(pack(plans, items, out, cropping=cropping, jobs=1))
+    (out / "photos.tar").unlink()
+    list(pack(plans, items, out, cropping=cropping, jobs=1))
+    assert (tmp_path / "photos.tar").exists()
 
 
 def test_shards_go_to_other_processes_without_their_index(tmp_path):
@@ -273,6 +291,19 @@ def test_what_is_no_index_is_reported(tmp_path, text, sentence):
     (tmp_path / "index.json").write_text(text)
     with pytest.raises(MaskDCPTError, match=sentence):
         ShardPairs(tmp_path / "index.json")
+
+
+def test_damaged_records_are_reported(tmp_path):
+    packed([write_pairs(tmp_path)], tmp_path / "out")
+    records = tmp_path / "out/index.npy"
+    whole = records.read_bytes()
+    for data in (whole[:60], whole[:-1], b"", whole.replace(b"'fortran", b"('fortr")):
+        records.write_bytes(data)
+        with pytest.raises(MaskDCPTError, match=r"index\.npy beside .* is damaged; pack again"):
+            ShardPairs(tmp_path / "out/index.json")
+    records.unlink()
+    with pytest.raises(MaskDCPTError, match=r"index\.npy is missing beside .*; copy it, too"):
+        ShardPairs(tmp_path / "out/index.json")
 
 
 def test_an_index_of_other_records_is_reported(tmp_path):

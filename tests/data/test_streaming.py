@@ -1,5 +1,6 @@
 """Shards as streams: every process reads its own, and a resumed run goes on where it was."""
 
+import json
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -15,6 +16,7 @@ from maskdcpt_cli.data.mixture import Sample
 from maskdcpt_cli.data.order import Batches, BatchStage
 from maskdcpt_cli.data.pairs import FilePairs, Names
 from maskdcpt_cli.data.shards import stored_png
+from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.data.shards.pack_items import PackItems
 from maskdcpt_cli.data.shards.packing import Cropping, measure, pack, plan
 from maskdcpt_cli.data.shards.streaming import Stream, StreamSource, open_stream, stream
@@ -83,9 +85,26 @@ def test_shards_are_read_over_http(url):
         assert batch.label.tolist() == [1, 1, 1]
 
 
-def test_shards_are_read_from_a_pipe(shards):
-    batches = list(stream(opened(f"pipe:cat '{shards}/index.json'", last=2)))
-    assert len(set(images(batches))) == 6
+@pytest.mark.parametrize("scheme", ["pipe", "PIPE", "sftp", "unknown"])
+def test_a_url_that_runs_a_command_is_refused(shards, tmp_path, scheme):
+    ran = tmp_path / "ran"
+    with pytest.raises(MaskDCPTError, match="is not read: give a path, or a URL with file, http"):
+        opened(f"{scheme}:touch {ran}; cat '{shards}/index.json'")
+    assert not ran.exists()
+
+
+def test_a_file_in_an_index_runs_no_command(tmp_path):
+    ran = tmp_path / "ran"
+    index = packed(tmp_path, images=4) / "index.json"
+    content = json.loads(index.read_text())
+    for file in (f"pipe:touch {ran}", "../outside.tar", "/outside.tar", "a'b.tar", "-a.tar\n"):
+        content["shards"][0]["file"] = file
+        index.write_text(json.dumps(content))
+        with pytest.raises(MaskDCPTError, match="is not an index of shards"):
+            opened(f"{index}")
+        with pytest.raises(MaskDCPTError, match="is not an index of shards"):
+            ShardPairs(index)
+    assert not ran.exists()
 
 
 def test_processes_of_all_ranks_read_disjoint_shards(shards):
@@ -135,7 +154,11 @@ def test_a_preset_of_shards_is_streamed(shards, root):
     source = Shards(name="a", shards=f"{shards.name}/index.json")
     data = Data(setting="5d", train=(TrainPart(degradation="H", repeat=2, sources=(source,)),))
     opened = open_stream(
-        data, root.format(folder=shards.parent), Batches([BatchStage(8, SIDE)], last=6), workers=0
+        data,
+        root.format(folder=shards.parent),
+        Batches([BatchStage(8, SIDE)], last=6),
+        workers=0,
+        allow_pipe=True,
     )
     assert sorted(images(list(stream(opened)))) == sorted([*range(IMAGES)] * 2)
     files = TrainPart(degradation="H", sources=(Folders(name="b", gt="{path}"),))

@@ -82,7 +82,6 @@ def main() -> int:
             seeds = TARGETS[name].seeds(Path(made) / "seeds")
         for number in range(options.first, options.first + options.inputs // len(names)):
             with tempfile.TemporaryDirectory() as folder:
-                print(f"{name} {number}", file=sys.stderr)
                 faulthandler.dump_traceback_later(SECONDS, exit=True)
                 salt = zlib.crc32(name.encode())
                 file, wrong = trial(TARGETS[name], seeds, Path(folder), number, salt)

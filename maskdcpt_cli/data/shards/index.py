@@ -1,6 +1,7 @@
 """Tar shards of crops, as `maskdcpt data pack` writes them: their index, and random access."""
 
 import json
+import re
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
@@ -22,6 +23,7 @@ from maskdcpt_cli.images.reading import decode_rgb, shown
 INDEX = "index.json"  # which shards there are
 RECORDS = "index.npy"  # position of each sample in them, a RECORD each
 FORMAT = 1
+FILE_NAME = re.compile(r"[\w-][\w.-]*\.tar", re.ASCII)
 RECORD = np.dtype(
     [
         ("gt_start", "<u8"),  # in its shard, in bytes
@@ -36,11 +38,20 @@ RECORD = np.dtype(
 
 @dataclass(frozen=True)
 class Shard:
-    """A tar file."""
+    """A tar file.
 
-    file: str
+    Raises ValueError for a name that is not that of a file beside the index, as an index from
+    elsewhere may have it, and for other values that no index has.
+    """
+
+    file: str  # name, as haze-000000.tar
     samples: int
     degradation: str | None  # of all its pairs; None: of clean crops
+
+    def __post_init__(self) -> None:
+        valid = FILE_NAME.fullmatch(self.file) and isinstance(self.samples, int)
+        if not valid or self.samples < 0 or self.degradation not in (None, *LABELS):
+            raise ValueError(self)
 
     def key(self, number: int) -> str:
         """Return the key of a sample, with which the names of its members begin."""
@@ -155,8 +166,14 @@ class ShardPairs:
     def _check(self, samples: int) -> None:
         try:
             held = self._records
-        except (OSError, ValueError) as error:
-            raise MaskDCPTError(f"Beside {shown(self.index)}, {RECORDS}: {error}") from error
+        except FileNotFoundError as error:
+            raise MaskDCPTError(
+                f"{RECORDS} is missing beside {shown(self.index)}; copy it, too."
+            ) from error
+        except Exception as error:  # NumPy raises many things for a damaged header
+            raise MaskDCPTError(
+                f"{RECORDS} beside {shown(self.index)} is damaged; pack again, or copy it whole."
+            ) from error
         if held.dtype != RECORD or len(held) != samples:
             raise MaskDCPTError(f"{shown(self.index)} and {RECORDS} do not belong together.")
         for shard, first in zip(self.shards, self._firsts, strict=True):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from maskdcpt_cli.data.augment import Crop
 from maskdcpt_cli.data.parallel import in_processes
 from maskdcpt_cli.data.shards import stored_png
-from maskdcpt_cli.data.shards.index import INDEX, RECORD, RECORDS, Shard, dump_index
+from maskdcpt_cli.data.shards.index import FILE_NAME, INDEX, RECORD, RECORDS, Shard, dump_index
 from maskdcpt_cli.data.shards.pack_items import PackItem, PackItems
 from maskdcpt_cli.degradations import CLEAN, LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
@@ -28,6 +28,7 @@ from maskdcpt_cli.images.reading import probe, read_rgb, shown
 
 CHUNK = 64  # images that one call to another process measures
 MEMBER_HEADER = 512
+UNFINISHED = ".unfinished"  # the names of the shards of a run, until it has written their index
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,21 @@ def plan(
 
 
 def check_free(out: Path) -> None:
-    """Raise MaskDCPTError if a folder holds shards."""
-    if any(out.glob("*.tar")) or (out / INDEX).exists():
+    """Raise MaskDCPTError if a folder holds shards, but for those of an interrupted run."""
+    unfinished = _unfinished(out)
+    if (out / INDEX).exists() or any(tar.name not in unfinished for tar in out.glob("*.tar")):
         raise MaskDCPTError(
             f"'{out}' holds shards already; take another folder, or remove them first."
         )
+
+
+def _unfinished(out: Path) -> frozenset[str]:
+    """Return the names of the shards of a run that was interrupted."""
+    try:
+        names = (out / UNFINISHED).read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError):
+        return frozenset()
+    return frozenset(filter(FILE_NAME.fullmatch, names))
 
 
 def pack(
@@ -121,12 +132,17 @@ def pack(
 ) -> Generator[PackedShard, None, None]:
     """Write the shards, and at the end the index; the same plans give the same bytes.
 
-    Without an index, as after an interruption, the shards are not read as a data set.
+    Without an index, as after an interruption, the shards are not read as a data set, and the
+    next run replaces them.
 
-    Raises MaskDCPTError if `out` holds shards.
+    Raises MaskDCPTError if `out` holds other shards.
     """
     check_free(out)
     out.mkdir(parents=True, exist_ok=True)
+    for name in _unfinished(out):
+        (out / name).unlink(missing_ok=True)
+    with replacing(out / UNFINISHED) as stream:
+        stream.write("".join(f"{plan.file}\n" for plan in plans).encode("ascii"))
     shards: list[Shard] = []
     records: list[NDArray[np.void]] = []
     work = (
@@ -142,6 +158,7 @@ def pack(
         np.save(stream, np.concatenate(records))
     with replacing(out / INDEX) as stream:
         stream.write(dump_index(shards))
+    (out / UNFINISHED).unlink()
 
 
 def crops(height: int, width: int, cropping: Cropping) -> list[Crop]:

@@ -7,6 +7,7 @@ from importlib import import_module
 from itertools import count, islice
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
 
 from numpy.random import default_rng
 from torch.utils.data import IterableDataset, get_worker_info
@@ -36,6 +37,7 @@ Members = Mapping[str, Any]  # of a sample in a shard: bytes by suffix, and "__k
 
 OPEN_SHARDS = 8  # shards that a process reads in turn
 MAX_TRIES = 3  # times that a shard is opened before its failing stops the training
+SCHEMES = ("", "file", "http", "https", "gs", "ais", "hf")  # of URLs; "" of a path
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class StreamSource:
     clean: bool = False  # the clean crops, to be degraded
     repeat: int = 1
     synthesis: TrainSynthesis = DEFAULT_SYNTHESIS
+    allow_pipe: bool = False  # whether the index may be a shell command, after "pipe:"
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,15 @@ class Stream(IterableDataset[Sample]):
         return [self.visits[index] for index in order[reader :: self.batches.world * self.lanes]]
 
 
-def open_stream(data: Data, root: str, batches: Batches, *, workers: int, seed: int = 0) -> Stream:
+def open_stream(
+    data: Data,
+    root: str,
+    batches: Batches,
+    *,
+    workers: int,
+    seed: int = 0,
+    allow_pipe: bool = False,
+) -> Stream:
     """Open the stream of a preset whose sources are all shards.
 
     Args:
@@ -174,6 +185,8 @@ def open_stream(data: Data, root: str, batches: Batches, *, workers: int, seed: 
         batches: numbers and sizes of the samples of this rank.
         workers: processes that read; 0 is this process.
         seed: of the order and of all that is sampled.
+        allow_pipe: whether the root may be a shell command, after "pipe:". Paths of the preset
+            and names in an index then become parts of the command.
 
     Returns:
         A dataset for `stream`.
@@ -192,7 +205,9 @@ def open_stream(data: Data, root: str, batches: Batches, *, workers: int, seed: 
                 )
             index = pattern.replace("{}", source.shards)
             sources.append(
-                StreamSource(index, part.degradation, source.clean, part.repeat, part.synthesis)
+                StreamSource(
+                    index, part.degradation, source.clean, part.repeat, part.synthesis, allow_pipe
+                )
             )
     return Stream(sources, batches, labels=SETTINGS[data.setting], workers=workers, seed=seed)
 
@@ -210,6 +225,12 @@ def stream(
 
 
 def _visits(source: StreamSource) -> list[ShardVisit]:
+    scheme = urlsplit(source.index).scheme
+    if scheme not in SCHEMES and not (scheme == "pipe" and source.allow_pipe):
+        raise MaskDCPTError(
+            f"{source.index} is not read: give a path, or a URL with "
+            f"{', '.join(filter(None, SCHEMES))}; a command after 'pipe:' needs allow_pipe=True."
+        )
     before, found, after = source.index.rpartition(INDEX)
     if not found:
         raise MaskDCPTError(f"{source.index} is not the URL of an {INDEX}.")
