@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from maskdcpt_cli.images.arrays import Pixels
-from maskdcpt_cli.images.contact_sheets import FRAMES, GAP, INK, Window, drawable, strongest
+from maskdcpt_cli.images.contact_sheets import FRAMES, GAP, INK, Square, drawable, strongest
 
 WHITE = (255, 255, 255)  # as the page that it is printed on
 CELL = 256  # side of an enlarged crop, in pixels
@@ -141,7 +141,7 @@ def figure(
     return np.asarray(sheet)
 
 
-def crop_windows(scene: Scene, *, crops: int, crop_size: int | None = None) -> list[Window]:
+def crop_windows(scene: Scene, *, crops: int, crop_size: int | None = None) -> list[Square]:
     """Find squares, not overlapping, where the results differ most from one another.
 
     Only detail finer than a crop counts. With one result, or equal ones, the difference is to the
@@ -155,7 +155,7 @@ def crop_windows(scene: Scene, *, crops: int, crop_size: int | None = None) -> l
     for compared in (results, *([results[0], other] for other in others)):
         if found := strongest(pixel_difference(compared, side=side), side=side, count=crops):
             return found
-    return [Window((height - side) // 2, (width - side) // 2, side)]
+    return [Square((height - side) // 2, (width - side) // 2, side)]
 
 
 def pixel_difference(images: Sequence[Pixels], *, side: int | None = None) -> NDArray[np.int64]:
@@ -176,7 +176,7 @@ def _fine(image: Pixels, side: int) -> NDArray[np.int16]:
     return fine
 
 
-def _framed(whole: Pixels, windows: Sequence[Window], scale: float) -> Image.Image:
+def _framed(whole: Pixels, windows: Sequence[Square], scale: float) -> Image.Image:
     """Draw a rectangle for each crop on an image at this scale."""
     image = Image.fromarray(whole)
     for window, colour in zip(windows, FRAMES, strict=False):
@@ -187,14 +187,14 @@ def _framed(whole: Pixels, windows: Sequence[Window], scale: float) -> Image.Ima
 def _draw_crops(
     sheet: Image.Image,
     scene: Scene,
-    windows: Sequence[Window],
+    windows: Sequence[Square],
     layout: GridLayout,
     origin: tuple[int, int],
 ) -> None:
     for crop, (window, colour) in enumerate(zip(windows, FRAMES, strict=False)):
         for index, panel in enumerate(scene.panels):
             left, top = np.add(origin, layout.cell(crop, index)).tolist()
-            image = Image.fromarray(window.cut(panel.pixels))
+            image = Image.fromarray(window.crop(panel.pixels))
             image = image.resize((CELL, CELL), Image.Resampling.BICUBIC)
             edge = (0, 0, CELL - 1, CELL - 1)
             ImageDraw.Draw(image).rectangle(edge, outline=colour, width=FRAME)

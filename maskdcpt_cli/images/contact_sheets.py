@@ -27,14 +27,14 @@ ZOOM = 2
 
 
 @dataclass(frozen=True)
-class Window:
+class Square:
     """A square of a photo, in pixels."""
 
     top: int
     left: int
     side: int
 
-    def cut(self, photo: Pixels) -> Pixels:
+    def crop(self, photo: Pixels) -> Pixels:
         return photo[self.top : self.top + self.side, self.left : self.left + self.side]
 
     def box(self, scale: float) -> tuple[float, float, float, float]:
@@ -121,13 +121,13 @@ def stacked(parts: Sequence[Pixels], *, title: str) -> Pixels:
     return np.asarray(sheet)
 
 
-def most_different(lq: Pixels, restored: Pixels, *, side: int, count: int = 3) -> list[Window]:
+def most_different(lq: Pixels, restored: Pixels, *, side: int, count: int = 3) -> list[Square]:
     """Return the squares where two images differ most, not overlapping, largest first."""
     difference = np.abs(lq.astype(np.int16) - restored).sum(2, dtype=np.int64)
     return strongest(difference, side=side, count=count)
 
 
-def strongest(difference: NDArray[np.int64], *, side: int, count: int) -> list[Window]:
+def strongest(difference: NDArray[np.int64], *, side: int, count: int) -> list[Square]:
     """Return the squares of the largest sums of (H, W), not overlapping, largest first.
 
     Squares with a sum of 0 are left out.
@@ -141,27 +141,27 @@ def strongest(difference: NDArray[np.int64], *, side: int, count: int) -> list[W
     scores = (sums[lower, right] - sums[tops[:, None], right] - sums[lower, lefts]) + sums[
         tops[:, None], lefts
     ]
-    windows: list[Window] = []
+    windows: list[Square] = []
     for index in np.argsort(-scores, axis=None, kind="stable"):
         row, column = np.unravel_index(index, scores.shape)
         top, left = int(tops[row]), int(lefts[column])
         if len(windows) == count or not scores[row, column]:
             break
         if all(window.apart(top, left) for window in windows):
-            windows.append(Window(top, left, side))
+            windows.append(Square(top, left, side))
     return windows
 
 
-def _enlarged(windows: Sequence[Window], lq: Pixels, restored: Pixels) -> Iterator[Pixels]:
+def _enlarged(windows: Sequence[Square], lq: Pixels, restored: Pixels) -> Iterator[Pixels]:
     for window, colour in zip(windows, FRAMES, strict=False):
         for photo in (lq, restored):
-            whole = Window(0, 0, window.side)
-            yield _framed(resized(window.cut(photo), ZOOM), [whole], ZOOM, colours=[colour])
+            frame = Square(0, 0, window.side)
+            yield _framed(resized(window.crop(photo), ZOOM), [frame], ZOOM, colours=[colour])
 
 
 def _framed(
     shown: Pixels,
-    windows: Sequence[Window],
+    windows: Sequence[Square],
     scale: float,
     *,
     colours: Sequence[tuple[int, int, int]] = FRAMES,

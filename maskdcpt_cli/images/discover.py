@@ -26,7 +26,7 @@ class Found:
     """A file that an input names."""
 
     source: Path
-    place: Path  # its folder, symbolic links resolved
+    folder: Path  # its folder, symbolic links resolved
     below: Path = Path()  # its folder, relative to the input
     root: Path | None = None  # the folder it was found under, resolved; None when named itself
 
@@ -38,7 +38,7 @@ class Found:
         """Return whether it is in the (resolved) output folder, or is a sheet or a map."""
         if self.root is None:
             return False
-        within = self.place.is_relative_to(out) and not self.root.is_relative_to(out)
+        within = self.folder.is_relative_to(out) and not self.root.is_relative_to(out)
         return within or self.is_sheet
 
     @property
@@ -60,7 +60,7 @@ def discover(inputs: Sequence[str], *, recursive: bool) -> tuple[list[Found], li
             if isinstance(item, Missing):
                 problems.append(item)
             else:
-                found.setdefault(item.place / item.source.name, item)
+                found.setdefault(item.folder / item.source.name, item)
     return list(found.values()), problems
 
 
@@ -92,10 +92,10 @@ def _expand(path: Path, *, keep_name: bool, recursive: bool) -> Iterator[Found |
 def _walk(
     folder: Path, below: Path, *, root: Path, recursive: bool, seen: set[Path]
 ) -> Iterator[Found | Missing]:
-    place = real(folder)
-    if place in seen:  # a symbolic link back up
+    resolved = real(folder)
+    if resolved in seen:  # a symbolic link back up
         return
-    seen.add(place)
+    seen.add(resolved)
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -109,7 +109,7 @@ def _walk(
                 inner = below / entry.name
                 yield from _walk(entry, inner, root=root, recursive=recursive, seen=seen)
         else:
-            yield Found(entry, place, below, root)
+            yield Found(entry, resolved, below, root)
 
 
 def _glob(pattern: Path, *, recursive: bool) -> Iterator[Found | Missing]:

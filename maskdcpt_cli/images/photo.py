@@ -78,10 +78,10 @@ def fill_transparent(page: Page) -> Native:
     _, nearest = cv2.distanceTransformWithLabels(
         (~visible).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    place = np.empty(int(nearest.max()) + 1, np.int64)
-    place[nearest[visible]] = np.flatnonzero(visible)
+    index = np.empty(int(nearest.max()) + 1, np.int64)
+    index[nearest[visible]] = np.flatnonzero(visible)
     filled = page.pixels.copy()
-    filled[~visible] = page.pixels.reshape(-1, page.pixels.shape[2])[place[nearest[~visible]]]
+    filled[~visible] = page.pixels.reshape(-1, page.pixels.shape[2])[index[nearest[~visible]]]
     return filled
 
 

@@ -130,11 +130,11 @@ def render_preview(photo: Photo, *, max_side: int | None) -> NDArray[np.uint8]:
     height, width = page.pixels.shape[:2]
     scale = min(1.0, max_side / max(height, width)) if max_side else 1.0
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    picture = photo.colour.to_srgb(_shrunk(fill_transparent(page), size))
+    image = photo.colour.to_srgb(_shrunk(fill_transparent(page), size))
     if page.alpha is not None:
         alpha = Colour().to_srgb(_shrunk(page.alpha[..., None], size))
-        picture = picture * alpha + (1 - alpha)
-    turned = upright(np.rint(picture * 255).astype(np.uint8), photo.metadata.orientation)
+        image = image * alpha + (1 - alpha)
+    turned = upright(np.rint(image * 255).astype(np.uint8), photo.metadata.orientation)
     return np.ascontiguousarray(turned)
 
 

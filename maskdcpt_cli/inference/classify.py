@@ -190,7 +190,7 @@ def tile_positions(
 
 def _spread(length: int, count: int, *, tile: int) -> list[int]:
     last = max(length - tile, 0)
-    return [last * place // max(count - 1, 1) // ALIGNMENT * ALIGNMENT for place in range(count)]
+    return [last * i // max(count - 1, 1) // ALIGNMENT * ALIGNMENT for i in range(count)]
 
 
 def _tiles(
@@ -205,8 +205,8 @@ def _tiles(
     """Yield tiles (3, h, w) in [0, 1], upright: rain falls down, a JPEG's blocks stay aligned."""
     pixels = fill_transparent(page)
     for top, left in product(rows, columns):
-        cut = colour.to_srgb(pixels[top : top + tile, left : left + tile])
-        yield torch.from_numpy(upright(cut, orientation).copy()).permute(2, 0, 1)
+        crop = colour.to_srgb(pixels[top : top + tile, left : left + tile])
+        yield torch.from_numpy(upright(crop, orientation).copy()).permute(2, 0, 1)
 
 
 @torch.inference_mode()

@@ -79,9 +79,9 @@ def plan(
         return _single(found, problems, out, naming)
     if why_unreadable(out) is None:
         raise PlanError(f"'{out}' is a file: -o takes a folder for the results.")
-    place = real(out)
+    output = real(out)
     images = [item for item in found if item.is_image]
-    outside = [item for item in images if not item.is_output(place)]
+    outside = [item for item in images if not item.is_output(output)]
     placed, unreadable = _place(outside, out, naming)
     fresh = placed if naming.keeps_names else _without_results(placed)
     jobs, refused = _checked(_with_own_names(fresh, naming))

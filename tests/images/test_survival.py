@@ -162,7 +162,7 @@ def test_of_a_jpeg_with_several_pictures_the_first_is_read(tmp_path: Path) -> No
     photo = read_photo(tmp_path / "in.jpg", max_pixels=None)
     assert photo.format == "jpeg"
     assert photo.pages[0].pixels.shape == (*SHAPE, 3)
-    assert photo.notices == ("Only the first of the 2 pictures in the file is restored.",)
+    assert photo.notices == ("Only the first of the 2 images in the file is restored.",)
 
 
 def test_a_transparent_colour_becomes_alpha(tmp_path: Path) -> None:

@@ -59,23 +59,23 @@ def test_every_backend_restores_tiles_by_what_it_recorded(backend: str, name: st
     model = calm(name)
     samples = example((64, 64), batch=4)
     corners = torch.tensor([[0, 0], [0, 0.5], [0.5, 0], [0.5, 0.5]])
-    places = torch.cat([corners, torch.full((4, 2), 0.5)], dim=1)
+    boxes = torch.cat([corners, torch.full((4, 2), 0.5)], dim=1)
     expected = open_engine(model, device="cpu", precision="fp32", backend="torch")
     engine = open_engine(model, device="cpu", precision="fp32", backend=backend)
     for some in (slice(0, 4), slice(1, 3)):
-        ours = engine.record(samples[some], places[some])
-        theirs = expected.record(samples[some], places[some])
-        for lq, place in ((samples[:1], places[:1]), (example((96, 64)), places[3:])):
-            torch.testing.assert_close(ours(lq, place), theirs(lq, place), atol=1e-3, rtol=0)
+        ours = engine.record(samples[some], boxes[some])
+        theirs = expected.record(samples[some], boxes[some])
+        for lq, box in ((samples[:1], boxes[:1]), (example((96, 64)), boxes[3:])):
+            torch.testing.assert_close(ours(lq, box), theirs(lq, box), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
 @pytest.mark.parametrize("name", BACKBONES)
 def test_tiles_in_bf16_are_near_those_in_fp32(name: str, backend: str) -> None:
     needs(backend)
-    lq, place = example((64, 64)), torch.tensor([[0.5, 0.25, 0.5, 0.75]])
+    lq, box = example((64, 64)), torch.tensor([[0.5, 0.25, 0.5, 0.75]])
     engine = open_engine(calm(name), device="cpu", precision="bf16", backend=backend)
-    restored, expected = (one.record(lq, place)(lq, place) for one in (engine, engine.in_fp32()))
+    restored, expected = (one.record(lq, box)(lq, box) for one in (engine, engine.in_fp32()))
     assert psnr(restored, expected) > psnr(lq, expected) + 15
 
 

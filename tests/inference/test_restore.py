@@ -20,8 +20,8 @@ class Brighten:
     model = small("nafnet")
     bytes_per_pixel = 100
 
-    def record(self, _tiles, _places):
-        return lambda lq, _place: self(lq)
+    def record(self, _tiles, _boxes):
+        return lambda lq, _box: self(lq)
 
     def __init__(self, *, half=None):
         self.seen, self.half = [], half

@@ -200,15 +200,15 @@ def _sampled(data: bytes) -> NDArray[np.float64]:
 
 def _parametric(data: bytes) -> NDArray[np.float64]:
     """Parse `para`: y = (a x + b) ** g + e from d on, c x + f below; five types leave some out."""
-    (kind,) = struct.unpack_from(">H", data, 8)
-    if kind > 4:
-        raise ValueError(f"ICC curve type {kind} is unknown")
-    size = (1, 3, 4, 5, 7)[kind]
+    (curve_type,) = struct.unpack_from(">H", data, 8)
+    if curve_type > 4:
+        raise ValueError(f"ICC curve type {curve_type} is unknown")
+    size = (1, 3, 4, 5, 7)[curve_type]
     if len(data) < 12 + 4 * size:
         raise ValueError("an ICC curve is cut short")
     given = [float(value) for value in _fixed(data[12 : 12 + 4 * size])]
     g, a, b, c, d, e, f = given + [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0][len(given) :]
-    if kind in {1, 2}:
+    if curve_type in {1, 2}:
         if a == 0:
             raise ValueError("damaged ICC curve")
         c, d, e, f = 0.0, -b / a, c, c

@@ -40,7 +40,7 @@ DESCRIPTIVE = frozenset(
 class Field:
     """One entry: the number of its type, and its values as bytes in the file's order."""
 
-    kind: int
+    type: int
     data: bytes
 
 
@@ -63,7 +63,7 @@ class Layout:
         return self.order + ("Q" if self.big else "H")
 
     @property
-    def room(self) -> int:
+    def value_size(self) -> int:
         """The bytes of an entry for its values, or for their offset."""
         return 8 if self.big else 4
 
@@ -112,45 +112,46 @@ def _read_directory(
     if len(table) != entries * size:
         raise ValueError("the directory is cut short")
     directory: dict[int, Field | Directory] = {}
-    for tag, kind, count, value in struct.iter_unpack(layout.entry, table):
-        if kind not in SIZES or (depth == 0 and tag not in tags):
+    for tag, field_type, count, value in struct.iter_unpack(layout.entry, table):
+        if field_type not in SIZES or (depth == 0 and tag not in tags):
             continue
-        length = count * SIZES[kind]
+        length = count * SIZES[field_type]
         if length > LONGEST:
             continue
         if tag in SUBDIRECTORIES and depth < 2:
             with contextlib.suppress(ValueError, OverflowError):  # a damaged one is left out
-                code = layout.order + ("Q" if kind == LONG8 else "I")
-                where = _unpack(code, value[: SIZES[kind]])
+                code = layout.order + ("Q" if field_type == LONG8 else "I")
+                where = _unpack(code, value[: SIZES[field_type]])
                 directory[tag] = _read_directory(stream, layout, where, tags, depth=depth + 1)
             continue
         data = value[:length]
-        if length > layout.room:
+        if length > layout.value_size:
             stream.seek(_unpack(layout.offset, value))
             data = stream.read(length)
         if len(data) == length:  # else it is outside the file, and left out
-            directory[tag] = Field(kind, data)
+            directory[tag] = Field(field_type, data)
     return directory
 
 
 def pack(directory: Directory, layout: Layout, at: int) -> bytes:
     """Return the bytes of a directory for offset `at`; no directory follows it."""
-    place = at + sum(map(struct.calcsize, (layout.count, layout.offset)))
-    place += len(directory) * struct.calcsize(layout.entry)
+    values_at = at + sum(map(struct.calcsize, (layout.count, layout.offset)))
+    values_at += len(directory) * struct.calcsize(layout.entry)
     entries, values = b"", b""
     for tag, field in sorted(directory.items()):
         if isinstance(field, Field):
-            kind, count, data = field.kind, len(field.data) // SIZES[field.kind], field.data
+            field_type, count, data = field.type, len(field.data) // SIZES[field.type], field.data
         else:
-            kind, count, data = LONG8 if layout.big else LONG, 1, pack(field, layout, place)
-        if isinstance(field, Field) and len(data) <= layout.room:
+            field_type, count = LONG8 if layout.big else LONG, 1
+            data = pack(field, layout, values_at)
+        if isinstance(field, Field) and len(data) <= layout.value_size:
             value = data
         else:
-            value = struct.pack(layout.offset, place)
+            value = struct.pack(layout.offset, values_at)
             data += b"\0" * (len(data) % 2)
             values += data
-            place += len(data)
-        entries += struct.pack(layout.entry, tag, kind, count, value)
+            values_at += len(data)
+        entries += struct.pack(layout.entry, tag, field_type, count, value)
     end = struct.pack(layout.offset, 0)
     return struct.pack(layout.count, len(directory)) + entries + end + values
 
@@ -169,11 +170,11 @@ def parse_block(exif: bytes) -> tuple[Layout, Directory]:
 def number(directory: Directory, tag: int, layout: Layout) -> float | None:
     """Return the first value of a numeric entry; None where there is none."""
     field = directory.get(tag)
-    if not isinstance(field, Field) or field.kind not in CODES:
+    if not isinstance(field, Field) or field.type not in CODES:
         return None
-    code = layout.order + CODES[field.kind]
+    code = layout.order + CODES[field.type]
     values = [value for (value,) in struct.iter_unpack(code, field.data)]
-    if field.kind == RATIONAL:
+    if field.type == RATIONAL:
         return values[0] / values[1] if values[1] else None
     return float(values[0]) if values else None
 

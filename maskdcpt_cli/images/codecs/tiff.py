@@ -234,7 +234,7 @@ def write(stream: BinaryIO, pages: Sequence[Page], metadata: Metadata) -> None:
 
 def _entries(metadata: Metadata) -> ifd.Directory:
     fields = ((ifd.XMP, 1, metadata.xmp), (ifd.ICC_PROFILE, ifd.UNDEFINED, metadata.icc))
-    return {tag: ifd.Field(kind, data) for tag, kind, data in fields if data}
+    return {tag: ifd.Field(field_type, data) for tag, field_type, data in fields if data}
 
 
 def _tags(
@@ -244,13 +244,13 @@ def _tags(
     tags = []
     for tag, entry in sorted(directory.items()):
         if isinstance(entry, ifd.Field):
-            kind, data = entry.kind, entry.data
+            field_type, data = entry.type, entry.data
         else:
             at = stream.seek(0, 2)
             at += stream.write(b"\0" * (at % 2))
             stream.write(ifd.pack(entry, layout, at))
-            kind, data = ifd.LONG8 if layout.big else ifd.LONG, struct.pack(layout.offset, at)
-        tags.append((STAND_INS.get(tag, tag), kind, 0, data, False))
+            field_type, data = ifd.LONG8 if layout.big else ifd.LONG, struct.pack(layout.offset, at)
+        tags.append((STAND_INS.get(tag, tag), field_type, 0, data, False))
     return tags
 
 
