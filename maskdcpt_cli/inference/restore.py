@@ -21,7 +21,7 @@ from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Setting
 from maskdcpt_cli.inference.plan import plan
 from maskdcpt_cli.inference.prefetch import prefetch
 from maskdcpt_cli.inference.restore_page import RestoredPage, restore_page
-from maskdcpt_cli.inference.result_log import fingerprint, is_current, record
+from maskdcpt_cli.inference.result_log import begin, fingerprint, is_current, record
 from maskdcpt_cli.models import Backbone
 
 Existing = Literal["skip", "overwrite", "error"]
@@ -183,9 +183,11 @@ def _write(
     reason = next((page.reason for page in restored if page.reason), None)
     try:
         job.target.parent.mkdir(parents=True, exist_ok=True)
+        finished = [page.finished() for page in restored]
+        begin(job, made_by=made_by)
         notices += write_photo(
             photo,
-            [page.finished() for page in restored],
+            finished,
             job.target,
             quality=settings.quality,
             strip=settings.strip,

@@ -1,5 +1,7 @@
 """The log of results: the model, settings and source of each, for a run that resumes."""
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -52,12 +54,32 @@ def is_current(job: Job, *, made_by: str) -> bool:
     return read_log(job.target.parent).get(job.target.name) == made
 
 
-def record(job: Job, *, made_by: str) -> None:
-    """Append a line in one write, so that several processes may share a folder."""
-    line = json.dumps({"name": job.target.name, "made": [made_by, *file_state(job.source)]})
-    log = os.open(job.target.parent / RESULT_LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+def begin(job: Job, *, made_by: str) -> None:
+    """Append that a result is about to be written, with the state of the file that it replaces.
+
+    A target that has changed since is complete, for results replace their targets atomically; so
+    a run that is killed before `record` is not taken for another program.
+    """
     try:
-        os.write(log, line.encode("ascii") + b"\n")
+        before = file_state(job.target)
+    except OSError:
+        before = None
+    _append(job, {"begun": [made_by, *file_state(job.source)], "before": before})
+
+
+def record(job: Job, *, made_by: str) -> None:
+    """Append that a result has been written."""
+    _append(job, {"made": [made_by, *file_state(job.source)]})
+
+
+def _append(job: Job, facts: dict[str, object]) -> None:
+    """Append a line in one write, so that several processes may share a folder."""
+    line = json.dumps({"name": job.target.name, **facts}).encode("ascii") + b"\n"
+    path = job.target.parent / RESULT_LOG
+    log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        if os.write(log, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(log)
 
@@ -75,11 +97,23 @@ def read_log(folder: Path) -> dict[str, Made]:
     except OSError:
         return {}
     entries: dict[str, Made] = {}
+    begun: dict[str, tuple[Made, FileState | None]] = {}  # without a line that it was written
     for line in text.splitlines():
         try:
             entry = json.loads(line)
-            made_by, size, mtime_ns = entry["made"]
-            entries[entry["name"]] = Made(made_by, FileState(size, mtime_ns))
-        except (ValueError, KeyError, TypeError):  # a line cut short by a crash
+            name = entry["name"]
+            made_by, size, mtime_ns = entry.get("begun") or entry["made"]
+            made = Made(made_by, FileState(size, mtime_ns))
+            if "begun" in entry:
+                before = entry["before"]
+                begun[name] = made, None if before is None else FileState(*before)
+            else:
+                entries[name] = made
+                begun.pop(name, None)
+        except (ValueError, KeyError, TypeError, AttributeError):  # a line cut short by a crash
             continue
+    for name, (made, before) in begun.items():
+        with contextlib.suppress(OSError, ValueError):
+            if file_state(folder / name) != before:
+                entries[name] = made
     return entries

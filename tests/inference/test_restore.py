@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.inference import restore as restore_module
 from maskdcpt_cli.inference.events import Advanced, Job, Outcome, Settings, Started
 from maskdcpt_cli.inference.restore import restore, restore_files, restore_folder
 from tests.small import small
@@ -315,6 +316,34 @@ def test_a_file_of_the_users_own_is_never_replaced_unasked(photos, tmp_path):
     assert outcomes_of(Brighten(), jobs[:1], existing="overwrite")[0].status == "restored"
 
 
+def test_a_result_that_was_written_just_before_a_kill_is_known(photos, tmp_path, monkeypatch):
+    jobs = jobs_of(photos, tmp_path / "out")
+    monkeypatch.setattr(restore_module, "record", lambda *_, **__: None)
+    outcomes_of(Brighten(), jobs)
+    assert {outcome.status for outcome in outcomes_of(Brighten(), jobs)} == {"skipped"}
+
+
+def test_an_earlier_result_is_not_taken_for_one_that_a_kill_prevented(
+    photos, tmp_path, monkeypatch
+):
+    jobs = jobs_of(photos, tmp_path / "out")
+    outcomes_of(Brighten(), jobs)
+    other = Settings(tile=32, overlap=4, strength=0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr(restore_module, "write_photo", lambda *_, **__: ())
+        patch.setattr(restore_module, "record", lambda *_, **__: None)
+        outcomes_of(Brighten(), jobs, other, existing="overwrite")
+    assert {one.status for one in outcomes_of(Brighten(), jobs)} == {"skipped"}
+    assert {one.status for one in outcomes_of(Brighten(), jobs, other)} == {"failed"}
+
+
+def test_a_log_that_cannot_be_written_whole_fails_the_file(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "write", lambda _file, data: len(data) - 1)
+    outcomes = outcomes_of(Brighten(), jobs_of(photos, tmp_path / "out"))
+    assert {outcome.status for outcome in outcomes} == {"failed"}
+    assert "No space left" in outcomes[0].reason
+
+
 def test_a_truncated_line_of_the_result_log_is_ignored(photos, tmp_path):
     jobs = jobs_of(photos, tmp_path / "out")
     outcomes_of(Brighten(), jobs)
@@ -331,7 +360,7 @@ def test_a_full_disk_fails_the_file_and_leaves_nothing(photos, tmp_path, monkeyp
     outcomes = outcomes_of(Brighten(), jobs_of(photos, tmp_path / "out"))
     assert {outcome.status for outcome in outcomes} == {"failed"}
     assert "No space left" in outcomes[0].reason
-    assert list((tmp_path / "out").iterdir()) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".maskdcpt.jsonl"]
 
 
 def test_a_folder_that_cannot_be_made_fails_the_file(photos, tmp_path):
