@@ -148,7 +148,8 @@ def restore(
       find . -name "*.jpg" -newer last | maskdcpt restore - -o out/ --json
 
     \b
-    Exit code: 0 all restored, 1 some failed, 2 wrong usage, 130 interrupted.
+    Exit code: 0 all restored, 1 some failed, 2 wrong usage, 130 interrupted. Under torchrun some may
+    have failed with 0: the summary and --json list them.
     """
     from maskdcpt_cli.cli.report import write_report
     from maskdcpt_cli.cli.restore_view import BAD, RestoreView, open_view, show
@@ -173,8 +174,8 @@ def restore(
     outcomes = show(events, todo, view)
     if report and IS_MAIN_PROCESS:
         write_report(report, outcomes, model=label, settings=settings)
-    if any(outcome.status in BAD for outcome in outcomes):
-        click.get_current_context().exit(1)
+    if any(outcome.status in BAD for outcome in outcomes) and not SHARED:
+        click.get_current_context().exit(1)  # torchrun would print a traceback of its own
 
 
 def _plan(
