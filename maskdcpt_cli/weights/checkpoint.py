@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.errors import CheckpointError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.files import open_regular, replacing
 from maskdcpt_cli.models import Backbone, build_backbone
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.weights.metadata import (
@@ -78,7 +78,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: The file cannot be read or holds no network of BACKBONES.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(64)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be opened: {error.strerror}. {ADVICE}") from error
@@ -228,6 +228,8 @@ def build(checkpoint: Checkpoint) -> Backbone:
             model = build_backbone(checkpoint.backbone, **checkpoint.options)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{name} has options that do not work: {error}") from error
+    except RuntimeError as error:  # torch's for memory that cannot be allocated
+        raise CheckpointError(f"{name} has options whose network is too large.") from error
     _fill(model, checkpoint.state_dict, name=name, kind=checkpoint.backbone)
     return model.eval()
 
