@@ -182,7 +182,7 @@ def _unpickle(path: Path, *, zipped: bool) -> object:
             source = path if mmap else file
             return torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # on damaged bytes the restricted unpickler raises almost any type
-        requested = re.search(r"GLOBAL (\S+)", str(error))
+        requested = re.search(r"GLOBAL ([\w.]+)", str(error))
         if requested:
             problem = f"asks for '{requested[1]}', which could run code; nothing was executed"
         else:
@@ -252,7 +252,9 @@ def build_classifier(checkpoint: Checkpoint) -> DegradationClassifier:
                 build(checkpoint), classes=classes, reconstruction=False, classifier_dims=dims
             )
     except ValueError as error:
-        raise CheckpointError(f"{name} has a classifier that does not work: it {error}") from error
+        raise CheckpointError(f"{name} has a classifier that does not work: it {error}.") from error
+    except RuntimeError as error:  # torch's for memory that cannot be allocated
+        raise CheckpointError(f"{name} has a classifier that is too large.") from error
     if classes != len(checkpoint.degradations):
         raise CheckpointError(
             f"{name} has a classifier of {classes} classes, but lists "
