@@ -1,9 +1,11 @@
 """Atomic writing of files: they appear complete or not at all."""
 
 import contextlib
+import errno
 import io
 import os
 import platform
+import stat
 import time
 import zlib
 from collections.abc import Iterator
@@ -88,6 +90,16 @@ def written(target: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         reason = error.strerror or error
         raise MaskDCPTError(f"Cannot write '{shown(target)}': {reason}.") from error
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading; OSError for a pipe or a device, which may never end."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+            raise OSError(errno.EINVAL, "Not a regular file", os.fspath(path))
+        return path.open("rb")
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "Not a file name", os.fspath(path)) from error
 
 
 def shown(path: Path) -> str:

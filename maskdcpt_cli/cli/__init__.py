@@ -1,11 +1,13 @@
 """The command line; light to import, because every TAB in a shell runs it."""
 
+import errno
 import logging
 import os
 import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -26,6 +28,7 @@ from maskdcpt_cli.cli.score.command import score
 from maskdcpt_cli.cli.stopping import INTERRUPTED
 from maskdcpt_cli.cli.study.command import study
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.files import shown
 
 LIBGL = (
     "OpenCV is installed with its GUI, which needs a missing library ({}): "
@@ -39,6 +42,7 @@ class Program(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         _silence_decoders()
+        _check_folder()
         try:
             with _terminable():
                 return super().invoke(ctx)
@@ -47,10 +51,30 @@ class Program(click.Group):
         except KeyboardInterrupt as interrupt:
             click.echo(str(interrupt) or "Interrupted.", err=True)
             ctx.exit(INTERRUPTED)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # click ends quietly
+                raise
+            raise click.ClickException(_reason(error)) from error
         except ImportError as error:
             if "libGL" in str(error):
                 raise click.ClickException(LIBGL.format(error)) from error
             raise
+
+
+def _check_folder() -> None:
+    """Raise ClickException where the current folder was removed: no path can be resolved then."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise click.ClickException(
+            "The current folder is not there any more: cd to another one."
+        ) from error
+
+
+def _reason(error: OSError) -> str:
+    """Return a sentence for what the system refuses: the file, and why."""
+    place = f"{shown(Path(os.fsdecode(error.filename)))}: " if error.filename else ""
+    return f"{place}{error.strerror or error}."
 
 
 def _silence_decoders() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from maskdcpt_cli.data.degrading import DegradeRequest, Levels
 
 SLUGS = [degradation.slug for degradation in LABELS.values()]
+MAX_PER_PHOTO = 100_000
 NUMBER = r"\d+(?:\.\d+)?"
 
 
@@ -79,7 +80,7 @@ def _list_types(context: click.Context, _parameter: click.Parameter, requested: 
     default=1,
     show_default=True,
     metavar="N",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MAX_PER_PHOTO),
     help="Pairs of each photo and type.",
 )
 @click.option(
@@ -198,7 +199,12 @@ def _levels(texts: Sequence[str], requested: set[str]) -> "dict[str, Levels]":
 
 def _parsed(text: str) -> "Levels":
     if match := re.fullmatch(rf"({NUMBER})\.\.({NUMBER})", text):
-        return Range(float(match[1]), float(match[2]))
+        low, high = float(match[1]), float(match[2])
+        if low > high:
+            raise click.UsageError(
+                f"--level {text}: a range begins with the lower level, as {high:g}..{low:g}."
+            )
+        return Range(low, high)
     if re.fullmatch(rf"{NUMBER}(,{NUMBER})*", text):
         return tuple(float(number) for number in text.split(","))
     raise click.UsageError(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 MEGA = 1_000_000
+LEAST_TILE = 64  # pixels; a test compares it with `inference.tiling`
 DEVICES = ["auto", "cpu", "cuda", "mps"]
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)  # to read
 FILE = click.Path(path_type=Path, dir_okay=False)  # to write
@@ -57,14 +58,16 @@ class ModelName(StringParamType):
 
 
 def whole_number(
-    words: Mapping[str, int | None], *, unit: int = 1
+    words: Mapping[str, int | None], *, unit: int = 1, least: int = 1
 ) -> Callable[[click.Context, click.Parameter, str], int | None]:
-    """Return a callback that reads a whole number of `unit`, or one of the words."""
+    """Return a callback that reads a whole number of `unit`, from `least`, or one of the words."""
 
     def read(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
         if value in words:
             return words[value]
-        if re.fullmatch(r"0*[1-9][0-9]*", value):
+        if re.fullmatch(r"0*[1-9][0-9]{,11}", value):
+            if int(value) < least:
+                raise click.BadParameter(f"{value} is too small: the least is {least}.", ctx, param)
             return int(value) * unit
         raise click.BadParameter(
             f"'{value}' is neither {' nor '.join(words)} nor a whole number above 0.", ctx, param
@@ -175,7 +178,7 @@ tile_option: Decorator = click.option(
     default="auto",
     show_default=True,
     metavar="auto|off|N",
-    callback=whole_number({"auto": None, "off": 0}),
+    callback=whole_number({"auto": None, "off": 0}, least=LEAST_TILE),
     shell_complete=any_of(["auto", "off"]),
     help="Side in pixels of the tiles in which a large image is restored.",
 )
@@ -307,9 +310,17 @@ pair_by_option: Decorator = click.option(
 def with_listed(inputs: Sequence[str]) -> list[str]:
     """Return the inputs, with `-` replaced by the names on standard input.
 
-    They are one per line, or separated as by `find -print0`.
+    They are one per line, or separated as by `find -print0`. Raises UsageError for a pattern that
+    is not valid.
     """
-    return [path for text in inputs for path in (_listed() if text == "-" else [text])]
+    paths = [path for text in inputs for path in (_listed() if text == "-" else [text])]
+    for path in paths:
+        wrong = [part for part in Path(path).parts if "**" in part and part != "**"]
+        if wrong and not os.path.lexists(path):
+            raise click.UsageError(
+                f"'{path}': ** stands for folders, as in '**/{wrong[0].replace('**', '*')}'."
+            )
+    return paths
 
 
 def _listed() -> list[str]:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maskdcpt_cli.data.parallel import in_processes
-from maskdcpt_cli.degradations import LABELS, Range, find
+from maskdcpt_cli.degradations import LABELS, Range
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.files import open_regular, shown, written
 from maskdcpt_cli.images.contact_sheets import grid, stacked
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
 from maskdcpt_cli.images.reading import preview
@@ -30,6 +30,8 @@ MANIFEST = "manifest.jsonl"
 SHEET = "sheet.jpg"
 ON_SHEET = 4  # photos
 COLUMNS = 5
+SLUGS = [degradation.slug for degradation in LABELS.values()]
+MAX_LEVEL = 1e9  # in a manifest; above that of any degradation
 CELL = (256, 192)  # width, height of a photo on the sheet, in pixels
 
 Levels = tuple[float, ...] | Range | None
@@ -91,6 +93,8 @@ def discover_photos(inputs: Sequence[Path], *, out: Path) -> list[CleanPhoto]:
     for source in inputs:
         if not source.exists():
             raise MaskDCPTError(f"There is no '{source}'.")
+        if not source.is_dir() and not source.is_file():
+            raise MaskDCPTError(f"'{source}' is neither a file nor a folder.")
         for path in sorted(_images(source, out.resolve())):
             below = path.relative_to(source) if source.is_dir() else Path(path.name)
             photo = CleanPhoto(path, below.with_suffix("").as_posix())
@@ -145,25 +149,25 @@ def degrade_photos(
         overwrite=overwrite,
     )
     lines: list[ManifestLine] = []
-    shown: list[DegradedPhoto] = []
+    examples: list[DegradedPhoto] = []
     with closing(in_processes(make, photos, jobs=jobs)) as degrading:
         for done in degrading:
             lines += done.lines
-            if done.lines and len(shown) < ON_SHEET:
-                shown.append(done)
+            if done.lines and len(examples) < ON_SHEET:
+                examples.append(done)
             yield done
     _write_manifest(out / MANIFEST, lines)
-    if sheet and shown:
+    if sheet and examples:
         titles = ["clean"] + [LABELS[request.degradation].slug for request in requests]
-        with replacing(out / SHEET) as file:
-            image = Image.fromarray(_sheet(shown, titles))
+        with written(out / SHEET) as file:
+            image = Image.fromarray(_sheet(examples, titles))
             image.save(file, format="JPEG", quality=90)
 
 
-def _sheet(shown: Sequence[DegradedPhoto], titles: Sequence[str]) -> Pixels:
+def _sheet(examples: Sequence[DegradedPhoto], titles: Sequence[str]) -> Pixels:
     """Draw a block for each photo: clean and under every degradation, in rows of COLUMNS."""
     blocks = []
-    for done in shown:
+    for done in examples:
         cells = list(zip(done.cells, titles, strict=True))
         rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
         parts = [
@@ -227,15 +231,24 @@ def _png(pixels: Pixels) -> bytes:
 
 
 def _write(target: Path, data: bytes, *, overwrite: bool) -> None:
-    if target.exists() and not overwrite:
-        if target.read_bytes() == data:
+    if not overwrite and os.path.lexists(target):
+        if _content(target) == data:
             return
         raise MaskDCPTError(
-            f"'{target}' exists with other content; choose another folder, or give --overwrite."
+            f"'{shown(target)}' exists with other content; choose another folder, or give "
+            "--overwrite."
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as file:
+    with written(target) as file:
         file.write(data)
+
+
+def _content(path: Path) -> bytes | None:
+    """Return the content of a file; None for what is no file, or cannot be read."""
+    try:
+        with open_regular(path) as file:
+            return file.read()
+    except OSError:
+        return None
 
 
 def _cell(pixels: Pixels) -> Pixels:
@@ -249,11 +262,9 @@ def _cell(pixels: Pixels) -> Pixels:
 
 
 def _write_manifest(path: Path, lines: Sequence[ManifestLine]) -> None:
-    order = {degradation.slug: index for index, degradation in enumerate(LABELS.values())}
     known = {(line.type, line.file): line for line in [*read_manifest(path), *lines]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        for line in sorted(known.values(), key=lambda line: (order[line.type], line.file)):
+    with written(path) as file:
+        for line in sorted(known.values(), key=lambda line: (SLUGS.index(line.type), line.file)):
             file.write(json.dumps(asdict(line)).encode() + b"\n")
 
 
@@ -262,14 +273,32 @@ def read_manifest(path: Path) -> list[ManifestLine]:
 
     Raises MaskDCPTError for another file, with the number of the line.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
-    lines: list[ManifestLine] = []
-    for number, text in enumerate(path.read_text().splitlines(), 1):
-        try:
-            line = ManifestLine(**json.loads(text))
-            find(line.type)
-        except (TypeError, ValueError, MaskDCPTError) as error:
-            raise MaskDCPTError(f"{path}, line {number}: not a line of a manifest.") from error
-        lines.append(line)
-    return lines
+    try:
+        with open_regular(path) as file:
+            return [_parsed(text, f"{shown(path)}, line {n}") for n, text in enumerate(file, 1)]
+    except OSError as error:
+        raise MaskDCPTError(f"{shown(path)} cannot be read: {error.strerror}.") from error
+
+
+def _parsed(text: bytes, place: str) -> ManifestLine:
+    try:
+        line = ManifestLine(**json.loads(text))
+        if _is_sound(line):
+            return line
+    except (TypeError, ValueError, RecursionError):
+        pass
+    raise MaskDCPTError(f"{place}: not a line of a manifest.")
+
+
+def _is_sound(line: ManifestLine) -> bool:
+    """Return whether the fields of a line have the types that they are written with."""
+    return (
+        all(isinstance(text, str) for text in (line.file, line.type, line.kind))
+        and line.type in SLUGS
+        and isinstance(line.level, (int, float))
+        and abs(line.level) < MAX_LEVEL  # false for NaN
+        and isinstance(line.seed, int)
+        and isinstance(line.parameters, dict)
+    )

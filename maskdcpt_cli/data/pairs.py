@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from maskdcpt_cli.data.augment import CropFn, full_image
 from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.files import open_regular
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import read_rgb, shown
 
@@ -132,7 +133,8 @@ def read_list(path: Path) -> tuple[Names, Names | None]:
     Raises MaskDCPTError for a file that cannot be read, and for a line of another form.
     """
     try:
-        block = np.fromfile(path, np.uint8)
+        with open_regular(path) as file:
+            block = np.fromfile(file, np.uint8)
     except OSError as error:
         raise MaskDCPTError(f"{shown(path)} cannot be read: {error.strerror}.") from error
     ends = np.append(_positions(block, bytes([NEWLINE])), len(block))

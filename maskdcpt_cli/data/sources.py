@@ -17,7 +17,7 @@ from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.data.templates import SPANNING, Template
 from maskdcpt_cli.degradations import find
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.images.reading import shown
+from maskdcpt_cli.files import open_regular, shown
 from maskdcpt_cli.presets.data import Folders, Manifest, Part, Shards, Source, TextList, Unpaired
 from maskdcpt_cli.synthesis.table import check
 
@@ -177,15 +177,23 @@ def _scan_manifest(source: Manifest, root: Path, degradation: str | None) -> Sou
 
 def _manifest_lines(path: Path) -> Iterator[tuple[str, str, str]]:
     """Yield the abbreviation, the type and the file of each line."""
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                fields = json.loads(line)
-                yield find(fields["type"]), fields["type"], fields["file"]
-            except (ValueError, TypeError, KeyError, AttributeError, MaskDCPTError) as error:
-                raise MaskDCPTError(
-                    f"{shown(path)}, line {number}: not a line of a manifest."
-                ) from error
+    try:
+        with open_regular(path) as lines:
+            for number, line in enumerate(lines, 1):
+                yield _manifest_line(line, f"{shown(path)}, line {number}")
+    except OSError as error:
+        raise MaskDCPTError(f"{shown(path)} cannot be read: {error.strerror}.") from error
+
+
+def _manifest_line(line: bytes, place: str) -> tuple[str, str, str]:
+    try:
+        fields = json.loads(line)
+        slug, file = fields["type"], fields["file"]
+        if isinstance(file, str):
+            return find(slug), slug, file
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MaskDCPTError):
+        pass
+    raise MaskDCPTError(f"{place}: not a line of a manifest.")
 
 
 def _scan_shards(source: Shards, root: Path, degradation: str | None) -> SourceScan:

@@ -107,18 +107,21 @@ def count_pixels(job: Job) -> int:
 
 def _check_name(name: str) -> None:
     try:
-        fields = [field for _, field, *_ in string.Formatter().parse(name) if field is not None]
+        parts = [part for part in string.Formatter().parse(name) if part[1] is not None]
     except ValueError as error:
         raise PlanError(f"--name '{name}' is no template: {error}.") from None
-    for field in fields:
+    fields = [str(field) for _, field, *_ in parts]
+    for _, field, form, conversion in parts:
         if field not in FIELDS:
-            raise PlanError(unknown("field of --name", field, FIELDS))
+            raise PlanError(unknown("field of --name", str(field), FIELDS))
+        if form or conversion:
+            raise PlanError(f"--name '{name}' takes {{{field}}} as it is, without ':' or '!'.")
     if fields.count("stem") != 1 or fields.count("suffix") != 1 or not name.endswith("{suffix}"):
         raise PlanError(
             f"--name '{name}' must hold {{stem}} once and end in {{suffix}}, "
             "as '{stem}_restored{suffix}' does."
         )
-    if set(name) & set('/\\:*?"<>|\0'):
+    if set(name) & set('/\\:*?"<>|') or not name.isprintable():
         raise PlanError(f"--name '{name}' must be a file name; choose the folder with -o.")
 
 

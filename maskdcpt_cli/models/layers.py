@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskdcpt_cli.models.masking import OnGrid, apply
+from maskdcpt_cli.models.options import check_heads
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 
 
@@ -35,6 +36,7 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, dim: int, *, heads: int, bias: bool) -> None:
         super().__init__()
+        check_heads(dim, heads)
         self.heads = heads
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
         self.qkv = nn.Conv2d(dim, 3 * dim, 1, bias=bias)

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from maskdcpt_cli.models.backbone import Backbone, Encoded
 from maskdcpt_cli.models.layers import BlockSequence, ChannelNorm
 from maskdcpt_cli.models.masking import OnGrid, apply
+from maskdcpt_cli.models.options import MAX_BLOCKS, MAX_CHANNELS, whole_number, whole_numbers
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
+
+MAX_UNSHUFFLE = 16
 
 
 def simple_gate(x: Tensor) -> Tensor:
@@ -61,16 +64,24 @@ class NAFNet(Backbone):
         unshuffle: int = 1,
     ) -> None:
         super().__init__()
-        if len(enc_blk_nums) != len(dec_blk_nums):
+        self.width = whole_number("width", width)
+        self.enc_blk_nums = whole_numbers("enc_blk_nums", enc_blk_nums, least=0)
+        self.middle_blk_num = whole_number(
+            "middle_blk_num", middle_blk_num, least=0, most=MAX_BLOCKS
+        )
+        self.dec_blk_nums = whole_numbers("dec_blk_nums", dec_blk_nums, least=0)
+        self.unshuffle = whole_number("unshuffle", unshuffle, most=MAX_UNSHUFFLE)
+        stages = len(enc_blk_nums)
+        if len(dec_blk_nums) != stages:
             raise ValueError(
                 f"NAFNet needs as many decoder as encoder stages, but enc_blk_nums has "
-                f"{len(enc_blk_nums)} and dec_blk_nums {len(dec_blk_nums)}."
+                f"{stages} and dec_blk_nums {len(dec_blk_nums)}."
             )
-        self.width = width
-        self.enc_blk_nums = tuple(enc_blk_nums)
-        self.middle_blk_num = middle_blk_num
-        self.dec_blk_nums = tuple(dec_blk_nums)
-        self.unshuffle = unshuffle
+        if width * 2**stages > MAX_CHANNELS * 2**4:
+            raise ValueError(
+                f"A width of {width} gives {width * 2**stages} channels in the middle of {stages} "
+                f"stages; valid are up to {MAX_CHANNELS * 2**4}."
+            )
         self.size_multiple = unshuffle * 2 ** len(enc_blk_nums)
 
         rgb = 3 * unshuffle**2

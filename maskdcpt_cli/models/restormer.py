@@ -15,6 +15,7 @@ from maskdcpt_cli.models.layers import (
     Upsample,
 )
 from maskdcpt_cli.models.masking import OnGrid, apply
+from maskdcpt_cli.models.options import MAX_BLOCKS, expansion, whole_number, whole_numbers
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 
 
@@ -35,11 +36,17 @@ class Restormer(Backbone):
         ffn_expansion_factor: float = 2.66,
     ) -> None:
         super().__init__()
-        self.dim = dim
-        self.num_blocks = tuple(num_blocks)
-        self.num_refinement_blocks = num_refinement_blocks
-        self.heads = tuple(heads)
-        self.ffn_expansion_factor = ffn_expansion_factor
+        self.dim = whole_number("dim", dim, least=2)
+        if dim % 2:
+            raise ValueError(f"dim is {dim}; valid are even numbers, as downsampling halves it.")
+        self.num_blocks = whole_numbers("num_blocks", num_blocks, count=4, least=0)
+        self.num_refinement_blocks = whole_number(
+            "num_refinement_blocks", num_refinement_blocks, least=0, most=MAX_BLOCKS
+        )
+        self.heads = whole_numbers("heads", heads, count=4)
+        self.ffn_expansion_factor = expansion(
+            "ffn_expansion_factor", ffn_expansion_factor, channels=dim
+        )
         self.size_multiple = 8
         self.feature_dims = (4 * dim, 2 * dim, 2 * dim, 2 * dim)
         self.feature_scales = (4, 2, 1, 1)

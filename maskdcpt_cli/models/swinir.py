@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from maskdcpt_cli.models.backbone import Backbone, Encoded
 from maskdcpt_cli.models.layers import BlockSequence, ChannelNorm
 from maskdcpt_cli.models.masking import OnGrid, apply
+from maskdcpt_cli.models.options import check_heads, expansion, whole_number, whole_numbers
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 
+MAX_WINDOW = 256  # pixels
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of the photographs of DIV2K
 
 
@@ -23,6 +25,7 @@ class WindowAttention(nn.Module):
 
     def __init__(self, dim: int, *, heads: int, window_size: int, shift: int) -> None:
         super().__init__()
+        check_heads(dim, heads)
         self.heads = heads
         self.window_size = window_size
         self.shift = shift
@@ -126,11 +129,11 @@ class SwinIR(Backbone):
         window_size: int = 8,
     ) -> None:
         super().__init__()
-        self.embed_dim = embed_dim
-        self.depths = tuple(depths)
-        self.num_heads = tuple(num_heads)
-        self.mlp_ratio = mlp_ratio
-        self.window_size = window_size
+        self.embed_dim = whole_number("embed_dim", embed_dim)
+        self.depths = whole_numbers("depths", depths, least=0)
+        self.num_heads = whole_numbers("num_heads", num_heads, count=len(depths))
+        self.mlp_ratio = expansion("mlp_ratio", mlp_ratio, channels=embed_dim)
+        self.window_size = whole_number("window_size", window_size, most=MAX_WINDOW)
         self.size_multiple = window_size
 
         groups = [

@@ -27,7 +27,7 @@ WORD = re.compile(r"\{(\w+)\}")  # in a template
 class Schema(BaseModel):
     """Settings that cannot be changed after loading; unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -98,6 +98,7 @@ RelativePath = Annotated[str, AfterValidator(_relative_path)]  # below the data 
 Template = Annotated[str, AfterValidator(_template)]
 Levels = Annotated[tuple[float, ...] | Range, PlainValidator(_levels)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**64)]  # as torch takes it
 Abbreviation = Annotated[str, _known_in("degradation", LABELS)]
 
 
@@ -111,7 +112,7 @@ class Synthesis(Schema):
 class SeededSynthesis(Synthesis):
     """Synthesis of a test set, the same every time."""
 
-    seed: int = 0
+    seed: Seed = 0
 
 
 class TrainSynthesis(Synthesis):

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.presets.data import Data, Extension
+from maskdcpt_cli.presets.parse import MAX_DEPTH, parse_yaml, read_yaml
 
 PACKAGED = Path(__file__).parents[1] / "_presets"  # in a wheel
 SOURCE = Path(__file__).parents[2] / "presets"  # in a checkout
@@ -94,12 +94,7 @@ def _is_file(name: str) -> bool:
 
 
 def _read(path: Path) -> Any:
-    try:
-        return rename_keys(yaml.safe_load(path.read_bytes()))
-    except OSError as error:
-        raise MaskDCPTError(f"{path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise MaskDCPTError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+    return rename_keys(read_yaml(path))
 
 
 def _validated(
@@ -184,25 +179,42 @@ def rename_keys(node: Any) -> Any:
 def _overridden(content: Any, override: str) -> Any:
     """Return the content with one value replaced; mappings are added where the path needs them."""
     key_path, equals, text = override.partition("=")
-    if not equals or not key_path:
+    keys = [RENAMED_KEYS.get(key, key) for key in key_path.split(".")]
+    if not equals or not all(keys) or len(keys) > MAX_DEPTH:
         raise MaskDCPTError(
             f"'{override}' is not an override; write KEY=VALUE, as train.0.repeat=3."
         )
-    keys = [RENAMED_KEYS.get(key, key) for key in key_path.split(".")]
-    return _replaced(content, keys, rename_keys(yaml.safe_load(text)), override)
+    try:
+        value = rename_keys(parse_yaml(text))
+    except ValueError as error:
+        raise MaskDCPTError(
+            f"'{override}': the value of {key_path} is not YAML: {error}."
+        ) from error
+    return _replaced(content, (), keys, value, override)
 
 
-def _replaced(node: Any, keys: Sequence[str], value: object, override: str) -> Any:
+def _replaced(
+    node: Any, above: Sequence[str], keys: Sequence[str], value: object, override: str
+) -> Any:
+    """Return a node with the value at `keys` below it; `above` is the key path of the node."""
     if not keys:
         return value
     key, *rest = keys
-    if not isinstance(node, list):
-        node = dict(node or {})
-        return {**node, key: _replaced(node.get(key), rest, value, override)}
-    if not key.isdecimal() or int(key) >= len(node):
-        raise MaskDCPTError(f"'{override}': there is no '{key}'; valid are 0 to {len(node) - 1}.")
-    index = int(key)
-    return [*node[:index], _replaced(node[index], rest, value, override), *node[index + 1 :]]
+    below = (*above, key)
+    if isinstance(node, list):
+        if key not in map(str, range(len(node))):
+            last = f"valid are 0 to {len(node) - 1}" if node else "the list is empty"
+            raise MaskDCPTError(f"'{override}': there is no '{key}'; {last}.")
+        index = int(key)
+        replaced = _replaced(node[index], below, rest, value, override)
+        return [*node[:index], replaced, *node[index + 1 :]]
+    if node is not None and not isinstance(node, dict):
+        raise MaskDCPTError(
+            f"'{override}': {'.'.join(above) or 'the preset'} is {str(node)[:60]!r}, "
+            f"so there is no '{key}' in it."
+        )
+    node = node or {}
+    return {**node, key: _replaced(node.get(key), below, rest, value, override)}
 
 
 def _lines(error: ValidationError) -> Iterator[str]:

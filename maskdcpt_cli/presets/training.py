@@ -9,6 +9,7 @@ from itertools import accumulate
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import (
+    AfterValidator,
     Field,
     ModelWrapValidatorHandler,
     NonNegativeFloat,
@@ -20,10 +21,31 @@ from pydantic import (
 )
 
 from maskdcpt_cli.errors import MaskDCPTError, unknown
-from maskdcpt_cli.presets.data import Fraction, Schema
+from maskdcpt_cli.presets.data import Fraction, Schema, Seed
 from maskdcpt_cli.presets.load import load
 
 AnyRun = TypeVar("AnyRun", bound="Run")
+
+LONGEST_RUN = 10**9  # iterations
+
+
+def at_most(limit: int, reason: str) -> AfterValidator:
+    """Return a bound of whole numbers whose refusal says the reason."""
+
+    def check(number: int) -> int:
+        if number > limit:
+            raise ValueError(f"{number} is more than {limit}: {reason}")
+        return number
+
+    return AfterValidator(check)
+
+
+Iterations = Annotated[PositiveInt, at_most(LONGEST_RUN, "no run takes longer")]
+CropSize = Annotated[PositiveInt, at_most(4096, "a crop and its maps are held in memory")]
+Batch = Annotated[PositiveInt, at_most(65_536, "a batch is held in memory")]
+Workers = Annotated[NonNegativeInt, at_most(256, "each is a process with its own memory")]
+Width = Annotated[PositiveInt, at_most(8192, "the decoder would not fit into memory")]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 def paper(default: Any, source: str) -> Any:
@@ -45,10 +67,10 @@ class Heads(Schema):
     reconstruction: Fraction = paper(1.0, "Eq. 5, lambda; 0 for none")
     classification: Fraction = paper(1.0, "Eq. 5; 0 for none")
     focal_gamma: NonNegativeFloat = paper(2.0, "Sec. IV-B")
-    classifier_dims: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = paper(
+    classifier_dims: tuple[Width, Width, Width, Width] = paper(
         (64, 128, 256, 512), "Sec. IV-A: ResNet-18's"
     )
-    reconstruction_dims: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = paper(
+    reconstruction_dims: tuple[Width, Width, Width, Width] = paper(
         (32, 64, 96, 128), "ours, as all of that decoder"
     )
     clean_pass: bool = paper(False, "DCPT: a second pass that reconstructs clean images")
@@ -77,7 +99,7 @@ class Optimizer(Schema):
     lr: LRSchedule
     decoder_lr: LRSchedule | None = paper(None, "of both decoders of pre-training: as the encoder")
     weight_decay: NonNegativeFloat = paper(0.0, "Sec. V-A")
-    betas: tuple[Fraction, Fraction] = paper((0.9, 0.999), "ours: AdamW's own, and Restormer's")
+    betas: tuple[Beta, Beta] = paper((0.9, 0.999), "ours: AdamW's own, and Restormer's")
     clip: PositiveFloat | None = paper(None, "ours: gradient norm; Restormer's recipe has 0.01")
     layer_decay: Fraction = paper(1.0, "ours: lr of a stage relative to the one after it")
     freeze: tuple[str, ...] = paper((), "ours: prefixes of parameter names")
@@ -86,9 +108,9 @@ class Optimizer(Schema):
 class Stage(Schema):
     """A part of the run with one crop size."""
 
-    iterations: PositiveInt
-    crop_size: PositiveInt
-    batch: PositiveInt  # samples of an iteration, over all processes
+    iterations: Iterations
+    crop_size: CropSize
+    batch: Batch  # samples of an iteration, over all processes
     data: str | None = paper(None, "ours: of this stage, in place of the run's")
     lr: LRSchedule | None = paper(None, "ours: from this stage on, in place of the optimizer's")
 
@@ -106,7 +128,7 @@ class Validation(Schema):
 
     every: PositiveInt = paper(5000, "ours")
     images: PositiveInt = paper(20, "ours: of each degradation")
-    crop_size: PositiveInt = paper(256, "ours")
+    crop_size: Annotated[CropSize, Field(ge=11)] = paper(256, "ours")  # SSIM's window is 11
 
 
 class Training(Schema):
@@ -118,9 +140,9 @@ class Training(Schema):
     channels_last: bool = paper(True, "ours: faster, same numbers")
     compile: bool = paper(False, "ours")
     checkpointing: bool = paper(False, "ours: recompute activations, less memory")
-    workers: NonNegativeInt = paper(4, "ours: loading data, of each process")
+    workers: Workers = paper(4, "ours: loading data, of each process")
     save_every: PositiveInt = paper(5000, "ours")
-    seed: NonNegativeInt = paper(0, "ours")
+    seed: Seed = paper(0, "ours")
 
     @property
     def iterations(self) -> int:
@@ -206,9 +228,10 @@ class Run(Schema):
         rest = dict(training)
         iterations = rest.pop("iterations")
         run = validate({**given, "training": rest})
-        if not isinstance(iterations, int) or iterations < 1:
+        if not isinstance(iterations, int) or not 1 <= iterations <= LONGEST_RUN:
             raise ValueError(
-                f"training.iterations is {iterations!r}; valid are whole numbers from 1"
+                f"training.iterations is {iterations!r}; valid are whole numbers from 1 to "
+                f"{LONGEST_RUN}"
             )
         return run.with_iterations(iterations)
 
@@ -236,13 +259,19 @@ class Pretrain(Run):
     heads: Heads = Heads()
 
     @model_validator(mode="after")
-    def _check_patch_size(self) -> "Pretrain":
+    def _check_mask(self) -> "Pretrain":
+        side, ratio = self.mask.patch_size, self.mask.ratio
         sizes = [stage.crop_size for stage in self.training.stages] + [self.validation.crop_size]
-        for size in sizes:
-            if self.mask.ratio and size % self.mask.patch_size:
+        for size in sizes if ratio else ():
+            if size % side:
                 raise ValueError(
-                    f"mask.patch_size is {self.mask.patch_size}, which does not divide the "
-                    f"crop_size {size}"
+                    f"mask.patch_size is {side}, which does not divide the crop_size {size}"
+                )
+            patches = (size // side) ** 2
+            if not round(patches * (1 - ratio)):
+                raise ValueError(
+                    f"mask.ratio is {ratio:g}, which hides the whole crop of {size} pixels, of "
+                    f"{patches} patches: take a lower one, or a smaller mask.patch_size"
                 )
         return self
 

@@ -18,12 +18,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.files import replacing, shown
 from maskdcpt_cli.presets.load import rename_keys
+from maskdcpt_cli.presets.parse import read_yaml
 from maskdcpt_cli.presets.show import annotated
 from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.distributed import is_main_process, restarted
@@ -144,7 +143,10 @@ def _check_same(path: Path, preset: Run, *, resume: bool) -> None:
         raise MaskDCPTError(
             f"There is a run in '{path.parent}': say --resume to continue it, or another --run-dir."
         )
-    before = dict(_leaves(rename_keys(yaml.safe_load(path.read_text(encoding="utf-8")))))
+    content = rename_keys(read_yaml(path))
+    if not isinstance(content, dict):
+        raise MaskDCPTError(f"{shown(path)} is not the preset of a run: begin another --run-dir.")
+    before = dict(_leaves(content))
     now = dict(_leaves(preset.model_dump(mode="json")))
     for key_path in sorted(before.keys() | now.keys()):
         if before.get(key_path) != now.get(key_path) and not key_path.startswith(MAY_CHANGE):

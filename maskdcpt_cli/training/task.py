@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from maskdcpt_cli.data.mixture import Sample
-from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
-from maskdcpt_cli.models import Backbone, build_backbone
+from maskdcpt_cli.errors import CheckpointError, MaskDCPTError, unknown
+from maskdcpt_cli.models import BACKBONES, Backbone, build_backbone
 from maskdcpt_cli.models.classifier import Classifier
 from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.events import Initialised
@@ -61,12 +61,19 @@ def init_backbone(preset: Run) -> Backbone:
     """Return the backbone of a preset with random weights.
 
     Raises:
-        MaskDCPTError: where there is no such backbone, or none of these options.
+        MaskDCPTError: where there is no such backbone, for options that it does not have or that
+            are not valid, and where it does not fit into memory.
     """
+    for name in preset.sizes.keys() - BACKBONES.keys():
+        raise MaskDCPTError(f"sizes.{name}: {unknown('backbone', name, BACKBONES)}")
     try:
         return build_backbone(preset.backbone, **preset.options)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise MaskDCPTError(str(error)) from error
+    except RuntimeError as error:  # torch's for memory that cannot be allocated
+        raise MaskDCPTError(
+            f"A {preset.backbone} with the options {dict(preset.options)} does not fit into memory."
+        ) from error
 
 
 def options_of(backbone: Backbone) -> dict[str, object]:

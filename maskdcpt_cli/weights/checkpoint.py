@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.errors import CheckpointError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.files import open_regular, replacing
 from maskdcpt_cli.models import Backbone, build_backbone
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.weights.metadata import (
@@ -78,7 +78,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: The file cannot be read or holds no network of BACKBONES.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(64)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be opened: {error.strerror}. {ADVICE}") from error
@@ -182,7 +182,7 @@ def _unpickle(path: Path, *, zipped: bool) -> object:
             source = path if mmap else file
             return torch.load(source, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # on damaged bytes the restricted unpickler raises almost any type
-        requested = re.search(r"GLOBAL (\S+)", str(error))
+        requested = re.search(r"GLOBAL ([\w.]+)", str(error))
         if requested:
             problem = f"asks for '{requested[1]}', which could run code; nothing was executed"
         else:
@@ -228,6 +228,8 @@ def build(checkpoint: Checkpoint) -> Backbone:
             model = build_backbone(checkpoint.backbone, **checkpoint.options)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{name} has options that do not work: {error}") from error
+    except RuntimeError as error:  # torch's for memory that cannot be allocated
+        raise CheckpointError(f"{name} has options whose network is too large.") from error
     _fill(model, checkpoint.state_dict, name=name, kind=checkpoint.backbone)
     return model.eval()
 
@@ -250,7 +252,9 @@ def build_classifier(checkpoint: Checkpoint) -> DegradationClassifier:
                 build(checkpoint), classes=classes, reconstruction=False, classifier_dims=dims
             )
     except ValueError as error:
-        raise CheckpointError(f"{name} has a classifier that does not work: it {error}") from error
+        raise CheckpointError(f"{name} has a classifier that does not work: it {error}.") from error
+    except RuntimeError as error:  # torch's for memory that cannot be allocated
+        raise CheckpointError(f"{name} has a classifier that is too large.") from error
     if classes != len(checkpoint.degradations):
         raise CheckpointError(
             f"{name} has a classifier of {classes} classes, but lists "

@@ -11,7 +11,6 @@ from pydantic import (
     Field,
     FiniteFloat,
     Json,
-    PositiveFloat,
     ValidationError,
 )
 
@@ -23,6 +22,9 @@ def _frozen(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+Label = Annotated[str, Field(pattern=r"^[\w+-]{1,40}$")]  # printable
+
+
 class CheckpointMetadata(BaseModel):
     """What maskdcpt records about weights; other entries of a file are ignored."""
 
@@ -30,10 +32,10 @@ class CheckpointMetadata(BaseModel):
 
     backbone: str | None = None
     options: Annotated[Json[dict[str, Any]], AfterValidator(_frozen)] = Field(default_factory=dict)
-    degradations: Json[tuple[str, ...]] = ()  # abbreviations in label order
+    degradations: Json[tuple[Label, ...]] = ()  # abbreviations in label order
     preset: str | None = None
     licence: str | None = None
-    temperature: Annotated[FiniteFloat, PositiveFloat] | None = None  # of the classifier's logits
+    temperature: Annotated[FiniteFloat, Field(ge=1e-6)] | None = None  # of the classifier's logits
     crop_size: Annotated[int, Field(ge=1, le=9999)] | None = None  # pixels a side
     restores: bool = True
     version: str | None = None  # of the maskdcpt that wrote the file

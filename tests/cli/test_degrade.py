@@ -1,6 +1,7 @@
 """`maskdcpt degrade`, from arguments to files."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.data.degrading import read_manifest
 from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS, find
+from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.synthesis.table import SYNTHESIS
 
 SLUGS = [degradation.slug for degradation in DEGRADATIONS.values()]
@@ -187,3 +189,78 @@ def test_a_setting_makes_its_types(setting):
     degrade("photos/a.png", "-o", "out", "--setting", setting)
     text = Path("out/manifest.jsonl").read_text().splitlines()
     assert {find(json.loads(line)["type"]) for line in text} == set(SETTINGS[setting])
+
+
+SOUND = {"file": "a.png", "type": "haze", "kind": "haze", "level": 0.5, "seed": 3, "parameters": {}}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\xff\xfe",
+        b"[1]",
+        b"[" * 100_000,
+        json.dumps({**SOUND, "level": "high"}).encode(),
+        json.dumps({**SOUND, "level": float("nan")}).encode(),
+        json.dumps({**SOUND, "level": 10**400}).encode(),
+        json.dumps({**SOUND, "seed": None}).encode(),
+        json.dumps({**SOUND, "file": 3}).encode(),
+        json.dumps({**SOUND, "type": "H"}).encode(),
+        json.dumps({**SOUND, "type": ["haze"]}).encode(),
+        json.dumps({**SOUND, "parameters": []}).encode(),
+        json.dumps({**SOUND, "more": 1}).encode(),
+    ],
+)
+def test_a_line_of_another_form_is_named_by_its_number(line):
+    Path("manifest.jsonl").write_bytes(json.dumps(SOUND).encode() + b"\n" + line + b"\n")
+    with pytest.raises(MaskDCPTError, match="line 2: not a line of a manifest"):
+        read_manifest(Path("manifest.jsonl"))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        lambda: Path("out").write_text("a file"),
+        lambda: (Path("out").mkdir(), Path("out/noise").write_text("a file")),
+        lambda: Path("out/noise/lq/a.png").mkdir(parents=True),
+        lambda: (Path("out/noise/lq").mkdir(parents=True), os.mkfifo("out/noise/lq/a.png")),
+        lambda: (Path("out").mkdir(), os.mkfifo("out/manifest.jsonl")),
+        lambda: Path("out/manifest.jsonl").mkdir(parents=True),
+        lambda: Path("out/sheet.jpg").mkdir(parents=True),
+    ],
+)
+def test_what_cannot_be_written_is_named_in_a_sentence(block):
+    block()
+    result = degrade("photos/a.png", "-o", "out", "-t", "noise", "--sheet", "--jobs", "1")
+    assert result.exit_code in (1, 2)
+    assert isinstance(result.exception, SystemExit)
+    message = result.stderr.splitlines()[-1]
+    assert message.startswith("Error: ")
+    assert "out" in message
+    assert message.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--level", "50..5"], "a range begins with the lower level, as 5..50."),
+        (["--level", "9" * 400], "out of range"),
+        (["--per-photo", "9" * 30], "is not in the range"),
+        (["--seed", "9" * 5000], "is not a valid integer"),
+    ],
+)
+def test_numbers_without_sense_are_refused(args, message):
+    result = degrade("photos/a.png", "-o", "out", "-t", "noise", *args)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not Path("out").exists()
+
+
+def test_a_seed_may_have_more_than_64_bits():
+    assert degrade("photos/a.png", "-o", "out", "-t", "noise", "--seed", str(2**70)).exit_code == 0
+
+
+def test_what_is_no_file_is_refused_at_once():
+    os.mkfifo("pipe.png")
+    result = degrade("pipe.png", "-o", "out", "-t", "noise")
+    assert "'pipe.png' is neither a file nor a folder." in result.stderr

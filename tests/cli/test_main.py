@@ -177,3 +177,35 @@ def test_an_unknown_command_is_wrong_usage():
     result = CliRunner().invoke(main, ["resotre"])
     assert result.exit_code == 2
     assert "No such command 'resotre'" in result.stderr
+
+
+def test_what_the_system_refuses_is_a_sentence_with_the_file(failing):
+    failing(PermissionError(13, "Permission denied", "/results/a.png"))
+    result = CliRunner().invoke(main, ["fail"])
+    assert (result.exit_code, result.stderr) == (1, "Error: /results/a.png: Permission denied.\n")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["restore", "a.png", "-o", "out"],
+        ["classify", "."],
+        ["score", "."],
+        ["degrade", ".", "-o", "out", "-t", "haze"],
+        ["data", "check", "--data-preset", "5d", "--data-root", "."],
+        ["data", "pack", "--photos", ".", "-o", "out"],
+        ["models"],
+        ["presets", "show", "tiny"],
+        ["pretrain", "--preset", "tiny", "--photos", "."],
+        ["finetune", "--preset", "tiny", "--photos", "."],
+        ["benchmark", "--pairs", ".", "."],
+        ["study", "knn", "--folder", "."],
+        ["compare", "a.png", "-o", "grid.png"],
+    ],
+)
+def test_a_removed_current_folder_is_one_sentence_in_every_command(args, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    result = CliRunner().invoke(main, args)
+    assert result.exit_code == 1
+    assert result.output == "Error: The current folder is not there any more: cd to another one.\n"

@@ -8,6 +8,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from maskdcpt_cli.cli import main
+from maskdcpt_cli.cli.options import LEAST_TILE
+from maskdcpt_cli.inference import tiling
 
 COMPARE = ("compare", "in", "--input", "in")
 CLASSIFY = ("classify", "in")
@@ -62,3 +64,14 @@ def test_a_shared_option_has_the_same_type_in_every_command(name):
 def commands(command: click.Command) -> list[click.Command]:
     below = command.commands.values() if isinstance(command, click.Group) else ()
     return [command, *(each for one in below for each in commands(one))]
+
+
+def test_the_least_tile_is_that_of_the_tiling():
+    assert LEAST_TILE == tiling.MINIMUM_TILE
+
+
+@pytest.mark.parametrize(("command", "output"), [("restore", ["-o", "out"]), ("classify", [])])
+def test_a_pattern_that_is_none_is_refused_with_a_valid_one(command, output):
+    result = CliRunner().invoke(main, [command, "in/**.png", *output])
+    assert result.exit_code == 2
+    assert "'in/**.png': ** stands for folders, as in '**/*.png'." in result.stderr

@@ -143,12 +143,12 @@ def use_preset(path: Path) -> None:
 def manifest_seeds(_tmp: Path) -> Seeds:
     lines = (
         {
-            "type": "H",
             "file": f"{number}.png",
-            "source": "a.jpg",
+            "type": "haze",
             "kind": "haze",
             "level": 0.5,
             "seed": 3,
+            "parameters": {"airlight": 0.9},
         }
         for number in range(5)
     )

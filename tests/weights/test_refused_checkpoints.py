@@ -1,6 +1,7 @@
 """Files that are refused: no weights of ours, damaged ones, and what wants to run code."""
 
 import contextlib
+import json
 import os
 import pickle
 from collections.abc import Callable
@@ -12,7 +13,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from maskdcpt_cli.errors import CheckpointError
-from maskdcpt_cli.weights.checkpoint import read_checkpoint
+from maskdcpt_cli.models.maskdcpt import MaskDCPT
+from maskdcpt_cli.weights.checkpoint import (
+    CLASSIFIER,
+    Checkpoint,
+    build,
+    build_classifier,
+    read_checkpoint,
+)
+from tests.small import SMALL, small
 from tests.weights.test_checkpoints import NAFNET
 
 
@@ -60,6 +69,8 @@ UNUSABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no JSON": (marked(NAFNET, options="width=4"), "metadata"),
     "no options": (marked(NAFNET, options="[1, 2]"), "metadata"),
     "no temperature": (marked(NAFNET, temperature="nan"), "temperature nan"),
+    "a temperature of 0": (marked(NAFNET, temperature="0"), "temperature 0"),
+    "labels that draw": (marked(NAFNET, degradations='["\\u001b[2J"]'), "metadata"),
     "no crop size": (marked(NAFNET, crop_size="0"), "crop_size 0"),
     "a huge crop size": (marked(NAFNET, crop_size="10000"), "crop_size 10000"),
     "no degradations": (marked(NAFNET, degradations="7"), "metadata"),
@@ -131,3 +142,66 @@ def test_damaged_bytes_raise_nothing_else(form: str, tmp_path: Path) -> None:
         path.write_bytes(whole[:i] + bytes([whole[i] ^ 0x5F]) + whole[i + 1 :])
         with contextlib.suppress(CheckpointError):  # a changed weight is still a weight
             read_checkpoint(path)
+
+
+OF_WRONG_TYPE = (
+    0,
+    -1,
+    1.5,
+    8.0,
+    True,
+    None,
+    "8",
+    [1],
+    {},
+    10**30,
+    [0] * 4,
+    [1.0] * 4,
+    ["a"] * 4,
+    [],
+)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_recorded_options_that_do_not_fit_are_refused_in_a_sentence(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    tensors = small(name).state_dict()
+    recorded = build(Checkpoint(name, SMALL[name], tensors))
+    for option in recorded.options:
+        for value in OF_WRONG_TYPE:
+            options = {**SMALL[name], option: value}
+            save_file(tensors, path, metadata={"backbone": name, "options": json.dumps(options)})
+            if value == getattr(recorded, option) and value not in (True, 8.0):
+                assert build(read_checkpoint(path))(torch.rand(1, 3, 20, 20)).shape[2:] == (20, 20)
+                continue
+            with pytest.raises(CheckpointError) as error:
+                build(read_checkpoint(path))
+            assert str(error.value).endswith(".")
+            assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(0,), (1,), (0, 3, 3, 3), (10**6, 1, 1, 1), ()])
+def test_a_classifier_of_other_shapes_is_refused_in_a_sentence(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    backbone = small("nafnet")
+    network = MaskDCPT(backbone, classes=2, reconstruction=False, classifier_dims=(4, 4, 8, 8))
+    assert network.classifier is not None
+    decoder = {CLASSIFIER + key: value for key, value in network.classifier.state_dict().items()}
+    for key in ("stages.0.blocks.0.conv1.weight", "linear.weight"):
+        changed = {**backbone.state_dict(), **decoder, CLASSIFIER + key: torch.zeros(shape)}
+        save_file(changed, path, metadata={"degradations": '["H", "GN"]'})
+        with pytest.raises(CheckpointError) as error:
+            build_classifier(read_checkpoint(path))
+        assert str(error.value).endswith(".")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "weights.pth")
+    path = tmp_path / "weights.pth" if kind == "pipe" else Path("/dev/zero")
+    with pytest.raises(CheckpointError, match="cannot be opened: Not a regular file"):
+        read_checkpoint(path)

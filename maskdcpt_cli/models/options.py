@@ -1,0 +1,52 @@
+"""Bounds of the options of backbones, checked before a layer is built."""
+
+from collections.abc import Sequence
+
+MAX_CHANNELS = 4096
+MAX_BLOCKS = 1000  # of a stage
+MAX_STAGES = 64
+
+
+def whole_number(name: str, value: object, *, least: int = 1, most: int = MAX_CHANNELS) -> int:
+    """Return a whole number within bounds; ValueError for any other value."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(
+            f"{name} is {_short(value)}; valid are whole numbers from {least} to {most}."
+        )
+    return value
+
+
+def whole_numbers(
+    name: str, values: object, *, count: int | None = None, least: int = 1, most: int = MAX_BLOCKS
+) -> tuple[int, ...]:
+    """Return a tuple of whole numbers within bounds; `count` None is any number from 1."""
+    valid = isinstance(values, Sequence) and not isinstance(values, str)
+    counts = range(1, MAX_STAGES + 1) if count is None else (count,)
+    if not valid or len(values) not in counts:  # type: ignore[arg-type]
+        several = "one or more" if count is None else str(count)
+        raise ValueError(
+            f"{name} is {_short(values)}; valid is a list of {several} whole numbers, a stage each."
+        )
+    assert isinstance(values, Sequence)
+    return tuple(whole_number(name, value, least=least, most=most) for value in values)
+
+
+def expansion(name: str, value: object, *, channels: int) -> float:
+    """Return the width of a hidden layer relative to its `channels`, of which it has some."""
+    known = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not known or not 1 / channels <= value <= MAX_STAGES:  # type: ignore[operator]
+        raise ValueError(
+            f"{name} is {_short(value)}; valid are numbers from {1 / channels:g} to {MAX_STAGES}."
+        )
+    return value  # type: ignore[return-value]
+
+
+def check_heads(channels: int, heads: int) -> None:
+    """Raise ValueError where channels cannot be divided among heads."""
+    if channels % heads:
+        raise ValueError(f"{channels} channels cannot be divided among {heads} heads of attention.")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
