@@ -26,6 +26,7 @@ from maskdcpt_cli.cli.score.command import score
 from maskdcpt_cli.cli.stopping import INTERRUPTED
 from maskdcpt_cli.cli.study.command import study
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.files import shown
 
 LIBGL = (
     "OpenCV is installed with its GUI, which needs a missing library ({}): "
@@ -43,9 +44,12 @@ class Program(click.Group):
             with _terminable():
                 return super().invoke(ctx)
         except MaskDCPTError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_escaped(str(error))) from error
+        except click.ClickException as error:
+            error.message = _escaped(error.message)  # type: ignore[misc]  # final since click 8.4
+            raise
         except KeyboardInterrupt as interrupt:
-            click.echo(str(interrupt) or "Interrupted.", err=True)
+            click.echo(_escaped(str(interrupt)) or "Interrupted.", err=True)
             ctx.exit(INTERRUPTED)
         except ImportError as error:
             if "libGL" in str(error):
@@ -53,11 +57,17 @@ class Program(click.Group):
             raise
 
 
+def _escaped(message: str) -> str:
+    """Return a message, which may have several lines, with all else unprintable escaped."""
+    return "\n".join(map(shown, message.split("\n")))
+
+
 def _silence_decoders() -> None:
     """Silence the messages of decoders about damaged files: the errors are enough."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+    for category in (UserWarning, RuntimeWarning):
+        warnings.filterwarnings("ignore", category=category, module="PIL")
 
 
 @contextmanager

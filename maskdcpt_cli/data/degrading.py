@@ -19,9 +19,9 @@ from PIL import Image
 from maskdcpt_cli.data.parallel import in_processes
 from maskdcpt_cli.degradations import LABELS, Range, find
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.files import replacing, shown
 from maskdcpt_cli.images.contact_sheets import grid, stacked
-from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
+from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, MAX_PIXELS
 from maskdcpt_cli.images.reading import preview
 from maskdcpt_cli.synthesis.contract import Parameters
 from maskdcpt_cli.synthesis.table import check, degrade
@@ -90,18 +90,18 @@ def discover_photos(inputs: Sequence[Path], *, out: Path) -> list[CleanPhoto]:
     found: dict[str, CleanPhoto] = {}
     for source in inputs:
         if not source.exists():
-            raise MaskDCPTError(f"There is no '{source}'.")
+            raise MaskDCPTError(f"There is no '{shown(source)}'.")
         for path in sorted(_images(source, out.resolve())):
             below = path.relative_to(source) if source.is_dir() else Path(path.name)
             photo = CleanPhoto(path, below.with_suffix("").as_posix())
             other = found.setdefault(photo.name, photo)
             if other.path != path:
                 raise MaskDCPTError(
-                    f"'{other.path}' and '{path}' would give pairs of the same name; "
+                    f"'{shown(other.path)}' and '{shown(path)}' would give pairs of the same name; "
                     "rename one, or degrade them into two folders."
                 )
     if not found:
-        raise MaskDCPTError(f"There are no photos in '{inputs[0]}'.")
+        raise MaskDCPTError(f"There are no photos in '{shown(inputs[0])}'.")
     return list(found.values())
 
 
@@ -126,6 +126,7 @@ def degrade_photos(
     seed: int = 0,
     overwrite: bool = False,
     sheet: bool = False,
+    max_pixels: int | None = MAX_PIXELS,
     jobs: int = 1,
 ) -> Generator[DegradedPhoto, None, None]:
     """Write pairs of every photo, then the manifest and, on request, a contact sheet.
@@ -143,6 +144,7 @@ def degrade_photos(
         per_photo=per_photo,
         seed=seed,
         overwrite=overwrite,
+        max_pixels=max_pixels,
     )
     lines: list[ManifestLine] = []
     shown: list[DegradedPhoto] = []
@@ -182,9 +184,10 @@ def _degrade_photo(
     per_photo: int,
     seed: int,
     overwrite: bool,
+    max_pixels: int | None,
 ) -> DegradedPhoto:
     try:
-        pixels = preview(photo.path, max_side=None)
+        pixels = preview(photo.path, max_side=None, max_pixels=max_pixels)
     except ImageError as error:
         return DegradedPhoto(photo, (), (), str(error))
     gt = np.divide(pixels, 255, dtype=np.float32)
@@ -231,7 +234,8 @@ def _write(target: Path, data: bytes, *, overwrite: bool) -> None:
         if target.read_bytes() == data:
             return
         raise MaskDCPTError(
-            f"'{target}' exists with other content; choose another folder, or give --overwrite."
+            f"'{shown(target)}' exists with other content; choose another folder, "
+            "or give --overwrite."
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as file:
@@ -270,6 +274,8 @@ def read_manifest(path: Path) -> list[ManifestLine]:
             line = ManifestLine(**json.loads(text))
             find(line.type)
         except (TypeError, ValueError, MaskDCPTError) as error:
-            raise MaskDCPTError(f"{path}, line {number}: not a line of a manifest.") from error
+            raise MaskDCPTError(
+                f"{shown(path)}, line {number}: not a line of a manifest."
+            ) from error
         lines.append(line)
     return lines
