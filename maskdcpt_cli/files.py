@@ -102,6 +102,19 @@ def open_regular(path: Path) -> BinaryIO:
         raise OSError(errno.EINVAL, "Not a file name", os.fspath(path)) from error
 
 
-def shown(path: Path) -> str:
-    """Return a path as text that can be printed, whatever bytes are in it."""
-    return os.fsencode(path).decode(errors="replace")
+def shown(text: Path | str) -> str:
+    """Return a path, or a text with names, that can be printed whatever is in it.
+
+    Control characters, line breaks, marks that turn the direction of writing, and bytes that are
+    not UTF-8 are written as escapes.
+
+    >>> shown("a\nb.png")
+    'a\\nb.png'
+    """
+    return "".join(c if c.isprintable() else _escape(c) for c in str(text))
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte of a name that is not UTF-8
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()

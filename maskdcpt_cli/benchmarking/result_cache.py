@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.images.reading import shown
+from maskdcpt_cli.files import shown
 
 FILE = "results.jsonl"
 Values = Mapping[str, float]

@@ -18,7 +18,8 @@ from maskdcpt_cli.data.pairs import FilePairs, Pair, Pairs
 from maskdcpt_cli.data.sources import check_synthesis, scan
 from maskdcpt_cli.degradations import DEGRADATIONS
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.images.reading import shown
+from maskdcpt_cli.files import shown
+from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.presets.data import (
     Data,
     EvalPart,
@@ -127,19 +128,23 @@ def slug(degradation: str | None) -> str:
     return known.slug if known else degradation or ""
 
 
-def from_preset(data: Data, root: Path) -> list[TestSet | MissingTestSet]:
+def from_preset(
+    data: Data, root: Path, *, max_pixels: int | None = MAX_PIXELS
+) -> list[TestSet | MissingTestSet]:
     """Find the test sets of a preset below a data root, in the order of the preset.
 
     Raises:
         MaskDCPTError: For a preset without test sets, and for an unknown synthesis.
     """
-    found = [_found(part, source, root) for part in data.test for source in part.sources]
+    found = [
+        _found(part, source, root, max_pixels) for part in data.test for source in part.sources
+    ]
     if not found:
         raise MaskDCPTError("This preset has no test sets.")
     return found
 
 
-def from_photos(data: Data, folder: Path) -> list[TestSet]:
+def from_photos(data: Data, folder: Path, *, max_pixels: int | None = MAX_PIXELS) -> list[TestSet]:
     """Make a synthetic test set of the user's clean photos for each synthesis of the preset.
 
     Raises:
@@ -158,20 +163,24 @@ def from_photos(data: Data, folder: Path) -> list[TestSet]:
     name = folder.resolve().name
     return [
         TestSet(
-            _info(part, name), photos(folder, degradation=part.degradation or ""), part.synthesis
+            _info(part, name),
+            photos(folder, degradation=part.degradation or "", max_pixels=max_pixels),
+            part.synthesis,
         )
         for part in synthetic.values()
     ]
 
 
-def from_pairs(folders: Sequence[tuple[Path, Path]]) -> list[TestSet]:
+def from_pairs(
+    folders: Sequence[tuple[Path, Path]], *, max_pixels: int | None = MAX_PIXELS
+) -> list[TestSet]:
     """Make a test set of each pair of folders (lq, gt), whose images have the same names.
 
     Raises:
         MaskDCPTError: If there are no images, or an lq has no gt.
     """
     return [
-        TestSet(SetInfo(name, None), paired(lq, gt, degradation=""))
+        TestSet(SetInfo(name, None), paired(lq, gt, degradation="", max_pixels=max_pixels))
         for name, (lq, gt) in zip(_names(folders), folders, strict=True)
     ]
 
@@ -204,11 +213,13 @@ def noise_psnr(sigma: float) -> float:
     return 20 * math.log10(255 / sigma)
 
 
-def _found(part: EvalPart, source: Source, root: Path) -> TestSet | MissingTestSet:
+def _found(
+    part: EvalPart, source: Source, root: Path, max_pixels: int | None
+) -> TestSet | MissingTestSet:
     check_synthesis(part)
     info = _info(part, source.name)
     try:
-        found = scan(source, root, part.degradation)
+        found = scan(source, root, part.degradation, max_pixels=max_pixels)
     except MaskDCPTError as error:
         return MissingTestSet(info, str(error))
     if found.missing:

@@ -47,9 +47,12 @@ class Program(click.Group):
             with _terminable():
                 return super().invoke(ctx)
         except MaskDCPTError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_escaped(str(error))) from error
+        except click.ClickException as error:
+            error.message = _escaped(error.message)  # type: ignore[misc]  # final since click 8.4
+            raise
         except KeyboardInterrupt as interrupt:
-            click.echo(str(interrupt) or "Interrupted.", err=True)
+            click.echo(_escaped(str(interrupt)) or "Interrupted.", err=True)
             ctx.exit(INTERRUPTED)
         except OSError as error:
             if error.errno == errno.EPIPE:  # click ends quietly
@@ -77,11 +80,17 @@ def _reason(error: OSError) -> str:
     return f"{place}{error.strerror or error}."
 
 
+def _escaped(message: str) -> str:
+    """Return a message, which may have several lines, with all else unprintable escaped."""
+    return "\n".join(map(shown, message.split("\n")))
+
+
 def _silence_decoders() -> None:
     """Silence the messages of decoders about damaged files: the errors are enough."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+    for category in (UserWarning, RuntimeWarning):
+        warnings.filterwarnings("ignore", category=category, module="PIL")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from maskdcpt_cli.cli.options import (
     refuse_existing,
     with_listed,
 )
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
@@ -119,8 +120,9 @@ def _targets(photos: "Sequence[Found]", folder: Path) -> dict[Path, Path]:
         target = folder / photo.below / (photo.source.name + MAP_SUFFIX)
         if (first := owners.setdefault(target, photo.source)) != photo.source:
             raise click.UsageError(
-                f"'{first}' and '{photo.source}' would both have their map in '{target}': give "
-                "their folders as inputs, or use a separate --map for each."
+                f"'{shown(first)}' and '{shown(photo.source)}' would both have their map in "
+                f"'{shown(target)}': give their folders as inputs, or use a separate --map for "
+                "each."
             )
         targets[photo.source] = target
     return targets

@@ -1,7 +1,5 @@
 """Output of classify: predictions on standard output, messages on standard error."""
 
-import csv as csvlib
-import io
 import json as jsonlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,11 +18,11 @@ from maskdcpt_cli.cli.console import (
     data_console,
     message_console,
     plain_table,
-    printable,
     say,
 )
+from maskdcpt_cli.cli.csv_file import write_csv as write_rows
 from maskdcpt_cli.degradations import CLEAN, slug
-from maskdcpt_cli.files import written
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.inference.classify import UNCERTAIN, Classified
 from maskdcpt_cli.weights.checkpoint import DegradationClassifier
 
@@ -133,18 +131,17 @@ def write_csv(path: Path, predictions: Sequence[Classified], labels: Sequence[st
         MaskDCPTError: The file cannot be written.
     """
     ranks = ("first", "second", "third")
-    stream = io.StringIO()
-    writer = csvlib.writer(stream, lineterminator="\n")
-    writer.writerow(["file", "answer", "probability", *ranks, *map(slug, labels), "reason"])
+    rows: list[list[object]] = [
+        ["file", "answer", "probability", *ranks, *map(slug, labels), "reason"]
+    ]
     for one in predictions:
         first = [slug(label) for label in islice(one.probabilities, len(ranks))]
         first += [""] * (len(ranks) - len(first))
         probabilities = [_rounded(one.probabilities.get(label)) for label in labels]
         top = _rounded(max(one.probabilities.values(), default=None))
         answer = slug(one.answer) if one.answer else ""
-        writer.writerow([one.path, answer, top, *first, *probabilities, one.reason or ""])
-    with written(path) as file:
-        file.write(stream.getvalue().encode(errors="surrogateescape"))
+        rows.append([one.path, answer, top, *first, *probabilities, one.reason or ""])
+    write_rows(path, rows)
 
 
 def _facts(one: Classified) -> dict[str, object]:
@@ -173,7 +170,7 @@ def _answer(one: Classified) -> Text:
 
 
 def _headline(one: Classified) -> Text:
-    text = Text(f"{printable(str(one.path))}: ") + _answer(one)
+    text = Text(f"{shown(one.path)}: ") + _answer(one)
     first = next(iter(one.probabilities.values()))
     return text if one.answer == UNCERTAIN else text + Text(f", {_percent(first)}")
 
@@ -199,7 +196,7 @@ def _table(predictions: Sequence[Classified], *, width: int) -> Table:
         uncertain = one.answer == UNCERTAIN
         probability = "" if uncertain else _percent(next(iter(one.probabilities.values())))
         then = [first, *others] if uncertain else others
-        table.add_row(printable(str(one.path)), _answer(one), probability, _lines(then, width))
+        table.add_row(shown(one.path), _answer(one), probability, _lines(then, width))
     return table
 
 

@@ -8,6 +8,7 @@ import click
 
 from maskdcpt_cli.cli.options import (
     FILE,
+    max_pixels_option,
     metrics_option,
     overwrite_option,
     pair_by_option,
@@ -15,6 +16,7 @@ from maskdcpt_cli.cli.options import (
     refuse_existing,
 )
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.files import shown
 
 if TYPE_CHECKING:
     from maskdcpt_cli.comparison.grid import WholeImage
@@ -28,7 +30,9 @@ FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 def _image_file(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
     if path.suffix.lower() in FORMATS:
         return path
-    raise click.BadParameter(f"'{path}' must end in {', '.join(FORMATS)}.", context, parameter)
+    raise click.BadParameter(
+        f"'{shown(path)}' must end in {', '.join(FORMATS)}.", context, parameter
+    )
 
 
 @click.command(short_help="Draw results of several methods side by side, as in papers.")
@@ -70,6 +74,7 @@ def _image_file(context: click.Context, parameter: click.Parameter, path: Path) 
     help="Image that is shown whole, at the left.",
 )
 @overwrite_option("the grid")
+@max_pixels_option
 @quiet_option
 def compare(
     *,
@@ -85,6 +90,7 @@ def compare(
     pair_by: str,
     whole: "WholeImage",
     overwrite: bool,
+    max_pixels: int | None,
     quiet: bool,
 ) -> None:
     """Draw a grid of input, results of each method, and ground truth.
@@ -106,15 +112,16 @@ def compare(
     refuse_existing(output, overwrite=overwrite)
     named = _labels(results, labels)
     found = find_scenes(results, lq, gt, pair_by=pair_by)
-    chosen, problems = _choose(found.scenes, rows, quiet=quiet)
+    chosen, problems = _choose(found.scenes, rows, max_pixels=max_pixels, quiet=quiet)
     for problem in (*found.missing, *problems):
-        click.echo(problem, err=True)
+        click.echo(shown(problem), err=True)
     if not chosen:
         raise MaskDCPTError("There is nothing to compare.")
-    scenes = list(open_scenes(chosen, named, metrics=metrics))
+    scenes = list(open_scenes(chosen, named, metrics=metrics, max_pixels=max_pixels))
     _write(figure(scenes, crops=crops, crop_size=crop_size, whole=whole), output)
     if not quiet:
-        click.echo(f"{output}: {', '.join(scene.name for scene in scenes)}", err=True)
+        names = ", ".join(scene.name for scene in scenes)
+        click.echo(shown(f"{output}: {names}"), err=True)
     if found.missing or problems:
         click.get_current_context().exit(1)
 
@@ -131,15 +138,14 @@ def _labels(results: Sequence[Path], labels: Sequence[str]) -> list[str]:
 
 
 def _choose(
-    scenes: "Sequence[SceneFiles]", rows: int, *, quiet: bool
+    scenes: "Sequence[SceneFiles]", rows: int, *, max_pixels: int | None, quiet: bool
 ) -> "tuple[list[SceneFiles], list[str]]":
     """Return the scenes whose results differ most, in their order, and the problems of others."""
     from maskdcpt_cli.cli.progress import track
     from maskdcpt_cli.comparison.results import measure_differences
 
-    differences = list(
-        track(measure_differences(scenes), total=len(scenes), noun="image", quiet=quiet)
-    )
+    measuring = measure_differences(scenes, max_pixels=max_pixels)
+    differences = list(track(measuring, total=len(scenes), noun="image", quiet=quiet))
     readable = sorted(
         (one for one in differences if not one.problem), key=lambda one: -one.difference
     )

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from maskdcpt_cli.files import shown
+
 LOG_WIDTH = 200  # columns in a file or pipe: a line per row, for grep
 
 
@@ -30,7 +32,7 @@ def is_interactive(console: Console) -> bool:
 
 def say(console: Console, text: str, *, style: str = "") -> None:
     """Print a message; in a file or pipe in one line."""
-    line = Text(printable(text), style=style)
+    line = Text(shown(text), style=style)
     console.print(line, soft_wrap=not console.is_terminal)
 
 
@@ -62,11 +64,6 @@ def plain_table(
     return table
 
 
-def printable(text: str) -> str:
-    """Return the text with unprintable and control characters written as escapes."""
-    return "".join(c if c.isprintable() else _escape(c) for c in text)
-
-
 def count(number: int, noun: str) -> str:
     """Return the number with its noun, as "1,200 images"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
@@ -79,9 +76,3 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
-
-
-def _escape(character: str) -> str:
-    if "\udc80" <= character <= "\udcff":  # a byte of a name that is not UTF-8
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode()

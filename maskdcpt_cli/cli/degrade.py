@@ -10,12 +10,14 @@ import click
 from maskdcpt_cli.cli.options import (
     any_of,
     jobs_option,
+    max_pixels_option,
     output_folder_option,
     overwrite_option,
     quiet_option,
     usage_errors,
 )
 from maskdcpt_cli.degradations import LABELS, SETTINGS, Range, find
+from maskdcpt_cli.files import shown
 
 if TYPE_CHECKING:
     from maskdcpt_cli.data.degrading import DegradeRequest, Levels
@@ -102,6 +104,7 @@ def _list_types(context: click.Context, _parameter: click.Parameter, requested: 
 @click.option("--sheet", is_flag=True, help="Write a contact sheet, OUT/sheet.jpg.")
 @overwrite_option("a pair whose content differs,")
 @jobs_option("Photos degraded")
+@max_pixels_option
 @quiet_option
 def degrade(
     *,
@@ -115,6 +118,7 @@ def degrade(
     sheet: bool,
     overwrite: bool,
     jobs: int | None,
+    max_pixels: int | None,
     quiet: bool,
 ) -> None:
     """Synthesize training pairs from clean photos: OUT/<type>/lq/ and OUT/<type>/gt/.
@@ -148,16 +152,17 @@ def degrade(
         seed=seed,
         overwrite=overwrite,
         sheet=sheet,
+        max_pixels=max_pixels,
         jobs=min(jobs or processors(), len(sources)),
     )
     done = list(track(events, total=len(sources), noun="photo", quiet=quiet))
     for one in done:
         if one.reason:
-            click.echo(one.reason, err=True)
+            click.echo(shown(one.reason), err=True)
     pairs = sum(len(one.lines) for one in done)
     if not quiet:
         types_done = count(len(requests), "type")
-        click.echo(f"{count(pairs, 'pair')} of {types_done} in {output}", err=True)
+        click.echo(f"{count(pairs, 'pair')} of {types_done} in {shown(output)}", err=True)
     if any(one.reason for one in done):
         click.get_current_context().exit(1)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from maskdcpt_cli.cli.console import duration
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.dry_run import StageEstimate, dry_run
 from maskdcpt_cli.training.events import Event
@@ -36,7 +37,7 @@ def report_dry_run(
 
     def echo(text: str) -> None:
         if is_main:
-            click.echo(text, err=True)
+            click.echo(shown(text), err=True)
 
     for text in _data(inputs):
         echo(text)

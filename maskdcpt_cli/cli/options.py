@@ -13,6 +13,8 @@ from click.shell_completion import CompletionItem
 from click.types import StringParamType
 
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.files import shown
+from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.scoring.metrics import METRICS
 from maskdcpt_cli.scoring.protocols import DEFAULT as DEFAULT_PROTOCOL
 from maskdcpt_cli.scoring.protocols import PROTOCOLS
@@ -191,12 +193,12 @@ recursive_option: Decorator = click.option(
 # In pixels; None is no limit.
 max_pixels_option: Decorator = click.option(
     "--max-pixels",
-    default="500",
+    default=str(MAX_PIXELS // MEGA),
     show_default=True,
     metavar="off|N",
     callback=whole_number({"off": None}, unit=MEGA),
     shell_complete=any_of(["off"]),
-    help="Refuse photos of more than N megapixels.",
+    help="Refuse images of more than N megapixels.",
 )
 quiet_option: Decorator = click.option("-q", "--quiet", is_flag=True, help="Print only failures.")
 
@@ -333,7 +335,9 @@ def refuse_existing(*paths: Path | None, overwrite: bool) -> None:
     """Raise UsageError if one of the files to write exists, unless it may be overwritten."""
     for path in paths:
         if path and path.exists() and not overwrite:
-            raise click.UsageError(f"'{path}' exists: name another file, or type --overwrite.")
+            raise click.UsageError(
+                f"'{shown(path)}' exists: name another file, or type --overwrite."
+            )
 
 
 @contextmanager

@@ -9,8 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from maskdcpt_cli.cli.console import printable
-from maskdcpt_cli.files import written
+from maskdcpt_cli.files import shown, written
 
 FOLDER = Path(__file__).parent / "pages"
 
@@ -50,4 +49,4 @@ def data_uri(image: Image.Image, *, format: str = "jpeg", quality: int = 85) -> 
 
 
 def _printable(value: object) -> object:
-    return value if isinstance(value, Markup) else printable(str(value))
+    return value if isinstance(value, Markup) else shown(str(value))

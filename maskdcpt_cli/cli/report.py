@@ -48,7 +48,7 @@ def write_report(
         lead=_lead(outcomes),
         facts=_facts(model, settings),
         problems=[why(one) for one in outcomes if one.status in BAD],
-        figures=_figures(outcomes),
+        figures=_figures(outcomes, settings.max_pixels),
     )
 
 
@@ -75,18 +75,21 @@ def _facts(model: str, settings: Settings) -> dict[str, str]:
     return {"Model": model, "Settings": chosen_text, "Date": strftime("%Y-%m-%d")}
 
 
-def _figures(outcomes: Sequence[Outcome]) -> Iterator[ReportFigure]:
+def _figures(outcomes: Sequence[Outcome], max_pixels: int | None) -> Iterator[ReportFigure]:
     shown = [outcome for outcome in outcomes if outcome.status not in BAD]
     shrink = sqrt(UNSHRUNK / max(len(shown), UNSHRUNK))
     for outcome in shown:
-        yield _figure(outcome, max_side=max(SMALLEST, round(LARGEST * shrink)))
+        max_side = max(SMALLEST, round(LARGEST * shrink))
+        yield _figure(outcome, max_side=max_side, max_pixels=max_pixels)
 
 
-def _figure(outcome: Outcome, *, max_side: int) -> ReportFigure:
+def _figure(outcome: Outcome, *, max_side: int, max_pixels: int | None) -> ReportFigure:
     name = str(outcome.job.source)
     try:
-        lq = Image.fromarray(preview(outcome.job.source, max_side=max_side))
-        restored = Image.fromarray(preview(outcome.job.target, max_side=max_side))
+        lq, restored = (
+            Image.fromarray(preview(path, max_side=max_side, max_pixels=max_pixels))
+            for path in (outcome.job.source, outcome.job.target)
+        )
     except ImageError as error:
         return ReportFigure(name, problem=str(error))
     return ReportFigure(

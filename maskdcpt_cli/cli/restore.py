@@ -148,8 +148,8 @@ def restore(
       find . -name "*.jpg" -newer last | maskdcpt restore - -o out/ --json
 
     \b
-    Exit code: 0 all restored, 1 some failed, 2 wrong usage, 130 interrupted. Under torchrun some may
-    have failed with 0: the summary and --json list them.
+    Exit code: 0 all restored, 1 some failed, 2 wrong usage, 130 interrupted.
+    Under torchrun 0 also if some failed: the summary and --json list them.
     """
     from maskdcpt_cli.cli.report import write_report
     from maskdcpt_cli.cli.restore_view import BAD, RestoreView, open_view, show

@@ -27,9 +27,9 @@ from maskdcpt_cli.cli.console import (
     duration,
     is_interactive,
     message_console,
-    printable,
     say,
 )
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Started, Status
 from maskdcpt_cli.inference.plan import Plan, count_pixels
 
@@ -176,7 +176,7 @@ class RestoreBar(RestoreView):
         self.task = self.progress.add_task("", total=None, photos=self._photos())
 
     def opened(self, engine: str) -> None:
-        self.console.print(Text(printable(engine), style="dim"))
+        self.console.print(Text(shown(engine), style="dim"))
         threading.Thread(target=self.workload.count, daemon=True).start()
         self.start = time.monotonic()
         self.progress.start()
@@ -184,7 +184,7 @@ class RestoreBar(RestoreView):
     def event(self, event: Event) -> None:
         if isinstance(event, Started):
             megapixels = event.pixels / MEGA
-            self.progress.current = f"{printable(str(event.job.source))}  {megapixels:.1f} MP"
+            self.progress.current = f"{shown(event.job.source)}  {megapixels:.1f} MP"
         elif isinstance(event, Advanced):
             self.workload.advance(event)
         else:
@@ -280,7 +280,7 @@ class SpeedColumn(ProgressColumn):
 def why(outcome: Outcome) -> str:
     """Return the reason as a sentence that names the photo."""
     source, reason = outcome.job.source, outcome.reason or ""
-    return reason if source.name in reason else f"{source}: {reason}"
+    return reason if shown(source.name) in reason else f"{shown(source)}: {reason}"
 
 
 def _rows(outcomes: Sequence[Outcome], seconds: float) -> Iterable[tuple[Status, str]]:
@@ -304,7 +304,7 @@ def _notices(outcomes: Iterable[Outcome], todo: Plan) -> Iterable[str]:
             sources[notice].append(outcome.job.source)
     for notice, some in sources.items():
         more = f" and {count(len(some) - 1, 'more photo')}" if len(some) > 1 else ""
-        yield printable(f"{some[0]}{more}: {notice}")
+        yield shown(f"{some[0]}{more}: {notice}")
     if todo.skipped_files:
         yield f"{count(todo.skipped_files, 'other file')} in the folders skipped: no images."
     if todo.results:
@@ -318,5 +318,5 @@ def _description(outcome: Outcome) -> str:
 
 def _item(text: str, colour: str) -> RenderableType:
     row = Table.grid(padding=(0, 1))
-    row.add_row(Text("\u2022", style=colour), Text(printable(text), overflow="fold"))
+    row.add_row(Text("\u2022", style=colour), Text(shown(text), overflow="fold"))
     return row

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from maskdcpt_cli.cli.options import any_of, device_option
+from maskdcpt_cli.cli.options import any_of, device_option, max_pixels_option
 from maskdcpt_cli.cli.stopping import INTERRUPTED, stopping
 from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
@@ -44,6 +44,7 @@ class TrainingOptions:
     resume: bool
     dry_run: bool
     micro_batch: int | None
+    max_pixels: int | None
     device: str
 
 
@@ -100,6 +101,7 @@ OPTIONS = (
         help="Images that go through the network at once, to save memory; the batch stays the "
         "preset's.  [default: all of a process]",
     ),
+    max_pixels_option,
     device_option,
 )  # fmt: skip
 
@@ -222,6 +224,7 @@ def training_data(requested: TrainingOptions, preset: str) -> "TrainingData":
         pairs=requested.pairs,
         degradations=_degradations(requested, setting) if requested.pairs else (),
         setting=requested.setting,
+        max_pixels=requested.max_pixels,
     )
 
 

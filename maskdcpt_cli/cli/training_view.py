@@ -10,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from rich.table import Table
 from rich.text import Text
 
-from maskdcpt_cli.cli.console import duration, printable
+from maskdcpt_cli.cli.console import duration
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.training.events import Event, Initialised, Notice, Saved, Scores, Step, Validated
 from maskdcpt_cli.training.recorders import mean_step
 
@@ -53,7 +54,7 @@ class Lines(View):
             self._print("  ".join((count, *named)))
 
     def _print(self, text: str) -> None:
-        self.console.print(Text(printable(text)), soft_wrap=True)
+        self.console.print(Text(shown(text)), soft_wrap=True)
 
 
 class Live(Lines):

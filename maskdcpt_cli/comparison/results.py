@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 from maskdcpt_cli.comparison.grid import Panel, Scene, Score, pixel_difference
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.images.reading import preview, shown
+from maskdcpt_cli.files import shown
+from maskdcpt_cli.images.formats import MAX_PIXELS
+from maskdcpt_cli.images.reading import preview
 from maskdcpt_cli.scoring.events import Item
 from maskdcpt_cli.scoring.metrics import Metric, find_metrics
 from maskdcpt_cli.scoring.pairing import pair_files
@@ -72,11 +74,13 @@ def find_scenes(
     return ScenePairing(tuple(scenes), tuple(missing))
 
 
-def measure_differences(scenes: Sequence[SceneFiles]) -> Generator[SceneDifference, None, None]:
+def measure_differences(
+    scenes: Sequence[SceneFiles], *, max_pixels: int | None = MAX_PIXELS
+) -> Generator[SceneDifference, None, None]:
     """Yield the difference between the results of each scene; of one result, to the input."""
     for files in scenes:
         try:
-            panels = _panels(files)
+            panels = _panels(files, max_pixels)
         except ImageError as error:
             yield SceneDifference(files, 0.0, str(error))
             continue
@@ -86,7 +90,11 @@ def measure_differences(scenes: Sequence[SceneFiles]) -> Generator[SceneDifferen
 
 
 def open_scenes(
-    scenes: Sequence[SceneFiles], labels: Sequence[str], *, metrics: Sequence[str]
+    scenes: Sequence[SceneFiles],
+    labels: Sequence[str],
+    *,
+    metrics: Sequence[str],
+    max_pixels: int | None = MAX_PIXELS,
 ) -> Generator[Scene, None, None]:
     """Yield each scene with its images and, if there is a ground truth, their scores.
 
@@ -95,13 +103,15 @@ def open_scenes(
         MaskDCPTError: If a metric cannot be measured.
     """
     known = find_metrics(metrics, with_gt=True)
-    scorer = Scorer(metrics) if any(files.gt for files in scenes) else None
+    with_gt = any(files.gt for files in scenes)
+    scorer = Scorer(metrics, max_pixels=max_pixels) if with_gt else None
     for files in scenes:
         scores = _scores(scorer, files, known) if scorer and files.gt else None
         named = [INPUT, *labels, TRUTH]
+        opened = _panels(files, max_pixels)
         panels = [
             panel._replace(label=label, scores=scores[index] if scores else ())
-            for index, (panel, label) in enumerate(zip(_panels(files), named, strict=False))
+            for index, (panel, label) in enumerate(zip(opened, named, strict=False))
         ]
         gt = panels[-1] if files.gt else None
         yield Scene(files.name, panels[0], tuple(panels[1 : 1 + len(labels)]), gt)
@@ -121,10 +131,10 @@ def _file(root: Path, name: Path) -> Path:
     return root / name if root.is_dir() else root
 
 
-def _panels(files: SceneFiles) -> list[Panel]:
+def _panels(files: SceneFiles, max_pixels: int | None) -> list[Panel]:
     """Input, results and ground truth, upright, in sRGB, without labels."""
     paths = [files.lq, *files.results, *([files.gt] if files.gt else [])]
-    panels = [Panel("", preview(path, max_side=None)) for path in paths]
+    panels = [Panel("", preview(path, max_side=None, max_pixels=max_pixels)) for path in paths]
     for path, panel in zip(paths, panels, strict=True):
         if panel.pixels.shape != panels[0].pixels.shape:
             sizes = [f"{p.pixels.shape[1]}x{p.pixels.shape[0]}" for p in (panel, panels[0])]

@@ -21,7 +21,7 @@ from maskdcpt_cli.degradations import LABELS, Range
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.files import open_regular, shown, written
 from maskdcpt_cli.images.contact_sheets import grid, stacked
-from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
+from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, MAX_PIXELS
 from maskdcpt_cli.images.reading import preview
 from maskdcpt_cli.synthesis.contract import Parameters
 from maskdcpt_cli.synthesis.table import check, degrade
@@ -92,20 +92,20 @@ def discover_photos(inputs: Sequence[Path], *, out: Path) -> list[CleanPhoto]:
     found: dict[str, CleanPhoto] = {}
     for source in inputs:
         if not source.exists():
-            raise MaskDCPTError(f"There is no '{source}'.")
+            raise MaskDCPTError(f"There is no '{shown(source)}'.")
         if not source.is_dir() and not source.is_file():
-            raise MaskDCPTError(f"'{source}' is neither a file nor a folder.")
+            raise MaskDCPTError(f"'{shown(source)}' is neither a file nor a folder.")
         for path in sorted(_images(source, out.resolve())):
             below = path.relative_to(source) if source.is_dir() else Path(path.name)
             photo = CleanPhoto(path, below.with_suffix("").as_posix())
             other = found.setdefault(photo.name, photo)
             if other.path != path:
                 raise MaskDCPTError(
-                    f"'{other.path}' and '{path}' would give pairs of the same name; "
+                    f"'{shown(other.path)}' and '{shown(path)}' would give pairs of the same name; "
                     "rename one, or degrade them into two folders."
                 )
     if not found:
-        raise MaskDCPTError(f"There are no photos in '{inputs[0]}'.")
+        raise MaskDCPTError(f"There are no photos in '{shown(inputs[0])}'.")
     return list(found.values())
 
 
@@ -130,6 +130,7 @@ def degrade_photos(
     seed: int = 0,
     overwrite: bool = False,
     sheet: bool = False,
+    max_pixels: int | None = MAX_PIXELS,
     jobs: int = 1,
 ) -> Generator[DegradedPhoto, None, None]:
     """Write pairs of every photo, then the manifest and, on request, a contact sheet.
@@ -147,6 +148,7 @@ def degrade_photos(
         per_photo=per_photo,
         seed=seed,
         overwrite=overwrite,
+        max_pixels=max_pixels,
     )
     lines: list[ManifestLine] = []
     examples: list[DegradedPhoto] = []
@@ -186,9 +188,10 @@ def _degrade_photo(
     per_photo: int,
     seed: int,
     overwrite: bool,
+    max_pixels: int | None,
 ) -> DegradedPhoto:
     try:
-        pixels = preview(photo.path, max_side=None)
+        pixels = preview(photo.path, max_side=None, max_pixels=max_pixels)
     except ImageError as error:
         return DegradedPhoto(photo, (), (), str(error))
     gt = np.divide(pixels, 255, dtype=np.float32)

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from maskdcpt_cli.data.augment import CropFn, full_image
 from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.files import open_regular
+from maskdcpt_cli.files import open_regular, shown
 from maskdcpt_cli.images.arrays import Pixels
-from maskdcpt_cli.images.reading import read_rgb, shown
+from maskdcpt_cli.images.formats import MAX_PIXELS
+from maskdcpt_cli.images.reading import read_rgb
 
 ABBREVIATIONS = tuple(LABELS)  # a degradation is stored as its position here
 PIECE = 2**24  # bytes of a list that are searched together
@@ -94,23 +95,28 @@ class FilePairs:
     gt: Names
     lq: Names | None  # as many as gt; None: made from gt
     degradation: str | NDArray[np.uint8]  # of all, or of each as its position in ABBREVIATIONS
+    max_pixels: int | None = MAX_PIXELS  # larger images are refused; None: no limit
 
     def __len__(self) -> int:
         return len(self.gt)
 
     def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
-        gt = read_rgb(self.root / self.gt[index])
+        gt = self.read_file(self.gt[index])
         name = (self.lq or self.gt)[index]
-        lq = None if self.lq is None else read_rgb(self.root / name)
+        lq = None if self.lq is None else self.read_file(name)
         if lq is not None and lq.shape != gt.shape:
             raise ImageError(
-                f"{name} is {lq.shape[1]}x{lq.shape[0]} pixels, but its clean image "
-                f"{self.gt[index]} {gt.shape[1]}x{gt.shape[0]}."
+                f"{shown(name)} is {lq.shape[1]}x{lq.shape[0]} pixels, but its clean image "
+                f"{shown(self.gt[index])} {gt.shape[1]}x{gt.shape[0]}."
             )
         crop = crop_fn(*gt.shape[:2])
         return Pair(
             name, self.degradation_of(index), crop.of(gt), None if lq is None else crop.of(lq)
         )
+
+    def read_file(self, name: str) -> Pixels:
+        """Read an image below the root; raises ImageError, which names the file."""
+        return read_rgb(self.root / name, max_pixels=self.max_pixels)
 
     def degradation_of(self, index: int) -> str:
         """Return the abbreviation of the degradation of a pair."""

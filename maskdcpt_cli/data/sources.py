@@ -4,7 +4,7 @@ import json
 import os
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from maskdcpt_cli.data.templates import SPANNING, Template
 from maskdcpt_cli.degradations import find
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import open_regular, shown
+from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.presets.data import Folders, Manifest, Part, Shards, Source, TextList, Unpaired
 from maskdcpt_cli.synthesis.table import check
 
@@ -65,7 +66,9 @@ def two_folders(lq: Path, gt: Path, *, name: str) -> tuple[Path, Folders]:
     return root, Folders(name=name, lq=lq_below, gt=gt_below)
 
 
-def open_pairs(parts: Sequence[Part], root: Path) -> list[OpenedSource]:
+def open_pairs(
+    parts: Sequence[Part], root: Path, *, max_pixels: int | None = MAX_PIXELS
+) -> list[OpenedSource]:
     """Open all sources of some parts of a preset.
 
     Raises MaskDCPTError for folders and files that are missing, with all their names, for a source
@@ -76,7 +79,7 @@ def open_pairs(parts: Sequence[Part], root: Path) -> list[OpenedSource]:
     for part in parts:
         check_synthesis(part)
         for source in part.sources:
-            found = scan(source, root, part.degradation)
+            found = scan(source, root, part.degradation, max_pixels=max_pixels)
             missing += found.missing
             if not found.missing and not len(found.pairs):
                 raise MaskDCPTError(f"There are no pairs of '{source.name}' in '{shown(root)}'.")
@@ -95,7 +98,9 @@ def check_synthesis(part: Part) -> None:
         check(part.degradation, variant=part.synthesis.variant, levels=part.synthesis.levels or ())
 
 
-def scan(source: Source, root: Path, degradation: str | None) -> SourceScan:
+def scan(
+    source: Source, root: Path, degradation: str | None, *, max_pixels: int | None = MAX_PIXELS
+) -> SourceScan:
     """Find the pairs of a source, in an order that depends on their names alone.
 
     Args:
@@ -103,6 +108,7 @@ def scan(source: Source, root: Path, degradation: str | None) -> SourceScan:
         root: data root.
         degradation: abbreviation, of the pairs; of a manifest and of shards the pairs to take, None
             for all.
+        max_pixels: larger images will be refused; None for no limit. Shards have the default.
 
     Returns:
         The pairs, and what is unpaired, unused or missing.
@@ -110,6 +116,13 @@ def scan(source: Source, root: Path, degradation: str | None) -> SourceScan:
     Raises:
         MaskDCPTError: for a list, manifest or index that is not valid.
     """
+    found = _scan(source, root, degradation)
+    if not isinstance(found.pairs, FilePairs):
+        return found
+    return replace(found, pairs=replace(found.pairs, max_pixels=max_pixels))
+
+
+def _scan(source: Source, root: Path, degradation: str | None) -> SourceScan:
     match source:
         case Folders():
             return _scan_folders(source, root, degradation or "")

@@ -56,7 +56,7 @@ def _pattern(text: str) -> str:
             parts.append(f"(?P={piece})")
         else:
             known.add(piece)
-            parts.append(f"(?P<{piece}>{'.*' if piece == SPANNING else '[^/]*'})")
+            parts.append(f"(?P<{piece}>{'(?s:.*)' if piece == SPANNING else '[^/]*'})")
     return "".join(parts)
 
 

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.files import replacing, shown
 from maskdcpt_cli.images.arrays import Pixels
+from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.reading import preview
 
 SHEET_SUFFIX = ".compare.jpg"
@@ -45,7 +46,7 @@ class Square:
         return max(abs(self.top - top), abs(self.left - left)) >= self.side
 
 
-def write_sheet(source: Path, target: Path) -> Path:
+def write_sheet(source: Path, target: Path, *, max_pixels: int | None = MAX_PIXELS) -> Path:
     """Write the before/after sheet of a photo beside its result, atomically.
 
     Returns:
@@ -54,7 +55,9 @@ def write_sheet(source: Path, target: Path) -> Path:
     Raises:
         ImageError: One of the two cannot be read, or the sheet cannot be written.
     """
-    lq, restored = (preview(path, max_side=COMPARED_SIDE) for path in (source, target))
+    lq, restored = (
+        preview(path, max_side=COMPARED_SIDE, max_pixels=max_pixels) for path in (source, target)
+    )
     path = target.with_name(target.name + SHEET_SUFFIX)
     try:
         with replacing(path) as file:
@@ -62,7 +65,7 @@ def write_sheet(source: Path, target: Path) -> Path:
                 file, format="JPEG", quality=90
             )
     except OSError as error:
-        raise ImageError(f"Cannot write '{path}': {error.strerror or error}.") from error
+        raise ImageError(f"Cannot write '{shown(path)}': {error.strerror or error}.") from error
     return path
 
 

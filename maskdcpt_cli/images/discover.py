@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.contact_sheets import MAP_SUFFIX, SHEET_SUFFIX
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
 
@@ -99,7 +100,7 @@ def _walk(
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        yield Missing(folder, f"Cannot list the folder '{folder}': {error.strerror}.")
+        yield Missing(folder, f"Cannot list the folder '{shown(folder)}': {error.strerror}.")
         return
     for entry in entries:
         if entry.name.startswith("."):  # hidden, as unfinished results are
@@ -119,7 +120,7 @@ def _glob(pattern: Path, *, recursive: bool) -> Iterator[Found | Missing]:
     root, seen = real(top), set[Path]()
     matches = sorted(top.glob(str(Path(*pattern.parts[plain:]))))
     if not matches:
-        yield Missing(pattern, f"No file matches '{pattern}'.")
+        yield Missing(pattern, f"No file matches '{shown(pattern)}'.")
     for match in matches:
         below = match.relative_to(top)
         if any(part.startswith(".") for part in below.parts):
@@ -135,10 +136,10 @@ def why_unreadable(source: Path) -> str | None:
     try:
         is_file = stat.S_ISREG(source.stat().st_mode)
     except FileNotFoundError:
-        return f"'{source}' does not exist."
+        return f"'{shown(source)}' does not exist."
     except OSError as error:
-        return f"Cannot read '{source}': {error.strerror}."
-    return None if is_file else f"'{source}' is not a file."
+        return f"Cannot read '{shown(source)}': {error.strerror}."
+    return None if is_file else f"'{shown(source)}' is not a file."
 
 
 def is_folder(path: Path) -> bool:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+MAX_PIXELS = 500_000_000  # of a file, unless another limit is given
+
 
 @dataclass(frozen=True)
 class Holds:

@@ -1,5 +1,6 @@
 """Reading of image files: recognise the format by content, decode, and interpret the colours."""
 
+import io
 import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import BinaryIO, Protocol
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.files import shown
@@ -22,7 +24,13 @@ from maskdcpt_cli.images.codecs.raw_heif import HeifSource, RawSource
 from maskdcpt_cli.images.codecs.tiff import TiffSource
 from maskdcpt_cli.images.codecs.xmp import without_announcements
 from maskdcpt_cli.images.colour import Colour, colour_of
-from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, RAW_SUFFIXES, WRITABLE, result_suffix
+from maskdcpt_cli.images.formats import (
+    IMAGE_SUFFIXES,
+    MAX_PIXELS,
+    RAW_SUFFIXES,
+    WRITABLE,
+    result_suffix,
+)
 from maskdcpt_cli.images.photo import (
     Decoded,
     Header,
@@ -49,7 +57,6 @@ __all__ = [
     "read_photo",
     "render_preview",
     "result_suffix",
-    "shown",
     "upright",
 ]
 
@@ -83,6 +90,8 @@ SIGNATURES: Mapping[str, tuple[re.Pattern[bytes], Opener]] = MappingProxyType(
 )
 
 
+OPENCV_PIXELS = 1 << 30  # OpenCV decodes no larger image
+BAND = 1 << 22  # pixels converted at a time
 CUT_SHORT = re.compile("truncated|incomplete|failed to read|end of file|only got", re.IGNORECASE)
 # Not "decoder error -2", "unknown pixel mode", "invalid literal for int() with base 10: b'1'".
 PLAIN = re.compile(r"(?!.*(error -|mode|literal|b'|<|_))[A-Za-z][ -~]{3,200}")
@@ -90,22 +99,24 @@ PLAIN = re.compile(r"(?!.*(error -|mode|literal|b'|<|_))[A-Za-z][ -~]{3,200}")
 
 def probe(path: Path) -> Header:
     """Return the header of an image file without decoding pixels; ImageError if unreadable."""
-    with _opened(path) as source:
+    with _opened(path, max_pixels=None) as source:
         return source.header
 
 
-def read_photo(path: Path, *, max_pixels: int | None) -> Photo:
+def read_photo(path: Path, *, max_pixels: int | None = MAX_PIXELS) -> Photo:
     """Read an image file: all pages, colours and metadata.
 
     Raises ImageError for a file of more than `max_pixels` pixels (before it is decoded; None for
     no limit), and for one that is missing, truncated, damaged, or of an unsupported format.
     """
-    with _opened(path) as source:
-        if max_pixels is not None and source.pixels > max_pixels:
-            raise ImageError(
-                f"{_amount(source.pixels)} are above the limit of {_amount(max_pixels)}; "
-                "lift it with --max-pixels"
-            )
+    return _read(path, max_pixels=max_pixels)
+
+
+def _read(path: Path, *, max_pixels: int | None, max_side: int | None = None) -> Photo:
+    """Read a photo as read_photo does; a JPEG much larger than `max_side` at a fraction."""
+    with _opened(path, max_pixels=max_pixels) as source:
+        if max_side and isinstance(source, PillowSource):
+            source.reduce(max_side)
         decoded = source.decode()
         if not all(page.pixels.size for page in decoded.pages):
             raise ImageError("it holds no pixels")
@@ -116,12 +127,15 @@ def read_photo(path: Path, *, max_pixels: int | None) -> Photo:
         return Photo(path, source.header.format, decoded.pages, colour, metadata, notices)
 
 
-def preview(path: Path, *, max_side: int | None) -> NDArray[np.uint8]:
+def preview(
+    path: Path, *, max_side: int | None, max_pixels: int | None = MAX_PIXELS
+) -> NDArray[np.uint8]:
     """Return a preview of the first page: (h, w, 3) sRGB, upright, blended over white.
 
-    Its sides are at most `max_side` pixels; None keeps the size.
+    Its sides are at most `max_side` pixels; None keeps the size. Raises ImageError as read_photo.
     """
-    return render_preview(read_photo(path, max_pixels=None), max_side=max_side)
+    photo = _read(path, max_pixels=max_pixels, max_side=max_side)
+    return render_preview(photo, max_side=max_side)
 
 
 def render_preview(photo: Photo, *, max_side: int | None) -> NDArray[np.uint8]:
@@ -130,49 +144,91 @@ def render_preview(photo: Photo, *, max_side: int | None) -> NDArray[np.uint8]:
     height, width = page.pixels.shape[:2]
     scale = min(1.0, max_side / max(height, width)) if max_side else 1.0
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    image = photo.colour.to_srgb(_shrunk(fill_transparent(page), size))
-    if page.alpha is not None:
-        alpha = Colour().to_srgb(_shrunk(page.alpha[..., None], size))
-        image = image * alpha + (1 - alpha)
-    turned = upright(np.rint(image * 255).astype(np.uint8), photo.metadata.orientation)
-    return np.ascontiguousarray(turned)
+    alpha = None if page.alpha is None else _shrunk(page.alpha[..., None], size)
+    picture = to_srgb8(_shrunk(fill_transparent(page), size), photo.colour, alpha=alpha)
+    return np.ascontiguousarray(upright(picture, photo.metadata.orientation))
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
+def to_srgb8(pixels: Native, colour: Colour, *, alpha: Native | None = None) -> NDArray[np.uint8]:
+    """Convert native pixels (H, W, C) to sRGB (H, W, 3), 8 bits, some rows at a time.
+
+    An `alpha` (H, W, 1) blends them over white.
+    """
+    height, width = pixels.shape[:2]
+    converted = np.empty((height, width, 3), np.uint8)
+    step = max(1, BAND // width)
+    for rows in (slice(top, top + step) for top in range(0, height, step)):
+        picture = colour.to_srgb(pixels[rows])
+        if alpha is not None:
+            weight = Colour().to_srgb(alpha[rows])
+            picture = picture * weight + (1 - weight)
+        converted[rows] = np.rint(picture * 255)
+    return converted
+
+
+def read_rgb(path: Path, *, max_pixels: int | None = MAX_PIXELS) -> NDArray[np.uint8]:
     """Read a training image as (H, W, 3) sRGB, 8 bits, upright; colour profiles are ignored.
 
-    Raises ImageError.
+    Raises ImageError, also for an image of more than `max_pixels` pixels (None for no limit).
     """
-    try:
-        return decode_rgb(path.read_bytes(), name=shown(path))
-    except OSError as error:
-        raise ImageError(f"{shown(path)} cannot be read: {error.strerror or error}.") from error
+    with _named(shown(path)), _stream(path) as stream:
+        return _rgb(stream, max_pixels=max_pixels)
 
 
-def decode_rgb(data: bytes, *, name: str) -> NDArray[np.uint8]:
+def decode_rgb(data: bytes, *, name: str, max_pixels: int | None = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode the bytes of a file as read_rgb does; `name` is for the ImageError."""
+    with _named(name):
+        return _rgb(io.BytesIO(data), max_pixels=max_pixels)
+
+
+def _rgb(stream: BinaryIO, *, max_pixels: int | None) -> NDArray[np.uint8]:
+    """Decode an image by OpenCV, which is fastest, once its header is known to be in bounds."""
+    _source(stream, "", max_pixels=OPENCV_PIXELS if max_pixels is None else max_pixels)
+    stream.seek(0)
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        pixels = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
-        raise ImageError(f"{name} cannot be read: {error.err}.") from error
+        raise ImageError("its pixels cannot be decoded") from error
     if pixels is None:
-        raise ImageError(f"{name} cannot be read: it is not an image, or damaged.")
+        raise ImageError("it is not an image, or damaged")
     return np.asarray(pixels, np.uint8)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Source]:
+def _opened(path: Path, *, max_pixels: int | None) -> Iterator[Source]:
     """Yield the source of an image; every error becomes an ImageError that names the file."""
-    name = shown(path)
+    with _named(shown(path)), _stream(path) as stream:
+        yield _source(stream, path.suffix, max_pixels=max_pixels)
+
+
+@contextmanager
+def _stream(path: Path) -> Iterator[BinaryIO]:
+    if path.is_dir():
+        raise ImageError("it is a folder")
+    if path.exists() and not path.is_file():
+        raise ImageError("it is not a regular file")
+    with path.open("rb") as stream:
+        yield stream
+
+
+def _source(stream: BinaryIO, suffix: str, *, max_pixels: int | None) -> Source:
+    """Return the source of an image whose header is within the limit."""
+    word, opener = _recognise(suffix, stream.read(64))
+    stream.seek(0)
+    source = opener(stream, word)
+    if max_pixels is not None and source.pixels > max_pixels:
+        raise ImageError(
+            f"{_amount(source.pixels)} are above the limit of {_amount(max_pixels)}; "
+            "lift it with --max-pixels"
+        )
+    return source
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Turn every error into an ImageError that names the file."""
     try:
-        if path.is_dir():
-            raise ImageError("it is a folder")
-        if path.exists() and not path.is_file():
-            raise ImageError("it is not a regular file")
-        with path.open("rb") as stream:
-            word, opener = _recognise(path, stream.read(64))
-            stream.seek(0)
-            yield opener(stream, word)
+        yield
     except ImageError as error:
         raise ImageError(f"{name} cannot be read: {error}.") from error
     except MemoryError as error:
@@ -189,18 +245,21 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = str(error).strip().rstrip(".")
-    if isinstance(error, EOFError) or CUT_SHORT.search(text):
+    first = error.__cause__ or error  # Pillow raises others from it, with the same text
+    if isinstance(error, Image.DecompressionBombError):
+        return "it has more pixels than Pillow, which decodes this format, takes at most"
+    if isinstance(first, EOFError) or CUT_SHORT.search(text):
         return "it is cut short"
     damaged = "its content is damaged, or of a kind that is not read"
-    internal = isinstance(error, (LookupError, TypeError, AttributeError, struct.error))
+    internal = isinstance(first, (LookupError, TypeError, AttributeError, struct.error))
     return damaged if internal or not PLAIN.fullmatch(text) else f"{damaged} ({text})"
 
 
-def _recognise(path: Path, head: bytes) -> tuple[str, Opener]:
+def _recognise(suffix: str, head: bytes) -> tuple[str, Opener]:
     if not head:
         raise ImageError("it is empty")
     found = next((word for word, (sign, _) in SIGNATURES.items() if sign.match(head)), None)
-    if path.suffix.lower() in RAW_SUFFIXES and found in {None, "tiff", "heif"}:  # of most, and CR3
+    if suffix.lower() in RAW_SUFFIXES and found in {None, "tiff", "heif"}:  # of most, and CR3
         return "raw", RawSource
     if found:
         return found, SIGNATURES[found][1]

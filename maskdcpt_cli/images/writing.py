@@ -11,13 +11,12 @@ import numpy as np
 from PIL import Image
 
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.files import replacing, shown
 from maskdcpt_cli.images.arrays import Native
 from maskdcpt_cli.images.codecs import png, tiff
 from maskdcpt_cli.images.colour import Colour, pillow_image
 from maskdcpt_cli.images.formats import WRITABLE, Holds, format_of
 from maskdcpt_cli.images.photo import Metadata, Page, Photo, upright
-from maskdcpt_cli.images.reading import shown
 
 QUALITY = 95  # the default
 LOSSLESS = 100  # the quality of WebP without loss, the default for one that was so

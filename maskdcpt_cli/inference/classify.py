@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.colour import Colour
+from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.reading import (
     Page,
     Photo,
@@ -39,7 +41,7 @@ from maskdcpt_cli.weights.checkpoint import DegradationClassifier
 # the mean: its cross-entropy is 0.72, that of the middle tile 0.95.
 # On 217 synthetic and real photos the accuracy of `tiny-classifier` is 65 % where its probability
 # is below MIN_PROBABILITY, and 97 % on the others.
-MAX_PIXELS = 64 * 128**2  # in all tiles of a photo, spread evenly; below it, they cover it
+TILED_PIXELS = 64 * 128**2  # in all tiles of a photo, spread evenly; below it, they cover it
 MAX_MAP_PIXELS = 400 * 128**2  # the same for its map, whose tiles are at least half a side apart
 ALIGNMENT = 16  # pixels; tiles start at multiples of it, as the blocks of a JPEG do
 BATCH_TILES = 8  # tiles in a batch of the network
@@ -86,7 +88,7 @@ def classify_files(
     classifier: DegradationClassifier,
     paths: Iterable[Path],
     *,
-    max_pixels: int | None = None,
+    max_pixels: int | None = MAX_PIXELS,
     maps: Mapping[Path, Path] | None = None,
     overwrite: bool = False,
 ) -> Generator[Classified, None, None]:
@@ -134,7 +136,7 @@ def _classify_photo(
     try:
         found = _probabilities(classifier, photo.pages[0], photo.colour, orientation=turn)
     except (MemoryError, RuntimeError) as error:  # networks raise RuntimeError
-        return Classified(photo.path, {}, f"{photo.path}: {str(error).strip()}", notices)
+        return Classified(photo.path, {}, f"{shown(photo.path)}: {str(error).strip()}", notices)
     reason = None
     if map_to:
         try:
@@ -150,7 +152,7 @@ def _probabilities(
     """Return the probability of each label, (classes,)."""
     size = (page.pixels.shape[0], page.pixels.shape[1])
     tile = classifier.crop_size
-    rows, columns = tile_positions(size, tile=tile, step=tile, max_pixels=MAX_PIXELS)
+    rows, columns = tile_positions(size, tile=tile, step=tile, max_pixels=TILED_PIXELS)
     tiles = _tiles(page, colour, rows, columns, tile=tile, orientation=orientation)
     return _calibrated(classifier, _logits(classifier, tiles).mean(dim=0))
 

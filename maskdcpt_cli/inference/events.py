@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from maskdcpt_cli.images.formats import MAX_PIXELS
+
 Status = Literal["restored", "skipped", "unrestored", "failed"]
 
 
@@ -26,7 +28,7 @@ class Settings:
     quality: int | None = None  # of JPEG, WebP and AVIF; None: 95
     strip: bool = False  # drop EXIF, XMP and ICC
     compare: bool = False  # write a before/after sheet beside each result
-    max_pixels: int | None = 500_000_000  # larger images are refused; None: no limit
+    max_pixels: int | None = MAX_PIXELS  # larger images are refused; None: no limit
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from maskdcpt_cli.degradations import CLEAN, slug
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.files import replacing, shown
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.contact_sheets import (
     GAP,
@@ -85,12 +85,12 @@ def write_map(
         if target.exists() and not overwrite:
             if target.read_bytes() == content:
                 return
-            raise ImageError(f"'{target}' exists; --overwrite replaces it.")
+            raise ImageError(f"'{shown(target)}' exists; --overwrite replaces it.")
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as file:
             file.write(content)
     except OSError as error:
-        raise ImageError(f"Cannot write '{target}': {error.strerror or error}.") from error
+        raise ImageError(f"Cannot write '{shown(target)}': {error.strerror or error}.") from error
 
 
 def draw_map(

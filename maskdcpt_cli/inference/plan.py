@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError, unknown
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.discover import Found, discover, identity, is_folder, real, why_unreadable
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, WRITABLE, format_of, result_suffix
 from maskdcpt_cli.images.reading import probe
@@ -78,7 +79,7 @@ def plan(
     if out.suffix.lower() in IMAGE_SUFFIXES and not is_folder(out):
         return _single(found, problems, out, naming)
     if why_unreadable(out) is None:
-        raise PlanError(f"'{out}' is a file: -o takes a folder for the results.")
+        raise PlanError(f"'{shown(out)}' is a file: -o takes a folder for the results.")
     output = real(out)
     images = [item for item in found if item.is_image]
     outside = [item for item in images if not item.is_output(output)]
@@ -127,11 +128,15 @@ def _check_name(name: str) -> None:
 
 def _single(found: list[Found], problems: list[Outcome], out: Path, naming: _Naming) -> Plan:
     if len(found) + len(problems) != 1 or found[0].root is not None:
-        raise PlanError(f"'{out}' names one result, but there are several inputs: give a folder.")
+        raise PlanError(
+            f"'{shown(out)}' names one result, but there are several inputs: give a folder."
+        )
     if not naming.keeps_names:
-        raise PlanError(f"'{out}' names the result, which leaves nothing to --name and --format.")
+        raise PlanError(
+            f"'{shown(out)}' names the result, which leaves nothing to --name and --format."
+        )
     if format_of(out.suffix) is None:
-        raise PlanError(f"Cannot write '{out}': choose from {', '.join(WRITABLE)}.")
+        raise PlanError(f"Cannot write '{shown(out)}': choose from {', '.join(WRITABLE)}.")
     jobs, problems = _checked([Job(found[0].source, out)])
     return Plan(tuple(jobs), tuple(problems), skipped_files=0, results=0)
 
@@ -201,10 +206,11 @@ def _checked(jobs: list[Job]) -> tuple[list[Job], list[Outcome]]:
         if reason := why_unreadable(job.source):
             problems.append(_failed(job, reason))
         elif target in sources:
-            reason = f"The result of '{job.source}' would overwrite the input '{sources[target]}'."
-            overwriting.append(_failed(job, reason))
+            reason = f"would overwrite the input '{shown(sources[target])}'."
+            overwriting.append(_failed(job, f"The result of '{shown(job.source)}' {reason}"))
         elif (first := makers.setdefault(target, job.source)) != job.source:
-            reason = f"'{first}' and '{job.source}' would both be written to '{job.target}'."
+            both = f"'{shown(first)}' and '{shown(job.source)}'"
+            reason = f"{both} would both be written to '{shown(job.target)}'."
             problems.append(_failed(job, reason))
         else:
             sound.append(job)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.contact_sheets import write_sheet
 from maskdcpt_cli.images.reading import Photo, page_from_array, read_photo
@@ -159,11 +160,13 @@ def _existing_result(job: Job, made_by: str, existing: Existing) -> Outcome | No
     if existing == "overwrite" or not os.path.lexists(job.target):
         return None
     if existing == "error":
-        return Outcome(job, "failed", f"'{job.target}' exists; --existing overwrite replaces it.")
+        return Outcome(
+            job, "failed", f"'{shown(job.target)}' exists; --existing overwrite replaces it."
+        )
     if is_current(job, made_by=made_by):
         return Outcome(job, "skipped")
     reason = (
-        f"'{job.target}' exists and is not this model's result with these settings; "
+        f"'{shown(job.target)}' exists and is not this model's result with these settings; "
         "--existing overwrite replaces it."
     )
     return Outcome(job, "failed", reason)
@@ -196,7 +199,7 @@ def _write(
     except (ImageError, OSError) as error:
         return Outcome(job, "failed", str(error), tuple(notices), _area(photo))
     if settings.compare:
-        notices += _compare(job)
+        notices += _compare(job, settings)
     return Outcome(
         job,
         "unrestored" if reason else "restored",
@@ -207,10 +210,10 @@ def _write(
     )
 
 
-def _compare(job: Job) -> tuple[str, ...]:
+def _compare(job: Job, settings: Settings) -> tuple[str, ...]:
     """Write the before/after sheet; return a notice where that fails, for the result exists."""
     try:
-        write_sheet(job.source, job.target)
+        write_sheet(job.source, job.target, max_pixels=settings.max_pixels)
     except ImageError as error:
         return (f"No before/after sheet: {error}",)
     return ()

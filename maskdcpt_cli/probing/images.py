@@ -21,7 +21,9 @@ from maskdcpt_cli.data.folders import photos
 from maskdcpt_cli.data.pairs import FilePairs
 from maskdcpt_cli.degradations import SETTINGS, slug
 from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.arrays import Pixels
+from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.presets.data import Synthesis
 from maskdcpt_cli.presets.load import load_data, names
 from maskdcpt_cli.synthesis.table import degrade
@@ -49,7 +51,14 @@ ReadResult = ProbeImage | SkippedFile
 
 
 def from_photos(
-    folders: Sequence[Path], setting: str, *, images: int, size: int, shared: bool, seed: int = 0
+    folders: Sequence[Path],
+    setting: str,
+    *,
+    images: int,
+    size: int,
+    shared: bool,
+    seed: int = 0,
+    max_pixels: int | None = MAX_PIXELS,
 ) -> Generator[ReadResult, None, None]:
     """Degrade clean photos, in random order, as in the setting's data preset.
 
@@ -64,6 +73,7 @@ def from_photos(
         size: Side of an image in pixels.
         seed: Of the order and the degradations.
         shared: Degrade each photo in all ways, not in one.
+        max_pixels: Larger photos are skipped; None for no limit.
 
     Raises:
         MaskDCPTError: If a folder has no photos.
@@ -72,8 +82,9 @@ def from_photos(
     syntheses = {part.degradation: part.synthesis for part in data.train}
     degradations = SETTINGS[setting]
     taken: list[ProbeImage] = []  # of this round: one of each degradation
+    sources = [photos(folder, max_pixels=max_pixels) for folder in folders]
     rounds, turns = 0, cycle(degradations)
-    for source, index in _shuffled([photos(folder) for folder in folders], seed):
+    for source, index in _shuffled(sources, seed):
         photo = _read(source, index, size=CONTEXT * size, at_least=size)
         if isinstance(photo, SkippedFile):
             yield photo
@@ -91,7 +102,12 @@ def from_photos(
 
 
 def from_folders(
-    folders: Mapping[str, Path], *, images: int, size: int, seed: int = 0
+    folders: Mapping[str, Path],
+    *,
+    images: int,
+    size: int,
+    seed: int = 0,
+    max_pixels: int | None = MAX_PIXELS,
 ) -> Generator[ReadResult, None, None]:
     """Read degraded images in random order, of a folder for each degradation.
 
@@ -102,7 +118,7 @@ def from_folders(
     """
     for degradation, folder in folders.items():
         found = 0
-        for source, index in _shuffled([photos(folder)], seed):
+        for source, index in _shuffled([photos(folder, max_pixels=max_pixels)], seed):
             image = _read(source, index, size=size, at_least=size)
             if isinstance(image, ProbeImage):
                 found += 1
@@ -127,7 +143,7 @@ def _read(source: FilePairs, index: int, *, size: int, at_least: int) -> ReadRes
         return SkippedFile(str(error))
     height, width = pixels.shape[:2]
     if min(height, width) < at_least:
-        return SkippedFile(f"{path} is smaller than {at_least}x{at_least} pixels.")
+        return SkippedFile(f"{shown(path)} is smaller than {at_least}x{at_least} pixels.")
     return ProbeImage(path.with_suffix("").as_posix(), "", pixels)
 
 

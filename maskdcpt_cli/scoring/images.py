@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.colour import Colour
+from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.photo import Photo
-from maskdcpt_cli.images.reading import read_photo, upright
+from maskdcpt_cli.images.reading import read_photo, to_srgb8, upright
 from maskdcpt_cli.scoring.events import ImageSource
 
 CHANNEL_NAMES = {1: "grey", 3: "RGB", 4: "CMYK"}
@@ -27,17 +28,21 @@ class ScoringImage(NamedTuple):
     profile: bytes | None = None  # of a colour space other than sRGB, not applied
 
 
-def read_image(image: ImageSource) -> ScoringImage:
+def read_image(image: ImageSource, *, max_pixels: int | None = MAX_PIXELS) -> ScoringImage:
     """Read an image; raises ImageError, which names the file, if it cannot be read."""
-    return _read(image) if isinstance(image, Path) else _converted(image)
+    if not isinstance(image, Path):
+        return _converted(image)
+    return _read(image, _state(image), max_pixels)
 
 
-def read_pair(restored: ImageSource, gt: ImageSource) -> tuple[ScoringImage, ScoringImage]:
+def read_pair(
+    restored: ImageSource, gt: ImageSource, *, max_pixels: int | None = MAX_PIXELS
+) -> tuple[ScoringImage, ScoringImage]:
     """Read a restored image and its ground truth, with equal orientation.
 
     Notices of both are in the first one. Raises ImageError if the sizes differ.
     """
-    one, other = read_image(restored), read_image(gt)
+    one, other = (read_image(image, max_pixels=max_pixels) for image in (restored, gt))
     notices = tuple(f"The restored image: {notice}" for notice in one.notices)
     notices += tuple(f"The ground truth: {notice}" for notice in other.notices)
     if one.orientation != other.orientation:
@@ -53,9 +58,18 @@ def read_pair(restored: ImageSource, gt: ImageSource) -> tuple[ScoringImage, Sco
     return one._replace(notices=notices), other
 
 
+def _state(path: Path) -> tuple[int, ...]:
+    """Return what changes with the content of a file; () where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 @lru_cache(maxsize=CACHED)
-def _read(path: Path) -> ScoringImage:
-    photo = read_photo(path, max_pixels=None)
+def _read(path: Path, _state: tuple[int, ...], max_pixels: int | None) -> ScoringImage:
+    photo = read_photo(path, max_pixels=max_pixels)
     page = photo.pages[0]
     channels = page.pixels.shape[2]
     plain = photo.colour.is_plain(channels)
@@ -100,7 +114,7 @@ def _bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:
         return pixels
     if pixels.dtype == np.uint8 and pixels.shape[2] == 1:
         return np.repeat(pixels, 3, axis=2)
-    return np.rint(Colour().to_srgb(pixels) * 255).astype(np.uint8)
+    return to_srgb8(pixels, Colour())
 
 
 def _opaque(alpha: NDArray[Any]) -> bool:

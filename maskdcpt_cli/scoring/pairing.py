@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from maskdcpt_cli.errors import MaskDCPTError, unknown
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
-from maskdcpt_cli.images.reading import shown
 from maskdcpt_cli.scoring.events import Item
 
 # A rule gives the candidate keys of a restored image, best first, and the key of a ground truth;

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from maskdcpt_cli.data.parallel import processors
 from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.scoring.events import Item, Scored, Unavailable
 from maskdcpt_cli.scoring.images import ScoringImage, read_image, read_pair
 from maskdcpt_cli.scoring.metrics import Metric, find_metrics
@@ -40,6 +41,7 @@ def score(
     protocol: Protocol = DEFAULT,
     jobs: int | None = None,
     device: str = "cpu",
+    max_pixels: int | None = MAX_PIXELS,
 ) -> ScoreResult:
     """Measure restored images by pyiqa's metrics.
 
@@ -52,6 +54,7 @@ def score(
         protocol: Definition of PSNR and SSIM.
         jobs: Threads; None takes one per processor, eight at most.
         device: Device of metrics with a network: "cpu", "cuda", "cuda:1", "mps".
+        max_pixels: Larger images are refused; None for no limit.
 
     Returns:
         The values of each image, and `means` and `intervals` by metric. Images and metrics that
@@ -62,7 +65,14 @@ def score(
     """
     listed = list(items)
     with_gt = bool(listed) and all(item.gt is not None for item in listed)
-    scorer = Scorer(metrics, protocol=protocol, with_gt=with_gt, jobs=jobs, device=device)
+    scorer = Scorer(
+        metrics,
+        protocol=protocol,
+        with_gt=with_gt,
+        jobs=jobs,
+        device=device,
+        max_pixels=max_pixels,
+    )
     images = tuple(scorer.score(listed))
     summaries = tuple(summarise(scorer.metrics, images, scorer.over_set))
     return ScoreResult(images, summaries, scorer.unavailable)
@@ -85,9 +95,10 @@ class Scorer:
         with_gt: bool = True,
         jobs: int | None = None,
         device: str = "cpu",
+        max_pixels: int | None = MAX_PIXELS,
     ) -> None:
         self.metrics: Mapping[str, Metric] = find_metrics(metrics, with_gt=with_gt)
-        self.protocol = protocol
+        self.protocol, self.max_pixels = protocol, max_pixels
         self.jobs = jobs or min(processors(), MAX_DEFAULT_JOBS)
         self.over_set: dict[str, float] = {}
         opened = {
@@ -133,9 +144,9 @@ class Scorer:
     def _scored(self, item: Item, pairs: SetFolders | None) -> Scored:
         try:
             if item.gt is None:
-                restored, gt = read_image(item.restored), None
+                restored, gt = read_image(item.restored, max_pixels=self.max_pixels), None
             else:
-                restored, gt = read_pair(item.restored, item.gt)
+                restored, gt = read_pair(item.restored, item.gt, max_pixels=self.max_pixels)
         except ImageError as error:
             return Scored(item.name, {}, problem=str(error))
         if pairs and gt:

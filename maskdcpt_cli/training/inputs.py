@@ -14,6 +14,7 @@ from maskdcpt_cli.data.mixture import Curriculum, Mixture, MixtureEntry, Samples
 from maskdcpt_cli.data.pairs import Pair, Pairs
 from maskdcpt_cli.data.sources import OpenedSource, data_root, open_pairs
 from maskdcpt_cli.degradations import SETTINGS
+from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.presets.data import (
     Data,
     Manifest,
@@ -67,6 +68,7 @@ class TrainingData:
         pairs: folders of degraded and of clean images of the same names.
         degradations: of each of the pairs, by abbreviation.
         setting: of photos and pairs; None: that of the data preset.
+        max_pixels: larger images are refused; None for no limit.
     """
 
     root: Path | str | None = None
@@ -74,6 +76,7 @@ class TrainingData:
     pairs: Sequence[tuple[Path | str, Path | str]] = ()
     degradations: Sequence[str] = ()
     setting: str | None = None
+    max_pixels: int | None = MAX_PIXELS
 
     def open(self, preset: str) -> Inputs:
         """Find the images.
@@ -90,11 +93,14 @@ class TrainingData:
         data = load_data(self.setting if self.setting in names() else preset)
         setting = self.setting or data.setting
         if self.photos is not None:
-            return from_photos(Path(self.photos), data, setting=setting)
+            return from_photos(Path(self.photos), data, setting=setting, max_pixels=self.max_pixels)
         if self.pairs:
             folders = [(Path(lq), Path(gt)) for lq, gt in self.pairs]
-            return from_pairs(folders, self.degradations, setting=setting)
-        return from_preset(data, None if self.root is None else Path(self.root))
+            return from_pairs(
+                folders, self.degradations, setting=setting, max_pixels=self.max_pixels
+            )
+        root = None if self.root is None else Path(self.root)
+        return from_preset(data, root, max_pixels=self.max_pixels)
 
 
 def samples_of(run: Run, data: TrainingData, inputs: Inputs) -> Samples:
@@ -110,34 +116,40 @@ def samples_of(run: Run, data: TrainingData, inputs: Inputs) -> Samples:
     return Curriculum(mixtures, [stage.iterations * stage.batch for stage in run.training.stages])
 
 
-def from_preset(data: Data, root: Path | None) -> Inputs:
+def from_preset(data: Data, root: Path | None, *, max_pixels: int | None = MAX_PIXELS) -> Inputs:
     """Open the data sets of a setting, below `root`, or the folder that the environment names."""
     folder = data_root(root)
-    train = [_entry(opened) for opened in open_pairs(data.train, folder)]
+    train = [_entry(one) for one in open_pairs(data.train, folder, max_pixels=max_pixels)]
     known = [part for part in data.test if not _unlabelled(part)]
-    test = [_entry(opened) for opened in open_pairs(known, folder)]
+    test = [_entry(one) for one in open_pairs(known, folder, max_pixels=max_pixels)]
     labels = SETTINGS[data.setting]
     return Inputs(tuple(train), tuple(test), labels) if test else _held_out(train, labels)
 
 
 def from_pairs(
-    folders: Sequence[tuple[Path, Path]], degradations: Sequence[str], *, setting: str
+    folders: Sequence[tuple[Path, Path]],
+    degradations: Sequence[str],
+    *,
+    setting: str,
+    max_pixels: int | None = MAX_PIXELS,
 ) -> Inputs:
     """Open pairs of two folders each, with the degradation of each of them."""
     entries = [
-        MixtureEntry(paired(lq, gt, degradation=degradation))
+        MixtureEntry(paired(lq, gt, degradation=degradation, max_pixels=max_pixels))
         for (lq, gt), degradation in zip(folders, degradations, strict=True)
     ]
     return _held_out(entries, SETTINGS[setting])
 
 
-def from_photos(folder: Path, data: Data, *, setting: str) -> Inputs:
+def from_photos(
+    folder: Path, data: Data, *, setting: str, max_pixels: int | None = MAX_PIXELS
+) -> Inputs:
     """Open clean photos, degraded in all ways of a setting as the data preset degrades them."""
     recipes: dict[str, dict[TrainSynthesis, None]] = {label: {} for label in SETTINGS[setting]}
     for part in data.train:
         if part.degradation in recipes:
             recipes[part.degradation][part.synthesis] = None
-    clean = photos(folder)
+    clean = photos(folder, max_pixels=max_pixels)
     entries = [
         MixtureEntry(replace(clean, degradation=label), synthesis=recipe)
         for label, ways in recipes.items()

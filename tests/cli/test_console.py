@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from maskdcpt_cli.cli.console import printable
+from maskdcpt_cli import files
 from maskdcpt_cli.cli.restore_view import (
     RestoreBar,
     RestoreFailures,
@@ -150,4 +150,4 @@ def test_options_and_terminal_choose_the_view(monkeypatch, environment, options,
     ],
 )
 def test_names_cannot_break_the_terminal(text, shown):
-    assert printable(text) == shown
+    assert files.shown(text) == shown

@@ -15,6 +15,7 @@ from maskdcpt_cli.cli.options import (
     data_root_option,
     device_option,
     jobs_option,
+    max_pixels_option,
     metrics_option,
     output_folder_option,
     pairs_option,
@@ -59,6 +60,7 @@ class BenchmarkOptions:
     backend: str
     tile: int | None
     jobs: int | None
+    max_pixels: int | None
 
     @property
     def label(self) -> str:
@@ -118,6 +120,7 @@ class BenchmarkOptions:
 @backend_option
 @tile_option
 @jobs_option("Images measured", default="one per processor, at most 8")
+@max_pixels_option
 def benchmark(**given: Any) -> None:
     """Restore the test sets of a setting, measure them, and compare with the paper's figures.
 
@@ -150,14 +153,15 @@ def _sets(options: BenchmarkOptions) -> "Sequence[TestSet | MissingTestSet]":
     if options.pairs and (options.photos or options.preset):
         raise click.UsageError("--pairs cannot be combined with --data-preset or --photos.")
     if options.pairs:
-        return from_pairs(options.pairs)
+        return from_pairs(options.pairs, max_pixels=options.max_pixels)
     if not options.preset:
         raise click.UsageError("Name the test sets: --data-preset NAME, or --pairs LQ GT.")
     with usage_errors():
         data = load_data(options.preset)
         if options.photos:
-            return from_photos(data, options.photos)
-        return from_preset(data, data_root(options.data_root))
+            return from_photos(data, options.photos, max_pixels=options.max_pixels)
+        root = data_root(options.data_root)
+        return from_preset(data, root, max_pixels=options.max_pixels)
 
 
 def _tables(

@@ -1,7 +1,5 @@
 """Files of a benchmark: tables as Markdown and CSV, and the page."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +15,8 @@ from maskdcpt_cli.cli.benchmark.tables import (
     measured_lines,
     remarks,
 )
-from maskdcpt_cli.files import written
+from maskdcpt_cli.cli.csv_file import write_csv
+from maskdcpt_cli.files import shown, written
 
 CSV_HEADS = ("table", "method", "column", "metric", "figure", "partial")
 
@@ -29,9 +28,9 @@ def write_files(folder: Path, report: BenchmarkReport) -> list[Path]:
         MaskDCPTError: A file cannot be written.
     """
     markdown, table, page = (folder / name for name in ("table.md", "table.csv", "index.html"))
-    for path, text in ((markdown, "\n".join(_markdown(report)) + "\n"), (table, _csv(report))):
-        with written(path) as file:
-            file.write(text.encode())
+    with written(markdown) as file:
+        file.writelines(f"{shown(line)}\n".encode() for line in _markdown(report))
+    write_csv(table, _rows(report))
     write_benchmark(page, report)
     return [markdown, table, page]
 
@@ -78,24 +77,21 @@ def _emphasised(text: str, line: CellRow) -> str:
     return f"**{text.replace(PARTIAL, chr(92) + PARTIAL)}**" if line.role == "ours" else text
 
 
-def _csv(report: BenchmarkReport) -> str:
-    """Return one figure a line, for spreadsheets and data frames; measured ones with 6 digits."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(CSV_HEADS)
+def _rows(report: BenchmarkReport) -> Iterator[Sequence[object]]:
+    """Yield one figure a row, for spreadsheets and data frames; measured ones with 6 digits."""
+    yield CSV_HEADS
     for one in report.finished:
         info = title(one.result.info)
         for metric, value in one.result.figures.items():
             partial = not one.result.complete
-            writer.writerow(("measured", report.model, info, metric, f"{value:.6g}", int(partial)))
+            yield "measured", report.model, info, metric, f"{value:.6g}", int(partial)
     for table_row in report.measured_rows:
         name = table_row.table.title
         for method, columns in table_row.table.rows.items():
             for column in table_row.table.columns:
                 for metric, value in columns.get(column.key, {}).items():
-                    writer.writerow((name, method, column.key, metric, value, 0))
+                    yield name, method, column.key, metric, value, 0
         for key, figures in table_row.figures.items():
             for metric, value in figures.items():
                 partial = key in table_row.partial
-                writer.writerow((name, report.model, key, metric, f"{value:.6g}", int(partial)))
-    return file.getvalue()
+                yield name, report.model, key, metric, f"{value:.6g}", int(partial)

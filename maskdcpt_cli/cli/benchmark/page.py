@@ -23,6 +23,7 @@ from maskdcpt_cli.cli.benchmark.tables import (
 )
 from maskdcpt_cli.cli.console import count
 from maskdcpt_cli.cli.page import data_uri, write_page
+from maskdcpt_cli.images.reading import preview
 
 
 class PageRow(NamedTuple):
@@ -119,4 +120,4 @@ def _examples(report: BenchmarkReport) -> Iterator[PageExample]:
 
 def _crop(path: Path) -> str:
     """Encode a crop as lossy WebP: lossless would be three times as large."""
-    return data_uri(Image.open(path), format="webp", quality=92)
+    return data_uri(Image.fromarray(preview(path, max_side=None)), format="webp", quality=92)

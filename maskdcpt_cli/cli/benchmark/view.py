@@ -33,9 +33,9 @@ from maskdcpt_cli.cli.console import (
     is_interactive,
     message_console,
     plain_table,
-    printable,
     say,
 )
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.scoring.events import Unavailable
 
 STYLES: dict[RowRole, str] = {
@@ -67,7 +67,7 @@ class BenchmarkView:
         match event:
             case SetStarted():
                 self.progress.start()
-                self.progress.update(self.task, description=printable(event.testset.title))
+                self.progress.update(self.task, description=shown(event.testset.title))
                 if event.cached:
                     cached = f"{event.cached} of {count(event.images, 'image')}"
                     say(self.console, f"{event.testset.title}: {cached} read from earlier results")
@@ -141,14 +141,14 @@ def print_tables(report: BenchmarkReport) -> None:
     if rows:
         table = plain_table(*heads, right=[head for head in heads if head not in TEXT_HEADS])
         for row in rows:
-            table.add_row(*map(printable, row))
-        console.print(Text(printable(report.title), style="bold"))
+            table.add_row(*map(shown, row))
+        console.print(Text(shown(report.title), style="bold"))
         console.print(table)
         for sentence in (*report.notes, report.facts["Protocol"]):
-            console.print(Text(printable(sentence), style="dim"))
+            console.print(Text(shown(sentence), style="dim"))
     for one in report.finished:
         if one.reason:
-            console.print(Text(printable(f"Not measured: {_not_measured(one)}")), soft_wrap=True)
+            console.print(Text(shown(f"Not measured: {_not_measured(one)}")), soft_wrap=True)
 
 
 def _print_table_row(console: Console, table_row: TableRow, *, model: str) -> None:
@@ -159,7 +159,7 @@ def _print_table_row(console: Console, table_row: TableRow, *, model: str) -> No
             table = plain_table("", *heads, right=heads)
             for line in block.lines:
                 cells = [line.cells[index] for index in columns]
-                table.add_row(line.name, *cells, style=STYLES[line.role])
+                table.add_row(shown(line.name), *cells, style=STYLES[line.role])
             console.print(table)
             console.print()
     paper, beside = table_row.table.title, table_row.beside
@@ -167,7 +167,7 @@ def _print_table_row(console: Console, table_row: TableRow, *, model: str) -> No
     lines += [table_row.table.note] if table_row.table.note else []
     lines += [f"{PARTIAL} {remark}" for remark in table_row.remarks]
     for sentence in lines:
-        console.print(Text(printable(sentence), style="dim"))
+        console.print(Text(shown(sentence), style="dim"))
     console.print()
 
 

@@ -16,8 +16,10 @@ from maskdcpt_cli.cli.options import (
     data_root_option,
     jobs_option,
     json_option,
+    max_pixels_option,
     usage_errors,
 )
+from maskdcpt_cli.files import shown
 
 if TYPE_CHECKING:
     from maskdcpt_cli.data.audit.scan import PresetScan, Problem
@@ -37,8 +39,16 @@ data.add_command(pack)
 @data_preset_option("to check", required=True)
 @data_root_option
 @jobs_option("Images read")
+@max_pixels_option
 @json_option("sources and problems")
-def check(*, preset: str, data_root: Path | None, jobs: int | None, json: bool) -> None:
+def check(
+    *,
+    preset: str,
+    data_root: Path | None,
+    jobs: int | None,
+    max_pixels: int | None,
+    json: bool,
+) -> None:
     """Check all images of the data sets of a data preset before training.
 
     Every image is read once. Errors are: missing and unreadable images; images without a partner
@@ -63,7 +73,7 @@ def check(*, preset: str, data_root: Path | None, jobs: int | None, json: bool) 
 
     with usage_errors():
         root = sources.data_root(data_root)
-        known = scan_preset(load_data(preset), root)
+        known = scan_preset(load_data(preset), root, max_pixels=max_pixels)
     jobs = min(jobs or processors(), len(known) // 16 + 1)
     found = track(inspect(known, jobs=jobs), total=len(known) + 1, noun="pair", quiet=json)
     problems = [*known.problems, *(problem for some in found for problem in some)]
@@ -106,7 +116,7 @@ def _show(known: "PresetScan", problems: "Sequence[Problem]") -> None:
     )
     for cells, sources in _lines(known):
         state, style = _state([problem for problem in problems if problem.source in sources])
-        table.add_row(*cells, Text(state, style=style))
+        table.add_row(*map(shown, cells), Text(state, style=style))
     console.print(table)
     for kind, (title, error) in PROBLEM_TYPES.items():
         some = [problem for problem in problems if problem.kind == kind]
@@ -114,7 +124,7 @@ def _show(known: "PresetScan", problems: "Sequence[Problem]") -> None:
             style = "bold red" if error else "bold yellow"
             console.print(Text(f"\n{title.capitalize()}: {len(some):,}", style=style))
             for line in _capped(some):
-                console.print(Text(line), soft_wrap=True)
+                console.print(Text(shown(line)), soft_wrap=True)
     console.print(f"\n{_summary(known, problems)}")
 
 

@@ -12,6 +12,7 @@ from maskdcpt_cli.cli.options import (
     data_preset_option,
     data_root_option,
     jobs_option,
+    max_pixels_option,
     output_folder_option,
     pairs_option,
     photos_option,
@@ -19,6 +20,7 @@ from maskdcpt_cli.cli.options import (
     usage_errors,
 )
 from maskdcpt_cli.degradations import LABELS, find
+from maskdcpt_cli.files import shown
 
 if TYPE_CHECKING:
     from maskdcpt_cli.data.shards.pack_items import PackItems
@@ -79,6 +81,7 @@ def _bytes(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     help="Compress the shards to about half the size, for transfer; reading is many times slower.",
 )
 @jobs_option("Shards written")
+@max_pixels_option
 @quiet_option
 def pack(
     *,
@@ -93,6 +96,7 @@ def pack(
     shard_size: int,
     compress: bool,
     jobs: int | None,
+    max_pixels: int | None,
     quiet: bool,
 ) -> None:
     """Pack pairs or clean photos into tar shards of crops, which load many times faster.
@@ -115,7 +119,7 @@ def pack(
 
     cropping = packing.Cropping(crop_size, stride or crop_size, compress)
     processes = jobs or processors()
-    items = _items(preset, pairs, photos, data_root=data_root, word=word)
+    items = _items(preset, pairs, photos, data_root=data_root, word=word, max_pixels=max_pixels)
     packing.check_free(output)
     sizes = track(
         packing.measure(items, jobs=min(processes, len(items) // 1000 + 1)),
@@ -138,6 +142,7 @@ def _items(
     *,
     data_root: Path | None,
     word: str | None,
+    max_pixels: int | None,
 ) -> "PackItems":
     """Return the images to pack, from exactly one of the three options."""
     from maskdcpt_cli.data import folders
@@ -152,12 +157,13 @@ def _items(
     if preset:
         with usage_errors():
             data, root = load_data(preset), find_root(data_root)
-        return of_preset(data, root)
+        return of_preset(data, root, max_pixels=max_pixels)
     if not pairs:
-        return PackItems([folders.photos(cast(Path, photos))])
+        return PackItems([folders.photos(cast(Path, photos), max_pixels=max_pixels)])
     with usage_errors():
         degradation = find(word or "")
-    return PackItems([folders.paired(*pairs, degradation=degradation)])
+    found = folders.paired(*pairs, degradation=degradation, max_pixels=max_pixels)
+    return PackItems([found])
 
 
 def _report(
@@ -166,12 +172,12 @@ def _report(
     from maskdcpt_cli.cli.console import count
 
     for reason in skipped[:SHOWN]:
-        click.echo(reason, err=True)
+        click.echo(shown(reason), err=True)
     if len(skipped) > SHOWN:
         click.echo(f"and {count(len(skipped) - SHOWN, 'more image')} skipped.", err=True)
     if not quiet:
         samples = sum(packed.shard.samples for packed in done)
         shards = count(len(done), "shard")
-        click.echo(f"{count(samples, 'crop')} in {shards} in {output}", err=True)
+        click.echo(f"{count(samples, 'crop')} in {shards} in {shown(output)}", err=True)
     if skipped:
         click.get_current_context().exit(1)

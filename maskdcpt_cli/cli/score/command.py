@@ -13,6 +13,7 @@ from maskdcpt_cli.cli.options import (
     csv_option,
     jobs_option,
     json_option,
+    max_pixels_option,
     metric_device_option,
     metrics_option,
     overwrite_option,
@@ -23,6 +24,7 @@ from maskdcpt_cli.cli.options import (
     usage_errors,
 )
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.scoring.metrics import default_metrics
 from maskdcpt_cli.scoring.protocols import PROTOCOLS
 
@@ -76,6 +78,7 @@ NUMBER = r"[-+]?\d+(?:\.\d+)?"
 @overwrite_option("the file of --csv or --html")
 @metric_device_option
 @jobs_option("Images measured", default="one per processor, at most 8")
+@max_pixels_option
 @quiet_option
 def score(
     *,
@@ -93,6 +96,7 @@ def score(
     overwrite: bool,
     device: str,
     jobs: int | None,
+    max_pixels: int | None,
     quiet: bool,
 ) -> None:
     """Measure the restored images in PRED, a folder or a file, against those in GT.
@@ -131,6 +135,7 @@ def score(
         pair_by=pair_by,
         device=device,
         jobs=jobs,
+        max_pixels=max_pixels,
         quiet=quiet or json,
     )
     if csv:
@@ -177,6 +182,7 @@ def _report(
     pair_by: str,
     device: str,
     jobs: int | None,
+    max_pixels: int | None,
     quiet: bool,
 ) -> "ScoreReport":
     """Pair and measure the images, and summarise the values."""
@@ -190,7 +196,15 @@ def _report(
         *(bound.metric for bound in bounds),
     ]
     names = list(dict.fromkeys(requested))
-    scorer = _opened(names, protocol, with_gt=gt is not None, device=device, jobs=jobs, quiet=quiet)
+    scorer = _opened(
+        names,
+        protocol,
+        with_gt=gt is not None,
+        device=device,
+        jobs=jobs,
+        max_pixels=max_pixels,
+        quiet=quiet,
+    )
     events = scorer.score(pairing.items)
     scored = tuple(track(events, total=len(pairing.items), noun="image", quiet=quiet))
     return ScoreReport(
@@ -203,6 +217,7 @@ def _report(
         tuple(summarise(scorer.metrics, scored, scorer.over_set)),
         scorer.unavailable,
         tuple(bounds),
+        max_pixels,
     )
 
 
@@ -213,7 +228,8 @@ def _paired(pred: Path, gt: Path | None, *, pair_by: str) -> "Pairing":
         pairing = pair_files(pred, gt, by=pair_by)
     if not pairing.items:
         raise click.UsageError(
-            f"No image in '{pred}' has a ground truth with the same name in '{gt}'. {pairing.hint}"
+            f"No image in '{shown(pred)}' has a ground truth with the same name in "
+            f"'{shown(gt or '')}'. {pairing.hint}"
         )
     return pairing
 
@@ -225,6 +241,7 @@ def _opened(
     with_gt: bool,
     device: str,
     jobs: int | None,
+    max_pixels: int | None,
     quiet: bool,
 ) -> "Scorer":
     """Open the metrics; importing pyiqa takes seconds, downloading weights more."""
@@ -241,7 +258,12 @@ def _opened(
 
         keep_freed_memory()
         return Scorer(
-            names, protocol=protocol, with_gt=with_gt, jobs=jobs, device=_find_device(device)
+            names,
+            protocol=protocol,
+            with_gt=with_gt,
+            jobs=jobs,
+            device=_find_device(device),
+            max_pixels=max_pixels,
         )
 
 

@@ -16,7 +16,8 @@ from maskdcpt_cli.cli.page import data_uri, write_page
 from maskdcpt_cli.cli.score.report import ScoreReport
 from maskdcpt_cli.cli.score.view import direction, facts, within
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.images.reading import shown, upright
+from maskdcpt_cli.files import shown
+from maskdcpt_cli.images.reading import upright
 from maskdcpt_cli.scoring.events import Item, Scored
 from maskdcpt_cli.scoring.images import ScoringImage, read_image, read_pair
 from maskdcpt_cli.scoring.summary import Summary, worst
@@ -140,9 +141,9 @@ def _scale() -> list[str]:
 
 
 def _figure(report: ScoreReport, item: Item, one: Scored, *, max_side: int) -> ScoreFigure:
-    name = shown(Path(one.name))
+    name = shown(one.name)
     try:
-        images = list(_images(item))
+        images = list(_images(item, report.max_pixels))
     except ImageError as error:
         return ScoreFigure(name, problem=str(error))
     values = [
@@ -156,11 +157,12 @@ def _figure(report: ScoreReport, item: Item, one: Scored, *, max_side: int) -> S
     )
 
 
-def _images(item: Item) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def _images(item: Item, max_pixels: int | None) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     if item.gt is None:
-        yield "image", _turned(read_image(item.restored))
+        yield "image", _turned(read_image(item.restored, max_pixels=max_pixels))
         return
-    restored, gt = (_turned(image) for image in read_pair(item.restored, item.gt))
+    pair = read_pair(item.restored, item.gt, max_pixels=max_pixels)
+    restored, gt = (_turned(image) for image in pair)
     yield "restored", restored
     yield "ground truth", gt
     yield "error", error_map(restored, gt)

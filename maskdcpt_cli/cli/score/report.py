@@ -1,13 +1,12 @@
 """Report of a score as data: bounds, JSON and CSV."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from maskdcpt_cli.files import written
-from maskdcpt_cli.images.reading import shown
+from maskdcpt_cli.cli.csv_file import write_csv as write_rows
+from maskdcpt_cli.files import shown
+from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.scoring.events import Item, Scored, Unavailable
 from maskdcpt_cli.scoring.metrics import Metric
 from maskdcpt_cli.scoring.pairing import Pairing
@@ -41,6 +40,7 @@ class ScoreReport(NamedTuple):
     summaries: tuple[Summary, ...]
     unavailable: tuple[Unavailable, ...]
     bounds: tuple[Bound, ...]
+    max_pixels: int | None = MAX_PIXELS
 
     def mean(self, metric: str) -> float | None:
         """Return the mean of a metric; None if it was not measured."""
@@ -117,7 +117,7 @@ def _summary(report: ScoreReport, one: Summary) -> dict[str, object]:
 
 def _image(item: Item, one: Scored) -> dict[str, object]:
     return {
-        "name": shown(Path(one.name)),
+        "name": shown(one.name),
         "restored": _path(item.restored),
         "gt": _path(item.gt),
         "values": {name: round(value, DIGITS) for name, value in one.values.items()},
@@ -134,16 +134,13 @@ def write_csv(path: Path, report: ScoreReport) -> None:
         MaskDCPTError: the file cannot be written.
     """
     names = [name for name, metric in report.metrics.items() if not metric.over_set]
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["name", "restored", "gt", *names, "remarks"])
+    rows: list[list[object]] = [["name", "restored", "gt", *names, "remarks"]]
     for item, one in zip(report.pairing.items, report.scored, strict=True):
         values = [f"{one.values[name]:.{DIGITS}f}" if name in one.values else "" for name in names]
         remarks = " ".join(filter(None, [one.problem, *one.failed.values(), *one.notices]))
         paths = [_path(item.restored), _path(item.gt)]
-        writer.writerow([shown(Path(one.name)), *paths, *values, remarks])
-    with written(path) as file:
-        file.write(text.getvalue().encode())
+        rows.append([shown(one.name), *paths, *values, remarks])
+    write_rows(path, rows)
 
 
 def _path(image: object) -> str | None:

@@ -3,7 +3,6 @@
 import json as jsonlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 import click
 from rich.table import Table
@@ -14,11 +13,10 @@ from maskdcpt_cli.cli.console import (
     data_console,
     message_console,
     plain_table,
-    printable,
     say,
 )
 from maskdcpt_cli.cli.score.report import ScoreReport, as_json
-from maskdcpt_cli.images.reading import shown
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.scoring.metrics import Metric
 from maskdcpt_cli.scoring.summary import RESAMPLES, Summary, worst
 
@@ -98,7 +96,7 @@ def _worst(report: ScoreReport) -> Table:
             else ""
             for name in names
         ]
-        table.add_row(printable(shown(Path(one.name))), *cells)
+        table.add_row(shown(one.name), *cells)
     table.add_row("")
     return table
 

@@ -15,6 +15,7 @@ from maskdcpt_cli.cli.options import (
     csv_option,
     device_option,
     json_option,
+    max_pixels_option,
     overwrite_option,
     photos_option,
     quiet_option,
@@ -22,6 +23,7 @@ from maskdcpt_cli.cli.options import (
     usage_errors,
 )
 from maskdcpt_cli.degradations import SETTINGS, find
+from maskdcpt_cli.files import shown
 
 if TYPE_CHECKING:
     from maskdcpt_cli.probing.images import ProbeImage
@@ -48,6 +50,7 @@ class StudyOptions:
     device: str
     output: Path | None
     csv: Path | None
+    max_pixels: int | None
     json: bool
     overwrite: bool
     quiet: bool
@@ -57,7 +60,7 @@ def _suffix(context: click.Context, parameter: click.Parameter, path: Path | Non
     if path is None or path.suffix.lower() in FIGURE_SUFFIXES:
         return path
     raise click.BadParameter(
-        f"'{path}' must end in {', '.join(FIGURE_SUFFIXES)}.", context, parameter
+        f"'{shown(path)}' must end in {', '.join(FIGURE_SUFFIXES)}.", context, parameter
     )
 
 
@@ -106,6 +109,7 @@ OPTIONS: tuple[Decorator, ...] = (
         help="Write the figure: .png, .pdf or .svg.",
     ),
     csv_option("the results"),
+    max_pixels_option,
     json_option("the results"),
     overwrite_option("the file of --output or --csv"),
     quiet_option,
@@ -138,16 +142,19 @@ def read_images(options: StudyOptions) -> "list[ProbeImage]":
     refuse_existing(options.output, options.csv, overwrite=options.overwrite)
     require_packages()
     sizes = {"images": options.images, "size": options.size}
+    limit = options.max_pixels
     if options.photos:
         types = len(SETTINGS[options.setting])
-        reading = from_photos(options.photos, options.setting, shared=options.shared, **sizes)
+        reading = from_photos(
+            options.photos, options.setting, shared=options.shared, max_pixels=limit, **sizes
+        )
     else:
         folders = dict(_folder(text) for text in options.folders)
-        types, reading = len(folders), from_folders(folders, **sizes)
+        types, reading = len(folders), from_folders(folders, max_pixels=limit, **sizes)
     read = list(track(reading, total=types * options.images, noun="image", quiet=options.quiet))
     for one in read:
         if isinstance(one, SkippedFile):
-            click.echo(f"Skipped: {one.reason}", err=True)
+            click.echo(shown(f"Skipped: {one.reason}"), err=True)
     images = [one for one in read if not isinstance(one, SkippedFile)]
     if len(images) < types * options.images and not options.quiet:
         click.echo(f"Note: {len(images)} images, not {types} x {options.images}.", err=True)

@@ -1,7 +1,5 @@
 """Output of a study: a table with the paper's figures, CSV and JSON."""
 
-import csv
-import io
 import json as jsonlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,8 +11,9 @@ import click
 from rich.table import Table
 
 from maskdcpt_cli.cli.console import data_console, plain_table
+from maskdcpt_cli.cli.csv_file import write_csv as write_rows
 from maskdcpt_cli.degradations import SETTINGS, slug
-from maskdcpt_cli.files import written
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.probing.figures import AccuracyCurve, EmbeddingPanel
 from maskdcpt_cli.probing.images import ProbeImage
 from maskdcpt_cli.probing.neighbours import NEIGHBOURS, SEEDS, KnnResult
@@ -144,7 +143,7 @@ def _table(rows: Sequence[StudyRow], counts: Counter[str], *, size: int) -> Tabl
     for row in rows:
         result, paper_figure = row.result, _paper_figure(row, counts, size)
         table.add_row(
-            row.model.name,
+            shown(row.model.name),
             TRAINING_NAMES[row.model.training],
             *([f"{100 * (row.mask_ratio or 0):g} %"] if masked else []),
             f"{100 * result.accuracy:.1f} ± {100 * result.spread:.1f}",
@@ -170,9 +169,5 @@ def _legend(rows: Sequence[StudyRow], counts: Counter[str], *, size: int) -> str
 
 
 def _write(lines: Sequence[dict[str, object]], path: Path) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    with written(path) as file:
-        file.write(text.getvalue().encode(errors="surrogateescape"))
+    heads = list(lines[0])
+    write_rows(path, [heads, *([line[head] for head in heads] for line in lines)])

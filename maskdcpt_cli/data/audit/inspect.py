@@ -6,9 +6,8 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +18,9 @@ from maskdcpt_cli.data.audit.swapped_pairs import all_swapped, swapped, vote
 from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs, Names, Pairs
 from maskdcpt_cli.data.parallel import in_processes
 from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.arrays import Pixels
-from maskdcpt_cli.images.reading import decode_rgb, read_rgb
+from maskdcpt_cli.images.reading import decode_rgb
 
 CHUNK = 32  # pairs that one call to another process inspects
 
@@ -104,7 +104,7 @@ def _part(pairs: Pairs, start: int, stop: int) -> Batch:
     degradation = pairs.degradation
     if not isinstance(degradation, str):
         degradation = degradation[start:stop]
-    return Batch(FilePairs(pairs.root, gt, lq, degradation), 0, stop - start)
+    return Batch(replace(pairs, gt=gt, lq=lq, degradation=degradation), 0, stop - start)
 
 
 def _inspect_batch(batch: Batch) -> list[PairInspection]:
@@ -122,11 +122,11 @@ def _inspect_files(pairs: FilePairs) -> Iterator[PairInspection]:
         name = pairs.gt[index]
         problems: list[PairProblem] = []
         known = name == before[0]
-        gt = before[1] if known else _read(pairs.root, name, problems)
+        gt = before[1] if known else _read(pairs, name, problems)
         before = name, gt
         strength = 0.0
         if pairs.lq is not None:
-            lq = _read(pairs.root, pairs.lq[index], problems)
+            lq = _read(pairs, pairs.lq[index], problems)
             if lq is not None and gt is not None and lq.shape != gt.shape:
                 problems.append(_sizes(pairs.lq[index], lq, name, gt))
             elif lq is not None and gt is not None:
@@ -144,13 +144,14 @@ def _inspect_pair(pairs: Pairs, index: int) -> PairInspection:
     return PairInspection((), pair.degradation, strength, fingerprint(pair.gt))
 
 
-def _read(root: Path, name: str, problems: list[PairProblem]) -> Pixels | None:
+def _read(pairs: FilePairs, name: str, problems: list[PairProblem]) -> Pixels | None:
     try:
-        return decode_rgb((root / name).read_bytes(), name=name)
+        data = (pairs.root / name).read_bytes()
+        return decode_rgb(data, name=shown(name), max_pixels=pairs.max_pixels)
     except FileNotFoundError:
-        problems.append(("missing", f"{name} is not there.", name))
+        problems.append(("missing", f"{shown(name)} is not there.", name))
     except OSError as error:
-        problems.append(("unreadable", f"{name} cannot be read: {error.strerror}.", name))
+        problems.append(("unreadable", f"{shown(name)} cannot be read: {error.strerror}.", name))
     except ImageError as error:
         problems.append(("unreadable", str(error), name))
     return None
@@ -158,7 +159,11 @@ def _read(root: Path, name: str, problems: list[PairProblem]) -> Pixels | None:
 
 def _sizes(lq_name: str, lq: Pixels, gt_name: str, gt: Pixels) -> PairProblem:
     of_lq, of_gt = (f"{image.shape[1]}x{image.shape[0]}" for image in (lq, gt))
-    return "size", f"{lq_name} is {of_lq} pixels, its clean {gt_name} {of_gt}.", lq_name
+    return (
+        "size",
+        f"{shown(lq_name)} is {of_lq} pixels, its clean {shown(gt_name)} {of_gt}.",
+        lq_name,
+    )
 
 
 @contextlib.contextmanager
@@ -190,7 +195,7 @@ def _swaps(inspection: RowInspection) -> Iterator[Problem]:
             continue
         for index in indices[swapped(ABBREVIATIONS[code], votes)]:
             lq = _lq_name(inspection.row.scan.pairs, int(index))
-            yield Problem("swapped", title, f"{lq} looks cleaner than its clean image.", lq)
+            yield Problem("swapped", title, f"{shown(lq)} looks cleaner than its clean image.", lq)
 
 
 def _lq_name(pairs: Pairs, index: int) -> str:
@@ -232,7 +237,7 @@ def _leaks(every: Sequence[RowInspection], *, jobs: int) -> Iterator[Problem]:
             title = train.row(one).title
             if names and (title, names[1]) not in reported:
                 reported.add((title, names[1]))
-                text = f"{names[0]} is {names[1]} of {test.row(other).title}."
+                text = f"{shown(names[0])} is {shown(names[1])} of {test.row(other).title}."
                 yield Problem("leak", title, text, names[0])
 
 
@@ -245,6 +250,6 @@ def _same(batches: tuple[Batch, Batch]) -> tuple[str, str] | None:
 def _clean(batch: Batch) -> tuple[str, Pixels]:
     if isinstance(batch.pairs, FilePairs):
         name = batch.pairs.gt[batch.start]
-        return name, read_rgb(batch.pairs.root / name)
+        return name, batch.pairs.read_file(name)
     pair = batch.pairs.read(batch.start)
     return pair.name, pair.gt

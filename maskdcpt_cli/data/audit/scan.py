@@ -9,6 +9,8 @@ from maskdcpt_cli.data.pairs import FilePairs, Names
 from maskdcpt_cli.data.sources import NONE, SourceScan, check_synthesis, scan
 from maskdcpt_cli.data.templates import Template
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.files import shown
+from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.presets.data import Data, Folders, Part, Shards, Source, TrainPart
 
 Role = Literal["train", "test"]
@@ -75,7 +77,7 @@ class PresetScan:
         return sum(len(row.scan.pairs) for row in self.to_read)
 
 
-def scan_preset(preset: Data, root: Path) -> PresetScan:
+def scan_preset(preset: Data, root: Path, *, max_pixels: int | None = MAX_PIXELS) -> PresetScan:
     """Find the sources of a preset, and count their pairs.
 
     Raises MaskDCPTError for a synthesis that a degradation does not have.
@@ -90,7 +92,7 @@ def scan_preset(preset: Data, root: Path) -> PresetScan:
         for source in part.sources:
             key = (role, source, None if _is_clean(source) else part.degradation)
             if key not in known:
-                known[key], found = _scan_row(role, part, source, root)
+                known[key], found = _scan_row(role, part, source, root, max_pixels)
                 problems += found
             rows.append(replace(known[key], part=part, source=source))
         problems += _miscounted(role, part, rows[-len(part.sources) :])
@@ -102,11 +104,12 @@ def _title(role: Role, part: Part, source: Source) -> str:
 
 
 def _scan_row(
-    role: Role, part: Part, source: Source, root: Path
+    role: Role, part: Part, source: Source, root: Path, max_pixels: int | None
 ) -> tuple[SourceRow, list[Problem]]:
     title = _title(role, part, source)
     try:
-        row = SourceRow(role, part, source, scan(source, root, part.degradation), title)
+        found = scan(source, root, part.degradation, max_pixels=max_pixels)
+        row = SourceRow(role, part, source, found, title)
     except MaskDCPTError as error:
         nothing = SourceScan(FilePairs(root, NONE, None, part.degradation or ""))
         return SourceRow(role, part, source, nothing, title), [
@@ -119,16 +122,16 @@ def _unmatched(row: SourceRow) -> Iterator[Problem]:
     """Yield what is missing; else what has no partner, which a missing folder would explain."""
     found = row.scan
     for name in found.missing:
-        yield Problem("missing", row.title, f"{name} is not there.", name)
+        yield Problem("missing", row.title, f"{shown(name)} is not there.", name)
     if found.missing:
         return
     if not len(found.pairs):
         yield Problem("missing", row.title, "No pairs are there.")
     for name in _each(found.unpaired):
-        yield Problem("unpaired", row.title, f"{name} has no clean image.", name)
+        yield Problem("unpaired", row.title, f"{shown(name)} has no clean image.", name)
     kind = "unpaired" if _one_to_one(row.source) else "unused"
     for name in _each(found.unused):
-        yield Problem(kind, row.title, f"{name} has no degraded image.", name)
+        yield Problem(kind, row.title, f"{shown(name)} has no degraded image.", name)
 
 
 def _miscounted(role: Role, part: Part, rows: Sequence[SourceRow]) -> Iterator[Problem]:

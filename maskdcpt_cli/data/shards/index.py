@@ -17,8 +17,9 @@ from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.data.shards import stored_png
 from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.arrays import Pixels
-from maskdcpt_cli.images.reading import decode_rgb, shown
+from maskdcpt_cli.images.reading import decode_rgb
 
 INDEX = "index.json"  # which shards there are
 RECORDS = "index.npy"  # position of each sample in them, a RECORD each

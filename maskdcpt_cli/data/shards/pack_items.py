@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs
 from maskdcpt_cli.data.sources import open_pairs
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.presets.data import Data, Folders, TextList
 
 
@@ -22,6 +23,7 @@ class PackItem(NamedTuple):
     gt: str  # below root, as is lq
     lq: str | None
     degradation: str | None  # abbreviation; None: clean
+    max_pixels: int | None = MAX_PIXELS  # larger images are skipped; None: no limit
 
 
 class PackItems:
@@ -48,18 +50,19 @@ class PackItems:
         part = self.parts[source := bisect_right(self._ends, index)]
         index -= self._ends[source] - len(part)
         if part.lq is None:
-            return PackItem(part.root, part.gt[index], None, None)
-        return PackItem(part.root, part.gt[index], part.lq[index], part.degradation_of(index))
+            return PackItem(part.root, part.gt[index], None, None, part.max_pixels)
+        degradation = part.degradation_of(index)
+        return PackItem(part.root, part.gt[index], part.lq[index], degradation, part.max_pixels)
 
 
-def of_preset(data: Data, root: Path) -> PackItems:
+def of_preset(data: Data, root: Path, *, max_pixels: int | None = MAX_PIXELS) -> PackItems:
     """List the training images of a preset; clean images of several degradations come once.
 
     Raises MaskDCPTError for missing files, and for shards, which are packed already.
     """
     parts: list[FilePairs] = []
     clean: set[tuple[str, ...]] = set()
-    for one in open_pairs(data.train, root):
+    for one in open_pairs(data.train, root, max_pixels=max_pixels):
         if not isinstance(one.pairs, FilePairs):
             raise MaskDCPTError(f"'{one.source.name}' is packed already.")
         if one.pairs.lq is None:

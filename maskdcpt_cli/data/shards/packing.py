@@ -22,9 +22,9 @@ from maskdcpt_cli.data.shards.index import FILE_NAME, INDEX, RECORD, RECORDS, Sh
 from maskdcpt_cli.data.shards.pack_items import PackItem, PackItems
 from maskdcpt_cli.degradations import CLEAN, LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.files import replacing, shown
 from maskdcpt_cli.images.arrays import Pixels
-from maskdcpt_cli.images.reading import probe, read_rgb, shown
+from maskdcpt_cli.images.reading import probe, read_rgb
 
 CHUNK = 64  # images that one call to another process measures
 MEMBER_HEADER = 512
@@ -114,7 +114,7 @@ def check_free(out: Path) -> None:
     unfinished = _unfinished(out)
     if (out / INDEX).exists() or any(tar.name not in unfinished for tar in out.glob("*.tar")):
         raise MaskDCPTError(
-            f"'{out}' holds shards already; take another folder, or remove them first."
+            f"'{shown(out)}' holds shards already; take another folder, or remove them first."
         )
 
 
@@ -235,14 +235,14 @@ def _write(job: ShardJob) -> PackedShard:
 
 
 def _read(item: PackItem) -> tuple[Pixels, Pixels | None]:
-    gt = read_rgb(item.root / item.gt)
+    gt = read_rgb(item.root / item.gt, max_pixels=item.max_pixels)
     if item.lq is None:
         return gt, None
-    lq = read_rgb(item.root / item.lq)
+    lq = read_rgb(item.root / item.lq, max_pixels=item.max_pixels)
     if lq.shape != gt.shape:
         raise ImageError(
             f"{shown(item.root / item.lq)} is {lq.shape[1]}x{lq.shape[0]} pixels, but its "
-            f"clean image {item.gt} {gt.shape[1]}x{gt.shape[0]}."
+            f"clean image {shown(item.gt)} {gt.shape[1]}x{gt.shape[0]}."
         )
     return gt, lq
 

@@ -90,6 +90,13 @@ class PillowSource:
         self.header = Header(word, *self.image.size, frames)
         self.pixels = self.image.width * self.image.height
 
+    def reduce(self, max_side: int) -> None:
+        """Let a JPEG be decoded at 1/2, 1/4 or 1/8 where that is at least twice `max_side`."""
+        width, height = self.image.size
+        fraction = max(width, height) // (2 * max_side)
+        if self.header.format == "jpeg" and fraction > 1:
+            self.image.draft(None, (max(width // fraction, 1), max(height // fraction, 1)))
+
     def decode(self) -> Decoded:
         deep = self._is_deep()
         notices = self.notices + _frames_notice(self.header) + self._depth_notice()
