@@ -15,7 +15,7 @@ from maskdcpt_cli.data.folders import photos
 from maskdcpt_cli.inference.backends import BACKENDS
 
 CHANGED = 1e-3  # mean square of what the network changes, from which a share of it is told
-LEAST = 1e-12  # mean square error; of equal pictures
+EPS = 1e-12  # mean square error of equal images
 
 
 @click.command()
@@ -39,7 +39,7 @@ def main(folders: tuple[Path, ...], model: str) -> None:
         change = float(np.square(expected - lq).mean())
         for name, engine in engines.items():
             error = float(np.square(restore(engine, lq) - expected).mean())
-            values[name].append(-10 * np.log10(error + LEAST))
+            values[name].append(-10 * np.log10(error + EPS))
             if change > CHANGED:
                 shares[name].append((error / change) ** 0.5)
     header = ["backend", "photos", "lowest", "median", "below 50 dB", "of the change, at most"]
