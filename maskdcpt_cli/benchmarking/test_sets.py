@@ -133,10 +133,10 @@ def from_preset(data: Data, root: Path) -> list[TestSet | MissingTestSet]:
     Raises:
         MaskDCPTError: For a preset without test sets, and for an unknown synthesis.
     """
-    found = [_found(part, source, root) for part in data.test for source in part.sources]
-    if not found:
+    sets = [_open_test_set(part, source, root) for part in data.test for source in part.sources]
+    if not sets:
         raise MaskDCPTError("This preset has no test sets.")
-    return found
+    return sets
 
 
 def from_photos(data: Data, folder: Path) -> list[TestSet]:
@@ -204,19 +204,21 @@ def noise_psnr(sigma: float) -> float:
     return 20 * math.log10(255 / sigma)
 
 
-def _found(part: EvalPart, source: Source, root: Path) -> TestSet | MissingTestSet:
+def _open_test_set(part: EvalPart, source: Source, root: Path) -> TestSet | MissingTestSet:
     check_synthesis(part)
     info = _info(part, source.name)
     try:
-        found = scan(source, root, part.degradation)
+        scanned = scan(source, root, part.degradation)
     except MaskDCPTError as error:
         return MissingTestSet(info, str(error))
-    if found.missing:
-        return MissingTestSet(info, f"there is no {', no '.join(found.missing)} in '{shown(root)}'")
-    if not len(found.pairs):
+    if scanned.missing:
+        return MissingTestSet(
+            info, f"there is no {', no '.join(scanned.missing)} in '{shown(root)}'"
+        )
+    if not len(scanned.pairs):
         return MissingTestSet(info, f"it has no images in '{shown(root)}'")
     blind = isinstance(source, Unpaired)
-    return TestSet(info, found.pairs, part.synthesis, blind, source.pairs)
+    return TestSet(info, scanned.pairs, part.synthesis, blind, source.pairs)
 
 
 def _info(part: EvalPart, name: str) -> SetInfo:

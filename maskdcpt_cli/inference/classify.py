@@ -190,7 +190,7 @@ def tile_positions(
 
 def _spread(length: int, count: int, *, tile: int) -> list[int]:
     last = max(length - tile, 0)
-    return [last * place // max(count - 1, 1) // ALIGNMENT * ALIGNMENT for place in range(count)]
+    return [last * index // max(count - 1, 1) // ALIGNMENT * ALIGNMENT for index in range(count)]
 
 
 def _tiles(

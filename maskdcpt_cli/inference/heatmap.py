@@ -94,15 +94,15 @@ def write_map(
 
 
 def draw_map(
-    picture: Pixels,
+    image: Pixels,
     found: Sequence[Sequence[str]],
     probabilities: NDArray[np.float32],
     *,
     title: str = "",
 ) -> Pixels:
     """Return an image and its map side by side, above a legend with the fraction of tiles."""
-    scale = max(SHORTEST / max(picture.shape[:2]), 1.0)
-    larger = resized(picture, scale)
+    scale = max(SHORTEST / max(image.shape[:2]), 1.0)
+    larger = resized(image, scale)
     both = grid([[larger, tinted(larger, found, probabilities)]], column_titles=TITLES)
     counts = Counter(label for row in found for label in row)
     entries = [
@@ -113,15 +113,15 @@ def draw_map(
 
 
 def tinted(
-    picture: Pixels, found: Sequence[Sequence[str]], probabilities: NDArray[np.float32]
+    image: Pixels, found: Sequence[Sequence[str]], probabilities: NDArray[np.float32]
 ) -> Pixels:
     """Return the image faded to grey, each tile tinted in the colour of its label."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     colours = np.array([[COLOURS.get(label, GREY) for label in row] for row in found], np.float32)
     down = np.arange(height) * len(found) // height
     across = np.arange(width) * len(found[0]) // width
     strength = TINT * probabilities[down][:, across, None]
-    grey = picture.mean(axis=2, keepdims=True)
+    grey = image.mean(axis=2, keepdims=True)
     faded = PALE * 255 + (1 - PALE) * grey
     mixed = faded * (1 - strength) + colours[down][:, across] * strength
     return np.asarray(np.rint(mixed), np.uint8)

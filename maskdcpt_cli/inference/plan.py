@@ -79,10 +79,10 @@ def plan(
         return _single(found, problems, out, naming)
     if why_unreadable(out) is None:
         raise PlanError(f"'{out}' is a file: -o takes a folder for the results.")
-    place = real(out)
+    folder = real(out)
     images = [item for item in found if item.is_image]
-    outside = [item for item in images if not item.is_output(place)]
-    placed, unreadable = _place(outside, out, naming)
+    outside = [item for item in images if not item.is_output(folder)]
+    placed, unreadable = _assign_targets(outside, out, naming)
     fresh = placed if naming.keeps_names else _without_results(placed)
     jobs, refused = _checked(_with_own_names(fresh, naming))
     problems += unreadable + refused
@@ -133,7 +133,9 @@ def _single(found: list[Found], problems: list[Outcome], out: Path, naming: _Nam
     return Plan(tuple(jobs), tuple(problems), skipped_files=0, results=0)
 
 
-def _place(items: list[Found], out: Path, naming: _Naming) -> tuple[list[Job], list[Outcome]]:
+def _assign_targets(
+    items: list[Found], out: Path, naming: _Naming
+) -> tuple[list[Job], list[Outcome]]:
     jobs, problems = [], []
     for item in items:
         folder = out / item.below
@@ -148,7 +150,7 @@ def _without_results(jobs: list[Job]) -> list[Job]:
     """Return the jobs whose source is not a logged result of another job.
 
     A file in the log of its folder is the result of a job that would write it again, or from whose
-    source, as it is now, it was made: with any model and --name.
+    source, as it is now, it was restored: with any model and --name.
     """
     makers: dict[tuple[Path, str | FileState], set[Path]] = defaultdict(set)
     logs = {folder: read_log(folder) for folder in {real(job.target.parent) for job in jobs}}
@@ -160,10 +162,10 @@ def _without_results(jobs: list[Job]) -> list[Job]:
 
     def is_result(source: Path) -> bool:
         folder = real(source.parent)
-        made = logs.get(folder, {}).get(source.name)
-        if made is None:
+        logged = logs.get(folder, {}).get(source.name)
+        if logged is None:
             return False
-        others = makers[folder, source.name] | makers[folder, made.source]
+        others = makers[folder, source.name] | makers[folder, logged.source]
         return bool(others - {source})
 
     return [job for job in jobs if not is_result(job.source)]

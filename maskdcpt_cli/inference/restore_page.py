@@ -157,9 +157,9 @@ class _CheckedNetwork:
     def __call__(self, lq: Tensor) -> Tensor:
         return self._checked(lq, partial(self.network, lq))
 
-    def record(self, tiles: Tensor, places: Tensor) -> RestoreTile:
-        restore = self._timed(partial(self.network.record, tiles, places))
-        return lambda lq, place: self._checked(lq, partial(restore, lq, place))
+    def record(self, tiles: Tensor, boxes: Tensor) -> RestoreTile:
+        restore = self._timed(partial(self.network.record, tiles, boxes))
+        return lambda lq, box: self._checked(lq, partial(restore, lq, box))
 
     def _checked(self, lq: Tensor, run: Callable[[], Tensor]) -> Tensor:
         restored = self._timed(run)

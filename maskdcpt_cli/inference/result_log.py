@@ -25,8 +25,8 @@ class FileState(NamedTuple):
     mtime_ns: int
 
 
-class Made(NamedTuple):
-    """What a result was made by, and from."""
+class ResultOrigin(NamedTuple):
+    """The model and settings of a result, and the state of its source."""
 
     by: str  # a fingerprint
     source: FileState
@@ -46,10 +46,10 @@ def fingerprint(model: "Backbone", settings: Settings) -> str:
 def is_current(job: Job, *, made_by: str) -> bool:
     """Return whether the target is the result of `made_by` (a fingerprint) for this source file."""
     try:
-        made = Made(made_by, file_state(job.source))
+        origin = ResultOrigin(made_by, file_state(job.source))
     except OSError:
         return False
-    return read_log(job.target.parent).get(job.target.name) == made
+    return read_log(job.target.parent).get(job.target.name) == origin
 
 
 def record(job: Job, *, made_by: str) -> None:
@@ -68,18 +68,18 @@ def file_state(path: Path) -> FileState:
     return FileState(status.st_size, status.st_mtime_ns)
 
 
-def read_log(folder: Path) -> dict[str, Made]:
+def read_log(folder: Path) -> dict[str, ResultOrigin]:
     """Return the results of a folder by their names; nothing where it has no log."""
     try:
         text = (folder / RESULT_LOG).read_text(encoding="ascii", errors="replace")
     except OSError:
         return {}
-    entries: dict[str, Made] = {}
+    entries: dict[str, ResultOrigin] = {}
     for line in text.splitlines():
         try:
             entry = json.loads(line)
             made_by, size, mtime_ns = entry["made"]
-            entries[entry["name"]] = Made(made_by, FileState(size, mtime_ns))
+            entries[entry["name"]] = ResultOrigin(made_by, FileState(size, mtime_ns))
         except (ValueError, KeyError, TypeError):  # a line cut short by a crash
             continue
     return entries

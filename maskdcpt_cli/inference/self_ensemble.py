@@ -22,12 +22,12 @@ class Eightfold:
     def __call__(self, lq: Tensor) -> Tensor:
         return _mean(turn.undo(self.network(turn(lq))) for turn in TURNS)
 
-    def record(self, tiles: Tensor, places: Tensor) -> RestoreTile:
-        restores = [self.network.record(turn(tiles), turn.place(places)) for turn in TURNS]
+    def record(self, tiles: Tensor, boxes: Tensor) -> RestoreTile:
+        restores = [self.network.record(turn(tiles), turn.box(boxes)) for turn in TURNS]
 
-        def restore(lq: Tensor, place: Tensor) -> Tensor:
+        def restore(lq: Tensor, box: Tensor) -> Tensor:
             turned = zip(TURNS, restores, strict=True)
-            return _mean(turn.undo(one(turn(lq), turn.place(place))) for turn, one in turned)
+            return _mean(turn.undo(one(turn(lq), turn.box(box))) for turn, one in turned)
 
         return restore
 
@@ -46,9 +46,9 @@ class Turn:
     def undo(self, image: Tensor) -> Tensor:
         return (image.mT if self.transposed else image).flip(self.flipped)
 
-    def place(self, places: Tensor) -> Tensor:
-        """Return the places of tiles at `places` (N, 4) after the image is turned."""
-        start, extent = places.clone().view(-1, 2, 2).unbind(dim=1)
+    def box(self, boxes: Tensor) -> Tensor:
+        """Return the boxes of tiles at `boxes` (N, 4) after the image is turned."""
+        start, extent = boxes.clone().view(-1, 2, 2).unbind(dim=1)
         for dim in self.flipped:
             start[:, dim] = 1 - start[:, dim] - extent[:, dim]
         turned = torch.stack([start, extent], dim=1)

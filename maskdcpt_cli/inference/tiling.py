@@ -140,14 +140,14 @@ def _restore_row(
     width = columns[-1].stop
     strip = torch.empty(3, rows.stop - rows.start, width)
     done = 0
-    for place in columns:
-        restored = _unless_out_of_memory(partial(run, rows, place))
+    for span in columns:
+        restored = _unless_out_of_memory(partial(run, rows, span))
         if restored is None:
             return None
-        both = done - place.start
-        strip[..., place.start : done].lerp_(restored[0, ..., :both], _ramp(both))
-        strip[..., done : place.stop] = restored[0, ..., both:]
-        done = place.stop
+        both = done - span.start
+        strip[..., span.start : done].lerp_(restored[0, ..., :both], _ramp(both))
+        strip[..., done : span.stop] = restored[0, ..., both:]
+        done = span.stop
         yield report.up_to(rows.start * width + (bottom - rows.start) * done)
     return strip
 
@@ -184,29 +184,29 @@ class _Photo:
             return self._record(network, samples)
 
         def restore(rows: slice, columns: slice) -> Tensor:
-            lq, place = self._tile(rows, columns)
-            restored = recorded()(lq, place)
+            lq, box = self._tile(rows, columns)
+            restored = recorded()(lq, box)
             return restored[..., : rows.stop - rows.start, : columns.stop - columns.start]
 
         return restore
 
     def _record(self, network: Network, samples: int) -> RestoreTile:
         """Record the pooled values, with fewer samples where memory runs out."""
-        places = sample_places(self.size, samples=samples, multiple=self.multiple)
-        tiles, at = zip(*(self._tile(rows, columns) for rows, columns in places), strict=True)
+        slices = sample_slices(self.size, samples=samples, multiple=self.multiple)
+        tiles, at = zip(*(self._tile(rows, columns) for rows, columns in slices), strict=True)
         restore = _unless_out_of_memory(lambda: network.record(torch.cat(tiles), torch.cat(at)))
         if restore is None and samples == 1:
             raise MemoryError
         return restore or self._record(network, samples // 2)
 
     def _tile(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
-        """Return a tile (1, 3, h, w) padded by reflection, and its place (1, 4) in the photo."""
+        """Return a tile (1, 3, h, w) padded by reflection, and its box (1, 4) in the photo."""
         lq = pad_by_reflection(self.read(rows, columns)[None], self.multiple)
-        place = torch.tensor([rows.start, columns.start, *lq.shape[-2:]]) / self.padded
-        return lq, place[None]
+        box = torch.tensor([rows.start, columns.start, *lq.shape[-2:]]) / self.padded
+        return lq, box[None]
 
 
-def sample_places(
+def sample_slices(
     size: tuple[int, int], *, samples: int, multiple: int = 1
 ) -> list[tuple[slice, slice]]:
     """Return about `samples` tiles (at least one), spread evenly over a photo of `size` (H, W).

@@ -33,14 +33,14 @@ whole_image = GlobalPool()
 class _TilePool(GlobalPool):
     """Pooling of maps of tiles of one image.
 
-    `places` (B, 4) holds top, left, height and width of each tile as fractions of the image.
+    `boxes` (B, 4) holds top, left, height and width of each tile as fractions of the image.
     """
 
-    def __init__(self, places: Tensor) -> None:
-        self.places = places
+    def __init__(self, boxes: Tensor) -> None:
+        self.boxes = boxes
 
     def stretch(self, prompt: Tensor, grid: Tensor) -> Tensor:
-        top, left, height, width = self.places.view(-1, 4, 1, 1).unbind(dim=1)
+        top, left, height, width = self.boxes.view(-1, 4, 1, 1).unbind(dim=1)
         size = prompt.shape[-1]
         rows = _bilinear(top, height, grid.shape[-2], size)[:, None].to(prompt.dtype)
         columns = _bilinear(left, width, grid.shape[-1], size)[:, None].to(prompt.dtype)
@@ -56,8 +56,8 @@ class JointPool(_TilePool):
     0 leaves out nothing.
     """
 
-    def __init__(self, places: Tensor, *, context: int = 0) -> None:
-        super().__init__(places)
+    def __init__(self, boxes: Tensor, *, context: int = 0) -> None:
+        super().__init__(boxes)
         self.context = context
         self.values: list[Tensor] = []
 
@@ -76,8 +76,8 @@ class JointPool(_TilePool):
 class RecordedPool(_TilePool):
     """Values that a `JointPool` recorded, for tiles of the same image; for one pass only."""
 
-    def __init__(self, places: Tensor, values: Sequence[Tensor]) -> None:
-        super().__init__(places)
+    def __init__(self, boxes: Tensor, values: Sequence[Tensor]) -> None:
+        super().__init__(boxes)
         self.values = iter(values)
 
     def __call__(self, op: Callable[..., Tensor], *maps: Tensor) -> Tensor:  # noqa: ARG002

@@ -139,9 +139,9 @@ def from_photos(folder: Path, data: Data, *, setting: str) -> Inputs:
             recipes[part.degradation][part.synthesis] = None
     clean = photos(folder)
     entries = [
-        MixtureEntry(replace(clean, degradation=label), synthesis=recipe)
+        MixtureEntry(replace(clean, degradation=label), synthesis=synthesis)
         for label, ways in recipes.items()
-        for recipe in ways or (TrainSynthesis(),)
+        for synthesis in ways or (TrainSynthesis(),)
     ]
     return _held_out(entries, SETTINGS[setting])
 

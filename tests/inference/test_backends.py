@@ -59,23 +59,23 @@ def test_every_backend_restores_tiles_by_what_it_recorded(backend: str, name: st
     model = calm(name)
     samples = example((64, 64), batch=4)
     corners = torch.tensor([[0, 0], [0, 0.5], [0.5, 0], [0.5, 0.5]])
-    places = torch.cat([corners, torch.full((4, 2), 0.5)], dim=1)
+    boxes = torch.cat([corners, torch.full((4, 2), 0.5)], dim=1)
     expected = open_engine(model, device="cpu", precision="fp32", backend="torch")
     engine = open_engine(model, device="cpu", precision="fp32", backend=backend)
     for some in (slice(0, 4), slice(1, 3)):
-        ours = engine.record(samples[some], places[some])
-        theirs = expected.record(samples[some], places[some])
-        for lq, place in ((samples[:1], places[:1]), (example((96, 64)), places[3:])):
-            torch.testing.assert_close(ours(lq, place), theirs(lq, place), atol=1e-3, rtol=0)
+        ours = engine.record(samples[some], boxes[some])
+        theirs = expected.record(samples[some], boxes[some])
+        for lq, box in ((samples[:1], boxes[:1]), (example((96, 64)), boxes[3:])):
+            torch.testing.assert_close(ours(lq, box), theirs(lq, box), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
 @pytest.mark.parametrize("name", BACKBONES)
 def test_tiles_in_bf16_are_near_those_in_fp32(name: str, backend: str) -> None:
     needs(backend)
-    lq, place = example((64, 64)), torch.tensor([[0.5, 0.25, 0.5, 0.75]])
+    lq, box = example((64, 64)), torch.tensor([[0.5, 0.25, 0.5, 0.75]])
     engine = open_engine(calm(name), device="cpu", precision="bf16", backend=backend)
-    restored, expected = (one.record(lq, place)(lq, place) for one in (engine, engine.in_fp32()))
+    restored, expected = (one.record(lq, box)(lq, box) for one in (engine, engine.in_fp32()))
     assert psnr(restored, expected) > psnr(lq, expected) + 15
 
 
@@ -89,7 +89,7 @@ def test_a_batch_gives_what_its_images_give(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_how_the_input_lies_in_memory_does_not_matter(backend: str) -> None:
+def test_the_memory_layout_of_the_input_does_not_matter(backend: str) -> None:
     needs(backend)
     engine = open_engine(calm("nafnet"), device="cpu", precision="fp32", backend=backend)
     lq = example((32, 48))
@@ -182,21 +182,21 @@ def test_auto_takes_a_gpu_before_the_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gpus(*kinds)
-    made = pretend_to_open(monkeypatch)
+    opened = pretend_to_open(monkeypatch)
     open_engine(small("nafnet"), backend="torch")
-    assert made["device"] == expected
-    assert made["precision"] == ("fp16" if expected == "cuda" else "fp32")
+    assert opened["device"] == expected
+    assert opened["precision"] == ("fp16" if expected == "cuda" else "fp32")
 
 
 def pretend_to_open(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The arguments that an engine is opened with, without opening it."""
-    made: dict[str, str] = {}
+    opened: dict[str, str] = {}
 
     def init(self: Engine, model: Backbone, *, device: str, precision: str) -> None:
-        made.update(device=device, precision=precision)
+        opened.update(device=device, precision=precision)
 
     monkeypatch.setattr(BACKENDS["torch"].load(), "__init__", init)
-    return made
+    return opened
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "cuda:1", "cuda"])
@@ -204,9 +204,9 @@ def test_a_device_may_be_named(
     device: str, gpus: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gpus("cuda")
-    made = pretend_to_open(monkeypatch)
+    opened = pretend_to_open(monkeypatch)
     open_engine(small("nafnet"), device=device, precision="bf16")
-    assert made == {"device": device, "precision": "bf16"}
+    assert opened == {"device": device, "precision": "bf16"}
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ class Brighten:
     model = small("nafnet")
     bytes_per_pixel = 100
 
-    def record(self, _tiles, _places):
-        return lambda lq, _place: self(lq)
+    def record(self, _tiles, _boxes):
+        return lambda lq, _box: self(lq)
 
     def __init__(self, *, half=None):
         self.seen, self.half = [], half
@@ -257,7 +257,7 @@ def test_an_unsound_photo_keeps_its_pixels_and_says_so(photos, tmp_path):
         )
 
 
-def test_skip_leaves_what_the_same_weights_and_settings_made(photos, tmp_path):
+def test_skip_leaves_what_the_same_weights_and_settings_wrote(photos, tmp_path):
     jobs = jobs_of(photos, tmp_path / "out")
     outcomes_of(Brighten(), jobs)
     before = [job.target.stat().st_mtime_ns for job in jobs]
@@ -284,7 +284,7 @@ def test_a_result_log_in_the_format_of_the_first_release_is_read(photos, tmp_pat
     assert [one.status for one in outcomes_of(engine, [job], Settings())] == ["failed"]
 
 
-def test_skip_refuses_what_was_made_otherwise(photos, tmp_path):
+def test_skip_refuses_other_results(photos, tmp_path):
     jobs = jobs_of(photos, tmp_path / "out")
     outcomes_of(Brighten(), jobs)
     other_weights = Brighten()
@@ -318,8 +318,8 @@ def test_a_file_of_the_users_own_is_never_replaced_unasked(photos, tmp_path):
 def test_a_truncated_line_of_the_result_log_is_ignored(photos, tmp_path):
     jobs = jobs_of(photos, tmp_path / "out")
     outcomes_of(Brighten(), jobs)
-    journal = tmp_path / "out" / ".maskdcpt.jsonl"
-    journal.write_text(journal.read_text() + '{"name": "0.png", "ma')
+    log = tmp_path / "out" / ".maskdcpt.jsonl"
+    log.write_text(log.read_text() + '{"name": "0.png", "ma')
     assert {outcome.status for outcome in outcomes_of(Brighten(), jobs)} == {"skipped"}
 
 
@@ -334,7 +334,7 @@ def test_a_full_disk_fails_the_file_and_leaves_nothing(photos, tmp_path, monkeyp
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_fails_the_file(photos, tmp_path):
+def test_a_folder_that_cannot_be_created_fails_the_file(photos, tmp_path):
     (tmp_path / "out").write_text("a file")
     outcomes = outcomes_of(Brighten(), jobs_of(photos, tmp_path / "out"))
     assert {outcome.status for outcome in outcomes} == {"failed"}

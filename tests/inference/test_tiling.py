@@ -21,7 +21,7 @@ from maskdcpt_cli.inference.tiling import (
     choose_tile,
     even,
     restore_tiles,
-    sample_places,
+    sample_slices,
     spans,
 )
 from maskdcpt_cli.models import BACKBONES
@@ -55,9 +55,9 @@ class Local:
     def __call__(self, lq: Tensor) -> Tensor:
         return self.run(lq)
 
-    def record(self, tiles: Tensor, places: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        self.recorded.append((tiles, places))
-        return lambda lq, _place: self.run(lq)
+    def record(self, tiles: Tensor, slices: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        self.recorded.append((tiles, slices))
+        return lambda lq, _box: self.run(lq)
 
 
 @dataclass
@@ -183,12 +183,12 @@ SAMPLED = [(3000, 4000), (128, 5000), (100, 90), (1000, 130), (128, 128), (9000,
 def test_sample_tiles_lie_in_the_photo_apart_and_at_multiples(
     size: tuple[int, int], samples: int
 ) -> None:
-    places = sample_places(size, samples=samples, multiple=32)
-    assert 1 <= len(places) <= samples
+    slices = sample_slices(size, samples=samples, multiple=32)
+    assert 1 <= len(slices) <= samples
     most = max(1, size[0] // 128) * max(1, size[1] // 128)
-    assert len(places) >= min(samples, most) / 2
+    assert len(slices) >= min(samples, most) / 2
     covered = torch.zeros(size)
-    for rows, columns in places:
+    for rows, columns in slices:
         assert rows.start % 32 == columns.start % 32 == 0
         assert rows.stop <= size[0]
         assert columns.stop <= size[1]
@@ -197,9 +197,9 @@ def test_sample_tiles_lie_in_the_photo_apart_and_at_multiples(
 
 
 def test_sample_tiles_are_spread_evenly() -> None:
-    places = sample_places((3000, 4000), samples=100, multiple=32)
+    slices = sample_slices((3000, 4000), samples=100, multiple=32)
     centres = torch.tensor(
-        [[(one.start + one.stop) / 2 for one in place] for place in places], dtype=torch.float
+        [[(one.start + one.stop) / 2 for one in both] for both in slices], dtype=torch.float
     )
     assert torch.allclose(centres.mean(0), torch.tensor([1500.0, 2000.0]), atol=20)
     gaps = torch.cdist(centres, centres).fill_diagonal_(torch.inf).amin(1)
@@ -224,19 +224,19 @@ def test_pooled_values_are_of_the_same_samples_whatever_the_tile(image: Tensor, 
         network, lambda rows, columns: image[:, rows, columns], (200, 150), tile=tile, overlap=16
     )
     assert sum(isinstance(step, Band) for step in steps) > 1
-    ((tiles, places),) = network.recorded
+    ((tiles, slices),) = network.recorded
     assert tiles.shape == (1, 3, 128, 128)
     assert torch.equal(tiles[0], image[:, 36:164, 11:139])
     expected = torch.tensor([[36 / 200, 11 / 150, 128 / 200, 128 / 150]])
-    torch.testing.assert_close(places, expected)
+    torch.testing.assert_close(slices, expected)
 
 
 def test_without_memory_for_all_samples_fewer_are_taken() -> None:
     class Little(Local):
-        def record(self, tiles: Tensor, places: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        def record(self, tiles: Tensor, slices: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
             if len(tiles) > 3:
                 raise MemoryError
-            return super().record(tiles, places)
+            return super().record(tiles, slices)
 
     network, image = Little(twice), torch.rand(3, 512, 512)
     steps = list(
@@ -248,24 +248,24 @@ def test_without_memory_for_all_samples_fewer_are_taken() -> None:
     assert not any(isinstance(step, TileSizeReduced) for step in steps)
 
 
-def test_the_ensemble_tells_every_turn_of_a_tile_where_it_lies(image: Tensor) -> None:
+def test_the_ensemble_gives_every_turn_the_box_of_its_tile(image: Tensor) -> None:
     class Positions(Local):
-        """Adds to each pixel how far down the photo it lies, and ten times how far across."""
+        """Adds to each pixel how far down the photo it is, and ten times how far across."""
 
         def record(self, _tiles: Tensor, _places: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-            return lambda lq, place: lq + position(place, lq)
+            return lambda lq, box: lq + position(box, lq)
 
-    def position(place: Tensor, lq: Tensor) -> Tensor:
-        (top, left, height, width), (rows, columns) = place[0], lq.shape[-2:]
+    def position(box: Tensor, lq: Tensor) -> Tensor:
+        (top, left, height, width), (rows, columns) = box[0], lq.shape[-2:]
         down = top + height * (torch.arange(rows) + 0.5) / rows
         across = left + width * (torch.arange(columns) + 0.5) / columns
         return down[:, None] + 10 * across
 
     lq = image[None, :, 40:100, 20:120]
-    place = torch.tensor([[40 / 200, 20 / 150, 60 / 200, 100 / 150]])
-    restore = Eightfold(Positions(twice)).record(lq, place)
+    box = torch.tensor([[40 / 200, 20 / 150, 60 / 200, 100 / 150]])
+    restore = Eightfold(Positions(twice)).record(lq, box)
     # Flips take y to 1 - y, transpositions take y to x: all in all one half of both everywhere.
-    torch.testing.assert_close(restore(lq, place), lq + 0.5 + 10 * 0.5)
+    torch.testing.assert_close(restore(lq, box), lq + 0.5 + 10 * 0.5)
 
 
 def test_tiles_that_disagree_are_joined_without_a_seam() -> None:

@@ -20,21 +20,21 @@ every_backbone = pytest.mark.parametrize("name", sorted(BACKBONES))
 every_pooling_backbone = pytest.mark.parametrize("name", POOLING)
 
 
-def place(rows: slice, columns: slice, size: tuple[int, int] = SIZE) -> Tensor:
+def box(rows: slice, columns: slice, size: tuple[int, int] = SIZE) -> Tensor:
     extent = (rows.stop - rows.start, columns.stop - columns.start)
     return (
         torch.tensor([[rows.start, columns.start, *extent]]) / torch.tensor([*size, *size])
     ).double()
 
 
-def record(backbone: Backbone, tiles: Tensor, places: Tensor, *, context: int = 0) -> list[Tensor]:
-    pool = JointPool(places, context=context)
+def record(backbone: Backbone, tiles: Tensor, boxes: Tensor, *, context: int = 0) -> list[Tensor]:
+    pool = JointPool(boxes, context=context)
     backbone.encode(tiles, pool=pool)
     return pool.values
 
 
-def residual(backbone: Backbone, lq: Tensor, places: Tensor, values: list[Tensor]) -> Tensor:
-    return backbone.head(backbone.encode(lq, pool=RecordedPool(places, values)).latent)
+def residual(backbone: Backbone, lq: Tensor, boxes: Tensor, values: list[Tensor]) -> Tensor:
+    return backbone.head(backbone.encode(lq, pool=RecordedPool(boxes, values)).latent)
 
 
 @every_backbone
@@ -48,7 +48,7 @@ def test_tiles_equal_the_whole_image_inside_their_receptive_field(name, upright)
         lq, cut, size = lq.mT.contiguous(), cut[::-1], SIZE[::-1]
     whole = backbone.head(backbone.encode(lq).latent)
     values = record(backbone, lq, WHOLE.double())
-    ours = residual(backbone, lq[..., cut[0], cut[1]], place(*cut, size), values)
+    ours = residual(backbone, lq[..., cut[0], cut[1]], box(*cut, size), values)
     if upright:
         ours, whole = ours.mT, whole.mT
     inside = ours[..., REACH:-REACH]
@@ -83,10 +83,10 @@ def test_tiles_that_cover_the_image_once_record_the_same_as_the_whole(name):
     lq = golden_image(128, 96).double()
     cuts = [(slice(y, y + 32), slice(x, x + 32)) for y in (0, 32, 64, 96) for x in (0, 32, 64)]
     tiles = torch.cat([lq[..., rows, columns] for rows, columns in cuts])
-    places = torch.cat([place(*cut, (128, 96)) for cut in cuts])
-    ours = record(backbone, tiles, places)
+    boxes = torch.cat([box(*cut, (128, 96)) for cut in cuts])
+    ours = record(backbone, tiles, boxes)
     whole = record(backbone, lq, WHOLE.double())
-    one = record(backbone, tiles[:1], places[:1])
+    one = record(backbone, tiles[:1], boxes[:1])
     assert len(ours) == len(whole) > 0
     for a, b in zip(ours, whole, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9)
@@ -102,10 +102,10 @@ def test_context_keeps_zero_padding_out_of_what_is_recorded(name):
     starts = range(96, 352, 64)  # tiles of 128 whose inner halves cover that of the image
     cuts = [(slice(y, y + 128), slice(x, x + 128)) for y in starts for x in starts]
     tiles = torch.cat([lq[..., rows, columns] for rows, columns in cuts])
-    places = torch.cat([place(*cut, size) for cut in cuts]).float()
+    boxes = torch.cat([box(*cut, size) for cut in cuts]).float()
 
     def error(context: int) -> float:
-        ours = record(backbone, tiles, places, context=context)
+        ours = record(backbone, tiles, boxes, context=context)
         return sum(float((a - b).norm() / b.norm()) for a, b in zip(ours, whole, strict=True))
 
     assert error(4) < error(0) / 3
@@ -127,7 +127,7 @@ def test_values_pooled_over_visible_positions_are_recorded_too(name):
 @every_pooling_backbone
 def test_recording_and_tiles_compile_as_one_graph(name):
     backbone, lq = small(name, **TWO_BLOCKS[name]), golden_image(*SIZE)
-    tile, at = lq[..., :320].contiguous(), place(slice(0, 64), slice(0, 320)).float()
+    tile, at = lq[..., :320].contiguous(), box(slice(0, 64), slice(0, 320)).float()
     compiled = [
         torch.compile(network(backbone), fullgraph=True, backend="aot_eager")
         for network in (PooledValues, TileResidual)

@@ -225,7 +225,7 @@ def _frames_notice(header: Header) -> tuple[str, ...]:
     if header.pages == 1:
         return ()
     if header.format == "jpeg":
-        return (f"Only the first of the {header.pages} pictures in the file is restored.",)
+        return (f"Only the first of the {header.pages} images in the file is restored.",)
     word = header.format.upper()
     return (f"Animated {word}: only the first of {header.pages} frames is restored.",)
 

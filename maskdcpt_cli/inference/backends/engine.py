@@ -18,7 +18,7 @@ from maskdcpt_cli.models.pooling import JointPool, RecordedPool
 MEASURED_TILE = 128
 CONTEXT = 4  # a quarter of a sample tile's sides is there for its inner half
 
-RestoreTile = Callable[[Tensor, Tensor], Tensor]  # (1, 3, h, w) and its place -> restored
+RestoreTile = Callable[[Tensor, Tensor], Tensor]  # (1, 3, h, w) and its box -> restored
 
 
 class Residual(nn.Module):
@@ -39,8 +39,8 @@ class PooledValues(nn.Module):
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, tiles: Tensor, places: Tensor) -> tuple[Tensor, ...]:
-        pool = JointPool(places, context=CONTEXT)
+    def forward(self, tiles: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
+        pool = JointPool(boxes, context=CONTEXT)
         self.backbone.encode(tiles, pool=pool)
         return tuple(pool.values)
 
@@ -52,8 +52,8 @@ class TileResidual(nn.Module):
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, lq: Tensor, places: Tensor, *values: Tensor) -> Tensor:
-        pool = RecordedPool(places, values)
+    def forward(self, lq: Tensor, boxes: Tensor, *values: Tensor) -> Tensor:
+        pool = RecordedPool(boxes, values)
         return self.backbone.head(self.backbone.encode(lq, pool=pool).latent)
 
 
@@ -62,7 +62,7 @@ class Network(Protocol):
 
     def __call__(self, lq: Tensor, /) -> Tensor: ...
 
-    def record(self, tiles: Tensor, places: Tensor, /) -> RestoreTile: ...
+    def record(self, tiles: Tensor, boxes: Tensor, /) -> RestoreTile: ...
 
 
 class Engine(ABC):
@@ -86,28 +86,28 @@ class Engine(ABC):
         padded = pad_by_reflection(lq, self.size_multiple)
         return (padded + self.residual(padded))[..., :height, :width]
 
-    def record(self, tiles: Tensor, places: Tensor) -> RestoreTile:
+    def record(self, tiles: Tensor, boxes: Tensor) -> RestoreTile:
         """Pool over tiles (N, 3, h, w) that sample an image, and keep the values.
 
-        `places` (N, 4) holds top, left, height and width of each tile as fractions of the image;
+        `boxes` (N, 4) holds top, left, height and width of each tile as fractions of the image;
         heights and widths of tiles are multiples of `size_multiple`. Returns a function that
-        restores tiles of that image with these values: (1, 3, h, w), places (1, 4) -> restored.
+        restores tiles of that image with these values: (1, 3, h, w), boxes (1, 4) -> restored.
         """
         if not self._pooled_shapes:
-            return lambda lq, _place: self(lq)
-        values = self.pooled_values(tiles, places)
-        return lambda lq, place: lq + self.tile_residual(lq, place, values)
+            return lambda lq, _box: self(lq)
+        values = self.pooled_values(tiles, boxes)
+        return lambda lq, box: lq + self.tile_residual(lq, box, values)
 
     @abstractmethod
     def residual(self, padded: Tensor) -> Tensor:
         """Return the residual of lq, whose height and width are multiples of size_multiple."""
 
     @abstractmethod
-    def pooled_values(self, tiles: Tensor, places: Tensor) -> Sequence[Any]:
+    def pooled_values(self, tiles: Tensor, boxes: Tensor) -> Sequence[Any]:
         """See `PooledValues`; in a form that `tile_residual` takes."""
 
     @abstractmethod
-    def tile_residual(self, lq: Tensor, places: Tensor, values: Sequence[Any]) -> Tensor:
+    def tile_residual(self, lq: Tensor, boxes: Tensor, values: Sequence[Any]) -> Tensor:
         """See `TileResidual`."""
 
     @classmethod
@@ -149,9 +149,9 @@ class Engine(ABC):
         """Return inputs to trace one of the three networks above with."""
         side = 2 * self.size_multiple
         tile = torch.zeros(1, 3, side, side)
-        places = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+        boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
         if network is Residual:
             return (tile,)
         if network is PooledValues:
-            return tile.repeat(2, 1, 1, 1), places.repeat(2, 1)
-        return tile, places, *(torch.zeros(shape) for shape in self._pooled_shapes)
+            return tile.repeat(2, 1, 1, 1), boxes.repeat(2, 1)
+        return tile, boxes, *(torch.zeros(shape) for shape in self._pooled_shapes)

@@ -38,13 +38,13 @@ class ONNXEngine(Engine):
     def residual(self, padded: Tensor) -> Tensor:
         return torch.from_numpy(self._run(Residual, padded)[0])
 
-    def pooled_values(self, tiles: Tensor, places: Tensor) -> list[NDArray[np.float32]]:
-        return self._run(PooledValues, tiles, places)
+    def pooled_values(self, tiles: Tensor, boxes: Tensor) -> list[NDArray[np.float32]]:
+        return self._run(PooledValues, tiles, boxes)
 
     def tile_residual(
-        self, lq: Tensor, places: Tensor, values: Sequence[NDArray[np.float32]]
+        self, lq: Tensor, boxes: Tensor, values: Sequence[NDArray[np.float32]]
     ) -> Tensor:
-        return torch.from_numpy(self._run(TileResidual, lq, places, *values)[0])
+        return torch.from_numpy(self._run(TileResidual, lq, boxes, *values)[0])
 
     def _run(self, network: type[nn.Module], *inputs: Tensor | NDArray[Any]) -> list[Any]:
         session = self._session(network)
@@ -90,7 +90,7 @@ def _export(network: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
             input_names=names,
             dynamic_axes={
                 names[0]: {0: "batch", 2: "height", 3: "width"},
-                **{places: {0: "batch"} for places in names[1:2]},
+                **{boxes: {0: "batch"} for boxes in names[1:2]},
             },
         )
         return file.read_bytes()

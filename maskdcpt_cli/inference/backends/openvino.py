@@ -69,12 +69,12 @@ class OpenVINOEngine(Engine):
             [torch.from_numpy(self._run(Residual, shape, one[None])[0]) for one in padded]
         )
 
-    def pooled_values(self, tiles: Tensor, places: Tensor) -> list[NDArray[Any]]:
-        outputs = self._run(PooledValues, tuple(tiles.shape), tiles, places)
+    def pooled_values(self, tiles: Tensor, boxes: Tensor) -> list[NDArray[Any]]:
+        outputs = self._run(PooledValues, tuple(tiles.shape), tiles, boxes)
         return list(outputs.values())
 
-    def tile_residual(self, lq: Tensor, places: Tensor, values: Sequence[NDArray[Any]]) -> Tensor:
-        outputs = self._run(TileResidual, tuple(lq.shape), lq, places, *values)
+    def tile_residual(self, lq: Tensor, boxes: Tensor, values: Sequence[NDArray[Any]]) -> Tensor:
+        outputs = self._run(TileResidual, tuple(lq.shape), lq, boxes, *values)
         return torch.from_numpy(outputs[0])
 
     def _run(

@@ -52,12 +52,12 @@ class TorchEngine(Engine):
         residual: Tensor = self._run(Residual(self._network), padded)
         return residual.to("cpu", torch.float32)
 
-    def pooled_values(self, tiles: Tensor, places: Tensor) -> tuple[Tensor, ...]:
-        values: tuple[Tensor, ...] = self._run(PooledValues(self._network), tiles, places)
+    def pooled_values(self, tiles: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
+        values: tuple[Tensor, ...] = self._run(PooledValues(self._network), tiles, boxes)
         return values
 
-    def tile_residual(self, lq: Tensor, places: Tensor, values: Sequence[Tensor]) -> Tensor:
-        residual: Tensor = self._run(TileResidual(self._network), lq, places, *values)
+    def tile_residual(self, lq: Tensor, boxes: Tensor, values: Sequence[Tensor]) -> Tensor:
+        residual: Tensor = self._run(TileResidual(self._network), lq, boxes, *values)
         return residual.to("cpu", torch.float32)
 
     @torch.inference_mode()
