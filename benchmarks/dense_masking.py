@@ -2,7 +2,7 @@
 
 SparK (Tian et al., Designing BERT for convolutional networks, 2023, Sec. 3.1 and 3.4): every layer
 runs on the whole map, whose hidden positions are then multiplied by zero; norms gather the visible
-positions and scatter the result. Masks and indices are made once here, not for every layer.
+positions and scatter the result. Masks and indices are computed once here, not for every layer.
 """
 
 from collections.abc import Callable
@@ -31,14 +31,14 @@ class DenseMask(PatchMask):
             for (height, width), rows in self._rows.items()
         }
         patches = (size[0] // patch_size) * (size[1] // patch_size)
-        self.share = visible.shape[1] / patches
+        self.visible_fraction = visible.shape[1] / patches
 
     def __call__(self, op: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         grid = op(x)
         return self.hide(grid.clone() if grid is x else grid)
 
     def hide(self, grid: Tensor) -> Tensor:
-        """In place, as SparK does: a copy would take longer."""
+        """Set hidden positions to zero in place, as SparK does: a copy would take longer."""
         shown = self._shown.get((grid.shape[-2], grid.shape[-1]))
         return grid if shown is None else grid.mul_(shown)
 
@@ -47,7 +47,7 @@ class DenseMask(PatchMask):
         return x if shown is None else torch.where(shown > 0, x, token.view(-1, 1, 1))
 
     def gathered(self, op: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """What op makes of the visible positions, zero elsewhere."""
+        """Return op of the visible positions, zero elsewhere."""
         return super().fill(op(self.pack(x)), x.new_zeros(x.shape[1]))
 
 
@@ -64,10 +64,12 @@ def mask_densely(model: MaskDCPT, mask: DenseMask) -> None:
         elif isinstance(part, MLP) or (isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1)):
             part.register_forward_hook(lambda _part, _inputs, y: mask.hide(y))
         elif isinstance(part, nn.AdaptiveAvgPool2d):
-            part.register_forward_hook(lambda _part, _inputs, mean: mean / mask.share)
+            part.register_forward_hook(lambda _part, _inputs, mean: mean / mask.visible_fraction)
         elif isinstance(part, Prompt):
-            part.linear_layer.register_forward_pre_hook(lambda _part, x: x[0] / mask.share)
+            part.linear_layer.register_forward_pre_hook(
+                lambda _part, x: x[0] / mask.visible_fraction
+            )
         elif isinstance(part, Classifier):
-            part.linear.register_forward_pre_hook(lambda _part, x: x[0] / mask.share)
+            part.linear.register_forward_pre_hook(lambda _part, x: x[0] / mask.visible_fraction)
         elif isinstance(part, SwinIR):  # it takes the mean colour from hidden pixels, too
             part.conv_first.register_forward_pre_hook(lambda _part, x: mask.hide(x[0]))

@@ -16,7 +16,7 @@ from maskdcpt_cli import load_model, open_engine, restore_folder
 
 
 def photograph(megapixels: float, *, seed: int) -> Image.Image:
-    """An example photograph of the project, enlarged and shifted: noise would not compress."""
+    """Return an example photo, enlarged and shifted: noise would not compress."""
     examples = sorted((Path(__file__).parents[1] / "examples").glob("*.jpg"))
     photo = Image.open(examples[seed % len(examples)]).convert("RGB")
     scale = (megapixels * 1e6 / (photo.width * photo.height)) ** 0.5

@@ -63,9 +63,9 @@ def plot(results: dict[float, dict[str, float]], path: Path, title: str) -> None
 @click.option("--sizes", default=",".join(map(str, SIZES)), show_default=True)
 @click.option("--model", default="tiny", show_default=True, help=f"Or {RELEASED}.")
 @click.option("--backend", default="auto", show_default=True)
-@click.option("--plot", "picture", type=click.Path(path_type=Path))
+@click.option("--plot", "target", type=click.Path(path_type=Path))
 @click.option("--photo", type=click.Path(path_type=Path), hidden=True)
-def main(sizes: str, model: str, backend: str, picture: Path | None, photo: Path | None) -> None:
+def main(sizes: str, model: str, backend: str, target: Path | None, photo: Path | None) -> None:
     """Restore photos of growing size."""
     if photo:
         print(json.dumps(restore_one(photo, model, backend)))
@@ -91,8 +91,8 @@ def main(sizes: str, model: str, backend: str, picture: Path | None, photo: Path
     ]
     print(f"{model}, {backend} backend, {machine()}\n")
     print(table(["megapixels", "time", "per megapixel", "peak memory of the process"], rows))
-    if picture:
-        plot(results, picture, f"maskdcpt restore, {model}, {machine()}")
+    if target:
+        plot(results, target, f"maskdcpt restore, {model}, {machine()}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ IN_A_SHARD = 340  # pairs of 512x512 crops in 512 MB
 
 
 def write_list(folder: Path, pairs: int) -> None:
-    """A list with names as long as those of the public data sets."""
+    """Write a list with names as long as those of the public data sets."""
     with (folder / "list.txt").open("w") as file:
         for number in range(pairs):
             scene = f"{number // 35:06}"
@@ -32,7 +32,7 @@ def write_list(folder: Path, pairs: int) -> None:
 
 
 def write_shards(folder: Path, pairs: int) -> None:
-    """The index of shards that are as large as they should be, but hold nothing."""
+    """Write the index of shards of the right number whose files are empty."""
     shards = [
         Shard(f"haze-{first // IN_A_SHARD:06}.tar", min(IN_A_SHARD, pairs - first), "H")
         for first in range(0, pairs, IN_A_SHARD)
@@ -60,17 +60,17 @@ CASES = {
 
 
 def megabytes() -> float:
-    """Memory of this process alone."""
+    """Return the memory of this process alone."""
     return psutil.Process().memory_full_info().uss / 1e6
 
 
 def peak_megabytes() -> float:
-    """The most memory that this process has had, what it shares included."""
+    """Return the peak memory of this process, shared memory included."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def touch(look_up: Callable[[int], object], pairs: int, results: "SimpleQueue[float]") -> None:
-    """Look every pair up, as a worker does in the course of an epoch, and tell what it cost."""
+    """Look every pair up, as a worker does in the course of an epoch, and report what it cost."""
     before = megabytes()
     for index in range(pairs):
         look_up(index)
@@ -78,7 +78,7 @@ def touch(look_up: Callable[[int], object], pairs: int, results: "SimpleQueue[fl
 
 
 def measure(name: str, pairs: int, results: "SimpleQueue[float]") -> None:
-    """In a process of its own: the time and the memory that loading takes, and a worker's."""
+    """Measure time and memory of loading, and memory of a worker, in a process of its own."""
     write, open_index = CASES[name]
     with tempfile.TemporaryDirectory() as scratch:
         write(Path(scratch), pairs)

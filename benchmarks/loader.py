@@ -38,7 +38,8 @@ from maskdcpt_cli.synthesis.table import degrade
 SIDE = 256
 PAIRED = "haze"  # stands for all degradations that are read as pairs
 LABELS = SETTINGS["12d"]
-MADE = ("GN", "GB", "J", "MS")  # on the fly in the paper's 12D; the other types are read as pairs
+# On the fly in the paper's 12D; the other types are read as pairs.
+SYNTHETIC = ("GN", "GB", "J", "MS")
 Sampler = Callable[[int], object]
 
 
@@ -50,7 +51,7 @@ def pack_all(parts: Sequence[FilePairs], out: Path) -> Path:
 
 
 def pairs_of(photos: Sequence[Path], folder: Path) -> FilePairs:
-    """The photos as PNG, and a degraded one of each, as data sets of pairs are."""
+    """Write the photos as PNG, and a degraded one of each, as data sets of pairs are."""
     sources = [CleanPhoto(path, path.stem) for path in photos]
     list(degrade_photos(sources, folder, [DegradeRequest("H")]))
     names = [f"{path.stem}.png" for path in photos]
@@ -63,7 +64,7 @@ def opened(path: Path) -> np.ndarray:
 
 
 def obvious(pairs: FilePairs, degradation: str, *, paired: bool) -> Sampler:
-    """The obvious way to a sample."""
+    """Return the obvious way to a sample."""
 
     def sample(number: int) -> object:
         generator = default_rng(number)
@@ -72,10 +73,10 @@ def obvious(pairs: FilePairs, degradation: str, *, paired: bool) -> Sampler:
         names = (pairs.gt[index], pairs.lq[index]) if paired and pairs.lq else (pairs.gt[index],)
         images = []
         for name in names:
-            whole = opened(pairs.root / name)
-            window = augmentation.crop(*whole.shape[:2], side=SIDE)
-            crop = augmentation.apply(window.of(whole), side=SIDE)
-            images.append(np.divide(crop, 255, dtype=np.float32, order="C"))
+            image = opened(pairs.root / name)
+            crop = augmentation.crop(*image.shape[:2], side=SIDE)
+            sample = augmentation.apply(crop.of(image), side=SIDE)
+            images.append(np.divide(sample, 255, dtype=np.float32, order="C"))
         if not paired:
             images.append(degrade(images[0], degradation, generator).lq)
         return [torch.from_numpy(image.transpose(2, 0, 1).copy()) for image in images]
@@ -87,8 +88,8 @@ def from_shards(mixture: Mixture) -> Sampler:
     return lambda number: mixture[SampleKey(number, SIDE)]
 
 
-def rates(cases: Sequence[Sampler], *, samples: int, rounds: int) -> list[float]:
-    """Samples a second of each, the median of interleaved rounds; each round draws others."""
+def throughputs(cases: Sequence[Sampler], *, samples: int, rounds: int) -> list[float]:
+    """Return samples a second of each, the median of interleaved rounds; each takes others."""
     seconds: list[list[float]] = [[] for _ in cases]
     numbers = count()
     for _ in range(rounds):
@@ -102,19 +103,20 @@ def rates(cases: Sequence[Sampler], *, samples: int, rounds: int) -> list[float]
     return [1 / float(np.median(taken)) for taken in seconds]
 
 
-def share(degradation: str) -> float:
-    """How much of the 12D mixture is of a degradation: visits in an epoch."""
+def visits(degradation: str) -> float:
+    """Return the visits of a degradation in an epoch of the 12D mixture."""
     parts = [part for part in load_data("12d").train if part.degradation == degradation]
     return sum((part.pairs or 0) / part.variants * part.repeat for part in parts)
 
 
-def twelve(index: Path, made: Sequence[str]) -> Mixture:
-    """The 12D mixture in its proportions: some made of clean crops, pairs of haze for the rest."""
-    least = min(map(share, LABELS))
-    repeats = {label: round(4 * share(label) / least) for label in LABELS}
-    rest = sum(repeat for label, repeat in repeats.items() if label not in made)
+def twelve(index: Path, synthetic: Sequence[str]) -> Mixture:
+    """Return the 12D mixture: some types synthesised from clean crops, pairs of haze for others."""
+    least = min(map(visits, LABELS))
+    repeats = {label: round(4 * visits(label) / least) for label in LABELS}
+    rest = sum(repeat for label, repeat in repeats.items() if label not in synthetic)
     entries = [
-        MixtureEntry(ShardPairs(index, label, clean=True), repeat=repeats[label]) for label in made
+        MixtureEntry(ShardPairs(index, label, clean=True), repeat=repeats[label])
+        for label in synthetic
     ]
     if rest:
         entries.append(MixtureEntry(ShardPairs(index, "H"), repeat=rest))
@@ -122,19 +124,19 @@ def twelve(index: Path, made: Sequence[str]) -> Mixture:
 
 
 def obvious_mixture(mixture: Mixture, pairs: FilePairs) -> Sampler:
-    """The obvious way to the same degradations."""
+    """Return the obvious way to the same degradations."""
 
     def sample(number: int) -> object:
-        held = mixture.entry_of(number)[0].pairs
-        assert isinstance(held, ShardPairs)
-        (degradation,) = held.degradations()
-        return obvious(pairs, degradation, paired=not held.clean)(number)
+        pairs_read = mixture.entry_of(number)[0].pairs
+        assert isinstance(pairs_read, ShardPairs)
+        (degradation,) = pairs_read.degradations()
+        return obvious(pairs, degradation, paired=not pairs_read.clean)(number)
 
     return sample
 
 
 def compared(index: Path, pairs: FilePairs) -> dict[str, tuple[Sampler, Sampler]]:
-    """What is measured: from shards, and the obvious way."""
+    """Return what is measured: from shards, and the obvious way."""
     cases: dict[str, tuple[Sampler, Sampler]] = {}
     for degradation, row in DEGRADATIONS.items():
         clean = MixtureEntry(ShardPairs(index, degradation, clean=True))
@@ -142,18 +144,18 @@ def compared(index: Path, pairs: FilePairs) -> dict[str, tuple[Sampler, Sampler]
         cases[row.slug] = from_shards(mixture), obvious(pairs, degradation, paired=False)
     mixture = Mixture([MixtureEntry(ShardPairs(index, "H"))], labels=["H"])
     cases["pairs of any type, read"] = from_shards(mixture), obvious(pairs, "H", paired=True)
-    for name, made in (("as in the paper", MADE), ("all made on the fly", LABELS)):
-        mixture = twelve(index, made)
+    for name, synthetic in (("as in the paper", SYNTHETIC), ("all on the fly", LABELS)):
+        mixture = twelve(index, synthetic)
         cases[f"12D mixture, {name}"] = from_shards(mixture), obvious_mixture(mixture, pairs)
     return cases
 
 
 def through_workers(mixture: Mixture, *, workers: int, batches: int) -> float:
-    """Samples a second and worker, tensors in the parent and all."""
+    """Return samples a second and worker, up to tensors in the parent."""
     batch = 8
     loaded = load(mixture, Batches([BatchStage(batch, SIDE)]), workers=workers)
     for _ in range(4 * workers):
-        next(loaded)  # what was made ahead while the processes started
+        next(loaded)  # what was prefetched while the processes started
     began = time.perf_counter()
     for _ in range(batches):
         next(loaded)
@@ -171,17 +173,17 @@ def main(photos: Path, number: int, samples: int, rounds: int, workers: int) -> 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     keep_freed_memory()  # as in the workers of a loader
-    found = sorted(path for path in photos.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    taken = found[:: max(1, len(found) // number)][:number]
+    paths = sorted(path for path in photos.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    taken = paths[:: max(1, len(paths) // number)][:number]
     with tempfile.TemporaryDirectory() as scratch:
         pairs = pairs_of(taken, Path(scratch, "pairs"))
         index = pack_all([pairs, replace(pairs, lq=None)], Path(scratch, "shards"))
         cases = compared(index, pairs)
         rows = []
         for name, (ours, theirs) in cases.items():
-            fast, slow = rates([ours, theirs], samples=samples, rounds=rounds)
+            fast, slow = throughputs([ours, theirs], samples=samples, rounds=rounds)
             rows.append([name, f"{fast:.0f}", f"{slow:.0f}", f"{fast / slow:.1f}"])
-        loaded = through_workers(twelve(index, MADE), workers=workers, batches=60)
+        loaded = through_workers(twelve(index, SYNTHETIC), workers=workers, batches=60)
         pixels = [probe(path) for path in taken]
     size = np.mean([header.width * header.height for header in pixels]) / 1e6
     print(f"{len(taken)} photos of {size:.1f} MP, crops {SIDE}x{SIDE}, {machine()}\n")

@@ -9,7 +9,10 @@ from statistics import median
 
 
 def medians(cases: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
-    """Median seconds of each case. Rounds are interleaved, so that a slow minute slows them all."""
+    """Return the median seconds of each case.
+
+    Rounds are interleaved, so that a slow minute slows them all.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for case in cases.values():
         case()  # the first call allocates, compiles and warms the caches
@@ -22,7 +25,7 @@ def medians(cases: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[s
 
 
 def machine() -> str:
-    """The processor and the number of cores this process may use."""
+    """Return the processor and the number of cores this process may use."""
     cpuinfo = Path("/proc/cpuinfo")
     name = platform.processor() or platform.machine()
     if cpuinfo.exists():
@@ -33,6 +36,6 @@ def machine() -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

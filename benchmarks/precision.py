@@ -1,4 +1,4 @@
-"""How far bf16 lies from fp32 on photos, for every backend that has it, in PSNR.
+"""How far bf16 is from fp32 on photos, for every backend that has it, in PSNR.
 
 python -m benchmarks.precision examples/ photos/ -m tiny
 """
@@ -14,8 +14,8 @@ from maskdcpt_cli import load_model, open_engine, restore
 from maskdcpt_cli.data.folders import photos
 from maskdcpt_cli.inference.backends import BACKENDS
 
-CHANGED = 1e-3  # mean square of what the network changes, from which a share of it is told
-LEAST = 1e-12  # mean square error; of equal pictures
+CHANGED = 1e-3  # mean square of what the network changes, from which its relative error is reported
+EPS = 1e-12  # mean square error of equal images
 
 
 @click.command()
@@ -31,21 +31,21 @@ def main(folders: tuple[Path, ...], model: str) -> None:
         if backend.installed and "bf16" in backend.load().precisions
     }
     values: dict[str, list[float]] = {name: [] for name in engines}
-    shares: dict[str, list[float]] = {name: [0] for name in engines}
-    lying = [photos(folder) for folder in folders]
-    for pixels in (pairs.read(i).gt for pairs in lying for i in range(len(pairs))):
+    relative: dict[str, list[float]] = {name: [0] for name in engines}
+    sets = [photos(folder) for folder in folders]
+    for pixels in (pairs.read(i).gt for pairs in sets for i in range(len(pairs))):
         lq = np.divide(pixels, 255, dtype=np.float32)
         expected = restore(exact, lq)
         change = float(np.square(expected - lq).mean())
         for name, engine in engines.items():
             error = float(np.square(restore(engine, lq) - expected).mean())
-            values[name].append(-10 * np.log10(error + LEAST))
+            values[name].append(-10 * np.log10(error + EPS))
             if change > CHANGED:
-                shares[name].append((error / change) ** 0.5)
+                relative[name].append((error / change) ** 0.5)
     header = ["backend", "photos", "lowest", "median", "below 50 dB", "of the change, at most"]
     rows = [
         [name, f"{len(psnr)}", f"{min(psnr):.1f}", f"{median(psnr):.1f}",
-         f"{sum(one < 50 for one in psnr)}", f"{max(shares[name]):.1%}"]
+         f"{sum(one < 50 for one in psnr)}", f"{max(relative[name]):.1%}"]
         for name, psnr in values.items()
     ]  # fmt: skip
     print(table(header, rows))

@@ -1,4 +1,4 @@
-"""Training by two gloo ranks against one, and the share of a step that waits for data.
+"""Training by two gloo ranks against one, and the fraction of a step that waits for data.
 
 Each case is the program's own command, `maskdcpt pretrain --preset tiny`, the second time under
 torchrun; the batch is the preset's in all of them.
@@ -37,11 +37,11 @@ CASES: Mapping[str, Case] = {
 
 class Measured(NamedTuple):
     images_per_second: float
-    waited: float  # share of the time
+    waited: float  # fraction of the time
 
 
 def run(case: Case, photos: Path, folder: Path, *, backbone: str, iterations: int) -> Measured:
-    """Train for some iterations; what the log says of them."""
+    """Train for some iterations; return the measurements of the log."""
     program = ["-m", "maskdcpt_cli"]
     if case.ranks > 1:
         program = ["-m", "torch.distributed.run", "--nproc-per-node", str(case.ranks), *program]
@@ -68,14 +68,14 @@ def run(case: Case, photos: Path, folder: Path, *, backbone: str, iterations: in
 @click.option("--rounds", default=3, show_default=True)
 def main(photos: Path, backbone: str, iterations: int, rounds: int) -> None:
     """Images a second of pre-training, by one process and by two."""
-    seen: dict[str, list[Measured]] = {name: [] for name in CASES}
+    measurements: dict[str, list[Measured]] = {name: [] for name in CASES}
     with tempfile.TemporaryDirectory() as folder:
         for number in range(rounds):
-            for place, (name, case) in enumerate(CASES.items()):
-                run_dir = Path(folder, f"{number}-{place}")
+            for index, (name, case) in enumerate(CASES.items()):
+                run_dir = Path(folder, f"{number}-{index}")
                 measured = run(case, photos, run_dir, backbone=backbone, iterations=iterations)
-                seen[name].append(measured)
-    speed = {name: median(one.images_per_second for one in of) for name, of in seen.items()}
+                measurements[name].append(measured)
+    speed = {name: median(one.images_per_second for one in of) for name, of in measurements.items()}
     first = next(iter(speed.values()))
     rows = [
         [
@@ -84,7 +84,7 @@ def main(photos: Path, backbone: str, iterations: int, rounds: int) -> None:
             f"{speed[name] / first:.2f}",
             f"{median(one.waited for one in of):.1%}",
         ]
-        for name, of in seen.items()
+        for name, of in measurements.items()
     ]
     print(f"{backbone} of the tiny preset, {machine()}, median of {rounds} interleaved runs\n")
     print(table(["", "images/s", "over the first", "waiting for data"], rows))

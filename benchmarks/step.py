@@ -1,7 +1,7 @@
 """The pre-training step of each backbone at the released size, against what it could also be.
 
 A step is the forward pass with both decoders, the backward pass and AdamW's update, for one image.
-The same step is made with nothing hidden, and with the maps kept dense and masked layer by layer,
+The same step is run with nothing hidden, and with the maps kept dense and masked layer by layer,
 as the released code does it; that this gives the same numbers and gradients is checked first, on a
 small image.
 
@@ -28,14 +28,14 @@ from maskdcpt_cli.models.masking import OnGrid, PatchMask, apply
 from maskdcpt_cli.training.distributed import peak_memory
 from maskdcpt_cli.training.losses import focal_loss
 
-OURS, WHOLE, DENSE = "visible positions only", "nothing hidden", "masked densely"
-WAYS = (OURS, WHOLE, DENSE)
+OURS, UNMASKED, DENSE = "visible positions only", "nothing hidden", "masked densely"
+WAYS = (OURS, UNMASKED, DENSE)
 CLASSES = 5
 CHECKED_SIZE, TOLERANCE = 64, 1e-9
 
 
 class Setting(NamedTuple):
-    """What a step is made of; equal settings have equal weights, images and masks."""
+    """The setting of a step; equal settings have equal weights, images and masks."""
 
     backbone: str
     size: int
@@ -56,62 +56,62 @@ class Step:
         for part in self.model.modules():
             if isinstance(part, nn.Conv2d):  # as training lays them out
                 part.to(memory_format=torch.channels_last)
-        self.on_grid: OnGrid = apply if way == WHOLE else mask
+        self.on_grid: OnGrid = apply if way == UNMASKED else mask
         if way == DENSE:
             self.on_grid = DenseMask(mask.visible, size=mask.size, patch_size=mask.patch_size)
             mask_densely(self.model, self.on_grid)
         learning = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimiser = AdamW(learning, lr=1e-5, weight_decay=0, fused=True)
+        self.optimizer = AdamW(learning, lr=1e-5, weight_decay=0, fused=True)
 
     def learn(self) -> tuple[Tensor, Tensor]:
-        """Gather the gradient of the loss; what the two decoders said."""
-        self.optimiser.zero_grad()
+        """Compute the gradient of the loss; return the outputs of both decoders."""
+        self.optimizer.zero_grad()
         rebuilt, logits = self.model(self.lq, self.on_grid)
         loss = F.l1_loss(rebuilt, self.gt) + focal_loss(logits, self.label, gamma=2)
         torch.autograd.backward(loss)
         return rebuilt.detach(), logits.detach()
 
-    def whole(self) -> None:
-        """The step."""
+    def train(self) -> None:
+        """Run the whole step."""
         self.learn()
-        self.optimiser.step()
+        self.optimizer.step()
 
     def encoder(self) -> None:
-        """The step of the encoder alone."""
-        self.optimiser.zero_grad()
+        """Run the step of the encoder alone."""
+        self.optimizer.zero_grad()
         visible = self.on_grid(lambda grid: grid, self.lq)
         features = self.model.backbone.encode(visible, self.on_grid).features
         torch.autograd.backward([feature.mean() for feature in features])
-        self.optimiser.step()
+        self.optimizer.step()
 
     def gradient(self) -> Tensor:
-        parameters = (p for group in self.optimiser.param_groups for p in group["params"])
+        parameters = (p for group in self.optimizer.param_groups for p in group["params"])
         return torch.cat([p.grad.flatten() for p in parameters])
 
 
 def largest_difference(setting: Setting) -> float:
-    """Between ours and the dense way, in what the decoders say and the gradient; relative.
+    """Return the relative difference of ours and the dense way in outputs and gradient.
 
     In double precision: in single a ReLU's input of nearly zero may fall on either side.
     """
-    answers: list[list[Tensor]] = []
+    results: list[list[Tensor]] = []
     for way in (OURS, DENSE):
         step = Step(setting, way, dtype=torch.float64)
-        answers.append([*step.learn(), step.gradient()])
-    pairs = zip(*answers, strict=True)
+        results.append([*step.learn(), step.gradient()])
+    pairs = zip(*results, strict=True)
     return max(float((ours - dense).norm() / dense.norm()) for ours, dense in pairs)
 
 
 def peak(setting: Setting, way: str) -> int:
-    """The most bytes this process has ever held, after two steps."""
+    """Return the peak memory of this process in bytes, after two steps."""
     step = Step(setting, way)
-    step.whole()
-    step.whole()
+    step.train()
+    step.train()
     return peak_memory(torch.device("cpu"))
 
 
 def peaks(setting: Setting) -> dict[str, int]:
-    """The peak memory of each way, in a process of its own."""
+    """Return the peak memory of each way, in a process of its own."""
     held = {}
     for way in WAYS:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
@@ -120,17 +120,17 @@ def peaks(setting: Setting) -> dict[str, int]:
 
 
 def rows_of(setting: Setting, *, rounds: int, held: dict[str, int]) -> list[list[str]]:
-    """Rows of the table: of the whole step, and of the encoder alone."""
+    """Return rows of the table: of the whole step, and of the encoder alone."""
     steps = {way: Step(setting, way) for way in WAYS}
     cases: dict[str, Callable[[], None]] = {}
     for way, step in steps.items():
-        cases[f"whole {way}"], cases[f"encoder {way}"] = step.whole, step.encoder
+        cases[f"step {way}"], cases[f"encoder {way}"] = step.train, step.encoder
     seconds = medians(cases, rounds=rounds)
     return [
         [
             setting.backbone,
             way,
-            *_against(seconds[f"whole {OURS}"], seconds[f"whole {way}"], "{:.2f} s"),
+            *_against(seconds[f"step {OURS}"], seconds[f"step {way}"], "{:.2f} s"),
             *_against(seconds[f"encoder {OURS}"], seconds[f"encoder {way}"], "{:.2f} s"),
             *_against(held[OURS] / 1e9, held[way] / 1e9, "{:.2f} GB"),
         ]

@@ -62,7 +62,7 @@ def enlarged(photo: Path, megapixels: float) -> Pixels:
 
 
 def panorama(photos: Sequence[Path], megapixels: float) -> Pixels:
-    """Photographs side by side, 4:3 each, every one faded into the next."""
+    """Return photographs side by side, 4:3 each, every one faded into the next."""
     images = [Image.open(photo).convert("RGB") for photo in photos]
     height = round((megapixels * 1e6 / (4 / 3 * (len(images) - SHARED * (len(images) - 1)))) ** 0.5)
     width = round(4 / 3 * height)
@@ -83,10 +83,10 @@ def panorama(photos: Sequence[Path], megapixels: float) -> Pixels:
 
 
 def degraded(gt: Pixels, kind: str, *, seed: int) -> Pixels:
-    made = KINDS[kind]
-    if made is None:
+    degradation = KINDS[kind]
+    if degradation is None:
         return gt
-    abbreviation, variant, level = made
+    abbreviation, variant, level = degradation
     generator = np.random.default_rng(seed)
     return degrade(gt, abbreviation, generator, variant=variant, levels=[level]).lq
 
@@ -97,26 +97,26 @@ class Watched:
     def __init__(self, engine: Engine, *, own: bool) -> None:
         self.engine = engine
         self.own = own
-        self.tiles: list[tuple[Tensor, Tensor]] = []  # place, restored
+        self.tiles: list[tuple[Tensor, Tensor]] = []  # box, restored
 
     def __call__(self, lq: Tensor) -> Tensor:
         return self.engine(lq)
 
-    def record(self, tiles: Tensor, places: Tensor) -> RestoreTile:
-        restore: RestoreTile = lambda lq, _place: self.engine(lq)  # noqa: E731
+    def record(self, tiles: Tensor, boxes: Tensor) -> RestoreTile:
+        restore: RestoreTile = lambda lq, _box: self.engine(lq)  # noqa: E731
         if not self.own:
-            restore = self.engine.record(tiles, places)
+            restore = self.engine.record(tiles, boxes)
 
-        def restore_and_keep(lq: Tensor, place: Tensor) -> Tensor:
-            restored = restore(lq, place)
-            self.tiles.append((place[0], restored[0]))
+        def restore_and_keep(lq: Tensor, box: Tensor) -> Tensor:
+            restored = restore(lq, box)
+            self.tiles.append((box[0], restored[0]))
             return restored
 
         return restore_and_keep
 
 
 def run(engine: Engine, lq: Pixels, way: str, *, tile: int = TILE) -> tuple[Pixels, float]:
-    """The photo, restored, and the largest step of mean colour between two tiles."""
+    """Return the restored photo and the largest step of mean colour between two tiles."""
     image, network = torch.from_numpy(lq).permute(2, 0, 1), Watched(engine, own=way == "own")
     canvas = torch.empty_like(image)
     for step in restore_tiles(
@@ -136,8 +136,8 @@ def run(engine: Engine, lq: Pixels, way: str, *, tile: int = TILE) -> tuple[Pixe
 
 
 def steps(tiles: Sequence[tuple[Tensor, Tensor]], size: Tensor) -> Iterator[float]:
-    """By how much of 255 two neighbours differ in the mean colour of the part that they blend."""
-    boxes = [((place * size).round().int(), restored.clip(0, 1)) for place, restored in tiles]
+    """Yield the difference of two neighbours in the mean colour where they blend, of 255."""
+    boxes = [((box * size).round().int(), restored.clip(0, 1)) for box, restored in tiles]
     for (a, one), (b, other) in combinations(boxes, 2):
         start, stop = torch.maximum(a[:2], b[:2]), torch.minimum(a[:2] + a[2:], b[:2] + b[2:])
         side = (stop - start).tolist()
@@ -158,7 +158,7 @@ def psnr(restored: Pixels, gt: Pixels) -> float:
 
 
 def photographs(folder: Path, megapixels: float, *, count: int, seed: int) -> Iterator[Pixels]:
-    """Every second one enlarged, every second one a panorama."""
+    """Yield photos, every second one enlarged, every second one a panorama."""
     files = sorted(path for path in folder.iterdir() if path.suffix in {".png", ".avif", ".jpg"})
     order = np.random.default_rng(seed).permutation(len(files)).tolist()
     for i in range(count):
@@ -167,7 +167,7 @@ def photographs(folder: Path, megapixels: float, *, count: int, seed: int) -> It
 
 
 def cost(engine: Callable[[], Engine], photo: Pixels, way: str) -> dict[str, float]:
-    """Seconds of the first and of the next photo, and peak memory, of this process."""
+    """Return seconds of the first and of the next photo, and peak memory of this process."""
     began = time.perf_counter()
     opened = engine()
     seconds = []
@@ -179,7 +179,7 @@ def cost(engine: Callable[[], Engine], photo: Pixels, way: str) -> dict[str, flo
 
 
 def costs(photos: Path, model: str, backend: str) -> str:
-    """The table of seconds and memory, each way in a process of its own."""
+    """Return the table of seconds and memory, each way in a process of its own."""
     rows = []
     for way in WAYS:
         command = [sys.executable, "-m", "benchmarks.tiles", str(photos), "--model", model]
@@ -192,7 +192,7 @@ def costs(photos: Path, model: str, backend: str) -> str:
 
 
 class Result(NamedTuple):
-    """What came of one photo, restored one way."""
+    """The measurements of one photo, restored one way."""
 
     psnr: float
     step: float  # of mean colour between two tiles, the largest, of 255
@@ -250,7 +250,7 @@ def main(
     seed: int,
     cost_of: str | None,
 ) -> None:
-    """Make large photos of the clean ones in PHOTOS and restore them the three ways."""
+    """Build large photos from the clean ones in PHOTOS and restore them the three ways."""
     sizes = [float(size) for size in megapixels.split(",")]
     network = partial(open_engine, load_model(model), backend=backend)
     if cost_of:

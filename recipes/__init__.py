@@ -1,1 +1,1 @@
-"""How the embedded models were made and measured."""
+"""How the embedded models were trained and measured."""

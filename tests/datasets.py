@@ -36,6 +36,6 @@ def degraded(photo: Pixels, degradation: str, *, seed: int = 0) -> Pixels:
     return np.rint(degrade(gt, degradation, default_rng(seed)).lq * 255).astype(np.uint8)
 
 
-def save(path: Path, picture: Pixels, **options: int) -> None:
+def save(path: Path, image: Pixels, **options: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path, **options)
+    Image.fromarray(image).save(path, **options)

@@ -44,9 +44,9 @@ def test_every_command_and_option_shown_exists(page):
     if page == "README.md":
         assert len(commands) >= 8
     for text in commands:
-        told, *comment = re.split(" {2,}", text)
+        typed, *comment = re.split(" {2,}", text)
         assert all(words.startswith("# ") for words in comment), text  # the line can be pasted
-        words = told.split()
+        words = typed.split()
         command: click.Command | None = main
         while isinstance(command, click.Group) and words:
             command = command.get_command(click.Context(command), words.pop(0))
@@ -87,7 +87,7 @@ def test_the_readme_is_short():
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_links_and_pictures_point_to_what_is_there(page):
+def test_links_and_images_point_to_what_is_there(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", PAGES[page])):
         if target.startswith(("https://", "http://")):
             continue

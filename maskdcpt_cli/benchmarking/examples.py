@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 
 from maskdcpt_cli.benchmarking.test_sets import EvalSample
 from maskdcpt_cli.files import written
-from maskdcpt_cli.images.contact_sheets import Square, most_different
+from maskdcpt_cli.images.contact_sheets import Region, most_different
 from maskdcpt_cli.synthesis.contract import Image
 
 FOLDER = "examples"
@@ -41,9 +41,9 @@ def write_example(folder: Path, key: str, index: int, sample: EvalSample, restor
     """
     images = [to_uint8(sample.lq), to_uint8(restored)]
     images += [] if sample.gt is None else [sample.gt]
-    window = _window(images[0], images[1])
+    region = _region(images[0], images[1])
     for file, image in zip(_files(folder, key, index), images, strict=False):
-        save_png(file, window.crop(image))
+        save_png(file, region.crop(image))
 
 
 def find_examples(folder: Path, key: str, names: Sequence[str]) -> list[ExampleCrop]:
@@ -71,8 +71,8 @@ def _files(folder: Path, key: str, index: int) -> list[Path]:
     return [folder / FOLDER / f"{key}-{index}-{part.replace(' ', '-')}.png" for part in PARTS]
 
 
-def _window(lq: Pixels, restored: Pixels) -> Square:
+def _region(lq: Pixels, restored: Pixels) -> Region:
     height, width = lq.shape[:2]
     side = min(SIDE, height, width)
     found = most_different(lq, restored, side=side, count=1)
-    return found[0] if found else Square((height - side) // 2, (width - side) // 2, side)
+    return found[0] if found else Region((height - side) // 2, (width - side) // 2, side)

@@ -136,12 +136,14 @@ def from_preset(
     Raises:
         MaskDCPTError: For a preset without test sets, and for an unknown synthesis.
     """
-    found = [
-        _found(part, source, root, max_pixels) for part in data.test for source in part.sources
+    sets = [
+        _open_test_set(part, source, root, max_pixels)
+        for part in data.test
+        for source in part.sources
     ]
-    if not found:
+    if not sets:
         raise MaskDCPTError("This preset has no test sets.")
-    return found
+    return sets
 
 
 def from_photos(data: Data, folder: Path, *, max_pixels: int | None = MAX_PIXELS) -> list[TestSet]:
@@ -213,21 +215,23 @@ def noise_psnr(sigma: float) -> float:
     return 20 * math.log10(255 / sigma)
 
 
-def _found(
+def _open_test_set(
     part: EvalPart, source: Source, root: Path, max_pixels: int | None
 ) -> TestSet | MissingTestSet:
     check_synthesis(part)
     info = _info(part, source.name)
     try:
-        found = scan(source, root, part.degradation, max_pixels=max_pixels)
+        scanned = scan(source, root, part.degradation, max_pixels=max_pixels)
     except MaskDCPTError as error:
         return MissingTestSet(info, str(error))
-    if found.missing:
-        return MissingTestSet(info, f"there is no {', no '.join(found.missing)} in '{shown(root)}'")
-    if not len(found.pairs):
+    if scanned.missing:
+        return MissingTestSet(
+            info, f"there is no {', no '.join(scanned.missing)} in '{shown(root)}'"
+        )
+    if not len(scanned.pairs):
         return MissingTestSet(info, f"it has no images in '{shown(root)}'")
     blind = isinstance(source, Unpaired)
-    return TestSet(info, found.pairs, part.synthesis, blind, source.pairs)
+    return TestSet(info, scanned.pairs, part.synthesis, blind, source.pairs)
 
 
 def _info(part: EvalPart, name: str) -> SetInfo:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from maskdcpt_cli.images.arrays import Pixels
-from maskdcpt_cli.images.contact_sheets import FRAMES, GAP, INK, Square, drawable, strongest
+from maskdcpt_cli.images.contact_sheets import FRAMES, GAP, INK, Region, drawable, strongest
 
 WHITE = (255, 255, 255)  # as the page that it is printed on
 CELL = 256  # side of an enlarged crop, in pixels
@@ -131,17 +131,17 @@ def figure(
     sheet = Image.new("RGB", size, WHITE)
     for number, (scene, fitted) in enumerate(zip(scenes, wholes, strict=True)):
         top = GAP + number * step
-        windows = crop_windows(scene, crops=crops, crop_size=crop_size)
-        shown = _framed(fitted, windows, fitted.shape[0] / scene.lq.pixels.shape[0])
+        regions = crop_regions(scene, crops=crops, crop_size=crop_size)
+        shown = _framed(fitted, regions, fitted.shape[0] / scene.lq.pixels.shape[0])
         spare = (layout.height - shown.height) // 2
         sheet.paste(shown, (GAP + (left_width - shown.width) // 2, top + spare))
         below = top + spare + shown.height + TEXT_GAP
         _draw_text(sheet, scene.name, LABEL, (GAP + left_width // 2, below), width=left_width)
-        _draw_crops(sheet, scene, windows, layout, (2 * GAP + left_width, top))
+        _draw_crops(sheet, scene, regions, layout, (2 * GAP + left_width, top))
     return np.asarray(sheet)
 
 
-def crop_windows(scene: Scene, *, crops: int, crop_size: int | None = None) -> list[Square]:
+def crop_regions(scene: Scene, *, crops: int, crop_size: int | None = None) -> list[Region]:
     """Find squares, not overlapping, where the results differ most from one another.
 
     Only detail finer than a crop counts. With one result, or equal ones, the difference is to the
@@ -155,7 +155,7 @@ def crop_windows(scene: Scene, *, crops: int, crop_size: int | None = None) -> l
     for compared in (results, *([results[0], other] for other in others)):
         if found := strongest(pixel_difference(compared, side=side), side=side, count=crops):
             return found
-    return [Square((height - side) // 2, (width - side) // 2, side)]
+    return [Region((height - side) // 2, (width - side) // 2, side)]
 
 
 def pixel_difference(images: Sequence[Pixels], *, side: int | None = None) -> NDArray[np.int64]:
@@ -176,30 +176,30 @@ def _fine(image: Pixels, side: int) -> NDArray[np.int16]:
     return fine
 
 
-def _framed(whole: Pixels, windows: Sequence[Square], scale: float) -> Image.Image:
+def _framed(whole: Pixels, regions: Sequence[Region], scale: float) -> Image.Image:
     """Draw a rectangle for each crop on an image at this scale."""
     image = Image.fromarray(whole)
-    for window, colour in zip(windows, FRAMES, strict=False):
-        ImageDraw.Draw(image).rectangle(window.box(scale), outline=colour, width=FRAME)
+    for region, colour in zip(regions, FRAMES, strict=False):
+        ImageDraw.Draw(image).rectangle(region.box(scale), outline=colour, width=FRAME)
     return image
 
 
 def _draw_crops(
     sheet: Image.Image,
     scene: Scene,
-    windows: Sequence[Square],
+    regions: Sequence[Region],
     layout: GridLayout,
     origin: tuple[int, int],
 ) -> None:
-    for crop, (window, colour) in enumerate(zip(windows, FRAMES, strict=False)):
+    for crop, (region, colour) in enumerate(zip(regions, FRAMES, strict=False)):
         for index, panel in enumerate(scene.panels):
             left, top = np.add(origin, layout.cell(crop, index)).tolist()
-            image = Image.fromarray(window.crop(panel.pixels))
+            image = Image.fromarray(region.crop(panel.pixels))
             image = image.resize((CELL, CELL), Image.Resampling.BICUBIC)
             edge = (0, 0, CELL - 1, CELL - 1)
             ImageDraw.Draw(image).rectangle(edge, outline=colour, width=FRAME)
             sheet.paste(image, (left, top))
-            if crop == len(windows) - 1:
+            if crop == len(regions) - 1:
                 _draw_caption(sheet, panel, left, top + CELL)
 
 

@@ -19,11 +19,11 @@ def paired(
     Raises MaskDCPTError if there are none, or if an lq has no gt.
     """
     root, source = two_folders(lq, gt, name="pairs")
-    found = scan(source, root, degradation, max_pixels=max_pixels)
-    if len(found.unpaired):
-        more = f" (and {len(found.unpaired) - 1} more)" if len(found.unpaired) > 1 else ""
-        raise MaskDCPTError(f"'{found.unpaired[0]}'{more} has no partner in '{shown(gt)}'.")
-    return _some(found.pairs, lq)
+    scanned = scan(source, root, degradation, max_pixels=max_pixels)
+    if len(scanned.unpaired):
+        more = f" (and {len(scanned.unpaired) - 1} more)" if len(scanned.unpaired) > 1 else ""
+        raise MaskDCPTError(f"'{scanned.unpaired[0]}'{more} has no partner in '{shown(gt)}'.")
+    return _some(scanned.pairs, lq)
 
 
 def photos(

@@ -159,8 +159,8 @@ def make_sample(
     """
     augmented = augmentation.apply(pair.gt, side=key.crop_size)
     if pair.lq is None:
-        toned = synthesis.p_tone and generator.random() < synthesis.p_tone
-        gt = jitter_tones(augmented, generator) if toned else _scaled(augmented)
+        jittered = synthesis.p_tone and generator.random() < synthesis.p_tone
+        gt = jitter_tones(augmented, generator) if jittered else _scaled(augmented)
         if synthesis.p_upscale and generator.random() < synthesis.p_upscale:
             gt = upscaled(gt, generator)
         lq = degrade(

@@ -22,7 +22,7 @@ SEPARATORS, NEWLINE = b" \t", ord("\n")
 
 
 class Pair(NamedTuple):
-    """A pair that was read; lq is None if it is to be made from gt."""
+    """A pair that was read; lq is None if it is synthesised from gt."""
 
     name: str  # to name it in messages
     degradation: str  # abbreviation
@@ -93,7 +93,7 @@ class FilePairs:
 
     root: Path  # names are relative to it
     gt: Names
-    lq: Names | None  # as many as gt; None: made from gt
+    lq: Names | None  # as many as gt; None: synthesised from gt
     degradation: str | NDArray[np.uint8]  # of all, or of each as its position in ABBREVIATIONS
     max_pixels: int | None = MAX_PIXELS  # larger images are refused; None: no limit
 

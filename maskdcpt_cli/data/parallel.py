@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 # Of mallopt(3): M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD, in bytes.
 _MALLOC = {-3: 2**30, -1: 2**30, -2: 2**26}
 PATIENCE = 10  # seconds that a process has to leave
-AHEAD = 4  # items that wait for each process; bounds the memory that results take
+PREFETCH = 4  # items that wait for each process; bounds the memory that results take
 
 
 def processors() -> int:
@@ -52,7 +52,7 @@ def in_processes(
         for item in items:
             with _interrupts_held():  # a process that starts inherits this
                 waiting.append(pool.submit(function, item))
-            if len(waiting) >= jobs * AHEAD:
+            if len(waiting) >= jobs * PREFETCH:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -28,7 +28,7 @@ ZOOM = 2
 
 
 @dataclass(frozen=True)
-class Square:
+class Region:
     """A square of a photo, in pixels."""
 
     top: int
@@ -75,13 +75,13 @@ def before_after(lq: Pixels, restored: Pixels, *, title: str = "") -> Pixels:
     The two have the same size; the sheet is at most WIDTH pixels wide.
     """
     side = (WIDTH - 7 * GAP) // 6 // ZOOM  # three pairs below the photos fill the width
-    windows = most_different(lq, restored, side=side)
+    regions = most_different(lq, restored, side=side)
     height, width = lq.shape[:2]
     scale = min((WIDTH - 3 * GAP) / 2 / width, HEIGHT / height, MOST_ENLARGED)
-    photos = [_framed(resized(photo, scale), windows, scale) for photo in (lq, restored)]
+    photos = [_framed(resized(photo, scale), regions, scale) for photo in (lq, restored)]
     parts = [grid([photos], column_titles=("Before", "After"))]
-    if windows:
-        parts.append(grid([list(_enlarged(windows, lq, restored))]))
+    if regions:
+        parts.append(grid([list(_enlarged(regions, lq, restored))]))
     return stacked(parts, title=title)
 
 
@@ -124,13 +124,13 @@ def stacked(parts: Sequence[Pixels], *, title: str) -> Pixels:
     return np.asarray(sheet)
 
 
-def most_different(lq: Pixels, restored: Pixels, *, side: int, count: int = 3) -> list[Square]:
+def most_different(lq: Pixels, restored: Pixels, *, side: int, count: int = 3) -> list[Region]:
     """Return the squares where two images differ most, not overlapping, largest first."""
     difference = np.abs(lq.astype(np.int16) - restored).sum(2, dtype=np.int64)
     return strongest(difference, side=side, count=count)
 
 
-def strongest(difference: NDArray[np.int64], *, side: int, count: int) -> list[Square]:
+def strongest(difference: NDArray[np.int64], *, side: int, count: int) -> list[Region]:
     """Return the squares of the largest sums of (H, W), not overlapping, largest first.
 
     Squares with a sum of 0 are left out.
@@ -144,34 +144,34 @@ def strongest(difference: NDArray[np.int64], *, side: int, count: int) -> list[S
     scores = (sums[lower, right] - sums[tops[:, None], right] - sums[lower, lefts]) + sums[
         tops[:, None], lefts
     ]
-    windows: list[Square] = []
+    regions: list[Region] = []
     for index in np.argsort(-scores, axis=None, kind="stable"):
         row, column = np.unravel_index(index, scores.shape)
         top, left = int(tops[row]), int(lefts[column])
-        if len(windows) == count or not scores[row, column]:
+        if len(regions) == count or not scores[row, column]:
             break
-        if all(window.apart(top, left) for window in windows):
-            windows.append(Square(top, left, side))
-    return windows
+        if all(region.apart(top, left) for region in regions):
+            regions.append(Region(top, left, side))
+    return regions
 
 
-def _enlarged(windows: Sequence[Square], lq: Pixels, restored: Pixels) -> Iterator[Pixels]:
-    for window, colour in zip(windows, FRAMES, strict=False):
+def _enlarged(regions: Sequence[Region], lq: Pixels, restored: Pixels) -> Iterator[Pixels]:
+    for region, colour in zip(regions, FRAMES, strict=False):
         for photo in (lq, restored):
-            frame = Square(0, 0, window.side)
-            yield _framed(resized(window.crop(photo), ZOOM), [frame], ZOOM, colours=[colour])
+            whole = Region(0, 0, region.side)
+            yield _framed(resized(region.crop(photo), ZOOM), [whole], ZOOM, colours=[colour])
 
 
 def _framed(
     shown: Pixels,
-    windows: Sequence[Square],
+    regions: Sequence[Region],
     scale: float,
     *,
     colours: Sequence[tuple[int, int, int]] = FRAMES,
 ) -> Pixels:
     image = Image.fromarray(shown)
-    for window, colour in zip(windows, colours, strict=False):
-        ImageDraw.Draw(image).rectangle(window.box(scale), outline=colour, width=3)
+    for region, colour in zip(regions, colours, strict=False):
+        ImageDraw.Draw(image).rectangle(region.box(scale), outline=colour, width=3)
     return np.asarray(image)
 
 

@@ -83,7 +83,7 @@ def _expand(path: Path, *, keep_name: bool, recursive: bool) -> Iterator[Found |
     if is_folder(path):
         root = real(path)
         below = Path(root.name) if keep_name else Path()
-        yield from _walk(path, below, root=root, recursive=recursive, seen=set())
+        yield from _walk(path, below, root=root, recursive=recursive, visited=set())
     elif os.path.lexists(path) or not WILDCARD.search(str(path)):
         yield Found(path, real(path.parent))
     else:
@@ -91,12 +91,12 @@ def _expand(path: Path, *, keep_name: bool, recursive: bool) -> Iterator[Found |
 
 
 def _walk(
-    folder: Path, below: Path, *, root: Path, recursive: bool, seen: set[Path]
+    folder: Path, below: Path, *, root: Path, recursive: bool, visited: set[Path]
 ) -> Iterator[Found | Missing]:
     resolved = real(folder)
-    if resolved in seen:  # a symbolic link back up
+    if resolved in visited:  # a symbolic link back up
         return
-    seen.add(resolved)
+    visited.add(resolved)
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -108,7 +108,7 @@ def _walk(
         if is_folder(entry):
             if recursive:
                 inner = below / entry.name
-                yield from _walk(entry, inner, root=root, recursive=recursive, seen=seen)
+                yield from _walk(entry, inner, root=root, recursive=recursive, visited=visited)
         else:
             yield Found(entry, resolved, below, root)
 
@@ -117,7 +117,7 @@ def _glob(pattern: Path, *, recursive: bool) -> Iterator[Found | Missing]:
     """Yield the matches of a pattern; its part without wildcards is the root of the tree."""
     plain = next(i for i, part in enumerate(pattern.parts) if WILDCARD.search(part))
     top = Path(*pattern.parts[:plain])
-    root, seen = real(top), set[Path]()
+    root, visited = real(top), set[Path]()
     matches = sorted(top.glob(str(Path(*pattern.parts[plain:]))))
     if not matches:
         yield Missing(pattern, f"No file matches '{shown(pattern)}'.")
@@ -126,7 +126,7 @@ def _glob(pattern: Path, *, recursive: bool) -> Iterator[Found | Missing]:
         if any(part.startswith(".") for part in below.parts):
             continue
         if is_folder(match):
-            yield from _walk(match, below, root=root, recursive=recursive, seen=seen)
+            yield from _walk(match, below, root=root, recursive=recursive, visited=visited)
         else:
             yield Found(match, real(match.parent), below.parent, root)
 

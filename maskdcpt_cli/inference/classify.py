@@ -192,7 +192,7 @@ def tile_positions(
 
 def _spread(length: int, count: int, *, tile: int) -> list[int]:
     last = max(length - tile, 0)
-    return [last * i // max(count - 1, 1) // ALIGNMENT * ALIGNMENT for i in range(count)]
+    return [last * index // max(count - 1, 1) // ALIGNMENT * ALIGNMENT for index in range(count)]
 
 
 def _tiles(

@@ -83,7 +83,7 @@ def plan(
     output = real(out)
     images = [item for item in found if item.is_image]
     outside = [item for item in images if not item.is_output(output)]
-    placed, unreadable = _place(outside, out, naming)
+    placed, unreadable = _assign_targets(outside, out, naming)
     fresh = placed if naming.keeps_names else _without_results(placed)
     jobs, refused = _checked(_with_own_names(fresh, naming))
     problems += unreadable + refused
@@ -141,7 +141,9 @@ def _single(found: list[Found], problems: list[Outcome], out: Path, naming: _Nam
     return Plan(tuple(jobs), tuple(problems), skipped_files=0, results=0)
 
 
-def _place(items: list[Found], out: Path, naming: _Naming) -> tuple[list[Job], list[Outcome]]:
+def _assign_targets(
+    items: list[Found], out: Path, naming: _Naming
+) -> tuple[list[Job], list[Outcome]]:
     jobs, problems = [], []
     for item in items:
         folder = out / item.below
@@ -156,7 +158,7 @@ def _without_results(jobs: list[Job]) -> list[Job]:
     """Return the jobs whose source is not a logged result of another job.
 
     A file in the log of its folder is the result of a job that would write it again, or from whose
-    source, as it is now, it was made: with any model and --name.
+    source, as it is now, it was restored: with any model and --name.
     """
     makers: dict[tuple[Path, str | FileState], set[Path]] = defaultdict(set)
     logs = {folder: read_log(folder) for folder in {real(job.target.parent) for job in jobs}}
@@ -168,10 +170,10 @@ def _without_results(jobs: list[Job]) -> list[Job]:
 
     def is_result(source: Path) -> bool:
         folder = real(source.parent)
-        made = logs.get(folder, {}).get(source.name)
-        if made is None:
+        logged = logs.get(folder, {}).get(source.name)
+        if logged is None:
             return False
-        others = makers[folder, source.name] | makers[folder, made.source]
+        others = makers[folder, source.name] | makers[folder, logged.source]
         return bool(others - {source})
 
     return [job for job in jobs if not is_result(job.source)]

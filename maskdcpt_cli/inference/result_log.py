@@ -27,8 +27,8 @@ class FileState(NamedTuple):
     mtime_ns: int
 
 
-class Made(NamedTuple):
-    """What a result was made by, and from."""
+class ResultOrigin(NamedTuple):
+    """The model and settings of a result, and the state of its source."""
 
     by: str  # a fingerprint
     source: FileState
@@ -48,10 +48,10 @@ def fingerprint(model: "Backbone", settings: Settings) -> str:
 def is_current(job: Job, *, made_by: str) -> bool:
     """Return whether the target is the result of `made_by` (a fingerprint) for this source file."""
     try:
-        made = Made(made_by, file_state(job.source))
+        origin = ResultOrigin(made_by, file_state(job.source))
     except OSError:
         return False
-    return read_log(job.target.parent).get(job.target.name) == made
+    return read_log(job.target.parent).get(job.target.name) == origin
 
 
 def begin(job: Job, *, made_by: str) -> None:
@@ -90,20 +90,22 @@ def file_state(path: Path) -> FileState:
     return FileState(status.st_size, status.st_mtime_ns)
 
 
-def read_log(folder: Path) -> dict[str, Made]:
+def read_log(folder: Path) -> dict[str, ResultOrigin]:
     """Return the results of a folder by their names; nothing where it has no log."""
     try:
         text = (folder / RESULT_LOG).read_text(encoding="ascii", errors="replace")
     except OSError:
         return {}
-    entries: dict[str, Made] = {}
-    begun: dict[str, tuple[Made, FileState | None]] = {}  # without a line that it was written
+    entries: dict[str, ResultOrigin] = {}
+    begun: dict[
+        str, tuple[ResultOrigin, FileState | None]
+    ] = {}  # without a line that it was written
     for line in text.splitlines():
         try:
             entry = json.loads(line)
             name = entry["name"]
             made_by, size, mtime_ns = entry.get("begun") or entry["made"]
-            made = Made(made_by, FileState(size, mtime_ns))
+            made = ResultOrigin(made_by, FileState(size, mtime_ns))
             if "begun" in entry:
                 before = entry["before"]
                 begun[name] = made, None if before is None else FileState(*before)

@@ -62,6 +62,6 @@ def pad_by_reflection(x: Tensor, multiple: int) -> Tensor:
         grown = -(-size // multiple) * multiple
         if grown > size:
             period = max(2 * (size - 1), 1)
-            position = torch.arange(grown, device=x.device) % period
-            x = x.index_select(dim, torch.minimum(position, period - position) % size)
+            index = torch.arange(grown, device=x.device) % period
+            x = x.index_select(dim, torch.minimum(index, period - index) % size)
     return x

@@ -41,10 +41,10 @@ def square(
     top = torch.randint(rows - height + 1, (batch, 1), generator=generator)
     left = torch.randint(columns - width + 1, (batch, 1), generator=generator)
     inside = torch.arange(hidden)
-    positions = (top + inside // width) * columns + left + inside % width
+    indices = (top + inside // width) * columns + left + inside % width
     turned = torch.rand(batch, 1, generator=generator) < 0.5
-    positions = torch.where(turned, rows * columns - 1 - positions, positions)
-    return torch.zeros(batch, rows * columns, dtype=torch.bool).scatter(1, positions, True)
+    indices = torch.where(turned, rows * columns - 1 - indices, indices)
+    return torch.zeros(batch, rows * columns, dtype=torch.bool).scatter(1, indices, True)
 
 
 def block_wise(

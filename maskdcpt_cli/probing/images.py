@@ -1,6 +1,6 @@
 """Images of the preliminary study (Sec. III): centre crops of several degradations.
 
-The paper takes a data set for each degradation. Here such sets are made of clean photos. By
+The paper takes a data set for each degradation. Here such sets are synthetic, from clean photos. By
 default each photo is in one set only (not in the paper), so that a network cannot recognise an
 image by its content. Shared photos are in all sets: then content says nothing about the
 degradation, and photos, not images, are split into training and test.

@@ -24,7 +24,7 @@ Plane = NDArray[np.float32]  # (H, W)
 DISTANCES = (1.0, 2.0, 4.0, 8.0)  # of the layers
 RADIUS = 7.0  # in pixels, of a flake at distance 1
 SHAPES = 6  # different ones in a layer
-LUMPS = 3  # that a flake is made of
+LUMPS = 3  # of a flake
 DENSITY = 2.0  # of a lump that holds still in focus: it lets exp(-2) of what is behind it through
 SHORT_SIDE = 720  # snow is drawn for photos up to this size, and upscaled for larger ones
 

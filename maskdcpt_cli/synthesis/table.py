@@ -108,7 +108,7 @@ SYNTHESIS: dict[str, SynthesisSpec] = {
 
 
 class DegradeResult(NamedTuple):
-    """A degraded image, and how it was made.
+    """A degraded image, and its parameters.
 
     `SYNTHESIS[label].variants[variant](gt, level, numpy.random.default_rng(seed))` makes the same
     image again.

@@ -102,6 +102,6 @@ def _device(name: str | None, *, local_rank: int) -> torch.device:
     if local_rank >= torch.cuda.device_count():
         raise BackendError(
             f"Process {local_rank} of this machine has no GPU: there are "
-            f"{torch.cuda.device_count()}. Start as many processes as GPUs, or say --device cpu."
+            f"{torch.cuda.device_count()}. Start as many processes as GPUs, or type --device cpu."
         )
     return torch.device("cuda", local_rank)

@@ -151,9 +151,9 @@ def from_photos(
             recipes[part.degradation][part.synthesis] = None
     clean = photos(folder, max_pixels=max_pixels)
     entries = [
-        MixtureEntry(replace(clean, degradation=label), synthesis=recipe)
+        MixtureEntry(replace(clean, degradation=label), synthesis=synthesis)
         for label, ways in recipes.items()
-        for recipe in ways or (TrainSynthesis(),)
+        for synthesis in ways or (TrainSynthesis(),)
     ]
     return _held_out(entries, SETTINGS[setting])
 

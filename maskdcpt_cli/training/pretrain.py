@@ -138,7 +138,7 @@ class Pretraining:
             if rest := side % self.backbone.size_multiple:
                 raise MaskDCPTError(
                     f"{self.preset.backbone} is pre-trained on crops whose sides are multiples of "
-                    f"{self.backbone.size_multiple}, and {side} is not: take {side - rest}, say."
+                    f"{self.backbone.size_multiple}, and {side} is not: take {side - rest}."
                 )
 
     @property

@@ -141,7 +141,7 @@ def record(events: Events, run_dir: Path, *, iterations: int) -> Events:
 def _check_same(path: Path, preset: Run, *, resume: bool) -> None:
     if not resume:
         raise MaskDCPTError(
-            f"There is a run in '{path.parent}': say --resume to continue it, or another --run-dir."
+            f"There is a run in '{path.parent}': type --resume to continue it, or change --run-dir."
         )
     content = rename_keys(read_yaml(path))
     if not isinstance(content, dict):

@@ -1,1 +1,1 @@
-"""The recipe of the embedded model `tiny` and its classifier: data, weights, tables, pictures."""
+"""The recipe of the embedded model `tiny` and its classifier: data, weights, tables, figures."""

@@ -25,14 +25,14 @@ from maskdcpt_cli.inference.networks import Restorer, identity, open_network
 from maskdcpt_cli.presets.load import load_data
 from recipes.tiny.classical import TOOLS, Tool
 
-HARM = 0.3  # dB below the input, of a picture
-GOOD = 42.0  # dB to itself that a clean picture is asked for, in place of its input's
+REGRESSION = 0.3  # dB below the input, of an image
+GOOD = 42.0  # dB to its input, the goal of a clean image
 
-Values = dict[str, float]  # PSNR in dB, by the name of the picture
+Values = dict[str, float]  # PSNR in dB, by the name of the image
 
 
 class Row(NamedTuple):
-    """A test set, and what became of it."""
+    """A test set and its PSNR before and after restoration."""
 
     title: str
     lq: Values
@@ -41,26 +41,26 @@ class Row(NamedTuple):
     by_tool: float | None  # mean PSNR, at the best of its strengths
 
     @property
-    def gain(self) -> float:
+    def change(self) -> float:
         return _mean(self.restored) - _mean(self.lq)
 
     @property
-    def harmed(self) -> float:
-        """The share of the pictures that came out worse than they went in."""
-        return fmean(self.restored[name] < psnr - HARM for name, psnr in self.lq.items())
+    def regressions(self) -> float:
+        """Return the fraction of images whose PSNR falls by more than REGRESSION."""
+        return fmean(self.restored[name] < psnr - REGRESSION for name, psnr in self.lq.items())
 
     def cells(self) -> list[str]:
-        gains = [self.restored[name] - psnr for name, psnr in self.lq.items()]
+        changes = [self.restored[name] - psnr for name, psnr in self.lq.items()]
         tool = f"{self.by_tool:.2f} ({self.tool.name})" if self.tool and self.by_tool else ""
         return [
             self.title,
             f"{len(self.lq)}",
             f"{_mean(self.lq):.2f}",
             f"{_mean(self.restored):.2f}",
-            f"{self.gain:+.2f}",
-            f"{median(gains):+.2f}",
-            f"{min(gains):+.2f}",
-            f"{self.harmed:.0%}",
+            f"{self.change:+.2f}",
+            f"{median(changes):+.2f}",
+            f"{min(changes):+.2f}",
+            f"{self.regressions:.0%}",
             tool,
         ]
 
@@ -70,16 +70,16 @@ def _mean(values: Values) -> float:
 
 
 def measured(testset: TestSet, network: Restorer, out: Path, *, limit: int | None) -> Values:
-    """The PSNR of each picture of a set, in the order of their names."""
+    """Return the PSNR of each image of a set, in the order of their names."""
     settings = BenchmarkSettings(folder=out, metrics=("psnr",), limit=limit)
-    kept = ResultCache(out, made_by=network.fingerprint)
-    events = benchmark([testset], network.restore, settings, kept)
+    cache = ResultCache(out, made_by=network.fingerprint)
+    events = benchmark([testset], network.restore, settings, cache)
     values = {one.name: one.values["psnr"] for one in events if isinstance(one, ImageScored)}
     return dict(sorted(values.items()))
 
 
 def with_tool(testset: TestSet, tool: Tool, out: Path, *, limit: int | None) -> float:
-    """The mean PSNR of a set after a classical tool, at the strength that serves it best."""
+    """Return the mean PSNR of a set after a classical tool, at its best strength."""
     means: list[float] = []
     for strength in tool.strengths:
         name = f"{tool.run.__name__}-{strength:g}"
@@ -109,8 +109,8 @@ def row(
 
 
 def printed(rows: Sequence[Row]) -> str:
-    header = ["PSNR, dB", "pictures", "input", "restored", "gain", "median", "least gain",
-              "harmed", "tool"]  # fmt: skip
+    header = ["PSNR, dB", "images", "input", "restored", "change", "median", "smallest",
+              "regressions", "tool"]  # fmt: skip
     return table(header, [one.cells() for one in rows])
 
 
@@ -124,9 +124,9 @@ def printed(rows: Sequence[Row]) -> str:
     "--pairs",
     multiple=True,
     type=(str, click.Path(path_type=Path, exists=True), click.Path(path_type=Path, exists=True)),
-    help="Abbreviation of the degradation, LQ, GT; may be given again.",
+    help="Abbreviation of the degradation, LQ, GT; may be repeated.",
 )
-@click.option("--limit", type=int, help="Take the first N pictures of each set.")
+@click.option("--limit", type=int, help="Take the first N images of each set.")
 @click.option("--no-tools", is_flag=True, help="Leave out the classical tools, which take minutes.")
 def main(
     data: Path,
@@ -139,7 +139,7 @@ def main(
 ) -> None:
     """Measure the model on the test sets of the preset `embedded` below DATA, and on pairs."""
     network = open_network(load_model(model), backend="torch")
-    made = [
+    synthetic = [
         (one, one.about.degradation or "")
         for one in from_preset(load_data("embedded"), data)
         if isinstance(one, TestSet)
@@ -147,11 +147,12 @@ def main(
     own = from_pairs([(lq, gt) for _, lq, gt in pairs])
     given = [(one, label) for one, (label, _, _) in zip(own, pairs, strict=True)]
     rows: list[Row] = []
-    for testset, label in [*made, *given]:
+    for testset, label in [*synthetic, *given]:
         rows.append(row(testset, label, network, out, limit=limit, tools=not no_tools))
         print(" | ".join(rows[-1].cells()), flush=True)
     print(
-        f"\nHarmed: more than {HARM} dB below the input, clean pictures below {GOOD - HARM} dB.\n"
+        f"\nRegression: more than {REGRESSION} dB below the input, "
+        f"clean images below {GOOD - REGRESSION} dB.\n"
     )
     print(printed(rows))
 

@@ -1,6 +1,6 @@
-"""What a user without a network would take: OpenCV's filters, and dark-channel dehazing.
+"""Classical tools without a network: OpenCV's filters, and dark-channel dehazing.
 
-Each is a function of a picture and a strength. A table gives the strength that does best on a whole
+Each is a function of an image and a strength. A table gives the strength that does best on a whole
 set, which is more than a user could know.
 """
 

@@ -1,6 +1,6 @@
-"""Puts the weights of a finished run into the package, in half precision and with their licence.
+"""Put the weights of a finished run into the package, in half precision and with their licence.
 
-Of several, which must be of one run or continue one another, the mean is put there: it may spoil
+Several must be of one run or continue one another; their mean is put there: it may harm images
 less than each of them (Wortsman et al., Model soups, ICML 2022).
 
     python -m recipes.tiny.embed runs/finetune-embedded/final.safetensors tiny
@@ -42,7 +42,7 @@ def main(weights: tuple[Path, ...], name: str) -> None:
 
 
 def _mean(given: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Of each tensor, in half precision."""
+    """Return the mean of each tensor, in half precision."""
     return {
         key: torch.stack([one[key].float() for one in given]).mean(dim=0).half() for key in given[0]
     }

@@ -3,7 +3,7 @@
 For each seed the tiny network is pre-trained by MaskDCPT and by DCPT, and fine-tuned from both,
 from random weights for as long, and from random weights for as long as MaskDCPT's pre-training and
 fine-tuning take together. Every run is one of the program's own commands, so that each can be
-looked at; what is finished is not done again, what was interrupted goes on.
+looked at; what is finished is not done again, and interrupted runs resume.
 
     python -m recipes.tiny.evidence photos/ --seeds 2 --jobs 2
 """
@@ -57,7 +57,7 @@ class Run:
         return self.folder / "final.safetensors"
 
     def do(self, *, threads: int) -> None:
-        """Run it, or what is left of it."""
+        """Run the command, or what is left of it."""
         if self.final.exists():
             return
         settings = (
@@ -73,9 +73,9 @@ class Run:
             *(["--resume"] if self.folder.exists() else []),
         ]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        with self.folder.with_suffix(".txt").open("a", encoding="utf-8") as told:
+        with self.folder.with_suffix(".txt").open("a", encoding="utf-8") as log:
             subprocess.run(
-                command, env=environment, stdout=told, stderr=subprocess.STDOUT, check=True
+                command, env=environment, stdout=log, stderr=subprocess.STDOUT, check=True
             )
 
     @cached_property
@@ -83,12 +83,12 @@ class Run:
         return list(read_log(self.folder / "log.jsonl"))
 
     def seconds(self) -> float:
-        """Of an iteration, the median: others may have used the processor, too."""
+        """Return the median seconds of an iteration: others may have used the processor, too."""
         steps = [line for line in self.lines if "images_per_second" in line]
         return steps[0]["batch"] / median(step["images_per_second"] for step in steps)
 
     def curve(self, metric: str) -> list[tuple[int, float]]:
-        """The mean over degradations at each validation."""
+        """Return the mean over degradations at each validation."""
         means = [
             (line["iteration"], mean_score(line["scores"], metric))
             for line in self.lines
@@ -109,7 +109,7 @@ class Study:
         jobs: int,
         settings: tuple[str, ...] = (),
     ) -> None:
-        """`settings` are those of every fine-tuning, as --set takes them."""
+        """Take `settings` of every fine-tuning, as for --set."""
         self.out = out
         self.data = out / "data.yaml"
         self.pretraining, self.finetuning = iterations
@@ -131,7 +131,7 @@ class Study:
         return Run(folder, "finetune", length, seed, self.data, self.settings, options)
 
     def longer(self, seed: int) -> Run:
-        """From random weights, for the time of MaskDCPT's pre-training besides."""
+        """Return the run from random weights that takes the time of pre-training, too."""
         begun = self.finetuned(LONGER, seed).folder / "preset.yaml"
         if begun.exists():  # the length of a run that was begun stays
             stages = yaml.safe_load(begun.read_text(encoding="utf-8"))["training"]["stages"]
@@ -142,7 +142,7 @@ class Study:
         return self.finetuned(LONGER, seed, iterations=self.finetuning + extra)
 
     def runs(self) -> Iterator[tuple[str, int, Run]]:
-        """The fine-tuned ones, once all is done."""
+        """Yield the fine-tuned ones, once all is done."""
         for how, seed in product((MASKED, DCPT, NONE, LONGER), self.seeds):
             yield how, seed, self.longer(seed) if how == LONGER else self.finetuned(how, seed)
 
@@ -182,7 +182,7 @@ def _word(how: str) -> str:
 
 
 def prepare(photos: Sequence[Path], out: Path) -> Path:
-    """Photos for training in shards, others for validation, and the preset that names both."""
+    """Write photos for training in shards, others for validation, and the preset of both."""
     data = out / "data.yaml"
     if data.exists():
         return data
@@ -190,14 +190,14 @@ def prepare(photos: Sequence[Path], out: Path) -> Path:
     pack(out / "train", out / "shards")
     packed = {"name": "photos", "shards": "shards/index.json", "clean": True}
     unseen = {"name": "photos", "gt": "unseen/{path}"}
-    made = {
+    synthesis = {
         part.degradation: part.synthesis.model_dump(exclude_defaults=True)  # as a test set takes it
         for part in load_data(SETTING).train
     }
     content = {
         "setting": SETTING,
-        "train": [_part(label, packed, made[label]) for label in SETTINGS[SETTING]],
-        "test": [_part(label, unseen, made[label]) for label in SETTINGS[SETTING]],
+        "train": [_part(label, packed, synthesis[label]) for label in SETTINGS[SETTING]],
+        "test": [_part(label, unseen, synthesis[label]) for label in SETTINGS[SETTING]],
     }
     data.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return data
@@ -208,7 +208,7 @@ def _part(label: str, source: object, synthesis: object) -> dict[str, object]:
 
 
 def accuracy_rows(study: Study) -> Iterator[list[str]]:
-    """Accuracy over iterations, mean and spread over the seeds."""
+    """Yield accuracy over iterations, mean and spread over the seeds."""
     for how in PRETRAINED:
         curves = [study.pretrained(how, seed).curve("accuracy") for seed in study.seeds]
         yield [
@@ -218,7 +218,7 @@ def accuracy_rows(study: Study) -> Iterator[list[str]]:
 
 
 def restoration_rows(study: Study) -> Iterator[list[str]]:
-    """PSNR after fine-tuning."""
+    """Yield PSNR after fine-tuning."""
     for how in (MASKED, DCPT, NONE, LONGER):
         runs = [run for one, _, run in study.runs() if one == how]
         reached = [run.curve("psnr")[-1][1] for run in runs]
@@ -226,12 +226,12 @@ def restoration_rows(study: Study) -> Iterator[list[str]]:
 
 
 def _spread(values: Sequence[float], form: str) -> str:
-    told = form.format(fmean(values))
-    return f"{told} ± {form.format(stdev(values))}" if len(values) > 1 else told
+    mean = form.format(fmean(values))
+    return f"{mean} ± {form.format(stdev(values))}" if len(values) > 1 else mean
 
 
 def draw(study: Study, target: Path) -> None:
-    """Accuracy over pre-training, and PSNR over fine-tuning."""
+    """Plot accuracy over pre-training, and PSNR over fine-tuning."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     colours = {MASKED: "C0", DCPT: "C1", NONE: "C2", LONGER: "C3"}
@@ -262,7 +262,7 @@ def draw(study: Study, target: Path) -> None:
 @click.option("--seeds", default=2, show_default=True)
 @click.option("--iterations", nargs=2, default=(800, 3000), show_default=True, help="Of each.")
 @click.option("--jobs", default=2, show_default=True, help="Runs at a time.")
-@click.option("--set", "settings", multiple=True, help="PLACE=VALUE, of every fine-tuning.")
+@click.option("--set", "settings", multiple=True, help="KEY=VALUE, of every fine-tuning.")
 def main(
     photos: tuple[Path, ...],
     out: Path,

@@ -1,7 +1,7 @@
-"""The table of the embedded classifier's card: how many pictures of each set it names right.
+"""The table of the embedded classifier's card: its accuracy on each test set.
 
 Measured on the test sets of presets/data/embedded.yaml below a folder of
-`python -m recipes.tiny.photographs`, and on folders of pictures that exist already.
+`python -m recipes.tiny.photographs`, and on folders of images that exist already.
 
     python -m recipes.tiny.naming data/ --folder LL dark/ --folder H hazy/
 """
@@ -23,46 +23,46 @@ from maskdcpt_cli.data.folders import photos
 from maskdcpt_cli.inference.classify import MIN_PROBABILITY
 from maskdcpt_cli.presets.load import load_data
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 
 class Row(NamedTuple):
-    """A set of pictures of one degradation, and what they were taken for."""
+    """A set of images of one degradation, and their predicted labels."""
 
     title: str
     degradation: str
-    answers: Counter[str]  # the likeliest labels
+    labels: Counter[str]  # the likeliest of each image
     unsure: int
 
     @property
-    def right(self) -> float:
-        return self.answers[self.degradation] / self.answers.total()
+    def accuracy(self) -> float:
+        return self.labels[self.degradation] / self.labels.total()
 
     def cells(self) -> list[str]:
-        wrong = [
-            f"{label} {n}" for label, n in self.answers.most_common() if label != self.degradation
+        errors = [
+            f"{label} {n}" for label, n in self.labels.most_common() if label != self.degradation
         ]
-        unsure = self.unsure / self.answers.total()
-        return [self.title, self.degradation, f"{self.answers.total()}", f"{self.right:.0%}",
-                f"{unsure:.0%}", ", ".join(wrong[:3])]  # fmt: skip
+        unsure = self.unsure / self.labels.total()
+        return [self.title, self.degradation, f"{self.labels.total()}", f"{self.accuracy:.0%}",
+                f"{unsure:.0%}", ", ".join(errors[:3])]  # fmt: skip
 
 
-def named(title: str, degradation: str, pictures: Iterable[Picture], classifier: Any) -> Row:
-    answers: Counter[str] = Counter()
+def classified(title: str, degradation: str, images: Iterable[Image], classifier: Any) -> Row:
+    labels: Counter[str] = Counter()
     unsure = 0
-    for picture in pictures:
-        label, probability = next(iter(classify(classifier, picture).items()))
-        answers[label] += 1
+    for image in images:
+        label, probability = next(iter(classify(classifier, image).items()))
+        labels[label] += 1
         unsure += probability < MIN_PROBABILITY
-    return Row(title, degradation, answers, unsure)
+    return Row(title, degradation, labels, unsure)
 
 
-def made(testset: TestSet, limit: int | None) -> Iterator[Picture]:
+def synthetic_images(testset: TestSet, limit: int | None) -> Iterator[Image]:
     for index in range(len(testset))[:limit]:
         yield np.rint(testset.read(index).lq * 255).astype(np.uint8)
 
 
-def lying(folder: Path, limit: int | None) -> Iterator[Picture]:
+def images_in(folder: Path, limit: int | None) -> Iterator[Image]:
     pairs = photos(folder)
     for index in range(len(pairs))[:limit]:
         yield pairs.read(index).gt
@@ -75,28 +75,28 @@ def lying(folder: Path, limit: int | None) -> Iterator[Picture]:
     "--folder",
     multiple=True,
     type=(str, click.Path(path_type=Path, exists=True, file_okay=False)),
-    help="Abbreviation of the degradation, or clean, and where such pictures lie; may be repeated.",
+    help="Abbreviation of the degradation, or clean, and its folder; may be repeated.",
 )
-@click.option("--limit", type=int, help="Take the first N pictures of each set.")
+@click.option("--limit", type=int, help="Take the first N images of each set.")
 def main(
     data: Path, *, classifier: str, folder: tuple[tuple[str, Path], ...], limit: int | None
 ) -> None:
-    """Name the pictures of the test sets of the preset `embedded` below DATA, and of folders."""
+    """Classify the test sets of the preset `embedded` below DATA, and folders."""
     network = load_classifier(classifier)
     sets = [one for one in from_preset(load_data("embedded"), data) if isinstance(one, TestSet)]
     synthetic = [
-        named(one.title, one.about.degradation or "", made(one, limit), network) for one in sets
+        classified(one.title, one.about.degradation or "", synthetic_images(one, limit), network)
+        for one in sets
     ]
     real = [
-        named("/".join(at.parts[-2:]), label, lying(at, limit), network) for label, at in folder
+        classified("/".join(at.parts[-2:]), label, images_in(at, limit), network)
+        for label, at in folder
     ]
-    header = ["set", "type", "pictures", "right", "below 50 %", "taken for"]
+    header = ["set", "type", "images", "accuracy", "below 50 %", "classified as"]
     print(table(header, [row.cells() for row in (*synthetic, *real)]))
-    for title, rows in (("made", synthetic), ("found", real)):
+    for title, rows in (("Synthetic", synthetic), ("Real and public", real)):
         if rows:
-            print(
-                f"Pictures {title}: {fmean(row.right for row in rows):.1%} right, mean of the sets."
-            )
+            print(f"{title} test sets: mean accuracy {fmean(row.accuracy for row in rows):.1%}.")
 
 
 if __name__ == "__main__":

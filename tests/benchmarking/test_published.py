@@ -137,7 +137,7 @@ def test_the_row_to_compare_with_can_be_chosen(tmp_path):
         table_rows([table], FIVE, model="nafnet-5d", beside="Airnet")
 
 
-def test_what_is_of_fewer_image_than_the_papers_is_said(tmp_path):
+def test_what_is_of_fewer_images_than_the_papers_is_reported(tmp_path):
     (table_row,) = table_rows([first_table("5d", tmp_path)], FIVE, model="mine")
     assert table_row.partial == {"denoising"}
     assert table_row.remarks == ("denoising: 60 of 68 images of CBSD68",)

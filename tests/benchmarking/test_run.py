@@ -1,4 +1,4 @@
-"""Test sets restored and measured: what comes, what is kept, and what goes on after trouble."""
+"""Test sets restored and measured: events, cached results, and errors that do not stop the run."""
 
 import json
 import math
@@ -100,7 +100,7 @@ def _density(z: float) -> float:
     return math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
 
 
-def test_the_figure_of_a_set_is_the_mean_over_its_pictures(pairs, tmp_path):
+def test_the_figure_of_a_set_is_the_mean_over_its_images(pairs, tmp_path):
     sets = from_pairs([pairs])
     events = run(sets, tmp_path / "out", metrics=("psnr", "ssim"))
     scored, (finished,) = only(events, ImageScored), only(events, SetFinished)
@@ -164,7 +164,7 @@ def test_a_network_that_fails_on_one_image_does_not_stop(pairs, tmp_path):
     assert len(only(events, ImageScored)) == 3
 
 
-def test_a_set_of_which_nothing_can_be_measured_is_told(pairs, tmp_path):
+def test_a_set_of_which_nothing_can_be_measured_is_reported(pairs, tmp_path):
     for path in pairs[0].iterdir():
         path.write_bytes(b"")
     (finished,) = only(run(from_pairs([pairs]), tmp_path / "out"), SetFinished)

@@ -46,28 +46,28 @@ def test_noise_is_that_of_the_release():
         noisy = gt.copy()
         noisy += np.random.normal(0, sigma / 255, gt.shape)  # noqa: NPY002  # likewise
         synthesis = SeededSynthesis(variant="gaussian", levels=[sigma], seed=0)
-        made = synthesize_lq(gt, "GN", synthesis, name="any.png")
-        np.testing.assert_array_equal(made, noisy.clip(0, 1))
+        lq = synthesize_lq(gt, "GN", synthesis, name="any.png")
+        np.testing.assert_array_equal(lq, noisy.clip(0, 1))
 
 
 def test_jpeg_is_that_of_opencv():
     gt = crops()[0]
-    made = synthesize_lq(
+    lq = synthesize_lq(
         np.divide(gt, 255, dtype=np.float32), "J", SeededSynthesis(levels=[50]), name="a"
     )
     _, data = cv2.imencode(".jpg", gt[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 50])
     expected = cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
-    np.testing.assert_array_equal(np.rint(made * 255), expected)
+    np.testing.assert_array_equal(np.rint(lq * 255), expected)
 
 
 def test_blur_is_another_for_each_image_and_the_same_every_time():
     gt = np.divide(crops()[0], 255, dtype=np.float32)
-    made = [
+    lq = [
         synthesize_lq(gt, "GB", SeededSynthesis(seed=0), name=name)
         for name in ("a", "b", "x/a.png")
     ]
-    assert not np.array_equal(made[0], made[1])
-    np.testing.assert_array_equal(made[0], made[2])
+    assert not np.array_equal(lq[0], lq[1])
+    np.testing.assert_array_equal(lq[0], lq[2])
 
 
 def test_photos_are_degraded_in_each_way_of_the_preset(clean):
@@ -95,7 +95,7 @@ def test_pairs_without_partners_are_refused(pairs):
         from_pairs([pairs])
 
 
-def test_pairs_of_the_same_folder_name_are_told_apart(pairs, tmp_path):
+def test_pairs_of_the_same_folder_name_are_distinguished(pairs, tmp_path):
     other = tmp_path / "more" / "rain"
     (tmp_path / "more").mkdir()
     (tmp_path / "rain").rename(other)

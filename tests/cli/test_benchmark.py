@@ -63,8 +63,8 @@ def test_our_row_stands_below_the_published_ones(five):
     assert float(difference[1]) == pytest.approx(
         float(ours[2].strip("*")) - theirs["dehazing"], abs=0.011
     )
-    told = " ".join(result.stdout.split())
-    assert "The difference is to PromptIR+MaskDCPT" in told
+    printed = " ".join(result.stdout.split())
+    assert "The difference is to PromptIR+MaskDCPT" in printed
 
 
 def line_of(table: list[str], name: str) -> list[float]:
@@ -88,11 +88,11 @@ def test_tables_fit_the_terminal(five):
 
 def test_what_was_measured_is_printed_with_its_protocol(five):
     result, _ = five
-    told = " ".join(result.stdout.split())
-    assert "identity on 5d" in told
+    printed = " ".join(result.stdout.split())
+    assert "identity on 5d" in printed
     assert re.search(r"CBSD68, σ 25 +noise +2 +2\d\.\d\d +0\.\d{4}", result.stdout)
-    assert "maskdcpt: PSNR and SSIM in sRGB" in told
-    assert "20.17 at 25. Clipping it" in told
+    assert "maskdcpt: PSNR and SSIM in sRGB" in printed
+    assert "20.17 at 25. Clipping it" in printed
 
 
 def test_all_measured_is_exit_code_0(data):
@@ -182,7 +182,7 @@ def test_wrong_usage_is_a_sentence_and_exit_code_2(command, sentence):
     assert not list(Path().iterdir())
 
 
-def test_a_model_that_does_not_exist_is_told_before_anything_is_written(data):
+def test_a_model_that_does_not_exist_is_reported_before_anything_is_written(data):
     result = run("--data-preset", "5d", "--data-root", str(data), "-m", "nafnet-6d", "-o", "out")
     assert result.exit_code == 1
     assert "Did you mean 'nafnet-5d'" in result.stderr
@@ -258,9 +258,9 @@ def test_the_page_shows_examples_side_by_side(page):
 
 @in_a_browser
 def test_the_page_tells_what_is_missing(page):
-    told = page.value("document.querySelector('.trouble').innerText")
-    assert "Not measured: 1 test set" in told
-    assert "GoPro: there is no GoPro/test in" in told
+    printed = page.value("document.querySelector('.trouble').innerText")
+    assert "Not measured: 1 test set" in printed
+    assert "GoPro: there is no GoPro/test in" in printed
 
 
 @in_a_browser

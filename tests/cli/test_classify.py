@@ -135,13 +135,13 @@ def test_json_is_one_object_per_photo_and_nothing_else(fake, photos):
     result = invoke("in", "missing.png", "--json", "--no-recursive")
     assert result.exit_code == 1
     assert not result.stderr
-    told = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [(one["source"], one["answer"]) for one in told] == [
+    printed = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(one["source"], one["answer"]) for one in printed] == [
         ("missing.png", None),
         ("in/a.png", "noise"),
         ("in/b.png", None),
     ]
-    assert told[1] == {
+    assert printed[1] == {
         "source": "in/a.png",
         "answer": "noise",
         "probability": 0.931,
@@ -160,7 +160,7 @@ def test_json_is_one_object_per_photo_and_nothing_else(fake, photos):
         "notices": [],
         "calibrated": True,
     }
-    assert told[2]["reason"] == "in/b.png cannot be read: it is empty."
+    assert printed[2]["reason"] == "in/b.png cannot be read: it is empty."
 
 
 def test_csv_has_a_column_for_every_label_in_its_order(fake, photos):

@@ -63,7 +63,7 @@ def check(*args: str, columns: int = 200) -> Result:
     return CliRunner().invoke(main, command, env={"COLUMNS": str(columns)})
 
 
-def spoil() -> None:
+def damage() -> None:
     Path("data/low/1.png").write_bytes(b"nothing")
     save(Path("data/high/7.png"), photos()[6])
     for number in range(20, 40):
@@ -87,7 +87,7 @@ def test_data_without_a_fault_are_a_table_and_exit_code_0():
 
 
 def test_errors_are_listed_by_kind_and_source_and_are_exit_code_1():
-    spoil()
+    damage()
     result = check()
     assert result.exit_code == 1
     assert "Unreadable: 2\n  train LL LOL\n    low/1.png cannot be read" in result.stdout
@@ -107,18 +107,18 @@ def test_another_number_alone_is_a_warning():
 
 
 def test_json_holds_everything_and_nothing_else_is_printed():
-    spoil()
+    damage()
     result = check("--json")
     assert result.exit_code == 1
     assert not result.stderr
-    told = json.loads(result.stdout)
-    assert [source["title"] for source in told["sources"]] == [
+    report = json.loads(result.stdout)
+    assert [source["title"] for source in report["sources"]] == [
         "train LL LOL",
         "train GN BSD",
         "train GN [WED]",
         "test GN CBSD",
     ]
-    assert told["sources"][0] | {"found": 0, "expected": 0} == {
+    assert report["sources"][0] | {"found": 0, "expected": 0} == {
         "set": "train",
         "degradation": "LL",
         "name": "LOL",
@@ -127,7 +127,7 @@ def test_json_holds_everything_and_nothing_else_is_printed():
         "found": 0,
         "repeat": 60,
     }
-    unpaired = [problem for problem in told["problems"] if problem["kind"] == "unpaired"]
+    unpaired = [problem for problem in report["problems"] if problem["kind"] == "unpaired"]
     assert len(unpaired) == 21  # and high/7.png
     assert {problem["error"] for problem in unpaired} == {True}
     assert unpaired[0]["file"] == "low/20.png"

@@ -70,7 +70,7 @@ def test_a_broken_image_is_named_and_the_others_packed():
     assert len(ShardPairs(Path("out/index.json"))) == 1
 
 
-def test_nothing_readable_is_told_and_nothing_written():
+def test_nothing_readable_is_reported_and_nothing_written():
     for path in Path("gt/sub").iterdir():
         path.write_bytes(b"nothing")
     result = pack("-o", "out", "--photos", "gt")
@@ -79,7 +79,7 @@ def test_nothing_readable_is_told_and_nothing_written():
     assert not Path("out").exists()
 
 
-def test_a_folder_without_images_is_told():
+def test_a_folder_without_images_is_reported():
     Path("empty").mkdir()
     result = pack("-o", "out", "--photos", "empty")
     assert result.exit_code == 1

@@ -36,8 +36,8 @@ def restore(*args: str) -> Result:
 
 
 def statuses(result: Result) -> dict[str, str]:
-    told = map(json.loads, result.stdout.splitlines())
-    return {one["source"]: one["status"] for one in told}
+    printed = map(json.loads, result.stdout.splitlines())
+    return {one["source"]: one["status"] for one in printed}
 
 
 def test_every_good_file_is_restored_and_every_bad_one_named(folder):
@@ -135,10 +135,10 @@ def test_processes_share_the_photos_and_one_tells_of_all(folder):
     )
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
-    told = [json.loads(line) for line in result.stdout.splitlines()]
-    sources = [one["source"] for one in told]
+    printed = [json.loads(line) for line in result.stdout.splitlines()]
+    sources = [one["source"] for one in printed]
     assert len(sources) == len(set(sources)) == 5 + 8 + 1
-    assert sum(one["status"] == "restored" for one in told) == 3 + 8
-    assert {"missing.png"} <= {one["source"] for one in told if one["status"] == "failed"}
+    assert sum(one["status"] == "restored" for one in printed) == 3 + 8
+    assert {"missing.png"} <= {one["source"] for one in printed if one["status"] == "failed"}
     assert len(list(Path("out").glob("copy*.png"))) == 8
     assert Path("all.html").read_text(encoding="utf-8").count("<figure") == 3 + 8

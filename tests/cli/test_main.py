@@ -139,13 +139,13 @@ def test_an_error_of_anyone_else_is_not_hidden(failing):
 
 
 @pytest.mark.parametrize(
-    ("interrupt", "said"),
+    ("interrupt", "message"),
     [(KeyboardInterrupt(), "Interrupted.\n"), (KeyboardInterrupt("So far."), "So far.\n")],
 )
-def test_an_interruption_is_exit_code_130(failing, interrupt, said):
+def test_an_interruption_is_exit_code_130(failing, interrupt, message):
     failing(interrupt)
     result = CliRunner().invoke(main, ["fail"])
-    assert (result.exit_code, result.stderr) == (130, said)
+    assert (result.exit_code, result.stderr) == (130, message)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be terminated gently there")

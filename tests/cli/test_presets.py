@@ -55,7 +55,7 @@ def test_what_is_shown_is_what_the_command_would_take(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("5dd",), "Unknown pretrain preset '5dd'. Did you mean '5d'?"),
         (("tune", "5d"), "'tune' is none of pretrain, finetune, data."),
@@ -65,7 +65,7 @@ def test_what_is_shown_is_what_the_command_would_take(tmp_path):
         (("data", "5d", "--set", "setting=9d"), "--set are for training presets only."),
     ],
 )
-def test_what_is_not_there_is_refused(words, told):
+def test_what_is_not_there_is_refused(words, message):
     result = presets("show", *words)
     assert result.exit_code
-    assert told in result.stderr
+    assert message in result.stderr

@@ -34,14 +34,14 @@ OFFLINE = [
 
 @pytest.fixture
 def outcomes(tmp_path) -> list[Outcome]:
-    made = []
+    restored = []
     for name in ("a.png", "<b> & 'c'.png"):
         job = Job(tmp_path / name, tmp_path / f"restored {name}")
         Image.new("RGB", (64, 48), (20, 20, 20)).save(job.source)
         Image.new("RGB", (64, 48), (230, 230, 230)).save(job.target)
-        made.append(Outcome(job, "restored", pixels=64 * 48))
+        restored.append(Outcome(job, "restored", pixels=64 * 48))
     lost = Job(tmp_path / "lost.png", tmp_path / "none.png")
-    return [*made, Outcome(lost, "failed", "Cannot read 'lost.png': <it> is truncated.")]
+    return [*restored, Outcome(lost, "failed", "Cannot read 'lost.png': <it> is truncated.")]
 
 
 def write(path: Path, outcomes: list[Outcome], **settings) -> str:
@@ -57,8 +57,8 @@ def test_the_page_holds_every_photo_twice_and_loads_nothing(tmp_path, outcomes):
 
 def test_the_page_tells_model_settings_and_counts(tmp_path, outcomes):
     page = write(tmp_path / "report.html", outcomes, strength=0.5, tta=True)
-    for told in ("tiny", "strength 0.5, tta", "3 photos: 2 restored, 1 failed"):
-        assert f">{told}<" in page
+    for text in ("tiny", "strength 0.5, tta", "3 photos: 2 restored, 1 failed"):
+        assert f">{text}<" in page
 
 
 def test_names_and_reasons_are_escaped(tmp_path, outcomes):
@@ -85,7 +85,7 @@ def test_many_photos_are_shown_smaller(tmp_path, monkeypatch):
         assert Image.open(io.BytesIO(base64.b64decode(first[1]))).width == width
 
 
-def test_a_page_that_cannot_be_written_is_said_and_leaves_nothing(tmp_path, outcomes):
+def test_a_page_that_cannot_be_written_is_reported_and_leaves_nothing(tmp_path, outcomes):
     (tmp_path / "file").touch()
     with pytest.raises(MaskDCPTError, match=r"Cannot write '.*page\.html'"):
         write(tmp_path / "file" / "page.html", outcomes)
@@ -171,17 +171,17 @@ class Page:
 @contextmanager
 def opened(path: Path, profile: Path) -> Iterator[Page]:
     """A page on disk in Chromium, which keeps its things in `profile`."""
-    asked, told = os.pipe(), os.pipe()
+    sent, back = os.pipe(), os.pipe()
     fixed = "import os, sys; a, b, *c = sys.argv[1:]; os.dup2(int(a), 3); os.dup2(int(b), 4)"
-    launcher = [sys.executable, "-c", f"{fixed}; os.execv(c[0], c)", str(asked[0]), str(told[1])]
+    launcher = [sys.executable, "-c", f"{fixed}; os.execv(c[0], c)", str(sent[0]), str(back[1])]
     browser = subprocess.Popen(
         [*launcher, str(CHROMIUM), *OFFLINE, f"--user-data-dir={profile}"],
-        pass_fds=(asked[0], told[1]),
+        pass_fds=(sent[0], back[1]),
         stderr=subprocess.DEVNULL,
     )
-    os.close(asked[0])
-    os.close(told[1])
-    driven = Page(asked[1], told[0])
+    os.close(sent[0])
+    os.close(back[1])
+    driven = Page(sent[1], back[0])
     try:
         driven.open(path.resolve().as_uri())
         yield driven

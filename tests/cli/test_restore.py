@@ -231,8 +231,8 @@ def test_without_a_terminal_there_are_plain_lines(fake, photos):
 def test_equal_notices_are_reported_once(fake, photos):
     palette = Outcome(JOB, "restored", notices=("Palette image: the result is RGB.",))
     fake.outcomes.update(dict.fromkeys(("a.png", "b.png", "c.png"), palette))
-    told = [line for line in invoke("in", "-o", "out").stderr.splitlines() if "Palette" in line]
-    assert told == ["Note: in/a.png and 2 more photos: Palette image: the result is RGB."]
+    printed = [line for line in invoke("in", "-o", "out").stderr.splitlines() if "Palette" in line]
+    assert printed == ["Note: in/a.png and 2 more photos: Palette image: the result is RGB."]
 
 
 def test_quiet_says_only_what_failed(fake, photos):
@@ -246,14 +246,14 @@ def test_json_is_one_object_per_photo_and_nothing_else(fake, photos):
     fake.outcomes["b.png"] = FAILED
     result = invoke("in", "missing.png", "-o", "out", "--json")
     assert not result.stderr
-    told = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [(one["source"], one["status"]) for one in told] == [
+    printed = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(one["source"], one["status"]) for one in printed] == [
         ("missing.png", "failed"),
         ("in/a.png", "restored"),
         ("in/b.png", "failed"),
         ("in/c.png", "restored"),
     ]
-    assert told[1] == {
+    assert printed[1] == {
         "source": "in/a.png",
         "target": "out/a.png",
         "status": "restored",

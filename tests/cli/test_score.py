@@ -72,10 +72,10 @@ def test_the_table_has_mean_interval_and_the_worst_five():
 
 
 def test_the_protocol_and_the_rule_of_the_pairs_are_printed():
-    told = run("restored", "gt", "--protocol", "restormer-derain", "--crop", "2").stdout
-    assert "Protocol restormer-derain: PSNR and SSIM of luma" in told
-    assert "2 pixels cropped from each side" in told
-    assert "7 pairs, by the path in the folder, then by the name." in told
+    printed = run("restored", "gt", "--protocol", "restormer-derain", "--crop", "2").stdout
+    assert "Protocol restormer-derain: PSNR and SSIM of luma" in printed
+    assert "2 pixels cropped from each side" in printed
+    assert "7 pairs, by the path in the folder, then by the name." in printed
 
 
 @pytest.mark.parametrize("columns", ["80", "100"])
@@ -142,14 +142,14 @@ def test_one_bad_file_is_named_and_stops_no_other():
     assert re.search(r"^psnr .* 6  higher", result.stdout, re.MULTILINE)
 
 
-def test_conversions_are_told_once_for_all_images_alike():
+def test_conversions_are_reported_once_for_all_images_alike():
     for number in (1, 2):
         write(Path(f"restored/{number}.png"), photograph(number)[..., 0])
-    told = run("restored", "gt").stderr
-    assert "Converted\n  1.png and 1 more image: The restored image: grey" in told
+    printed = run("restored", "gt").stderr
+    assert "Converted\n  1.png and 1 more image: The restored image: grey" in printed
 
 
-def test_weights_out_of_reach_are_said_and_the_others_measured(offline):
+def test_weights_out_of_reach_are_reported_and_the_others_measured(offline):
     result = run("restored", "gt", "--metrics", "lpips,psnr", code=1)
     assert f"Metrics left out: 1\n  {NEEDS}\n" in result.stderr
     assert "psnr" in result.stdout
@@ -202,7 +202,7 @@ def test_nothing_is_overwritten_unasked():
     assert Path("out.csv").read_text(encoding="utf-8").startswith("name,")
 
 
-def test_the_csv_has_a_line_for_each_picture():
+def test_the_csv_has_a_line_for_each_image():
     Path("restored/2.png").write_bytes(b"no image")
     run("restored", "gt", "--csv", "new/out.csv", code=1)
     with Path("new/out.csv").open(newline="", encoding="utf-8") as file:
@@ -225,16 +225,16 @@ def test_the_json_has_everything_and_nothing_else_is_printed(offline):
     Path("restored/2.png").write_bytes(b"no image")
     result = run("restored", "gt", "--metrics", "psnr,lpips", "--min", "psnr=60", "--json", code=1)
     assert not result.stderr
-    told = json.loads(result.stdout)
-    assert told["protocol"]["name"] == "maskdcpt"
-    assert told["without_gt"] == ["restored/0.png"]
-    assert told["unused_gt"] == ["gt/1.png"]
-    assert told["unavailable"] == {"lpips": NEEDS}
-    assert told["failed"]
-    assert len(told["out_of_bounds"]) == 1
-    assert told["metrics"]["psnr"]["pictures"] == 4
-    assert len(told["metrics"]["psnr"]["interval"]) == 2
-    bad, good = told["pictures"][:2]
+    printed = json.loads(result.stdout)
+    assert printed["protocol"]["name"] == "maskdcpt"
+    assert printed["without_gt"] == ["restored/0.png"]
+    assert printed["unused_gt"] == ["gt/1.png"]
+    assert printed["unavailable"] == {"lpips": NEEDS}
+    assert printed["failed"]
+    assert len(printed["out_of_bounds"]) == 1
+    assert printed["metrics"]["psnr"]["pictures"] == 4
+    assert len(printed["metrics"]["psnr"]["interval"]) == 2
+    bad, good = printed["pictures"][:2]
     assert "cannot be read" in bad["problem"]
     assert good["values"].keys() == {"psnr"}
 
@@ -268,13 +268,13 @@ def test_the_page_shows_the_worst_first_and_loads_nothing():
 def test_the_page_tells_what_was_measured_and_what_was_not():
     Path("gt/0.png").unlink()
     text = page("restored", "gt", "--min", "psnr=60", code=1)
-    for told in (
+    for printed in (
         f"{np.mean(expected('psnr')):.2f} dB",
         "PSNR and SSIM in sRGB",
         "below --min psnr=60.",
         "restored/0.png has no ground truth.",
     ):
-        assert told in text
+        assert printed in text
 
 
 def test_names_on_the_page_are_escaped():

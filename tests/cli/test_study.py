@@ -41,8 +41,8 @@ def test_neighbours_in_a_table_as_json_and_as_csv():
         rows = list(csv.DictReader(file))
     assert rows
     assert Image.open("knn.png").size[0] > 200
-    told = run("study", "knn", *PAIR, *SMALL, "--json")
-    report = json.loads(told.stdout)
+    printed = run("study", "knn", *PAIR, *SMALL, "--json")
+    report = json.loads(printed.stdout)
     assert "tiny" in json.dumps(report)
     assert report["pictures"] == {"haze": 6, "low-light": 6}
     assert report["networks"][0]["paper"] is None
@@ -83,7 +83,7 @@ def test_nothing_is_overwritten_unasked():
         (("mask", "-m", "tiny", *PAIR, "--ratios", "0,1"), "from 0 to below 1"),
     ],
 )
-def test_wrong_usage_is_told(args, sentence):
+def test_wrong_usage_is_reported(args, sentence):
     result = run("study", *args)
     assert result.exit_code == 2
     assert sentence in result.stderr

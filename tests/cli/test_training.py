@@ -160,7 +160,7 @@ def test_what_cannot_be_is_refused_with_a_sentence(arguments, message, monkeypat
 def test_a_second_run_in_a_folder_must_resume(calls):
     assert run("pretrain", *TINY).exit_code == 0
     again = run("pretrain", *TINY)
-    assert "say --resume to continue it" in again.stderr
+    assert "type --resume to continue it" in again.stderr
     assert run("pretrain", *TINY, "--resume").exit_code == 0
     assert [call["resume"] for call in calls] == [False, True]
 

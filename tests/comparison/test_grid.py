@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from maskdcpt_cli.comparison.grid import Panel, Scene, Score, crop_windows, figure
+from maskdcpt_cli.comparison.grid import Panel, Scene, Score, crop_regions, figure
 
 SIDE = 96
 
@@ -22,29 +22,29 @@ def spotted(top: int, left: int) -> np.ndarray:
     return pixels
 
 
-def test_a_crop_lies_where_the_methods_differ():
-    (window,) = crop_windows(
+def test_a_crop_is_where_the_methods_differ():
+    (region,) = crop_regions(
         scene(spotted(60, 20), spotted(60, 20) // 2 + 64), crops=1, crop_size=32
     )
-    assert window.top <= 60 <= window.top + 32 - 8
-    assert window.left <= 20 <= window.left + 32 - 8
+    assert region.top <= 60 <= region.top + 32 - 8
+    assert region.left <= 20 <= region.left + 32 - 8
 
 
 def test_crops_do_not_overlap():
-    first, second = crop_windows(scene(spotted(4, 4), spotted(80, 80)), crops=2, crop_size=32)
+    first, second = crop_regions(scene(spotted(4, 4), spotted(80, 80)), crops=2, crop_size=32)
     assert abs(first.top - second.top) >= 32 or abs(first.left - second.left) >= 32
 
 
 def test_one_method_is_compared_with_the_ground_truth():
-    (window,) = crop_windows(scene(spotted(4, 70)), crops=1, crop_size=24)
-    assert (window.top, window.left + 24) >= (0, 78)
-    assert window.left <= 70
+    (region,) = crop_regions(scene(spotted(4, 70)), crops=1, crop_size=24)
+    assert (region.top, region.left + 24) >= (0, 78)
+    assert region.left <= 70
 
 
 def test_where_nothing_differs_the_centre_is_shown():
     plain = np.full((SIDE, SIDE, 3), 128, np.uint8)
-    (window,) = crop_windows(scene(plain, plain), crops=1, crop_size=32)
-    assert (window.top, window.left) == (32, 32)
+    (region,) = crop_regions(scene(plain, plain), crops=1, crop_size=32)
+    assert (region.top, region.left) == (32, 32)
 
 
 @pytest.mark.parametrize("crops", [1, 2, 3])

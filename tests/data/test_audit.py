@@ -75,7 +75,7 @@ def clean(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def root(clean, tmp_path) -> Path:
-    """A copy of it, to be spoilt."""
+    """A copy of it, to be damaged."""
     return Path(shutil.copytree(clean, tmp_path / "data"))
 
 
@@ -169,9 +169,9 @@ def test_data_without_a_fault_pass(clean):
     assert found(clean) == []
 
 
-@pytest.mark.parametrize(("spoil", "kind", "source", "text"), FAULTS)
-def test_a_fault_is_found_and_nothing_else(root, spoil, kind, source, text):
-    spoil(root)
+@pytest.mark.parametrize(("damage", "kind", "source", "text"), FAULTS)
+def test_a_fault_is_found_and_nothing_else(root, damage, kind, source, text):
+    damage(root)
     problems = found(root)
     assert {problem.kind for problem in problems} <= {kind, "count"}
     assert any(
@@ -183,8 +183,8 @@ def test_a_fault_is_found_and_nothing_else(root, spoil, kind, source, text):
 def test_all_faults_are_found_at_once_by_one_process_or_two(root):
     exclude_others = (swapped_folders, without_folder, without_images, too_many)
     at_once = [fault for fault in FAULTS if fault[0] not in exclude_others]
-    for spoil, *_ in at_once:
-        spoil(root)
+    for damage, *_ in at_once:
+        damage(root)
     problems = found(root)
     assert problems == found(root, jobs=2)
     for _, kind, source, text in at_once:

@@ -25,8 +25,8 @@ NOISY = TrainSynthesis(variant="gaussian", levels=(25.0,))
 
 
 @dataclass(frozen=True)
-class Made:
-    """Pairs that are made up: an image of one random colour a pixel, lq its negative."""
+class SyntheticPairs:
+    """Synthetic pairs: an image of one random colour a pixel, lq its negative."""
 
     count: int
     degradation: str = "H"
@@ -50,9 +50,9 @@ class Made:
 
 def mixture(**changes: object) -> Mixture:
     entries = [
-        MixtureEntry(Made(7)),
-        MixtureEntry(Made(3, "GN", clean=True), repeat=4, synthesis=NOISY),
-        MixtureEntry(Made(5, "LL"), repeat=2),
+        MixtureEntry(SyntheticPairs(7)),
+        MixtureEntry(SyntheticPairs(3, "GN", clean=True), repeat=4, synthesis=NOISY),
+        MixtureEntry(SyntheticPairs(5, "LL"), repeat=2),
     ]
     return Mixture(entries, labels=LABELS, seed=3, **changes)
 
@@ -166,7 +166,7 @@ def test_batches_and_crops_may_change_during_a_run():
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_broken_pair_is_named_and_another_replaces_it(workers):
-    broken = Mixture([MixtureEntry(Made(8, broken=frozenset({2, 5})))], labels=LABELS)
+    broken = Mixture([MixtureEntry(SyntheticPairs(8, broken=frozenset({2, 5})))], labels=LABELS)
     whole_runs = [list(load(broken, batches(last=6), workers=workers)) for _ in range(2)]
     reasons = [reason for batch in whole_runs[0] for reason in batch.skipped]
     assert {"H-2.png cannot be read.", "H-5.png cannot be read."} == set(reasons)
@@ -179,12 +179,14 @@ def test_a_broken_pair_is_named_and_another_replaces_it(workers):
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_when_most_pairs_are_broken_training_stops_in_a_sentence(workers):
-    broken = Mixture([MixtureEntry(Made(40, broken=frozenset(range(1, 40))))], labels=LABELS)
+    broken = Mixture(
+        [MixtureEntry(SyntheticPairs(40, broken=frozenset(range(1, 40))))], labels=LABELS
+    )
     with pytest.raises(MaskDCPTError, match=r"^10 pairs in a row are broken; .*H-\d+\.png"):
         list(load(broken, batches(last=20), workers=workers))
 
 
-class Deadly(Made):
+class Deadly(SyntheticPairs):
     def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
         os.kill(os.getpid(), signal.SIGKILL)
         return super().read(index, crop_fn)
@@ -196,7 +198,7 @@ def test_a_killed_worker_is_reported_in_a_sentence():
         list(load(deadly, batches(last=2), workers=1))
 
 
-class Terminated(Made):
+class Terminated(SyntheticPairs):
     def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
         os.kill(os.getpid(), signal.SIGTERM)
         return super().read(index, crop_fn)
@@ -207,7 +209,9 @@ def test_workers_leave_it_to_their_parent_to_end_a_job():
     assert len(list(load(terminated, batches(last=2), workers=1))) == 2
 
 
-@pytest.mark.parametrize("entry", [Made(4), Made(40, broken=frozenset(range(40)))])
+@pytest.mark.parametrize(
+    "entry", [SyntheticPairs(4), SyntheticPairs(40, broken=frozenset(range(40)))]
+)
 def test_no_worker_is_left_behind(entry):
     loading = load(Mixture([MixtureEntry(entry)], labels=LABELS), batches(last=9), workers=1)
     try:
@@ -223,16 +227,16 @@ def test_no_worker_is_left_behind(entry):
 @pytest.mark.parametrize(
     ("entry", "sentence"),
     [
-        (MixtureEntry(Made(1, "MR")), "MR, which is not in the setting: H, GN, LL"),
+        (MixtureEntry(SyntheticPairs(1, "MR")), "MR, which is not in the setting: H, GN, LL"),
         (
-            MixtureEntry(Made(1, "GN"), synthesis=TrainSynthesis(variant="poison")),
+            MixtureEntry(SyntheticPairs(1, "GN"), synthesis=TrainSynthesis(variant="poison")),
             "Did you mean 'poisson'",
         ),
         (
-            MixtureEntry(Made(1, "GN"), synthesis=TrainSynthesis(levels=(999.0,))),
+            MixtureEntry(SyntheticPairs(1, "GN"), synthesis=TrainSynthesis(levels=(999.0,))),
             "999 is out of range",
         ),
-        (MixtureEntry(Made(0)), "no pairs"),
+        (MixtureEntry(SyntheticPairs(0)), "no pairs"),
     ],
 )
 def test_what_cannot_be_mixed_is_refused_at_once(entry, sentence):
@@ -242,7 +246,7 @@ def test_what_cannot_be_mixed_is_refused_at_once(entry, sentence):
 
 def test_mixtures_of_a_curriculum_take_turns_by_the_number_of_the_sample():
     first, second = (
-        Mixture([MixtureEntry(Made(5, label))], labels=LABELS) for label in ("H", "LL")
+        Mixture([MixtureEntry(SyntheticPairs(5, label))], labels=LABELS) for label in ("H", "LL")
     )
     curriculum = Curriculum([first, second], [6, 2])
     for number in range(12):
@@ -252,7 +256,8 @@ def test_mixtures_of_a_curriculum_take_turns_by_the_number_of_the_sample():
 
 def test_mixtures_of_a_curriculum_have_the_same_labels():
     mixtures = [
-        Mixture([MixtureEntry(Made(5))], labels=labels) for labels in (LABELS, LABELS[::-1])
+        Mixture([MixtureEntry(SyntheticPairs(5))], labels=labels)
+        for labels in (LABELS, LABELS[::-1])
     ]
     with pytest.raises(MaskDCPTError, match="H GN LL and another LL GN H"):
         Curriculum(mixtures, [6, 6])
@@ -262,7 +267,8 @@ def test_mixtures_of_a_curriculum_have_the_same_labels():
 def test_a_fraction_of_the_lq_is_saved_as_jpeg_files_and_no_gt_is(fraction, least, most):
     def samples(saved):
         of = MixtureEntry(
-            Made(7, "J", clean=True), synthesis=TrainSynthesis(levels=(100.0,), p_jpeg=saved)
+            SyntheticPairs(7, "J", clean=True),
+            synthesis=TrainSynthesis(levels=(100.0,), p_jpeg=saved),
         )
         mixture = Mixture([of], labels=["J"])
         return [mixture[SampleKey(number, SIDE)] for number in range(100)]

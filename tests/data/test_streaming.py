@@ -1,4 +1,4 @@
-"""Shards as streams: every process reads its own, and a resumed run goes on where it was."""
+"""Shards as streams: every process reads its own, and a resumed run continues where it was."""
 
 import json
 import threading

@@ -130,9 +130,9 @@ def left_over(folder: Path) -> list[str]:
 
 @contextlib.contextmanager
 def scratch(inputs: Path):
-    with tempfile.TemporaryDirectory() as made:
-        shutil.copytree(inputs, made, dirs_exist_ok=True)
-        yield Path(made)
+    with tempfile.TemporaryDirectory() as copied:
+        shutil.copytree(inputs, copied, dirs_exist_ok=True)
+        yield Path(copied)
 
 
 def trials(name: str, command: Command, inputs: Path, kills: int, dice: random.Random):
@@ -173,12 +173,12 @@ def main() -> int:
     torch.set_num_threads(1)
     names = options.command or list(COMMANDS)
     counts: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as made:
-        prepare(Path(made))
+    with tempfile.TemporaryDirectory() as prepared:
+        prepare(Path(prepared))
         for name in names:
             dice = random.Random(f"{options.seed} {name}")
             share = options.kills // len(names)
-            for found in trials(name, COMMANDS[name], Path(made), share, dice):
+            for found in trials(name, COMMANDS[name], Path(prepared), share, dice):
                 if found and found != "done before":
                     print(found)
                 counts[found if found in ("", "done before") else "lost"] += 1

@@ -77,9 +77,9 @@ def main() -> int:
     names = options.target or list(TARGETS)
     counts: Counter[str] = Counter()
     for name in names:
-        with tempfile.TemporaryDirectory() as made:
-            (Path(made) / "seeds").mkdir()
-            seeds = TARGETS[name].seeds(Path(made) / "seeds")
+        with tempfile.TemporaryDirectory() as scratch:
+            (Path(scratch) / "seeds").mkdir()
+            seeds = TARGETS[name].seeds(Path(scratch) / "seeds")
         for number in range(options.first, options.first + options.inputs // len(names)):
             with tempfile.TemporaryDirectory() as folder:
                 faulthandler.dump_traceback_later(SECONDS, exit=True)

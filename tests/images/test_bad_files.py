@@ -285,7 +285,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("word", "side"), [("webp", 16_384), ("jpeg", 65_501)])
-def test_what_is_too_large_for_a_format_is_said(tmp_path: Path, word: str, side: int) -> None:
+def test_what_is_too_large_for_a_format_is_reported(tmp_path: Path, word: str, side: int) -> None:
     page = Page(np.zeros((1, side, 3), np.uint8))
     with pytest.raises(ImageError, match=f"{side}x1; choose another --format"):
         write_photo(PHOTO, [page], tmp_path / f"out{WRITABLE[word].suffixes[0]}")

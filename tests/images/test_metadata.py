@@ -1,4 +1,4 @@
-"""What a file says about its photo comes back from reading and writing."""
+"""Metadata come back from reading and writing."""
 
 from pathlib import Path
 
@@ -130,7 +130,7 @@ def test_pixels_are_turned_where_the_orientation_cannot_be_kept(
 
 
 @pytest.mark.parametrize("word", CARRIERS)
-def test_strip_leaves_nothing_but_the_picture(tmp_path: Path, word: str) -> None:
+def test_strip_leaves_nothing_but_the_image(tmp_path: Path, word: str) -> None:
     with_metadata(tmp_path / "in.png")
     through(tmp_path / "in.png", tmp_path / f"out.{word}", strip=True)
     about = read_photo(tmp_path / f"out.{word}", max_pixels=None).metadata
@@ -138,7 +138,7 @@ def test_strip_leaves_nothing_but_the_picture(tmp_path: Path, word: str) -> None
 
 
 @pytest.mark.parametrize("kind", ["EXIF", "XMP"])
-def test_what_is_too_long_for_a_jpeg_is_said(tmp_path: Path, kind: str) -> None:
+def test_what_is_too_long_for_a_jpeg_is_reported(tmp_path: Path, kind: str) -> None:
     page = Page(noise(3, "uint8"))
     long = exif_block()[6:] + bytes(70_000) if kind == "EXIF" else XMP + b" " * 70_000
     about = Metadata(exif=long) if kind == "EXIF" else Metadata(xmp=long)

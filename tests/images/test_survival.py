@@ -156,7 +156,7 @@ def test_animations_give_their_first_frame_and_say_so(tmp_path: Path, word: str)
     assert np.abs(photo.pages[0].pixels.astype(int) - (0, 20, 0)).max() <= 3
 
 
-def test_of_a_jpeg_with_several_pictures_the_first_is_read(tmp_path: Path) -> None:
+def test_of_a_jpeg_with_several_images_the_first_is_read(tmp_path: Path) -> None:
     first, second = pillow_image("RGB"), Image.new("RGB", (5, 5))
     first.save(tmp_path / "in.jpg", "MPO", save_all=True, append_images=[second])
     photo = read_photo(tmp_path / "in.jpg", max_pixels=None)
@@ -208,14 +208,14 @@ LOSSES = [
 
 
 @pytest.mark.parametrize(("mode", "dtype", "word", "notice"), LOSSES)
-def test_what_a_format_cannot_hold_is_said(
+def test_what_a_format_cannot_hold_is_reported(
     tmp_path: Path, mode: str, dtype: str, word: str, notice: str
 ) -> None:
     alpha = noise(1, dtype)[..., 0] if mode == "RGBA" else None
     page = Page(noise(4 if mode == "CMYK" else 3, dtype), alpha)
     photo = Photo(Path("x"), "tiff", (page,))
-    [said] = write_photo(photo, [page], tmp_path / f"out.{word}")
-    assert notice in said
+    [reported] = write_photo(photo, [page], tmp_path / f"out.{word}")
+    assert notice in reported
     assert read_photo(tmp_path / f"out.{word}", max_pixels=None).pages[0].pixels.shape == (
         *SHAPE,
         3,

@@ -89,7 +89,7 @@ def test_a_batch_gives_what_its_images_give(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_how_the_input_lies_in_memory_does_not_matter(backend: str) -> None:
+def test_the_memory_layout_of_the_input_does_not_matter(backend: str) -> None:
     needs(backend)
     engine = open_engine(calm("nafnet"), device="cpu", precision="fp32", backend=backend)
     lq = example((32, 48))
@@ -182,21 +182,21 @@ def test_auto_takes_a_gpu_before_the_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gpus(*kinds)
-    made = pretend_to_open(monkeypatch)
+    opened = pretend_to_open(monkeypatch)
     open_engine(small("nafnet"), backend="torch")
-    assert made["device"] == expected
-    assert made["precision"] == ("fp16" if expected == "cuda" else "fp32")
+    assert opened["device"] == expected
+    assert opened["precision"] == ("fp16" if expected == "cuda" else "fp32")
 
 
 def pretend_to_open(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The arguments that an engine is opened with, without opening it."""
-    made: dict[str, str] = {}
+    opened: dict[str, str] = {}
 
     def init(self: Engine, model: Backbone, *, device: str, precision: str) -> None:
-        made.update(device=device, precision=precision)
+        opened.update(device=device, precision=precision)
 
     monkeypatch.setattr(BACKENDS["torch"].load(), "__init__", init)
-    return made
+    return opened
 
 
 @pytest.mark.parametrize("device", ["cuda:0", "cuda:1", "cuda"])
@@ -204,9 +204,9 @@ def test_a_device_may_be_named(
     device: str, gpus: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gpus("cuda")
-    made = pretend_to_open(monkeypatch)
+    opened = pretend_to_open(monkeypatch)
     open_engine(small("nafnet"), device=device, precision="bf16")
-    assert made == {"device": device, "precision": "bf16"}
+    assert opened == {"device": device, "precision": "bf16"}
 
 
 @pytest.mark.parametrize(

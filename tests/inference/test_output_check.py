@@ -1,4 +1,4 @@
-"""The guard: what it lets pass and what it catches."""
+"""Checks of outputs: what passes and what is caught."""
 
 import pytest
 import torch
@@ -64,8 +64,8 @@ def test_a_legitimate_restoration_passes(case: str, photo: Tensor) -> None:
 
 @pytest.mark.parametrize("case", UNSOUND)
 def test_an_unsound_output_is_named(case: str, photo: Tensor) -> None:
-    spoil, reason = UNSOUND[case]
-    assert reason in (check(photo, spoil(photo)) or "")
+    damage, reason = UNSOUND[case]
+    assert reason in (check(photo, damage(photo)) or "")
 
 
 def test_a_dark_flat_input_that_makes_a_network_explode_is_caught() -> None:

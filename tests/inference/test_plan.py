@@ -24,9 +24,9 @@ def touch(*names: str) -> None:
         path.write_bytes(b"")
 
 
-def log(made: dict[str, str], *, made_by: str = "e2df0e9ac8861852") -> None:
+def log(sources: dict[str, str], *, made_by: str = "e2df0e9ac8861852") -> None:
     """Append to the logs that these results (keys) were made from these sources (values)."""
-    for result, source in made.items():
+    for result, source in sources.items():
         status = Path(source).stat()
         line = {
             "name": Path(result).name,

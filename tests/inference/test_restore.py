@@ -258,7 +258,7 @@ def test_an_unsound_photo_keeps_its_pixels_and_says_so(photos, tmp_path):
         )
 
 
-def test_skip_leaves_what_the_same_weights_and_settings_made(photos, tmp_path):
+def test_skip_leaves_what_the_same_weights_and_settings_wrote(photos, tmp_path):
     jobs = jobs_of(photos, tmp_path / "out")
     outcomes_of(Brighten(), jobs)
     before = [job.target.stat().st_mtime_ns for job in jobs]
@@ -285,7 +285,7 @@ def test_a_result_log_in_the_format_of_the_first_release_is_read(photos, tmp_pat
     assert [one.status for one in outcomes_of(engine, [job], Settings())] == ["failed"]
 
 
-def test_skip_refuses_what_was_made_otherwise(photos, tmp_path):
+def test_skip_refuses_other_results(photos, tmp_path):
     jobs = jobs_of(photos, tmp_path / "out")
     outcomes_of(Brighten(), jobs)
     other_weights = Brighten()
@@ -347,8 +347,8 @@ def test_a_log_that_cannot_be_written_whole_fails_the_file(photos, tmp_path, mon
 def test_a_truncated_line_of_the_result_log_is_ignored(photos, tmp_path):
     jobs = jobs_of(photos, tmp_path / "out")
     outcomes_of(Brighten(), jobs)
-    journal = tmp_path / "out" / ".maskdcpt.jsonl"
-    journal.write_text(journal.read_text() + '{"name": "0.png", "ma')
+    log = tmp_path / "out" / ".maskdcpt.jsonl"
+    log.write_text(log.read_text() + '{"name": "0.png", "ma')
     assert {outcome.status for outcome in outcomes_of(Brighten(), jobs)} == {"skipped"}
 
 
@@ -363,7 +363,7 @@ def test_a_full_disk_fails_the_file_and_leaves_nothing(photos, tmp_path, monkeyp
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".maskdcpt.jsonl"]
 
 
-def test_a_folder_that_cannot_be_made_fails_the_file(photos, tmp_path):
+def test_a_folder_that_cannot_be_created_fails_the_file(photos, tmp_path):
     (tmp_path / "out").write_text("a file")
     outcomes = outcomes_of(Brighten(), jobs_of(photos, tmp_path / "out"))
     assert {outcome.status for outcome in outcomes} == {"failed"}

@@ -248,9 +248,9 @@ def test_without_memory_for_all_samples_fewer_are_taken() -> None:
     assert not any(isinstance(step, TileSizeReduced) for step in steps)
 
 
-def test_the_ensemble_tells_every_turn_of_a_tile_where_it_lies(image: Tensor) -> None:
+def test_the_ensemble_gives_every_turn_the_box_of_its_tile(image: Tensor) -> None:
     class Positions(Local):
-        """Adds to each pixel how far down the photo it lies, and ten times how far across."""
+        """Adds to each pixel how far down the photo it is, and ten times how far across."""
 
         def record(self, _tiles: Tensor, _boxes: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
             return lambda lq, box: lq + position(box, lq)

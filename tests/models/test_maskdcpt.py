@@ -192,15 +192,15 @@ def test_loss_falls_on_one_batch_at_hidden_places_too(name):
     lq, labels = (gt + 0.1 * torch.randn(gt.shape)).clamp(0, 1), torch.tensor([0, 1])
     lq[1] = 0.4 * gt[1]
     hidden = ~pixels_of(mask).expand_as(gt)
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
 
     def step() -> tuple[float, float, float]:
         output = model(lq, mask)
         error = (output.reconstructed - gt).abs()
         named = F.cross_entropy(output.logits, labels)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (error.mean() + named).backward()
-        optimiser.step()
+        optimizer.step()
         return error[~hidden].mean().item(), error[hidden].mean().item(), named.item()
 
     first = step()

@@ -8,7 +8,7 @@ from maskdcpt_cli.models.mask_methods import METHODS
 from maskdcpt_cli.models.masking import PatchMask, apply
 
 
-def seeded(seed: int = 0) -> torch.Generator:
+def generator_of(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
@@ -16,7 +16,7 @@ every_method = pytest.mark.parametrize("method", METHODS)
 
 
 def draw(method: str = "random", batch: int = 1, *, seed: int = 0, **options) -> PatchMask:
-    return PatchMask.draw(method, batch, generator=seeded(seed), **options)
+    return PatchMask.draw(method, batch, generator=generator_of(seed), **options)
 
 
 def hidden_patches(mask: PatchMask) -> torch.Tensor:
@@ -56,7 +56,7 @@ def test_every_patch_is_hidden_sometimes(method):
 
 
 def test_random_is_the_method_of_the_paper():
-    ours = PatchMask.random(3, size=(64, 64), generator=seeded())
+    ours = PatchMask.random(3, size=(64, 64), generator=generator_of())
     assert torch.equal(ours.visible, draw("random", 3, size=(64, 64)).visible)
 
 
@@ -106,7 +106,7 @@ def test_a_map_without_hidden_positions_needs_no_token():
 
 
 def test_whole_patches_are_visible_or_hidden():
-    mask = PatchMask.random(1, size=(64, 64), generator=seeded())
+    mask = PatchMask.random(1, size=(64, 64), generator=generator_of())
     pixels = mask.unpack(mask.pack(torch.ones(1, 1, 64, 64)))
     patches = pixels.unfold(2, 16, 16).unfold(3, 16, 16).mean(dim=(-2, -1)).flatten()
     assert sorted(patches.tolist()) == [0.0] * 8 + [1.0] * 8
@@ -115,7 +115,7 @@ def test_whole_patches_are_visible_or_hidden():
 
 @pytest.mark.parametrize("scale", [1, 2, 4, 8, 16])
 def test_packing_at_every_resolution_forgets_only_the_hidden(scale):
-    mask = PatchMask.random(2, size=(64, 96), generator=seeded())
+    mask = PatchMask.random(2, size=(64, 96), generator=generator_of())
     grid = torch.rand(2, 3, 64 // scale, 96 // scale)
     packed = mask.pack(grid)
     assert packed.shape == (2, 3, 1, 12 * (16 // scale) ** 2)
@@ -126,7 +126,9 @@ def test_packing_at_every_resolution_forgets_only_the_hidden(scale):
 
 
 def test_positions_coarser_than_a_patch_are_all_visible():
-    mask = PatchMask.random(1, size=(32, 32), patch_size=4, mask_ratio=0.75, generator=seeded())
+    mask = PatchMask.random(
+        1, size=(32, 32), patch_size=4, mask_ratio=0.75, generator=generator_of()
+    )
     coarse = torch.rand(1, 2, 4, 4)
     assert torch.equal(mask.pack(coarse), coarse)
     assert mask.pack(torch.rand(1, 2, 8, 8)).shape == (1, 2, 1, 16)
@@ -137,7 +139,7 @@ def test_positions_coarser_than_a_patch_are_all_visible():
     "form", [{}, {"groups": 4}, {"stride": 2}, {"bias": False}, {"dilation": 2}]
 )
 def test_a_convolution_is_the_same_as_on_the_grid(patch_size, form):
-    mask = PatchMask.random(2, size=(48, 96), patch_size=patch_size, generator=seeded())
+    mask = PatchMask.random(2, size=(48, 96), patch_size=patch_size, generator=generator_of())
     conv = nn.Conv2d(4, 8, 3, padding=1 + (form.get("dilation") == 2), **form).double()
     grid = torch.rand(2, 4, 48, 96, dtype=torch.double)
     answers = []
@@ -164,8 +166,8 @@ def test_apply_runs_the_layer():
 )
 def test_a_convolution_on_the_grid_is_a_submanifold_convolution():
     spconv = pytest.importorskip("spconv.pytorch")
-    mask = PatchMask.random(2, size=(32, 48), generator=seeded())
-    grid = torch.rand(2, 5, 32, 48, generator=seeded())
+    mask = PatchMask.random(2, size=(32, 48), generator=generator_of())
+    grid = torch.rand(2, 5, 32, 48, generator=generator_of())
     conv = nn.Conv2d(5, 7, 3, padding=1)
     ours = mask.unpack(mask(conv, mask.pack(grid)))
 

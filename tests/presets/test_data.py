@@ -1,4 +1,4 @@
-"""The data presets against the paper, and what is said of a preset that is wrong."""
+"""The data presets against the paper, and errors of wrong presets."""
 
 import subprocess
 import sys

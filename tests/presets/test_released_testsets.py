@@ -18,7 +18,7 @@ PRESETS = {  # the preset that holds the sets of a list
     "mixed": "mixed",
     "denoising_out_of_domain": "denoise",
 }
-MADE = {"gaussian_noise": "GN", "jpeg": "J", "mosaic": "MS", "gaussian_and_sinc_blur": "GB"}
+SYNTHETIC = {"gaussian_noise": "GN", "jpeg": "J", "mosaic": "MS", "gaussian_and_sinc_blur": "GB"}
 OURS = {  # released names whose set has another name in the presets
     "LowLight": "LOL-v1",
     "Gopro": "GoPro",
@@ -75,20 +75,20 @@ def test_every_released_test_set_is_in_its_preset(preset, entry):
         (part, source) for part, source in sets(preset) if source.name == name_of(entry["name"])
     ]
     kind = entry["kind"]
-    if kind in MADE:
+    if kind in SYNTHETIC:
         level = entry.get("sigma", entry.get("quality"))
-        made = [
+        synthetic = [
             (part, source)
             for part, source in named
-            if part.degradation == MADE[kind] and level in (part.synthesis.levels or (None,))
+            if part.degradation == SYNTHETIC[kind] and level in (part.synthesis.levels or (None,))
         ]
-        ((part, source),) = made
+        ((part, source),) = synthetic
         assert isinstance(source, Folders)
         assert source.lq is None
         assert part.synthesis.seed == entry.get("seed", part.synthesis.seed)
         return
     ((_, source),) = [
-        (part, source) for part, source in named if part.degradation not in MADE.values()
+        (part, source) for part, source in named if part.degradation not in SYNTHETIC.values()
     ]
     expected = {"paired_list": TextList, "no_reference": Unpaired}.get(kind, Folders)
     assert type(source) is expected

@@ -15,14 +15,14 @@ def gt(tmp_path):
     return write(tmp_path / "gt.png", photograph(0))
 
 
-def test_an_ordinary_image_is_seen_as_stored_and_nothing_is_said(gt):
+def test_an_ordinary_image_is_read_as_stored_and_nothing_is_reported(gt):
     seen = read_image(gt)
     np.testing.assert_array_equal(seen.pixels, photograph(0))
     assert seen.notices == ()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_16_bits_are_rounded_to_8_and_that_is_said(tmp_path, gt, suffix):
+def test_16_bits_are_rounded_to_8_and_that_is_reported(tmp_path, gt, suffix):
     deep = photograph(0).astype(np.uint16) * 257
     deep[0, 0] = (257 * 100 + 120, 257 * 100 + 140, 0)
     path = tmp_path / f"deep{suffix}"
@@ -33,14 +33,14 @@ def test_16_bits_are_rounded_to_8_and_that_is_said(tmp_path, gt, suffix):
     assert restored.notices == ("The restored image: 16 bits per channel, rounded to 8 bits.",)
 
 
-def test_grey_is_repeated_and_that_is_said(tmp_path, gt):
+def test_grey_is_repeated_and_that_is_reported(tmp_path, gt):
     grey = write(tmp_path / "grey.png", photograph(0)[..., 1])
     one, other = read_pair(gt, grey)
     np.testing.assert_array_equal(other.pixels, photograph(0)[..., [1, 1, 1]])
     assert one.notices == ("The ground truth: grey, converted to RGB.",)
 
 
-def test_transparency_is_left_out_and_that_is_said(tmp_path, gt):
+def test_transparency_is_left_out_and_that_is_reported(tmp_path, gt):
     alpha = np.full((40, 48, 1), 255, np.uint8)
     opaque = write(tmp_path / "opaque.png", np.dstack([photograph(0), alpha]))
     assert read_pair(opaque, gt)[0].notices == ()
@@ -53,15 +53,15 @@ def test_transparency_is_left_out_and_that_is_said(tmp_path, gt):
 
 def test_orientations_matter_only_where_they_differ(tmp_path, gt):
     turned = tmp_path / "turned.png"
-    lying = Image.fromarray(np.rot90(photograph(0)))
-    lying.save(turned, exif=exif_block(orientation=6))
+    rotated = Image.fromarray(np.rot90(photograph(0)))
+    rotated.save(turned, exif=exif_block(orientation=6))
     restored, clean = read_pair(turned, gt)
     np.testing.assert_array_equal(restored.pixels, clean.pixels)
     assert restored.notices == ("Their EXIF orientations differ, and were applied.",)
     assert read_pair(turned, turned)[0].notices == ()
 
 
-def test_a_profile_that_the_other_lacks_is_said(tmp_path, gt):
+def test_a_profile_that_the_other_lacks_is_reported(tmp_path, gt):
     path = tmp_path / "wide.png"
     Image.fromarray(photograph(0)).save(path, icc_profile=PROFILES["p3"][1])
     assert read_pair(path, gt)[0].notices == (
@@ -77,7 +77,7 @@ def test_sizes_that_differ_are_an_error_with_both(tmp_path, gt):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_arrays_are_seen_like_files(dtype):
+def test_arrays_are_read_like_files(dtype):
     photo = photograph(0)
     scale = {np.uint8: 1, np.uint16: 257, np.float32: 1 / 255}[dtype]
     np.testing.assert_array_equal(read_image((photo * dtype(scale)).astype(dtype)).pixels, photo)

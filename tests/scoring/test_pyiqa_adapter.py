@@ -104,7 +104,7 @@ def test_weights_are_fetched_once_and_nothing_is_printed(served, cache, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_server_without_the_file_is_said(served, cache, monkeypatch):
+def test_a_server_without_the_file_is_reported(served, cache, monkeypatch):
     url = brisque.default_model_urls["url"].replace("good", "bad")
     monkeypatch.setitem(brisque.default_model_urls, "url", url)
     _, (lacking,) = scored(["brisque", "piqe"])
@@ -123,7 +123,7 @@ def test_a_silent_server_stalls_nothing(cache, monkeypatch):
     assert socket.getdefaulttimeout() is None
 
 
-def test_damaged_weights_are_said(cache, monkeypatch):
+def test_damaged_weights_are_reported(cache, monkeypatch):
     unreachable(monkeypatch)
     cache.mkdir()
     (cache / FILE).write_text("<html>Not found</html>")

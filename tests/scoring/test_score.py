@@ -201,7 +201,7 @@ def test_a_result_names_the_metrics_that_could_not_be_opened(monkeypatch, folder
     assert len(result.images) == 5
 
 
-def test_a_set_of_one_is_too_small_and_that_is_said(faked):
+def test_a_set_of_one_is_too_small_and_that_is_reported(faked):
     faked(fid=lambda *_, **__: 1.0, psnr=mean_of)
     scorer = Scorer(["fid", "psnr"])
     assert len(list(scorer.score([Item("a", photograph(0), photograph(0))]))) == 1

@@ -56,7 +56,7 @@ def test_a_scene_is_sharp_where_in_focus_and_nowhere_blurrier_than_all_out_of_fo
     gt = default_rng(0).random((128, 128, 3), dtype=np.float32)
     ratios = []
     for seed in range(8):
-        some, whole = (sharpness(made(gt, 6, default_rng(seed)).lq) for made in (depth, flat))
+        some, whole = (sharpness(blur(gt, 6, default_rng(seed)).lq) for blur in (depth, flat))
         assert some.min() > 0.8 * whole.min()
         ratios.append(some.max() / some.min())
     assert np.median(ratios) > 3

@@ -11,14 +11,14 @@ VARIANTS = pytest.mark.parametrize("variant", [homogeneous, patchy])
 SEEDS = range(20)
 
 
-def airlight(made):
-    return np.array([made.parameters[name] for name in ("red", "green", "blue")])
+def airlight(degraded):
+    return np.array([degraded.parameters[name] for name in ("red", "green", "blue")])
 
 
 def transmissions(level, seed, variant):
     """By colour: each pixel lies that near the scene on the way from the airlight."""
-    made = variant(SCENE, level, default_rng(seed))
-    return (made.lq - airlight(made)) / (SCENE - airlight(made))
+    degraded = variant(SCENE, level, default_rng(seed))
+    return (degraded.lq - airlight(degraded)) / (SCENE - airlight(degraded))
 
 
 @VARIANTS
@@ -39,8 +39,8 @@ def test_twice_the_level_is_twice_the_optical_depth(variant):
 
 @VARIANTS
 def test_dense_haze_shows_airlight_alone(variant):
-    made = variant(SCENE, 1e4, default_rng(0))
-    assert np.abs(made.lq - airlight(made)).max() < 1e-5
+    degraded = variant(SCENE, 1e4, default_rng(0))
+    assert np.abs(degraded.lq - airlight(degraded)).max() < 1e-5
 
 
 def test_the_level_is_the_optical_depth_of_the_farthest_point():

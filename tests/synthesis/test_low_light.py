@@ -27,14 +27,14 @@ def test_a_stop_halves_the_light_where_no_lamp_is(level):
 
 
 def test_some_light_is_uneven_and_some_has_a_colour():
-    made = [even(seed, 4) for seed in SEEDS]
-    spread = {bool(parameters["pool"]): [] for _, parameters in made}
-    for lq, parameters in made:
+    degraded = [even(seed, 4) for seed in SEEDS]
+    spread = {bool(parameters["pool"]): [] for _, parameters in degraded}
+    for lq, parameters in degraded:
         spread[bool(parameters["pool"])].append(
             np.ptp(lq.mean(2).reshape(4, 24, 4, 24).mean((1, 3)))
         )
     assert np.median(spread[True]) > 3 * np.median(spread[False])
-    cast = [np.ptp(lq.mean((0, 1))) / lq.mean() for lq, _ in made]
+    cast = [np.ptp(lq.mean((0, 1))) / lq.mean() for lq, _ in degraded]
     assert np.quantile(cast, 0.9) > 0.15
 
 
@@ -49,9 +49,9 @@ def test_noise_grows_against_the_signal_as_light_falls():
 
 def test_images_are_of_8_bits_and_blacks_are_crushed():
     gt = np.full((96, 96, 3), 0.05, np.float32)
-    made = [low_light(gt, 4, default_rng(seed)).lq for seed in range(20)]
-    assert all(np.abs(lq * 255 - np.rint(lq * 255)).max() < 1e-3 for lq in made)
-    assert np.median([(lq == 0).mean() for lq in made]) > 0.05
+    degraded = [low_light(gt, 4, default_rng(seed)).lq for seed in range(20)]
+    assert all(np.abs(lq * 255 - np.rint(lq * 255)).max() < 1e-3 for lq in degraded)
+    assert np.median([(lq == 0).mean() for lq in degraded]) > 0.05
 
 
 def test_half_of_the_images_went_through_jpeg():

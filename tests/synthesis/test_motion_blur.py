@@ -72,10 +72,10 @@ def test_a_shaken_dot_stays_around_its_position(seed):
 
 def test_a_lamp_that_was_clipped_draws_a_brighter_line():
     for seed in range(4):
-        made = shake(dotted((80, 80), value=1), 40, default_rng(seed))
+        degraded = shake(dotted((80, 80), value=1), 40, default_rng(seed))
         almost = shake(dotted((80, 80), value=0.99), 40, default_rng(seed))
-        ratio = to_linear(made.lq).sum() / to_linear(almost.lq).sum()
-        assert ratio == pytest.approx(made.parameters["brightness"], rel=0.1)
+        ratio = to_linear(degraded.lq).sum() / to_linear(almost.lq).sum()
+        assert ratio == pytest.approx(degraded.parameters["brightness"], rel=0.1)
 
 
 @pytest.mark.parametrize("seed", range(6))

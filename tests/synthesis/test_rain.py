@@ -24,21 +24,21 @@ def fine(image):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_streaks_run_along_the_wind(seed):
-    made = streaks(BLACK, 60, default_rng(seed))
-    grey = made.lq.mean(2)
+    degraded = streaks(BLACK, 60, default_rng(seed))
+    grey = degraded.lq.mean(2)
     across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
     # the direction in which an image changes least is (x, 1), where x solves the least squares
     slope = -(across * down).sum() / np.square(across).sum()
-    off = np.degrees(np.arctan(slope) - np.arctan(made.parameters["slant"]))
+    off = np.degrees(np.arctan(slope) - np.arctan(degraded.parameters["slant"]))
     assert abs(off) < 10
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_streaks_are_brighter_than_the_veil_and_let_some_of_the_scene_through(seed):
-    made = streaks(checks(), 40, default_rng(seed))
-    airlight, glint = made.parameters["airlight"], made.parameters["glint"]
+    degraded = streaks(checks(), 40, default_rng(seed))
+    airlight, glint = degraded.parameters["airlight"], degraded.parameters["glint"]
     assert 0 < airlight < glint <= 1
-    assert np.std(made.lq[..., 1] - made.lq.mean(2).mean()) > 0
+    assert np.std(degraded.lq[..., 1] - degraded.lq.mean(2).mean()) > 0
     dark = streaks(BLACK, MOST, default_rng(seed))
     assert dark.lq.max() <= dark.parameters["glint"] * 1.06  # and a little tint
 
@@ -46,9 +46,9 @@ def test_streaks_are_brighter_than_the_veil_and_let_some_of_the_scene_through(se
 def test_the_veil_takes_contrast_away_the_more_the_farther_one_sees():
     contrasts, reaches = [], []
     for seed in range(40):
-        made = streaks(checks(), 50, default_rng(seed))
-        contrasts.append(np.std(made.lq) / np.std(checks()))
-        reaches.append(made.parameters["reach"])
+        degraded = streaks(checks(), 50, default_rng(seed))
+        contrasts.append(np.std(degraded.lq) / np.std(checks()))
+        reaches.append(degraded.parameters["reach"])
     assert np.corrcoef(np.log(reaches), contrasts)[0, 1] < -0.6
     assert min(contrasts) < 0.35
     assert max(contrasts) > 0.8

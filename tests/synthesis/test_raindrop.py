@@ -40,9 +40,11 @@ def test_a_drop_shows_the_scene_upside_down():
     down, up = ramp()[..., 0], ramp()[::-1, :, 0]
     gt, slopes = np.dstack([down, up, up]), []
     for seed in range(30):
-        made = drops(gt, 20, default_rng(seed))
-        if made.parameters["focus"] < 1.5:
-            hue = np.log((made.lq[..., 0] + 0.01) / (made.lq[..., 1] + 0.01))  # not its lightness
+        degraded = drops(gt, 20, default_rng(seed))
+        if degraded.parameters["focus"] < 1.5:
+            hue = np.log(
+                (degraded.lq[..., 0] + 0.01) / (degraded.lq[..., 1] + 0.01)
+            )  # not its lightness
             inside = np.abs(hue - np.log((down + 0.01) / (up + 0.01))) > 0.1
             slopes.append(np.median(np.gradient(hue, axis=0)[inside]))
     assert np.mean(slopes) < -0.003  # the scene's own is above 0

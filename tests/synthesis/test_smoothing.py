@@ -85,7 +85,7 @@ def test_the_cutoff_of_sinc_sinks_from_pi_to_its_lowest():
             assert cutoffs == pytest.approx([np.pi, (np.pi + lowest) / 2, lowest])
 
 
-def test_sinc_is_the_bessel_function_it_is_said_to_be():
+def test_sinc_is_the_bessel_function_it_is_meant_to_be():
     def j1(x: float) -> float:
         return sum(
             (-1) ** m / (math.factorial(m) * math.factorial(m + 1)) * (x / 2) ** (2 * m + 1)

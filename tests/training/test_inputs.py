@@ -54,8 +54,8 @@ def test_photos_are_degraded_in_all_the_ways_that_the_data_preset_has_for_a_type
 def test_a_part_has_probabilities_of_its_own(tmp_path, word):
     write(tmp_path / "photos", 10)
     data = load_data("tiny", overrides=[f"train.0.synthesis.{word}=0.3"])
-    told, *others = from_preset(data, tmp_path).train
-    assert getattr(told.synthesis, word) == 0.3
+    changed, *others = from_preset(data, tmp_path).train
+    assert getattr(changed.synthesis, word) == 0.3
     assert {getattr(one.synthesis, word) for one in others} == {0}
 
 

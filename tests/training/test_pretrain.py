@@ -174,7 +174,7 @@ def test_pre_training_does_not_depend_on_what_drew_numbers_before(tmp_path):
     [
         (
             {"backbone": "restormer", "mask": {"ratio": 0}, "validation": {"crop_size": 20}},
-            "restormer is pre-trained on crops .* multiples of 8, and 20 is not: take 16, say",
+            "restormer is pre-trained on crops .* multiples of 8, and 20 is not: take 16",
         ),
         ({"backbone": "nafnett"}, "Did you mean 'nafnet'"),
         ({"sizes": {"nafnet": {"widht": 4}}}, "Did you mean 'width'"),

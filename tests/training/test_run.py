@@ -79,7 +79,7 @@ def test_a_run_folder_holds_all_that_anyone_may_ask_for(tmp_path):
 
 def test_an_existing_run_is_not_overwritten(tmp_path):
     start(tmp_path)
-    with pytest.raises(MaskDCPTError, match="say --resume to continue it, or another --run-dir"):
+    with pytest.raises(MaskDCPTError, match="type --resume to continue it, or change --run-dir"):
         start(tmp_path)
 
 
@@ -91,7 +91,7 @@ def test_a_run_resumes_with_its_own_settings_only(tmp_path):
         start(tmp_path, "mask.ratio=0.75", resume=True)
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+def test_a_folder_that_cannot_be_created_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MaskDCPTError, match=r"The run folder .*file"):
         start(tmp_path / "file")

@@ -327,7 +327,7 @@ def test_offline_the_error_says_so(hub: Hub, machine: Machine) -> None:
     assert hub.ranges == []
 
 
-def test_a_file_the_server_does_not_have_is_said_so(hub: Hub, machine: Machine) -> None:
+def test_a_file_the_server_does_not_have_is_reported(hub: Hub, machine: Machine) -> None:
     message = machine.fail("restormer-5d", hub.endpoint)
     assert "restormer_maskdcpt_5d.pth could not be fetched" in message
     assert "the server answers 404" in message

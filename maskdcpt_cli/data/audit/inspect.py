@@ -40,7 +40,7 @@ class PairInspection(NamedTuple):
 
     problems: tuple[PairProblem, ...]
     degradation: str = ""
-    vote: float = 0.0  # of swapping.vote
+    vote: float = 0.0  # of swapped_pairs.vote
     print: int | None = None  # fingerprint of the clean image, unless it was inspection just before
 
 

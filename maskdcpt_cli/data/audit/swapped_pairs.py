@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from maskdcpt_cli.images.arrays import Pixels
 
 SIDE = 768  # of the centre crop that is measured, in pixels
-MIN_PAIRS = 5  # pairs that allow a verdict
+MIN_PAIRS = 5  # pairs that allow a decision
 MAJORITY = 0.8  # of the pairs of a source: a clear majority
 MARGIN = 0.1  # of a single vote: variation of the measures on pairs with almost no degradation
-EPS = 0.1  # added to a measure, of 255, so that flat images have no say
+EPS = 0.1  # added to a measure, of 255, so that flat images do not count
 
 Measure = Callable[[Pixels], float]
 NOISE_MASK = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
@@ -73,7 +73,7 @@ class Sign(NamedTuple):
     reliable: bool  # never wrong by more than MARGIN, so it is valid for a single pair
 
 
-# Chosen on pairs made by our own synthesis and on real ones; a type that is not here, as moire,
+# Chosen on synthetic pairs of our own and on real ones; a type that is not here, as moire,
 # changes images in no one direction.
 SIGNS: dict[str, Sign] = {
     "GN": Sign(noise, increases=True, reliable=True),

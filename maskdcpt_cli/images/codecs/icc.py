@@ -1,6 +1,6 @@
 """LittleCMS, as Pillow offers it, converts colours at 8 bits alone; here 16-bit images keep theirs.
 
-ICC profiles made of a matrix and curves, or of one grey curve (ICC.1:2022, sections 8 to 10).
+ICC profiles of a matrix and curves, or of one grey curve (ICC.1:2022, sections 8 to 10).
 """
 
 import struct

@@ -61,12 +61,12 @@ class HeifSource:
             raise ImageError("HEIC needs `pip install 'maskdcpt[heif]'`") from error
         self.stream = stream
         file: Any = pillow_heif.open_heif(stream, convert_hdr_to_8bit=False)
-        self.count = len(file)
+        self.image_count = len(file)
         self.image: Any = file[file.primary_index]
         self.info = dict(self.image.info)
         pillow_heif.set_orientation(self.info)  # to 1: the pixels come turned already
         width, height = self.image.size
-        self.header = Header("heif", width, height, self.count)
+        self.header = Header("heif", width, height, self.image_count)
         self.pixels = width * height
 
     def decode(self) -> Decoded:
@@ -86,6 +86,6 @@ class HeifSource:
             icc,
             info.get("xmp") or None,
         )
-        notice = f"Only the first of the {self.count} images in the file is restored."
-        notices = (notice,) if self.count > 1 else ()
+        notice = f"Only the first of the {self.image_count} images in the file is restored."
+        notices = (notice,) if self.image_count > 1 else ()
         return Decoded((Page(stored, alpha),), metadata, notices + unknown)
