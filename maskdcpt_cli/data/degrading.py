@@ -19,7 +19,7 @@ from PIL import Image
 from maskdcpt_cli.data.parallel import in_processes
 from maskdcpt_cli.degradations import LABELS, Range, find
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.files import replacing, shown
+from maskdcpt_cli.files import check_inside, is_below, replacing, shown
 from maskdcpt_cli.images.contact_sheets import grid, stacked
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, MAX_PIXELS
 from maskdcpt_cli.images.reading import preview
@@ -146,26 +146,28 @@ def degrade_photos(
         overwrite=overwrite,
         max_pixels=max_pixels,
     )
+    for name in (MANIFEST, SHEET):
+        check_inside(out / name, out)
     lines: list[ManifestLine] = []
-    shown: list[DegradedPhoto] = []
+    examples: list[DegradedPhoto] = []
     with closing(in_processes(make, photos, jobs=jobs)) as degrading:
         for done in degrading:
             lines += done.lines
-            if done.lines and len(shown) < ON_SHEET:
-                shown.append(done)
+            if done.lines and len(examples) < ON_SHEET:
+                examples.append(done)
             yield done
     _write_manifest(out / MANIFEST, lines)
-    if sheet and shown:
+    if sheet and examples:
         titles = ["clean"] + [LABELS[request.degradation].slug for request in requests]
         with replacing(out / SHEET) as file:
-            image = Image.fromarray(_sheet(shown, titles))
+            image = Image.fromarray(_sheet(examples, titles))
             image.save(file, format="JPEG", quality=90)
 
 
-def _sheet(shown: Sequence[DegradedPhoto], titles: Sequence[str]) -> Pixels:
+def _sheet(examples: Sequence[DegradedPhoto], titles: Sequence[str]) -> Pixels:
     """Draw a block for each photo: clean and under every degradation, in rows of COLUMNS."""
     blocks = []
-    for done in shown:
+    for done in examples:
         cells = list(zip(done.cells, titles, strict=True))
         rows = [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)]
         parts = [
@@ -208,7 +210,9 @@ def _degrade_photo(
             lq = np.rint(result.lq * 255).astype(np.uint8)
             name = f"{photo.name}_{number}.png" if per_photo > 1 else f"{photo.name}.png"
             for side, file in (("lq", _png(lq)), ("gt", gt_file)):
-                _write(out / slug / side / name, file, overwrite=overwrite)
+                target = out / slug / side / name
+                check_inside(target, out)
+                _write(target, file, overwrite=overwrite)
             lines.append(
                 ManifestLine(
                     name, slug, result.variant, result.level, result.seed, result.parameters
@@ -273,7 +277,9 @@ def read_manifest(path: Path) -> list[ManifestLine]:
         try:
             line = ManifestLine(**json.loads(text))
             find(line.type)
-        except (TypeError, ValueError, MaskDCPTError) as error:
+            if not is_below(line.file):
+                raise ValueError("it leads out of the folder")
+        except (TypeError, ValueError, AttributeError, MaskDCPTError) as error:
             raise MaskDCPTError(
                 f"{shown(path)}, line {number}: not a line of a manifest."
             ) from error

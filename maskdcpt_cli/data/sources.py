@@ -17,7 +17,7 @@ from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.data.templates import SPANNING, Template
 from maskdcpt_cli.degradations import find
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.files import shown
+from maskdcpt_cli.files import is_below, shown
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.presets.data import Folders, Manifest, Part, Shards, Source, TextList, Unpaired
 from maskdcpt_cli.synthesis.table import check
@@ -194,11 +194,14 @@ def _manifest_lines(path: Path) -> Iterator[tuple[str, str, str]]:
         for number, line in enumerate(lines, 1):
             try:
                 fields = json.loads(line)
-                yield find(fields["type"]), fields["type"], fields["file"]
+                degradation, slug, file = find(fields["type"]), fields["type"], fields["file"]
+                if not is_below(file):
+                    raise ValueError("it leads out of the folder")
             except (ValueError, TypeError, KeyError, AttributeError, MaskDCPTError) as error:
                 raise MaskDCPTError(
                     f"{shown(path)}, line {number}: not a line of a manifest."
                 ) from error
+            yield degradation, slug, file
 
 
 def _scan_shards(source: Shards, root: Path, degradation: str | None) -> SourceScan:

@@ -22,7 +22,7 @@ from maskdcpt_cli.data.shards.index import INDEX, RECORD, RECORDS, Shard, dump_i
 from maskdcpt_cli.data.shards.pack_items import PackItem, PackItems
 from maskdcpt_cli.degradations import CLEAN, LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.files import replacing, shown
+from maskdcpt_cli.files import check_inside, replacing, shown
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import probe, read_rgb
 
@@ -109,7 +109,9 @@ def plan(
 
 
 def check_free(out: Path) -> None:
-    """Raise MaskDCPTError if a folder holds shards."""
+    """Raise MaskDCPTError if a folder holds shards, or a link out of it in place of an index."""
+    for name in (INDEX, RECORDS):
+        check_inside(out / name, out)
     if any(out.glob("*.tar")) or (out / INDEX).exists():
         raise MaskDCPTError(
             f"'{shown(out)}' holds shards already; take another folder, or remove them first."
