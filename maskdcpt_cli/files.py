@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import platform
+import re
 import stat
 import time
 import zlib
@@ -100,6 +101,24 @@ def open_regular(path: Path) -> BinaryIO:
         return path.open("rb")
     except ValueError as error:
         raise OSError(errno.EINVAL, "Not a file name", os.fspath(path)) from error
+
+
+def check_inside(target: Path, folder: Path) -> None:
+    """Raise MaskDCPTError if a file to write below a folder would be outside of it.
+
+    A symbolic link in the folder, or a name with "..", may lead there.
+    """
+    if not Path(os.path.realpath(target)).is_relative_to(os.path.realpath(folder)):
+        raise MaskDCPTError(
+            f"Cannot write '{shown(target)}': it leads out of '{shown(folder)}', by a symbolic "
+            "link or '..'; remove the link, or choose another folder."
+        )
+
+
+def is_below(name: str) -> bool:
+    """Return whether a path in a file, as a manifest, leads below the folder it starts from."""
+    parts = name.replace("\\", "/").split("/")
+    return ".." not in parts and parts[0] != "" and not re.match("[A-Za-z]:", name)
 
 
 def shown(text: Path | str) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from maskdcpt_cli.benchmarking.test_sets import EvalSample
-from maskdcpt_cli.files import written
+from maskdcpt_cli.files import check_inside, written
 from maskdcpt_cli.images.contact_sheets import Region, most_different
 from maskdcpt_cli.synthesis.contract import Image
 
@@ -43,7 +43,7 @@ def write_example(folder: Path, key: str, index: int, sample: EvalSample, restor
     images += [] if sample.gt is None else [sample.gt]
     region = _region(images[0], images[1])
     for file, image in zip(_files(folder, key, index), images, strict=False):
-        save_png(file, region.crop(image))
+        save_png(file, region.crop(image), folder=folder)
 
 
 def find_examples(folder: Path, key: str, names: Sequence[str]) -> list[ExampleCrop]:
@@ -56,8 +56,9 @@ def find_examples(folder: Path, key: str, names: Sequence[str]) -> list[ExampleC
     return found
 
 
-def save_png(path: Path, image: Pixels) -> None:
-    """Write a PNG atomically; raises MaskDCPTError if it cannot be written."""
+def save_png(path: Path, image: Pixels, *, folder: Path) -> None:
+    """Write a PNG of an output folder atomically; raises MaskDCPTError if it cannot be written."""
+    check_inside(path, folder)
     with written(path) as file:
         Pillow.fromarray(image).save(file, format="PNG")
 

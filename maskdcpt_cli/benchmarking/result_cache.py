@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.files import shown
+from maskdcpt_cli.files import check_inside, shown
 
 FILE = "results.jsonl"
 Values = Mapping[str, float]
@@ -25,6 +25,7 @@ class ResultCache:
     def __init__(self, folder: Path, *, made_by: str) -> None:
         self.path = folder / FILE
         self.made_by = made_by
+        check_inside(self.path, folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             text = self.path.read_text(encoding="ascii", errors="replace")

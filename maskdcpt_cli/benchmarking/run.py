@@ -207,7 +207,8 @@ class _SetRun:
                     self.settings.folder, self.testset.key, index, sample, restored
                 )
             if self.settings.save_images:
-                examples.save_png(self._file(name), examples.to_uint8(restored))
+                folder = self.settings.folder
+                examples.save_png(self._file(name), examples.to_uint8(restored), folder=folder)
             yield Item(str(index), restored, sample.gt)
 
     def _file(self, name: str) -> Path:

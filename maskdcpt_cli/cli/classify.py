@@ -18,7 +18,7 @@ from maskdcpt_cli.cli.options import (
     refuse_existing,
     with_listed,
 )
-from maskdcpt_cli.files import shown
+from maskdcpt_cli.files import check_inside, shown
 from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
@@ -124,5 +124,6 @@ def _targets(photos: "Sequence[Found]", folder: Path) -> dict[Path, Path]:
                 f"'{shown(target)}': give their folders as inputs, or use a separate --map for "
                 "each."
             )
+        check_inside(target, folder)
         targets[photo.source] = target
     return targets

@@ -19,7 +19,7 @@ from PIL import Image
 from maskdcpt_cli.data.parallel import in_processes
 from maskdcpt_cli.degradations import LABELS, Range
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.files import open_regular, shown, written
+from maskdcpt_cli.files import check_inside, is_below, open_regular, shown, written
 from maskdcpt_cli.images.contact_sheets import grid, stacked
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, MAX_PIXELS
 from maskdcpt_cli.images.reading import preview
@@ -150,6 +150,8 @@ def degrade_photos(
         overwrite=overwrite,
         max_pixels=max_pixels,
     )
+    for name in (MANIFEST, SHEET):
+        check_inside(out / name, out)
     lines: list[ManifestLine] = []
     examples: list[DegradedPhoto] = []
     with closing(in_processes(make, photos, jobs=jobs)) as degrading:
@@ -212,7 +214,9 @@ def _degrade_photo(
             lq = np.rint(result.lq * 255).astype(np.uint8)
             name = f"{photo.name}_{number}.png" if per_photo > 1 else f"{photo.name}.png"
             for side, file in (("lq", _png(lq)), ("gt", gt_file)):
-                _write(out / slug / side / name, file, overwrite=overwrite)
+                target = out / slug / side / name
+                check_inside(target, out)
+                _write(target, file, overwrite=overwrite)
             lines.append(
                 ManifestLine(
                     name, slug, result.variant, result.level, result.seed, result.parameters
@@ -299,6 +303,7 @@ def _is_sound(line: ManifestLine) -> bool:
     """Return whether the fields of a line have the types that they are written with."""
     return (
         all(isinstance(text, str) for text in (line.file, line.type, line.kind))
+        and is_below(line.file)
         and line.type in SLUGS
         and isinstance(line.level, (int, float))
         and abs(line.level) < MAX_LEVEL  # false for NaN

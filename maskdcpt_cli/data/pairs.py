@@ -149,6 +149,12 @@ def read_list(path: Path) -> tuple[Names, Names | None]:
     lines = np.flatnonzero(ends > starts)
     starts, ends = starts[lines], ends[lines]
     gaps = _positions(block, SEPARATORS)
+    if len(outside := _leading_out(block, starts, gaps)):
+        line = lines[np.searchsorted(starts, outside.min(), side="right") - 1] + 1
+        raise MaskDCPTError(
+            f"{shown(path)}, line {line}: a path leads out of the folder that the paths of the "
+            "list start from; they are relative to it, without '..'."
+        )
     if not len(gaps):
         return Names.within(block, starts, ends), None
     first, last = np.searchsorted(gaps, starts), np.searchsorted(gaps, ends)
@@ -160,6 +166,20 @@ def read_list(path: Path) -> tuple[Names, Names | None]:
         )
     between = gaps[first]
     return Names.within(block, starts, between), Names.within(block, between + 1, ends)
+
+
+def _leading_out(
+    block: NDArray[np.uint8], starts: NDArray[np.int64], gaps: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the positions of absolute paths, and of '..' in paths."""
+    edges = list(SEPARATORS + b"\r\n/")
+    last = len(block) - 1
+    dots = _positions(block, b".")
+    dots = dots[:-1][np.diff(dots) == 1]  # the first of two
+    begins = (dots == 0) | np.isin(block[dots - 1], edges)
+    ends = (dots + 1 == last) | np.isin(block[np.minimum(dots + 2, last)], edges)
+    names = np.append(starts, np.minimum(gaps + 1, last))
+    return np.append(dots[begins & ends], names[block[names] == ord("/")])
 
 
 def _positions(block: NDArray[np.uint8], characters: bytes) -> NDArray[np.int64]:

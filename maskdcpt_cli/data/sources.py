@@ -17,7 +17,7 @@ from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.data.templates import SPANNING, Template
 from maskdcpt_cli.degradations import find
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.files import open_regular, shown
+from maskdcpt_cli.files import is_below, open_regular, shown
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.presets.data import Folders, Manifest, Part, Shards, Source, TextList, Unpaired
 from maskdcpt_cli.synthesis.table import check
@@ -202,7 +202,7 @@ def _manifest_line(line: bytes, place: str) -> tuple[str, str, str]:
     try:
         fields = json.loads(line)
         slug, file = fields["type"], fields["file"]
-        if isinstance(file, str):
+        if is_below(file):
             return find(slug), slug, file
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MaskDCPTError):
         pass

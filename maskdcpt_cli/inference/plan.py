@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError, unknown
-from maskdcpt_cli.files import shown
+from maskdcpt_cli.files import check_inside, shown
+from maskdcpt_cli.images.contact_sheets import SHEET_SUFFIX
 from maskdcpt_cli.images.discover import Found, discover, identity, is_folder, real, why_unreadable
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, WRITABLE, format_of, result_suffix
 from maskdcpt_cli.images.reading import probe
 from maskdcpt_cli.inference.events import Job, Outcome
-from maskdcpt_cli.inference.result_log import FileState, file_state, read_log
+from maskdcpt_cli.inference.result_log import RESULT_LOG, FileState, file_state, read_log
 
 NAME = "{stem}{suffix}"
 FIELDS = ("stem", "suffix", "model")
@@ -85,7 +86,7 @@ def plan(
     outside = [item for item in images if not item.is_output(output)]
     placed, unreadable = _assign_targets(outside, out, naming)
     fresh = placed if naming.keeps_names else _without_results(placed)
-    jobs, refused = _checked(_with_own_names(fresh, naming))
+    jobs, refused = _checked(_with_own_names(fresh, naming), out)
     problems += unreadable + refused
     if not jobs and not problems:
         raise PlanError(f"No image found in {', '.join(repr(text) for text in inputs)}.")
@@ -137,7 +138,7 @@ def _single(found: list[Found], problems: list[Outcome], out: Path, naming: _Nam
         )
     if format_of(out.suffix) is None:
         raise PlanError(f"Cannot write '{shown(out)}': choose from {', '.join(WRITABLE)}.")
-    jobs, problems = _checked([Job(found[0].source, out)])
+    jobs, problems = _checked([Job(found[0].source, out)], out.parent)
     return Plan(tuple(jobs), tuple(problems), skipped_files=0, results=0)
 
 
@@ -198,14 +199,14 @@ def _folded(path: Path) -> tuple[Path, str]:
     return path.parent, path.name.casefold()
 
 
-def _checked(jobs: list[Job]) -> tuple[list[Job], list[Outcome]]:
+def _checked(jobs: list[Job], out: Path) -> tuple[list[Job], list[Outcome]]:
     """Split jobs into valid ones and failures, which say why."""
     sources = {identity(job.source): job.source for job in jobs}
     makers: dict[object, Path] = {}
     sound, problems, overwriting = [], [], []
     for job in jobs:
         target = identity(job.target)
-        if reason := why_unreadable(job.source):
+        if (reason := why_unreadable(job.source)) or (reason := _leads_out(job.target, out)):
             problems.append(_failed(job, reason))
         elif target in sources:
             reason = f"would overwrite the input '{shown(sources[target])}'."
@@ -222,6 +223,17 @@ def _checked(jobs: list[Job]) -> tuple[list[Job], list[Outcome]]:
             "or other names with --name '{stem}_restored{suffix}'."
         )
     return sound, problems + overwriting
+
+
+def _leads_out(target: Path, out: Path) -> str:
+    """Return why a result, or a file beside it, would be outside of the output folder, or ""."""
+    sheet, log = target.with_name(target.name + SHEET_SUFFIX), target.parent / RESULT_LOG
+    try:
+        for path in (target, sheet, log):
+            check_inside(path, out)
+    except MaskDCPTError as error:
+        return str(error)
+    return ""
 
 
 def _failed(job: Job, reason: str) -> Outcome:

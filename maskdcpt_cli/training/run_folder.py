@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.files import replacing, shown
+from maskdcpt_cli.files import check_inside, replacing, shown
 from maskdcpt_cli.presets.load import rename_keys
 from maskdcpt_cli.presets.parse import read_yaml
 from maskdcpt_cli.presets.show import annotated
@@ -109,10 +109,12 @@ def check_resumable(run_dir: Path, preset: Run, *, resume: bool) -> None:
     """Check that there is no run in the folder, or one that is to be and can be continued.
 
     Raises:
-        MaskDCPTError: where it is not so.
+        MaskDCPTError: where it is not so, and for a symbolic link that leads out of the folder.
     """
     path = run_dir / PRESET
     try:
+        for link in filter(Path.is_symlink, run_dir.rglob("*")):
+            check_inside(link, run_dir)
         if path.exists():
             _check_same(path, preset, resume=resume)
     except OSError as error:

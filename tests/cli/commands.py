@@ -28,7 +28,10 @@ STUDY = ("-m", "tiny", "--size", "32", "--images", "6", "--folder", "haze=lq")
 
 # Each reads lq or lq and gt, and writes below out if it writes.
 COMMANDS: Mapping[str, tuple[str, ...]] = {
-    "restore": ("restore", "lq", "-o", "out", "--compare", "--report", "report.html"),
+    "restore": (
+        *("restore", "lq", "-o", "out", "--compare", "--report", "report.html"),
+        *("--backend", "torch"),
+    ),
     "classify": ("classify", "lq", "--map", "out", "--csv", "classify.csv"),
     "degrade": ("degrade", "lq", "-o", "out", "--type", "noise", "--sheet", "--jobs", "1"),
     "score": ("score", "lq", "gt", "--csv", "score.csv", "--html", "score.html"),

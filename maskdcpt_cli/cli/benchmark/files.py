@@ -16,7 +16,7 @@ from maskdcpt_cli.cli.benchmark.tables import (
     remarks,
 )
 from maskdcpt_cli.cli.csv_file import write_csv
-from maskdcpt_cli.files import shown, written
+from maskdcpt_cli.files import check_inside, shown, written
 
 CSV_HEADS = ("table", "method", "column", "metric", "figure", "partial")
 
@@ -28,6 +28,8 @@ def write_files(folder: Path, report: BenchmarkReport) -> list[Path]:
         MaskDCPTError: A file cannot be written.
     """
     markdown, table, page = (folder / name for name in ("table.md", "table.csv", "index.html"))
+    for path in (markdown, table, page):
+        check_inside(path, folder)
     with written(markdown) as file:
         file.writelines(f"{shown(line)}\n".encode() for line in _markdown(report))
     write_csv(table, _rows(report))

@@ -22,7 +22,7 @@ from maskdcpt_cli.data.shards.index import FILE_NAME, INDEX, RECORD, RECORDS, Sh
 from maskdcpt_cli.data.shards.pack_items import PackItem, PackItems
 from maskdcpt_cli.degradations import CLEAN, LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.files import replacing, shown
+from maskdcpt_cli.files import check_inside, replacing, shown
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import probe, read_rgb
 
@@ -110,7 +110,12 @@ def plan(
 
 
 def check_free(out: Path) -> None:
-    """Raise MaskDCPTError if a folder holds shards, but for those of an interrupted run."""
+    """Raise MaskDCPTError if a folder holds shards, but for those of an interrupted run.
+
+    Also for a link out of it in place of an index.
+    """
+    for name in (INDEX, RECORDS, UNFINISHED):
+        check_inside(out / name, out)
     unfinished = _unfinished(out)
     if (out / INDEX).exists() or any(tar.name not in unfinished for tar in out.glob("*.tar")):
         raise MaskDCPTError(
