@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from maskdcpt_cli.cli.console import duration
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.dry_run import StageEstimate, dry_run
 from maskdcpt_cli.training.events import Event
@@ -51,7 +52,7 @@ def report_dry_run(
     echo(
         f"Together {duration(sum(one.seconds for one in stages))} besides validation, at most "
         f"{max(one.memory for one in stages) / GIGA:.1f} GB of memory for each process, and about "
-        f"{disk / GIGA:.1f} GB on disk in {run_dir}."
+        f"{disk / GIGA:.1f} GB on disk in {shown(run_dir)}."
     )
 
 
