@@ -52,7 +52,7 @@ def report_dry_run(
     echo(
         f"Together {duration(sum(one.seconds for one in stages))} besides validation, at most "
         f"{max(one.memory for one in stages) / GIGA:.1f} GB of memory for each process, and about "
-        f"{disk / GIGA:.1f} GB on disk in {run_dir}."
+        f"{disk / GIGA:.1f} GB on disk in {shown(run_dir)}."
     )
 
 

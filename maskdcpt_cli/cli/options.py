@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 MEGA = 1_000_000
+MAX_DIGITS = 12
 LEAST_TILE = 64  # pixels; a test compares it with `inference.tiling`
 DEVICES = ["auto", "cpu", "cuda", "mps"]
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)  # to read
@@ -67,10 +68,14 @@ def whole_number(
     def read(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
         if value in words:
             return words[value]
-        if re.fullmatch(r"0*[1-9][0-9]{,11}", value):
+        if re.fullmatch(r"0*[1-9][0-9]*", value) and len(value) <= MAX_DIGITS:
             if int(value) < least:
                 raise click.BadParameter(f"{value} is too small: the least is {least}.", ctx, param)
             return int(value) * unit
+        if value.isdecimal() and len(value) > MAX_DIGITS:
+            raise click.BadParameter(
+                f"{value[:MAX_DIGITS]}... has {len(value)} digits; take a smaller one.", ctx, param
+            )
         raise click.BadParameter(
             f"'{value}' is neither {' nor '.join(words)} nor a whole number above 0.", ctx, param
         )

@@ -15,6 +15,7 @@ from maskdcpt_cli.cli.options import any_of, device_option, max_pixels_option
 from maskdcpt_cli.cli.stopping import INTERRUPTED, stopping
 from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.files import shown
 
 if TYPE_CHECKING:
     from maskdcpt_cli.presets.training import Run
@@ -155,7 +156,7 @@ def run(preset: "Run", requested: TrainingOptions, *, kind: str) -> None:
             click.get_current_context().exit(INTERRUPTED)
         raise KeyboardInterrupt(
             f"Interrupted: {last.iteration} of {last.iterations} iterations are done and saved in "
-            f"{run_dir}; the same command with --resume continues from there."
+            f"{shown(run_dir)}; the same command with --resume continues from there."
         )
 
 

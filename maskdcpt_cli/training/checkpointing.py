@@ -10,7 +10,7 @@ import torch
 
 from maskdcpt_cli.data.mixture import Sample
 from maskdcpt_cli.errors import CheckpointError
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.files import open_regular, replacing, shown
 from maskdcpt_cli.weights.checkpoint import Checkpoint, save_checkpoint
 
 State = Mapping[str, Any]  # of tensors, numbers and texts, by names and numbers
@@ -80,13 +80,13 @@ class CheckpointFolder:
         if not path.exists():
             return None
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with open_regular(path) as file:
+                return dict(torch.load(file, map_location="cpu", weights_only=True))
         except Exception as error:  # on damaged bytes the restricted unpickler raises almost any
             raise CheckpointError(
-                f"{path} is damaged, and training cannot resume from it. The weights alone, "
-                f"{self.weights(which)}, can begin another run: --init-from."
+                f"{shown(path)} is damaged, and training cannot resume from it. The weights alone, "
+                f"{shown(self.weights(which))}, can begin another run: --init-from."
             ) from error
-        return dict(state)
 
     def check_space(self, state_bytes: int) -> None:
         """Check that the states of a run, of `state_bytes` each, fit on the disk.
@@ -101,14 +101,22 @@ class CheckpointFolder:
         free, needed = shutil.disk_usage(self.path).free, 4 * state_bytes - present
         if free < needed:
             raise CheckpointError(
-                f"'{self.path}' has {free / 1e9:.1f} GB left, and the checkpoints of this run take "
-                f"{needed / 1e9:.1f} GB; make room, or take another --run-dir."
+                f"'{shown(self.path)}' has {free / 1e9:.1f} GB left, and the checkpoints of this "
+                f"run take {needed / 1e9:.1f} GB; make room, or take another --run-dir."
             )
+
+
+def how_to_go_on(folder: CheckpointFolder) -> str:
+    """Return what to type to train further than a finished run."""
+    return (
+        f"To train further, begin another run with its weights: --init-from "
+        f"'{shown(folder.weights('final'))}', and another --run-dir."
+    )
 
 
 def _not_written(path: Path, error: Exception) -> str:
     reason = error.strerror if isinstance(error, OSError) else "the disk may be full"
     return (
-        f"{path} cannot be written: {reason}. The checkpoint before it is complete: "
+        f"{shown(path)} cannot be written: {reason}. The checkpoint before it is complete: "
         "make room and resume with --resume."
     )

@@ -90,6 +90,14 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def physical_memory() -> int:
+    """Return the bytes of memory of this machine; 0 if unknown."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
+
+
 def _device(name: str | None, *, local_rank: int) -> torch.device:
     kind = name or ("cuda" if torch.cuda.is_available() else "cpu")
     if kind != "cuda":

@@ -1,18 +1,26 @@
 """A training run, from its first iteration or any other to its last."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from time import perf_counter
+
+import torch
 
 from maskdcpt_cli.data.loading import load
 from maskdcpt_cli.data.mixture import MixtureEntry, Sample, Samples
 from maskdcpt_cli.data.order import Batches, BatchStage
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.presets.training import Run
-from maskdcpt_cli.training.checkpointing import SKIPPED, CheckpointFolder
-from maskdcpt_cli.training.distributed import DistributedContext, peak_memory, restarted
+from maskdcpt_cli.training.checkpointing import SKIPPED, CheckpointFolder, how_to_go_on
+from maskdcpt_cli.training.distributed import (
+    DistributedContext,
+    peak_memory,
+    physical_memory,
+    restarted,
+)
 from maskdcpt_cli.training.events import Event, Notice, Saved, Step
 from maskdcpt_cli.training.optimizer import segment_at
 from maskdcpt_cli.training.task import Task
@@ -20,6 +28,7 @@ from maskdcpt_cli.training.trainer import StepResult, Trainer
 from maskdcpt_cli.training.validation import choose, mean_score, validate
 
 PATIENCE = 5  # iterations in a row that may be skipped
+BYTES_PER_PIXEL = 2 * 3 * 4  # of a crop: lq and gt, RGB, float32
 MAX_BATCHES = 10  # of skipped iterations of a run that are kept
 
 Stop = Callable[[], bool]
@@ -59,7 +68,10 @@ class Loop:
         self.stop = stop
         self.saved_at = 0
         self.reported: set[str] = set()  # reasons why images were replaced
-        run_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MaskDCPTError(f"The run folder {shown(run_dir)}: {error.strerror}.") from error
         if distributed.is_main:
             self.folder.check_space(self.trainer.state_bytes())
 
@@ -73,21 +85,26 @@ class Loop:
         path = self.folder.state("last")
         if not requested and path.exists():
             raise MaskDCPTError(
-                f"'{self.folder.path}' already holds a run: --resume continues it, "
+                f"'{shown(self.folder.path)}' already holds a run: --resume continues it, "
                 "another --run-dir begins a new one."
             )
         state = self.folder.read("last") if requested else None
         if state is not None:
-            self.trainer.load(state, name=str(path))
+            self.trainer.load(state, name=shown(path))
         self.saved_at = self.trainer.progress.iteration
         if len(set(self.distributed.gather([self.saved_at]))) > 1:
             raise MaskDCPTError(
-                f"Not all processes see '{path}': to resume on several machines, a run must "
+                f"Not all processes see '{shown(path)}': to resume on several machines, a run must "
                 "be in a folder that all of them see."
             )
         if state is None:
             return None
-        return Notice(f"Resuming '{self.folder.path}' after iteration {self.saved_at}.")
+        if self.saved_at == self.run.training.iterations:
+            return Notice(
+                f"The run in '{shown(self.folder.path)}' is finished: all {self.saved_at} "
+                f"iterations are done. {how_to_go_on(self.folder)}"
+            )
+        return Notice(f"Resuming '{shown(self.folder.path)}' after iteration {self.saved_at}.")
 
     def train(self, first: Event | None = None) -> Generator[Event, None, None]:
         """Train for all iterations that are left, after a `first` event.
@@ -119,9 +136,10 @@ class Loop:
                 if stopping or progress.iteration == self.run.training.iterations:
                     return
                 began = perf_counter()
-                batch = next(batches)
-                waited = perf_counter() - began
-                result = self.trainer.step(batch, stop=self.stop())
+                with _memory_errors(self.run):
+                    batch = next(batches)
+                    waited = perf_counter() - began
+                    result = self.trainer.step(batch, stop=self.stop())
                 seconds = perf_counter() - began
                 yield from self._report(batch, result, seconds=seconds, waited=waited)
                 stopping = result.stop
@@ -217,12 +235,13 @@ class Loop:
         if at_fault and progress.skipped <= MAX_BATCHES:
             name = f"{progress.iteration}-{self.distributed.rank}"
             path = self.folder.save_batch(batch, name)
-            yield Notice(f"The batch of the skipped iteration is kept: {path}")
+            yield Notice(f"The batch of the skipped iteration is kept: {shown(path)}")
         if progress.skipped_in_a_row >= PATIENCE:
             lr = segment_at(self.run.lr_segments, progress.iteration - 1).schedule.initial
             raise MaskDCPTError(
                 f"The loss or its gradient was NaN or infinite in {PATIENCE} iterations in a row, "
-                f"up to {progress.iteration}; the batches are in '{self.folder.path / SKIPPED}'. "
+                f"up to {progress.iteration}; the batches are in "
+                f"'{shown(self.folder.path / SKIPPED)}'. "
                 f"A learning rate lower than {lr:g} (--set optimizer.lr.initial=..., or that of "
                 "the stage), clipping (--set optimizer.clip=1), or bf16 or fp32 in place of fp16 "
                 "may help."
@@ -230,18 +249,43 @@ class Loop:
         yield Notice(f"Iteration {progress.iteration} was skipped: its loss was NaN or infinite.")
 
 
+@contextmanager
+def _memory_errors(run: Run) -> Iterator[None]:
+    """Turn the errors of allocators within into a sentence of what takes less memory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        allocator = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not allocator and "allocate memory" not in str(error):
+            raise
+        batches = ", ".join(f"{one.batch} crops of {one.crop_size}" for one in run.training.stages)
+        raise MaskDCPTError(
+            f"There is not enough memory for batches of {batches}: give --micro-batch, or --set a "
+            "smaller training.stages.0.batch or .crop_size; --dry-run estimates the memory."
+        ) from error
+
+
 def rank_stages(run: Run, distributed: DistributedContext) -> list[BatchStage]:
     """Return the stages of a run for one rank.
 
     Raises:
-        MaskDCPTError: where a batch cannot be divided evenly among the processes.
+        MaskDCPTError: where a batch cannot be divided evenly among the processes, and where its
+            crops alone do not fit into the memory of this machine.
     """
-    size = distributed.world_size
-    for stage in run.training.stages:
+    size, memory = distributed.world_size, physical_memory()
+    for number, stage in enumerate(run.training.stages):
         if stage.batch % size:
             raise MaskDCPTError(
                 f"A batch of {stage.batch} cannot be divided evenly among {size} processes: "
                 "start a number that divides it, or --set another training.stages.0.batch."
+            )
+        needed = BYTES_PER_PIXEL * stage.crop_size**2 * stage.batch // size
+        if needed > memory > 0:
+            raise MaskDCPTError(
+                f"A batch of {stage.batch // size} crops of {stage.crop_size} pixels takes "
+                f"{needed / 1e9:.0f} GB before the first layer, and this machine has "
+                f"{memory / 1e9:.0f} GB: --set a smaller training.stages.{number}.batch or "
+                ".crop_size."
             )
     return [
         BatchStage(stage.batch // size, stage.crop_size, stage.iterations)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL import Image
 
-from maskdcpt_cli.files import replacing
+from maskdcpt_cli.files import replacing, shown
 from maskdcpt_cli.images.contact_sheets import grid
 from maskdcpt_cli.training.events import (
     Event,
@@ -151,8 +151,12 @@ class TensorBoard:
 
 
 def open_tensorboard(folder: Path) -> TensorBoard | None:
-    """Return the recorder of a folder; None where TensorBoard is not installed."""
-    return TensorBoard(folder) if find_spec("tensorboard") else None
+    """Return the recorder of a folder; None where TensorBoard is not installed.
+
+    Nor is there one for a folder whose name is not UTF-8, which TensorBoard cannot write to.
+    """
+    usable = find_spec("tensorboard") and shown(folder) == str(folder)
+    return TensorBoard(folder) if usable else None
 
 
 class ImageSheets:

@@ -13,7 +13,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from maskdcpt_cli.presets.load import rename_keys
 from maskdcpt_cli.presets.parse import read_yaml
 from maskdcpt_cli.presets.show import annotated
 from maskdcpt_cli.presets.training import Run
+from maskdcpt_cli.training.checkpointing import CheckpointFolder, how_to_go_on
 from maskdcpt_cli.training.distributed import is_main_process, restarted
 from maskdcpt_cli.training.events import Event
 from maskdcpt_cli.training.inputs import TrainingData, samples_of
@@ -93,7 +94,7 @@ def begin(
     """
     path = run_dir / PRESET
     check_resumable(run_dir, preset, resume=resume)
-    try:
+    with _folder_errors(run_dir):
         run_dir.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             file.write(annotated(preset, name=name, kind=kind).encode())
@@ -101,8 +102,6 @@ def begin(
             (run_dir / EARLIER_LAUNCHES).rename(run_dir / LAUNCHES)
         with (run_dir / LAUNCHES).open("a", encoding="utf-8") as file:
             file.write(json.dumps(_launch(command)) + "\n")
-    except OSError as error:
-        raise MaskDCPTError(f"The run folder {run_dir}: {error.strerror}.") from error
 
 
 def check_resumable(run_dir: Path, preset: Run, *, resume: bool) -> None:
@@ -112,13 +111,11 @@ def check_resumable(run_dir: Path, preset: Run, *, resume: bool) -> None:
         MaskDCPTError: where it is not so, and for a symbolic link that leads out of the folder.
     """
     path = run_dir / PRESET
-    try:
+    with _folder_errors(run_dir):
         for link in filter(Path.is_symlink, run_dir.rglob("*")):
             check_inside(link, run_dir)
         if path.exists():
             _check_same(path, preset, resume=resume)
-    except OSError as error:
-        raise MaskDCPTError(f"The run folder {run_dir}: {error.strerror}.") from error
 
 
 def record(events: Events, run_dir: Path, *, iterations: int) -> Events:
@@ -134,29 +131,49 @@ def record(events: Events, run_dir: Path, *, iterations: int) -> Events:
         for recorder in recorders:
             stack.enter_context(closing(recorder))
         for event in events:
-            for recorder in recorders:
-                recorder.record(event)
+            with _folder_errors(run_dir):
+                for recorder in recorders:
+                    recorder.record(event)
             yield event
-    plot(run_dir / LOG, run_dir / PLOT)
+    with _folder_errors(run_dir):
+        plot(run_dir / LOG, run_dir / PLOT)
+
+
+@contextmanager
+def _folder_errors(run_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise MaskDCPTError(f"The run folder {shown(run_dir)}: {reason}.") from error
 
 
 def _check_same(path: Path, preset: Run, *, resume: bool) -> None:
+    place, further = shown(path.parent), _how_to_go_on(path.parent)
+    if not resume and further:
+        raise MaskDCPTError(f"There is a finished run in '{place}'. {further}")
     if not resume:
         raise MaskDCPTError(
-            f"There is a run in '{path.parent}': type --resume to continue it, or change --run-dir."
+            f"There is a run in '{place}': type --resume to continue it, or change --run-dir."
         )
     content = rename_keys(read_yaml(path))
     if not isinstance(content, dict):
         raise MaskDCPTError(f"{shown(path)} is not the preset of a run: begin another --run-dir.")
     before = dict(_leaves(content))
     now = dict(_leaves(preset.model_dump(mode="json")))
+    advice = further or "Resume it with the same settings, or begin another --run-dir."
     for key_path in sorted(before.keys() | now.keys()):
         if before.get(key_path) != now.get(key_path) and not key_path.startswith(MAY_CHANGE):
             raise MaskDCPTError(
-                f"The run in '{path.parent}' has {key_path} {before.get(key_path)}, but this asks "
-                f"for {now.get(key_path)}: resume it with the same settings, or begin another "
-                "--run-dir."
+                f"The {'finished ' if further else ''}run in '{place}' has {key_path} "
+                f"{before.get(key_path)}, but this asks for {now.get(key_path)}. {advice}"
             )
+
+
+def _how_to_go_on(run_dir: Path) -> str:
+    """Return how to train further than the run in a folder; "" where it is not finished."""
+    folder = CheckpointFolder(run_dir)
+    return how_to_go_on(folder) if folder.weights("final").exists() else ""
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from maskdcpt_cli.data.mixture import Sample
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError, unknown
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.models import BACKBONES, Backbone, build_backbone
 from maskdcpt_cli.models.classifier import Classifier
 from maskdcpt_cli.presets.training import Run
@@ -110,16 +111,16 @@ def initialise(
     given = read_checkpoint(path)
     if given.backbone != name:
         raise CheckpointError(
-            f"{path} holds the weights of {given.backbone}, and {name} is to be trained; "
+            f"{shown(path)} holds the weights of {given.backbone}, and {name} is to be trained; "
             f"take --backbone {given.backbone}."
         )
     own = backbone.state_dict()
     for key, tensor in given.state_dict.items():
         if key in own and own[key].shape != tensor.shape:
             raise CheckpointError(
-                f"{path} holds a {name} of another size: '{key}' is {tuple(tensor.shape)} in it "
-                f"and {tuple(own[key].shape)} here. It was built with the options "
-                f"{dict(given.options)}."
+                f"{shown(path)} holds a {name} of another size: '{key}' is "
+                f"{tuple(tensor.shape)} in it and {tuple(own[key].shape)} here. It was built "
+                f"with the options {dict(given.options)}."
             )
     backbone.load_state_dict(given.state_dict, strict=False)
     loaded: Mapping[str, Tensor] = {}  # of the classifier

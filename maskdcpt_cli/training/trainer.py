@@ -225,14 +225,21 @@ class Trainer:
                     "resume with the preset of that run, or take another --run-dir."
                 )
         try:
-            self.task.model.load_state_dict(state["model"])
-            # "optimiser" is the key in states of earlier versions.
-            self.optimizer.load_state_dict(state.get("optimizer") or state["optimiser"])
+            self._load(state)
         except (RuntimeError, ValueError) as error:
             raise CheckpointError(
                 f"{name} does not fit what the preset trains: {' '.join(str(error).split())} "
                 "Resume with the heads, layer_decay and freeze of that run."
             ) from error
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"{name} is not the state of a run of maskdcpt; take another --run-dir."
+            ) from error
+
+    def _load(self, state: State) -> None:
+        self.task.model.load_state_dict(state["model"])
+        # "optimiser" is the key in states of earlier versions.
+        self.optimizer.load_state_dict(state.get("optimizer") or state["optimiser"])
         averages = state["averages"] or state["model"]
         for key, average in self._averages().items():
             average.copy_(averages[key])

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.errors import CheckpointError
-from maskdcpt_cli.files import open_regular, replacing
+from maskdcpt_cli.files import open_regular, replacing, shown
 from maskdcpt_cli.models import Backbone, build_backbone
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.weights.metadata import (
@@ -81,14 +81,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
         with open_regular(path) as file:
             head = file.read(64)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be opened: {error.strerror}. {ADVICE}") from error
+        raise CheckpointError(
+            f"{shown(path)} cannot be opened: {error.strerror}. {ADVICE}"
+        ) from error
     header: dict[str, str] = {}
     if head[8:9] == b"{":  # after the length of the header, which is JSON
         tensors, header = _read_safetensors(path)
     elif head.startswith((ZIP, LEGACY)):
         tensors = _published_tensors(path, _unpickle(path, zipped=head.startswith(ZIP)))
     else:
-        raise CheckpointError(f"{path} {_file_kind(head)}. {ADVICE}")
+        raise CheckpointError(f"{shown(path)} {_file_kind(head)}. {ADVICE}")
     classifier = {
         name.removeprefix(CLASSIFIER): tensors.pop(name)
         for name in list(tensors)
@@ -102,7 +104,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             {"backbone": metadata.backbone or backbone, **metadata.options},
         )
     except ValueError as error:
-        raise CheckpointError(f"{path} {error}. {ADVICE}") from error
+        raise CheckpointError(f"{shown(path)} {error}. {ADVICE}") from error
     return Checkpoint(
         backbone=backbone,
         options={**detected, **metadata.options},
@@ -145,7 +147,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         with replacing(path) as file:
             file.write(content)
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be written: {error.strerror}.") from error
+        raise CheckpointError(f"{shown(path)} cannot be written: {error.strerror}.") from error
 
 
 def _with_sorted_metadata(content: bytes) -> bytes:
@@ -172,7 +174,9 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {name: _single_precision(file.get_tensor(name)) for name in names}
             return tensors, file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged or cut short ({error}). {ADVICE}") from error
+        raise CheckpointError(
+            f"{shown(path)} is damaged or cut short ({error}). {ADVICE}"
+        ) from error
 
 
 def _unpickle(path: Path, *, zipped: bool) -> object:
@@ -187,7 +191,7 @@ def _unpickle(path: Path, *, zipped: bool) -> object:
             problem = f"asks for '{requested[1]}', which could run code; nothing was executed"
         else:
             problem = "is damaged or cut short: it does not unpickle as a PyTorch checkpoint"
-        raise CheckpointError(f"{path} {problem}. {ADVICE}") from error
+        raise CheckpointError(f"{shown(path)} {problem}. {ADVICE}") from error
 
 
 def _published_tensors(path: Path, content: object) -> dict[str, Tensor]:
@@ -196,7 +200,7 @@ def _published_tensors(path: Path, content: object) -> dict[str, Tensor]:
     if isinstance(content, dict):
         found = content.get("params_ema", content.get("params", content))
     if not isinstance(found, dict):
-        raise CheckpointError(f"{path} holds no tensors by name. {ADVICE}")
+        raise CheckpointError(f"{shown(path)} holds no tensors by name. {ADVICE}")
     return {
         str(name).removeprefix("module."): _single_precision(tensor)
         for name, tensor in found.items()
@@ -271,7 +275,7 @@ def build_classifier(checkpoint: Checkpoint) -> DegradationClassifier:
 
 
 def _name(checkpoint: Checkpoint) -> str:
-    return str(checkpoint.source or "The checkpoint")
+    return shown(checkpoint.source) if checkpoint.source else "The checkpoint"
 
 
 def _fill(model: nn.Module, tensors: Mapping[str, Tensor], *, name: str, kind: str) -> None:

@@ -41,7 +41,9 @@ def test_a_run_from_python_keeps_what_the_command_keeps(kind, photos, tmp_path):
 
 def test_a_finished_run_is_refused_and_resumed_on_request(photos, tmp_path):
     list(pretrain(preset_of("pretrain"), photos, tmp_path / "run", device="cpu"))
-    with pytest.raises(MaskDCPTError, match="There is a run in"):
+    with pytest.raises(
+        MaskDCPTError, match=r"There is a finished run in .* To train further, .* --init-from"
+    ):
         pretrain(preset_of("pretrain"), photos, tmp_path / "run", device="cpu")
     again = pretrain(preset_of("pretrain"), photos, tmp_path / "run", resume=True, device="cpu")
     assert not [event for event in again if isinstance(event, Step)]

@@ -1,6 +1,7 @@
 """The folder of a run: its files, and the runs that are refused."""
 
 import json
+import os
 from collections.abc import Generator
 from pathlib import Path
 
@@ -95,6 +96,43 @@ def test_a_folder_that_cannot_be_created_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MaskDCPTError, match=r"The run folder .*file"):
         start(tmp_path / "file")
+
+
+def test_a_finished_run_says_how_to_train_further(tmp_path):
+    start(tmp_path)
+    (tmp_path / "final.safetensors").touch()
+    further = r"To train further, begin another run with its weights: --init-from .*final"
+    with pytest.raises(MaskDCPTError, match=f"There is a finished run in .* {further}"):
+        start(tmp_path)
+    with pytest.raises(MaskDCPTError, match=f"The finished run in .*1600.*{further}"):
+        start(tmp_path, "training.iterations=1600", resume=True)
+
+
+@pytest.mark.parametrize("content", ["[1", "3", "[]", "&a [*a]"])
+def test_a_preset_of_something_else_is_refused(content, tmp_path):
+    (tmp_path / "preset.yaml").write_text(content)
+    with pytest.raises(MaskDCPTError, match=r"is not YAML|is not the preset of a run"):
+        start(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "samples", "plot.png"])
+def test_a_record_that_cannot_be_written_is_a_sentence(name, tmp_path):
+    if name == "samples":
+        (tmp_path / name).touch()
+    else:
+        (tmp_path / name).mkdir()
+    with pytest.raises(MaskDCPTError, match=r"^The run folder .*: .*\.$"):
+        list(record(happening(), tmp_path, iterations=4))
+
+
+def test_a_run_folder_may_have_a_name_that_is_no_text(tmp_path):
+    folder = tmp_path / os.fsdecode(b"run-\xff")
+    start(folder)
+    list(record(happening(), folder, iterations=4))
+    assert (folder / "plot.png").exists()
+    with pytest.raises(MaskDCPTError) as error:
+        start(folder)
+    assert str(error.value).encode()
 
 
 def test_a_resumed_run_repeats_no_line(tmp_path):

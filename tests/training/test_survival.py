@@ -1,6 +1,7 @@
 """Nothing is lost, whatever ends a run."""
 
 import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import pytest
 import torch
 
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
-from maskdcpt_cli.training import finetune
+from maskdcpt_cli.training import finetune, loop
 from maskdcpt_cli.training.events import Notice, Saved, Step
+from maskdcpt_cli.training.trainer import Trainer
 from maskdcpt_cli.weights.checkpoint import build, read_checkpoint
 from tests.training.runs import (
     ENTRIES,
@@ -192,3 +194,83 @@ def test_weights_keep_the_crop_size_of_the_stage_that_they_come_from(build, tmp_
             sizes.append(read_checkpoint(event.path).crop_size)
     assert sizes == [16, 16, 32, 32, 24, 24]
     assert read_checkpoint(tmp_path / "final.safetensors").crop_size == 24
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"iteration": 3}, 7])
+def test_a_state_of_something_else_is_refused(content, tmp_path):
+    torch.save(content, tmp_path / "last.state")
+    with pytest.raises(CheckpointError, match=r"last.state (is|is of) "):
+        next(started(finetuning(), tmp_path, resume=True))
+
+
+def test_a_state_without_its_parts_is_refused(tmp_path):
+    list(started(finetuning(iterations=1), tmp_path))
+    whole = state(tmp_path)
+    for key in ("model", "optimizer", "averages", "scaler"):
+        torch.save(
+            {name: part for name, part in whole.items() if name != key}, tmp_path / "last.state"
+        )
+        with pytest.raises(CheckpointError, match="is not the state of a run of maskdcpt"):
+            next(started(finetuning(iterations=1), tmp_path, resume=True))
+
+
+def test_a_state_that_is_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "last.state")
+    with pytest.raises(CheckpointError, match=r"last\.state is damaged"):
+        next(started(finetuning(), tmp_path, resume=True))
+
+
+def test_a_finished_run_that_is_resumed_says_how_to_train_further(tmp_path):
+    list(started(finetuning(iterations=1), tmp_path))
+    first = next(started(finetuning(iterations=1), tmp_path, resume=True))
+    assert isinstance(first, Notice)
+    assert "is finished: all 1 iterations are done. To train further" in first.text
+    assert f"--init-from '{tmp_path / 'final.safetensors'}', and another --run-dir." in first.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory_that_runs_out_is_a_sentence_of_what_needs_less(error, tmp_path, monkeypatch):
+    def step(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Trainer, "step", step)
+    with pytest.raises(MaskDCPTError, match="memory for batches of 4 crops of 32: give --micro-b"):
+        list(started(finetuning(), tmp_path))
+
+
+def test_a_batch_that_cannot_fit_is_refused_with_the_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "physical_memory", lambda: 16 * 10**9)
+    stages = [{"iterations": 1, "crop_size": 2048, "batch": 1000}]
+    with pytest.raises(MaskDCPTError, match=r"1000 crops of 2048 pixels takes 101 GB .* has 16 GB"):
+        started(finetuning(training={"stages": stages}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("size", "value"),
+    [
+        ("width", 0),
+        ("width", -1),
+        ("width", "a"),
+        ("unshuffle", 0),
+        ("enc_blk_nums", 3),
+        ("wide", 1),
+    ],
+)
+def test_a_size_that_no_network_has_is_refused_before_anything_is_written(size, value, tmp_path):
+    sizes = {"nafnet": {size: value}}
+    with pytest.raises(MaskDCPTError, match=f"{size}.*(is {value!r}|Choose from)"):
+        started(finetuning(sizes=sizes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_sizes_of_an_unknown_network_are_refused(tmp_path):
+    with pytest.raises(MaskDCPTError, match=r"sizes.nafnett: Unknown .* Did you mean 'nafnet'"):
+        started(finetuning(sizes={"nafnett": {"width": 4}}), tmp_path / "run")
