@@ -15,6 +15,7 @@ from maskdcpt_cli.cli.options import any_of, device_option
 from maskdcpt_cli.cli.stopping import INTERRUPTED, stopping
 from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.models import BACKBONES
 
 if TYPE_CHECKING:
     from maskdcpt_cli.presets.training import Run
@@ -55,7 +56,7 @@ OPTIONS = (
     ),
     click.option(
         "--backbone", metavar="NAME",
-        shell_complete=any_of(["nafnet", "promptir", "restormer", "swinir"]),
+        shell_complete=any_of(BACKBONES),
         help="The network.  [default: the preset's]",
     ),
     click.option(
