@@ -16,6 +16,7 @@ from maskdcpt_cli.cli.stopping import INTERRUPTED, stopping
 from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
+from maskdcpt_cli.models import BACKBONES
 
 if TYPE_CHECKING:
     from maskdcpt_cli.presets.training import Run
@@ -57,7 +58,7 @@ OPTIONS = (
     ),
     click.option(
         "--backbone", metavar="NAME",
-        shell_complete=any_of(["nafnet", "promptir", "restormer", "swinir"]),
+        shell_complete=any_of(BACKBONES),
         help="The network.  [default: the preset's]",
     ),
     click.option(

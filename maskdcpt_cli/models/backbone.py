@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from maskdcpt_cli.models.masking import OnGrid, apply
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
+from maskdcpt_cli.models.shapes import Shapes
 
 
 class Encoded(NamedTuple):
@@ -28,10 +29,20 @@ class Backbone(nn.Module):
     """
 
     options: ClassVar[tuple[str, ...]]  # names of the constructor's arguments, kept as attributes
+    telltale: ClassVar[str]  # a key of its state dict that no other backbone has, but a subclass
+    assumed_options: ClassVar[tuple[str, ...]] = ()  # not exact in options_from
     size_multiple: int  # `encode` takes heights and widths that are multiples of this
     feature_dims: tuple[int, ...]  # channels of Encoded.features, in their order
     feature_scales: tuple[int, ...]  # width of a position of each, in pixels
     beyond_features: ClassVar[tuple[str, ...]]  # the submodules that no feature depends on
+
+    @classmethod
+    def options_from(cls, shapes: Shapes) -> dict[str, object]:
+        """Return the options of a network with tensors of these shapes.
+
+        Raises ValueError, which continues the name of a file, where tensors are missing.
+        """
+        raise NotImplementedError
 
     def encode(
         self, lq: Tensor, on_grid: OnGrid = apply, pool: GlobalPool = whole_image

@@ -1,5 +1,6 @@
 """NAFNet (Chen et al., Simple Baselines for Image Restoration, 2022), as MaskDCPT releases it."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,7 @@ from maskdcpt_cli.models.layers import BlockSequence, ChannelNorm
 from maskdcpt_cli.models.masking import OnGrid, apply
 from maskdcpt_cli.models.options import MAX_BLOCKS, MAX_CHANNELS, whole_number, whole_numbers
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
+from maskdcpt_cli.models.shapes import Shapes, count_children, size_of
 
 MAX_UNSHUFFLE = 16
 
@@ -52,6 +54,7 @@ class NAFNet(Backbone):
     """
 
     options = ("width", "enc_blk_nums", "middle_blk_num", "dec_blk_nums", "unshuffle")
+    telltale = "intro.weight"
     beyond_features = ("ending",)
 
     def __init__(
@@ -104,6 +107,17 @@ class NAFNet(Backbone):
                 f"decoder{i}", BlockSequence(NAFBlock(channels[-2 - i]) for _ in range(n))
             )
         self.ending = nn.Conv2d(width, rgb, 3, padding=1)
+
+    @classmethod
+    def options_from(cls, shapes: Shapes) -> dict[str, object]:
+        stages = range(count_children(shapes, "downs."))
+        return {
+            "width": size_of(shapes, "intro.weight", 0),
+            "enc_blk_nums": tuple(count_children(shapes, f"encoders.{i}.blocks.") for i in stages),
+            "middle_blk_num": count_children(shapes, "middle_blks.blocks."),
+            "dec_blk_nums": tuple(count_children(shapes, f"decoder{i}.blocks.") for i in stages),
+            "unshuffle": math.isqrt(size_of(shapes, "intro.weight", 1) // 3),
+        }
 
     @property
     def decoders(self) -> list[nn.Module]:

@@ -32,6 +32,7 @@ class Prompt(nn.Module):
 class PromptIR(Restormer):
     """Restormer with a prompt added to the features of each level before upsampling."""
 
+    telltale = "prompt1.prompt_param"
     bias = True
 
     def add_prompt(self, level: int, dim: int) -> int:

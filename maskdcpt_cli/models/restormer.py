@@ -17,12 +17,15 @@ from maskdcpt_cli.models.layers import (
 from maskdcpt_cli.models.masking import OnGrid, apply
 from maskdcpt_cli.models.options import MAX_BLOCKS, expansion, whole_number, whole_numbers
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
+from maskdcpt_cli.models.shapes import Shapes, count_children, expansion, size_of
 
 
 class Restormer(Backbone):
     """A U-shaped transformer whose attention runs across channels."""
 
     options = ("dim", "num_blocks", "num_refinement_blocks", "heads", "ffn_expansion_factor")
+    telltale = "patch_embed.proj.weight"
+    assumed_options = ("ffn_expansion_factor",)
     beyond_features = ("output",)
     bias: ClassVar[bool] = False
 
@@ -72,6 +75,23 @@ class Restormer(Backbone):
         self.decoder_level1 = self.stage(2 * dim, 0, num_blocks[0])
         self.refinement = self.stage(2 * dim, 0, num_refinement_blocks)
         self.output = nn.Conv2d(2 * dim, 3, 3, padding=1, bias=self.bias)
+
+    @classmethod
+    def options_from(cls, shapes: Shapes) -> dict[str, object]:
+        levels = ("encoder_level1", "encoder_level2", "encoder_level3", "latent")
+        return {
+            "dim": size_of(shapes, "patch_embed.proj.weight", 0),
+            "num_blocks": tuple(count_children(shapes, f"{level}.blocks.") for level in levels),
+            "num_refinement_blocks": count_children(shapes, "refinement.blocks."),
+            "heads": tuple(
+                size_of(shapes, f"{level}.blocks.0.attn.temperature", 0) for level in levels
+            ),
+            "ffn_expansion_factor": expansion(
+                (size_of(shapes, name, 1), size_of(shapes, name, 0) // 2)
+                for name in shapes
+                if name.endswith(".ffn.project_in.weight")
+            ),
+        }
 
     def block(self, dim: int, level: int) -> TransformerBlock:
         return TransformerBlock(

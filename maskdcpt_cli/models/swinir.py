@@ -5,6 +5,7 @@ into a first half, `encode_layers`, and a second, `decode_layers0` and on.
 """
 
 from collections.abc import Sequence
+from itertools import count, takewhile
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from maskdcpt_cli.models.layers import BlockSequence, ChannelNorm
 from maskdcpt_cli.models.masking import OnGrid, apply
 from maskdcpt_cli.models.options import check_heads, expansion, whole_number, whole_numbers
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
+from maskdcpt_cli.models.shapes import Shapes, count_children, expansion, size_of
 
 MAX_WINDOW = 256  # pixels
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of the photographs of DIV2K
@@ -117,6 +119,8 @@ class SwinIR(Backbone):
 
     mean: Tensor
     options = ("embed_dim", "depths", "num_heads", "mlp_ratio", "window_size")
+    telltale = "conv_first.weight"
+    assumed_options = ("num_heads", "window_size", "mlp_ratio")
     beyond_features = ("norm", "conv_after_body", "conv_last")
 
     def __init__(
@@ -155,6 +159,28 @@ class SwinIR(Backbone):
         self.norm = ChannelNorm(embed_dim)
         self.conv_after_body = nn.Conv2d(embed_dim, embed_dim, 3, padding=1)
         self.conv_last = nn.Conv2d(embed_dim, 3, 3, padding=1)
+
+    @classmethod
+    def options_from(cls, shapes: Shapes) -> dict[str, object]:
+        """Return the options; heads of 30 channels and the released window are assumed."""
+        groups = [f"encode_layers.{i}" for i in range(count_children(shapes, "encode_layers."))]
+        later = (f"decode_layers{i}" for i in count())
+        groups += takewhile(lambda group: f"{group}.conv.weight" in shapes, later)
+        embed_dim = size_of(shapes, "conv_first.weight", 0)
+        depths = tuple(
+            count_children(shapes, f"{group}.residual_group.blocks.") for group in groups
+        )
+        return {
+            "embed_dim": embed_dim,
+            "depths": depths,
+            "num_heads": (max(embed_dim // 30, 1),) * len(depths),
+            "mlp_ratio": expansion(
+                (size_of(shapes, name, 1), size_of(shapes, name, 0))
+                for name in shapes
+                if name.endswith(".mlp.fc1.weight")
+            ),
+            "window_size": 8,
+        }
 
     @property
     def decode_layers(self) -> list[nn.Module]:

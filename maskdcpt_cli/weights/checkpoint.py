@@ -16,14 +16,14 @@ from torch.overrides import TorchFunctionMode
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.files import open_regular, replacing, shown
-from maskdcpt_cli.models import Backbone, build_backbone
+from maskdcpt_cli.models import Backbone, backbone_class, build_backbone
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.weights.metadata import (
     CheckpointMetadata,
     format_metadata,
     parse_metadata,
 )
-from maskdcpt_cli.weights.recognise import FREE, classifier_sizes, recognise
+from maskdcpt_cli.weights.recognise import classifier_sizes, recognise
 
 ZIP = b"PK\x03\x04"
 LEGACY = (
@@ -99,8 +99,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         metadata = parse_metadata(header)
         backbone, detected = recognise(tensors)
+        assumed = backbone_class(backbone).assumed_options
         _compare(
-            {"backbone": backbone, **detected},
+            {"backbone": backbone, **{k: v for k, v in detected.items() if k not in assumed}},
             {"backbone": metadata.backbone or backbone, **metadata.options},
         )
     except ValueError as error:
@@ -215,7 +216,7 @@ def _single_precision(tensor: Tensor) -> Tensor:
 def _compare(detected: Mapping[str, object], recorded: Mapping[str, object]) -> None:
     for name, value in detected.items():
         claimed = recorded.get(name, value)
-        if claimed != value and name not in FREE:
+        if claimed != value:
             raise ValueError(
                 f"contradicts itself: its metadata says {name} {claimed}, its tensors say {value}"
             )

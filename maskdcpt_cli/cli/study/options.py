@@ -24,13 +24,13 @@ from maskdcpt_cli.cli.options import (
 )
 from maskdcpt_cli.degradations import SETTINGS, find
 from maskdcpt_cli.files import shown
+from maskdcpt_cli.models import BACKBONES
 
 if TYPE_CHECKING:
     from maskdcpt_cli.probing.images import ProbeImage
     from maskdcpt_cli.probing.probed_models import ProbedModel
     from maskdcpt_cli.probing.study import DistancesMeasured, Masking
 
-BACKBONES = ("nafnet", "promptir", "restormer", "swinir")
 FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 
