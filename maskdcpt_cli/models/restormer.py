@@ -17,7 +17,7 @@ from maskdcpt_cli.models.layers import (
 from maskdcpt_cli.models.masking import OnGrid, apply
 from maskdcpt_cli.models.options import MAX_BLOCKS, expansion, whole_number, whole_numbers
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
-from maskdcpt_cli.models.shapes import Shapes, count_children, expansion, size_of
+from maskdcpt_cli.models.shapes import Shapes, count_children, expansion_of, size_of
 
 
 class Restormer(Backbone):
@@ -86,7 +86,7 @@ class Restormer(Backbone):
             "heads": tuple(
                 size_of(shapes, f"{level}.blocks.0.attn.temperature", 0) for level in levels
             ),
-            "ffn_expansion_factor": expansion(
+            "ffn_expansion_factor": expansion_of(
                 (size_of(shapes, name, 1), size_of(shapes, name, 0) // 2)
                 for name in shapes
                 if name.endswith(".ffn.project_in.weight")

@@ -21,7 +21,7 @@ def count_children(shapes: Shapes, prefix: str) -> int:
     return len({name[len(prefix) :].split(".")[0] for name in shapes if name.startswith(prefix)})
 
 
-def expansion(sizes: Iterable[tuple[int, int]]) -> float:
+def expansion_of(sizes: Iterable[tuple[int, int]]) -> float:
     """Return the shortest decimal f with int(channels * f) == hidden for all (channels, hidden)."""
     pairs = set(sizes)
     ratios = [Fraction(hidden, channels) for channels, hidden in pairs if channels]

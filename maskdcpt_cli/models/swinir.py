@@ -16,7 +16,7 @@ from maskdcpt_cli.models.layers import BlockSequence, ChannelNorm
 from maskdcpt_cli.models.masking import OnGrid, apply
 from maskdcpt_cli.models.options import check_heads, expansion, whole_number, whole_numbers
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
-from maskdcpt_cli.models.shapes import Shapes, count_children, expansion, size_of
+from maskdcpt_cli.models.shapes import Shapes, count_children, expansion_of, size_of
 
 MAX_WINDOW = 256  # pixels
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of the photographs of DIV2K
@@ -174,7 +174,7 @@ class SwinIR(Backbone):
             "embed_dim": embed_dim,
             "depths": depths,
             "num_heads": (max(embed_dim // 30, 1),) * len(depths),
-            "mlp_ratio": expansion(
+            "mlp_ratio": expansion_of(
                 (size_of(shapes, name, 1), size_of(shapes, name, 0))
                 for name in shapes
                 if name.endswith(".mlp.fc1.weight")
