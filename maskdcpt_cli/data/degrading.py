@@ -273,7 +273,7 @@ def read_manifest(path: Path) -> list[ManifestLine]:
     if not path.exists():
         return []
     lines: list[ManifestLine] = []
-    for number, text in enumerate(path.read_text().splitlines(), 1):
+    for number, text in enumerate(path.read_bytes().splitlines(), 1):
         try:
             line = ManifestLine(**json.loads(text))
             find(line.type)

@@ -190,7 +190,7 @@ def _scan_manifest(source: Manifest, root: Path, degradation: str | None) -> Sou
 
 def _manifest_lines(path: Path) -> Iterator[tuple[str, str, str]]:
     """Yield the abbreviation, the type and the file of each line."""
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 fields = json.loads(line)

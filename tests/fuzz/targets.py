@@ -150,6 +150,7 @@ def manifest_seeds(_tmp: Path) -> Seeds:
             "kind": "haze",
             "level": 0.5,
             "seed": 3,
+            "parameters": {},
         }
         for number in range(5)
     )
