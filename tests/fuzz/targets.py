@@ -146,7 +146,6 @@ def manifest_seeds(_tmp: Path) -> Seeds:
         {
             "type": "H",
             "file": f"{number}.png",
-            "source": "a.jpg",
             "kind": "haze",
             "level": 0.5,
             "seed": 3,
