@@ -18,6 +18,7 @@ from PIL import Image
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.arrays import Native
+from maskdcpt_cli.images.codecs import png
 from maskdcpt_cli.images.codecs.pfm import PfmSource
 from maskdcpt_cli.images.codecs.pillow import PillowSource
 from maskdcpt_cli.images.codecs.raw_heif import HeifSource, RawSource
@@ -183,7 +184,10 @@ def decode_rgb(data: bytes, *, name: str, max_pixels: int | None = MAX_PIXELS) -
 
 def _rgb(stream: BinaryIO, *, max_pixels: int | None) -> NDArray[np.uint8]:
     """Decode an image by OpenCV, which is fastest, once its header is known to be in bounds."""
-    _source(stream, "", max_pixels=OPENCV_PIXELS if max_pixels is None else max_pixels)
+    limit = OPENCV_PIXELS if max_pixels is None else max_pixels
+    source = _source(stream, "", max_pixels=limit)
+    if source.header.format == "png" and png.is_cut_short(stream):
+        raise ImageError("it is cut short")  # OpenCV takes as much memory as a chunk claims
     stream.seek(0)
     try:
         pixels = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_COLOR_RGB)

@@ -126,6 +126,14 @@ def test_manifests_lead_nowhere_else(name: str) -> None:
         read_manifest(Path("manifest.jsonl"))
 
 
+def test_manifests_that_are_no_text_are_refused() -> None:
+    Path("manifest.jsonl").write_bytes(b'{"file": "\xff"}\n')
+    with pytest.raises(MaskDCPTError, match="line 1: not a line of a manifest"):
+        scan(Manifest(name="own", manifest="manifest.jsonl"), Path(), None)
+    with pytest.raises(MaskDCPTError, match="line 1: not a line of a manifest"):
+        read_manifest(Path("manifest.jsonl"))
+
+
 @pytest.mark.parametrize("name", PATHS)
 @pytest.mark.parametrize("line", ["{}", "{} lq/b.png", "gt/b.png\t{}", "{}\r"])
 def test_lists_lead_nowhere_else(line: str, name: str) -> None:

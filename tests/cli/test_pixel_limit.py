@@ -71,6 +71,23 @@ def test_training_images_are_bounded_without_the_words_of_opencv(limit: int | No
     assert "10 gigapixels are above the limit of" in str(raised.value)
 
 
+def test_a_chunk_that_claims_gigabytes_is_not_made_room_for(monkeypatch) -> None:
+    Image.new("RGB", (8, 8)).save("a.png")
+    data = Path("a.png").read_bytes()
+    at = data.index(b"IDAT") - 4
+    Path("a.png").write_bytes(data[:at] + b"\xff\xff\0\0" + data[at + 4 :])
+    monkeypatch.setattr(reading.cv2, "imdecode", None)
+    with pytest.raises(ImageError, match=r"^a.png cannot be read: it is cut short.$"):
+        read_rgb(Path("a.png"))
+
+
+def test_what_follows_the_end_of_a_png_is_ignored() -> None:
+    Image.new("RGB", (8, 9)).save("a.png")
+    with Path("a.png").open("ab") as file:
+        file.write(b"and more")
+    assert read_rgb(Path("a.png")).shape == (9, 8, 3)
+
+
 def test_the_errors_of_opencv_are_not_repeated(monkeypatch) -> None:
     Image.new("RGB", (8, 8)).save("a.png")
 

@@ -5,6 +5,7 @@ import json
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -157,9 +158,9 @@ def manifest_seeds(_tmp: Path) -> Seeds:
 
 TARGETS: Mapping[str, Target] = {
     "image": Target(image_seeds, use_image),
-    "preview": Target(image_seeds, lambda path: preview(path, max_side=64)),
-    "training image": Target(image_seeds, read_rgb),
-    "scored image": Target(image_seeds, read_image),
+    "preview": Target(image_seeds, lambda path: preview(path, max_side=64, max_pixels=MAX_PIXELS)),
+    "training image": Target(image_seeds, partial(read_rgb, max_pixels=MAX_PIXELS)),
+    "scored image": Target(image_seeds, partial(read_image, max_pixels=MAX_PIXELS)),
     "metadata": Target(metadata_seeds, use_metadata),
     "weights": Target(weight_seeds, use_weights),
     "shards": Target(shard_seeds, use_shards),

@@ -70,6 +70,18 @@ def read_chunks(stream: BinaryIO) -> list[Chunk]:
     return found
 
 
+def is_cut_short(stream: BinaryIO) -> bool:
+    """Return whether a chunk claims to go on behind the end of the file, or the last is missing."""
+    end = stream.seek(0, 2)
+    at = stream.seek(8)
+    while len(head := stream.read(8)) == 8 and at < end:
+        at += 12 + int.from_bytes(head[:4], "big")
+        if at > end or head[4:] == b"IEND":
+            return at > end
+        stream.seek(at)
+    return True
+
+
 def without(stream: BinaryIO, leave_out: Callable[[Chunk], bool]) -> BytesIO:
     """Return a copy of a file without some of its chunks."""
     stream.seek(0)
