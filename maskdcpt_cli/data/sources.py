@@ -212,7 +212,12 @@ def _manifest_line(line: bytes, place: str) -> tuple[str, str, str]:
 def _scan_shards(source: Shards, root: Path, degradation: str | None) -> SourceScan:
     if missing := _missing([source.shards], root):
         return SourceScan(FilePairs(root, NONE, None, degradation or ""), missing=missing)
-    return SourceScan(ShardPairs(root / source.shards, degradation, clean=source.clean))
+    index = root / source.shards
+    try:
+        open_regular(index).close()
+    except OSError as error:
+        raise MaskDCPTError(f"{shown(index)} cannot be read: {error.strerror}.") from error
+    return SourceScan(ShardPairs(index, degradation, clean=source.clean))
 
 
 def _missing(names: Sequence[str], root: Path) -> tuple[str, ...]:

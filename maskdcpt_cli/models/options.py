@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-MAX_CHANNELS = 4096
+MAX_CHANNELS = 1024
 MAX_BLOCKS = 1000  # of a stage
 MAX_STAGES = 64
 

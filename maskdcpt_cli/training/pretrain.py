@@ -134,11 +134,12 @@ class Pretraining:
 
     def _check_crops(self) -> None:
         sides = {stage.crop_size for stage in self.preset.training.stages}
+        multiple = self.backbone.size_multiple
         for side in sorted({*sides, self.preset.validation.crop_size}):
-            if rest := side % self.backbone.size_multiple:
+            if rest := side % multiple:
                 raise MaskDCPTError(
                     f"{self.preset.backbone} is pre-trained on crops whose sides are multiples of "
-                    f"{self.backbone.size_multiple}, and {side} is not: take {side - rest}."
+                    f"{multiple}, and {side} is not: take {max(side - rest, multiple)}."
                 )
 
     @property

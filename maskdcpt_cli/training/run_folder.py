@@ -67,7 +67,7 @@ def launch(
     inputs = data.open(preset.data)
     events = train(
         preset, samples_of(preset, data, inputs), run_dir,
-        validation=inputs.validation, name=name and Path(name).stem, resume=resume,
+        validation=inputs.validation, name=name and shown(Path(Path(name).stem)), resume=resume,
         micro_batch=micro_batch, device=device, stop=stop,
     )  # fmt: skip
     if not is_main_process():

@@ -266,3 +266,11 @@ def test_the_data_root_is_given_or_in_the_environment(root, monkeypatch):
     assert data_root(None) == root
     with pytest.raises(MaskDCPTError, match="'nowhere' is not a folder"):
         data_root(Path("nowhere"))
+
+
+@pytest.mark.parametrize("key", ["manifest", "shards", "list"])
+def test_a_pipe_in_place_of_a_file_is_refused_at_once(key, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    source = {"manifest": Manifest, "shards": Shards, "list": TextList}[key]
+    with pytest.raises(MaskDCPTError, match="pipe cannot be read: Not a regular file"):
+        scan(source.model_validate({"name": "x", key: "pipe"}), tmp_path, "H")

@@ -1,10 +1,14 @@
 """Training from Python: the folder of a run, and what is refused before anything is written."""
 
+import os
+
 import pytest
 from PIL import Image
 
 from maskdcpt_cli import MaskDCPTError, TrainingData, finetune, load_preset, pretrain
+from maskdcpt_cli.presets.show import annotated
 from maskdcpt_cli.training.events import Saved, Step
+from maskdcpt_cli.weights.checkpoint import read_checkpoint
 
 SMALL = (
     "training.workers=0",
@@ -78,3 +82,11 @@ def test_a_preset_has_a_kind_and_a_name():
         load_preset("pretraining", "tiny")
     with pytest.raises(MaskDCPTError, match="Unknown pretrain preset 'tyni'"):
         load_preset("pretrain", "tyni")
+
+
+def test_a_preset_may_have_a_name_that_is_no_text(photos, tmp_path):
+    path = tmp_path / os.fsdecode(b"mine-\xff.yaml")
+    preset = preset_of("finetune")
+    path.write_text(annotated(preset, name=None, kind="finetune"), encoding="utf-8")
+    list(finetune(str(path), photos, tmp_path / "run", device="cpu"))
+    assert read_checkpoint(tmp_path / "run/final.safetensors").preset == "mine-\ufffd"
