@@ -135,7 +135,7 @@ def scratch(inputs: Path):
         yield Path(copied)
 
 
-def trials(name: str, command: Command, inputs: Path, kills: int, dice: random.Random):
+def kill_and_rerun(name: str, command: Command, inputs: Path, kills: int, dice: random.Random):
     """Yield what came of each kill: "" where nothing was lost."""
     with scratch(inputs) as folder:
         began = time.perf_counter()
@@ -178,7 +178,7 @@ def main() -> int:
         for name in names:
             dice = random.Random(f"{options.seed} {name}")
             share = options.kills // len(names)
-            for found in trials(name, COMMANDS[name], Path(prepared), share, dice):
+            for found in kill_and_rerun(name, COMMANDS[name], Path(prepared), share, dice):
                 if found and found != "done before":
                     print(found)
                 counts[found if found in ("", "done before") else "lost"] += 1

@@ -31,7 +31,7 @@ FOREIGN = re.compile(  # words of an interpreter or a library, not of a file
 )
 
 
-def objection(error: MaskDCPTError) -> str | None:
+def fault_of(error: MaskDCPTError) -> str | None:
     """What is wrong with an error as a user reads it."""
     text = str(error)
     if not text.strip().endswith((".", "!", "?")):
@@ -44,7 +44,9 @@ def objection(error: MaskDCPTError) -> str | None:
     return f"foreign words: {found.group()}" if found else None
 
 
-def trial(target: Target, seeds: Seeds, folder: Path, number: int, salt: int) -> tuple[str, str]:
+def run_input(
+    target: Target, seeds: Seeds, folder: Path, number: int, salt: int
+) -> tuple[str, str]:
     """Return the name of the changed file, and what is wrong ("" for nothing, "refused")."""
     rng = default_rng((salt, number))
     name = sorted(seeds)[rng.integers(len(seeds))]
@@ -57,7 +59,7 @@ def trial(target: Target, seeds: Seeds, folder: Path, number: int, salt: int) ->
         target.use(path)
         wrong = ""
     except MaskDCPTError as error:
-        wrong = objection(error) or "refused"
+        wrong = fault_of(error) or "refused"
         if wrong != "refused":
             wrong += f": {error}"
     except Exception:
@@ -84,7 +86,7 @@ def main() -> int:
             with tempfile.TemporaryDirectory() as folder:
                 faulthandler.dump_traceback_later(SECONDS, exit=True)
                 salt = zlib.crc32(name.encode())
-                file, wrong = trial(TARGETS[name], seeds, Path(folder), number, salt)
+                file, wrong = run_input(TARGETS[name], seeds, Path(folder), number, salt)
                 faulthandler.cancel_dump_traceback_later()
                 counts[wrong if wrong in ("", "refused") else "wrong"] += 1
                 if wrong not in ("", "refused"):

@@ -14,7 +14,7 @@ from maskdcpt_cli.synthesis.tone_jitter import (
     tone_curve,
     upscaled,
 )
-from tests.data.test_mixture import SIDE, Made
+from tests.data.test_mixture import SIDE, SyntheticPairs
 
 DRAWN = 300
 
@@ -60,7 +60,7 @@ def test_a_fraction_of_the_clean_images_is_changed_before_it_is_degraded(
 ):
     def samples(fraction):
         of = MixtureEntry(
-            Made(7, "clean", clean=True), synthesis=TrainSynthesis(**{word: fraction})
+            SyntheticPairs(7, "clean", clean=True), synthesis=TrainSynthesis(**{word: fraction})
         )
         mixture = Mixture([of], labels=["clean"])
         return [mixture[SampleKey(number, SIDE)] for number in range(100)]
@@ -94,6 +94,6 @@ def test_the_smallest_photos_can_be_upscaled(size):
 
 
 def test_pairs_stay_as_they_are():
-    of = MixtureEntry(Made(7), synthesis=TrainSynthesis(p_tone=1, p_upscale=1, p_jpeg=1))
+    of = MixtureEntry(SyntheticPairs(7), synthesis=TrainSynthesis(p_tone=1, p_upscale=1, p_jpeg=1))
     sample = Mixture([of], labels=["H"])[SampleKey(3, SIDE)]
     assert sample.lq.allclose(1 - sample.gt)
