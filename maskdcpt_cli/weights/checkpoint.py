@@ -307,7 +307,7 @@ def _misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> lis
         "of the wrong shape": differing,
     }
     return [
-        f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        f"{len(names)} {kind} ({shown(', '.join(names[:3]))}{', ...' if len(names) > 3 else ''})"
         for kind, names in kinds.items()
         if names
     ]

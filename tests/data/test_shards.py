@@ -293,6 +293,19 @@ def test_what_is_no_index_is_reported(tmp_path, text, sentence):
         ShardPairs(tmp_path / "index.json")
 
 
+@pytest.mark.parametrize("start", [10**6, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("field", ["gt_start", "lq_start"])
+def test_a_record_that_points_beyond_its_shard_is_a_broken_image(tmp_path, field, start):
+    packed([write_pairs(tmp_path)], tmp_path / "out")
+    records = np.load(tmp_path / "out/index.npy")
+    records[field][0] = start
+    np.save(tmp_path / "out/index.npy", records)
+    shards = ShardPairs(tmp_path / "out/index.json")
+    with pytest.raises(ImageError, match="cannot be read: it would end beyond its shard"):
+        shards.read(0)
+    assert shards.read(1).gt.size
+
+
 def test_damaged_records_are_reported(tmp_path):
     packed([write_pairs(tmp_path)], tmp_path / "out")
     records = tmp_path / "out/index.npy"

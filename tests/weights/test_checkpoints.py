@@ -264,6 +264,10 @@ MISFITS: dict[str, tuple[dict[str, Tensor], str]] = {
         {"intro.bias": torch.zeros(4), "fc.bias": torch.zeros(5)},
         "1 unexpected (fc.bias)",
     ),
+    "unprintable": (
+        {"intro.bias": torch.zeros(4), "a\r\0b": torch.zeros(5)},
+        r"1 unexpected (a\r\x00b)",
+    ),
     "shape": (
         {"intro.bias": torch.zeros(3)},
         "1 of the wrong shape (intro.bias is (3,) instead of (4,))",

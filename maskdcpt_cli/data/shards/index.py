@@ -1,6 +1,8 @@
 """Tar shards of crops, as `maskdcpt data pack` writes them: their index, and random access."""
 
+import errno
 import json
+import os
 import re
 from bisect import bisect_right
 from dataclasses import asdict, dataclass
@@ -210,5 +212,7 @@ def _part(
 
 
 def _read(stream: BinaryIO, start: int, size: int) -> bytes:
+    if start + size > os.fstat(stream.fileno()).st_size:
+        raise OSError(errno.EINVAL, "it would end beyond its shard")
     stream.seek(start)
     return stream.read(size)
