@@ -105,7 +105,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             {"backbone": metadata.backbone or backbone, **metadata.options},
         )
     except ValueError as error:
-        raise CheckpointError(f"{shown(path)} {error}. {ADVICE}") from error
+        raise CheckpointError(f"{shown(path)} {shown(str(error))}. {ADVICE}") from error
     return Checkpoint(
         backbone=backbone,
         options={**detected, **metadata.options},

@@ -26,7 +26,7 @@ from tests.fuzz.targets import TARGETS, Seeds, Target
 SECONDS = 60  # of one input, before the process ends with a traceback
 MEMORY = 512 << 10  # KiB that one input may add to the peak of the process
 FOREIGN = re.compile(  # words of an interpreter or a library, not of a file
-    r"b'|decoder error|unknown pixel mode|index out of range|NoneType|object has no attribute"
+    r"\bb'|decoder error|unknown pixel mode|index out of range|NoneType|object has no attribute"
     r"|unsupported operand|not subscriptable|unpack requires|Traceback|<class|invalid literal"
 )
 

@@ -59,6 +59,7 @@ UNUSABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a list": (zipped([torch.zeros(3)]), "no tensors by name"),
     "no tensors": (zipped({"epoch": 3}), "another network (nothing)"),
     "another network": (zipped(RESNET), "another network ('conv1.weight', 'fc.bias')"),
+    "names that draw": (zipped({"a\x1b[2J": torch.zeros(3)}), r"another network ('a\x1b[2J')"),
     "other params": (zipped({"params": RESNET}), "another network ('conv1.weight', 'fc.bias')"),
     "flat": (zipped({**NAFNET, "intro.weight": torch.zeros(4)}), "'intro.weight' of the wrong"),
     "other width": (
