@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from maskdcpt_cli.cli.listed import with_listed
 from maskdcpt_cli.cli.options import (
     csv_option,
     device_option,
@@ -16,7 +17,6 @@ from maskdcpt_cli.cli.options import (
     quiet_option,
     recursive_option,
     refuse_existing,
-    with_listed,
 )
 from maskdcpt_cli.files import check_inside, shown
 from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER

@@ -1,9 +1,7 @@
 """Options that several commands share, their values and completions."""
 
-import os
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -312,28 +310,6 @@ pair_by_option: Decorator = click.option(
     help="How a ground truth is found. auto: by the path in the folder, then by the name; prefix: "
     "by the beginning of the name, as 1400.png for 1400_3.png.",
 )
-
-
-def with_listed(inputs: Sequence[str]) -> list[str]:
-    """Return the inputs, with `-` replaced by the names on standard input.
-
-    They are one per line, or separated as by `find -print0`. Raises UsageError for a pattern that
-    is not valid.
-    """
-    paths = [path for text in inputs for path in (_listed() if text == "-" else [text])]
-    for path in paths:
-        wrong = [part for part in Path(path).parts if "**" in part and part != "**"]
-        if wrong and not os.path.lexists(path):
-            raise click.UsageError(
-                f"'{path}': ** stands for folders, as in '**/{wrong[0].replace('**', '*')}'."
-            )
-    return paths
-
-
-def _listed() -> list[str]:
-    text = sys.stdin.buffer.read()
-    names = text.split(b"\0") if b"\0" in text else text.splitlines()
-    return [os.fsdecode(name) for name in names if name]
 
 
 def refuse_existing(*paths: Path | None, overwrite: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from maskdcpt_cli.cli.listed import with_listed
 from maskdcpt_cli.cli.options import (
     backend_option,
     device_option,
@@ -19,7 +20,6 @@ from maskdcpt_cli.cli.options import (
     quiet_option,
     recursive_option,
     tile_option,
-    with_listed,
 )
 from maskdcpt_cli.inference.events import Event, Settings
 from maskdcpt_cli.weights.zoo import DEFAULT, ZOO

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 MAX_CHANNELS = 1024
 MAX_BLOCKS = 1000  # of a stage
 MAX_STAGES = 64
+MAX_EXPANSION = 64
 
 
 def whole_number(name: str, value: object, *, least: int = 1, most: int = MAX_CHANNELS) -> int:
@@ -20,25 +21,26 @@ def whole_numbers(
     name: str, values: object, *, count: int | None = None, least: int = 1, most: int = MAX_BLOCKS
 ) -> tuple[int, ...]:
     """Return a tuple of whole numbers within bounds; `count` None is any number from 1."""
-    valid = isinstance(values, Sequence) and not isinstance(values, str)
     counts = range(1, MAX_STAGES + 1) if count is None else (count,)
-    if not valid or len(values) not in counts:  # type: ignore[arg-type]
-        several = "one or more" if count is None else str(count)
-        raise ValueError(
-            f"{name} is {_short(values)}; valid is a list of {several} whole numbers, a stage each."
-        )
-    assert isinstance(values, Sequence)
-    return tuple(whole_number(name, value, least=least, most=most) for value in values)
+    if isinstance(values, Sequence) and not isinstance(values, str) and len(values) in counts:
+        return tuple(whole_number(name, value, least=least, most=most) for value in values)
+    several = "one or more" if count is None else str(count)
+    raise ValueError(
+        f"{name} is {_short(values)}; valid is a list of {several} whole numbers, a stage each."
+    )
 
 
 def expansion(name: str, value: object, *, channels: int) -> float:
     """Return the width of a hidden layer relative to its `channels`, of which it has some."""
-    known = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not known or not 1 / channels <= value <= MAX_STAGES:  # type: ignore[operator]
-        raise ValueError(
-            f"{name} is {_short(value)}; valid are numbers from {1 / channels:g} to {MAX_STAGES}."
-        )
-    return value  # type: ignore[return-value]
+    if (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and 1 / channels <= value <= MAX_EXPANSION
+    ):
+        return value
+    raise ValueError(
+        f"{name} is {_short(value)}; valid are numbers from {1 / channels:g} to {MAX_EXPANSION}."
+    )
 
 
 def check_heads(channels: int, heads: int) -> None:

@@ -101,7 +101,7 @@ def test_links_within_the_folder_and_a_linked_folder_are_allowed() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../{stem}{suffix}", "/tmp/{stem}{suffix}", "a/{stem}{suffix}", "..\\{stem}{suffix}"],
+    ["../{stem}{suffix}", "/elsewhere/{stem}{suffix}", "a/{stem}{suffix}", "..\\{stem}{suffix}"],
 )
 def test_names_of_results_have_no_folder(name: str) -> None:
     result = run("restore", "lq", "-o", "out", "--name", name)

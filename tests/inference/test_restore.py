@@ -8,34 +8,9 @@ import torch
 from PIL import Image
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.inference import restore as restore_module
 from maskdcpt_cli.inference.events import Advanced, Job, Outcome, Settings, Started
 from maskdcpt_cli.inference.restore import restore, restore_files, restore_folder
-from tests.small import small
-
-
-class Brighten:
-    """An engine that halves the distance to white, and keeps what it was given."""
-
-    backend, device, precision, size_multiple = "torch", "cpu", "fp32", 8
-    model = small("nafnet")
-    bytes_per_pixel = 100
-
-    def record(self, _tiles, _boxes):
-        return lambda lq, _box: self(lq)
-
-    def __init__(self, *, half=None):
-        self.seen, self.half = [], half
-
-    def __call__(self, lq):
-        self.seen.append(lq)
-        return lq + 0.5 * (1 - lq)
-
-    def in_fp32(self):
-        return self
-
-    def peak_bytes(self, tile):
-        return 100 * tile**2
+from tests.inference.brighten import TILED, Brighten, jobs_of, outcomes_of, ramp
 
 
 class Explode(Brighten):
@@ -48,33 +23,6 @@ class ExplodeInBf16(Explode):
 
     def in_fp32(self):
         return Brighten()
-
-
-TILED = Settings(tile=32, overlap=4)
-
-
-def ramp(*shape, dtype=np.uint8):
-    peak = 1.0 if dtype == np.float32 else np.iinfo(dtype).max
-    values = np.linspace(0.1, 0.9, int(np.prod(shape))).reshape(shape)
-    return (values * peak).astype(dtype)
-
-
-@pytest.fixture
-def photos(tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for i, size in enumerate([(40, 50), (24, 24), (70, 33)]):
-        Image.fromarray(ramp(*size, 3)).save(folder / f"{i}.png")
-    return folder
-
-
-def jobs_of(folder, out):
-    return [Job(path, out / path.name) for path in sorted(folder.iterdir())]
-
-
-def outcomes_of(engine, jobs, settings=TILED, **options):
-    events = restore_files(engine, jobs, settings, **options)
-    return [event for event in events if isinstance(event, Outcome)]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -256,100 +204,6 @@ def test_an_unsound_photo_keeps_its_pixels_and_says_so(photos, tmp_path):
         assert np.array_equal(
             np.asarray(Image.open(job.source)), np.asarray(Image.open(job.target))
         )
-
-
-def test_skip_leaves_what_the_same_weights_and_settings_wrote(photos, tmp_path):
-    jobs = jobs_of(photos, tmp_path / "out")
-    outcomes_of(Brighten(), jobs)
-    before = [job.target.stat().st_mtime_ns for job in jobs]
-    assert {outcome.status for outcome in outcomes_of(Brighten(), jobs)} == {"skipped"}
-    assert [job.target.stat().st_mtime_ns for job in jobs] == before
-
-
-def test_a_result_log_in_the_format_of_the_first_release_is_read(photos, tmp_path):
-    engine = Brighten()
-    engine.model = small("nafnet")
-    with torch.no_grad():
-        for parameter in engine.model.parameters():
-            parameter.fill_(0.5)
-    job = jobs_of(photos, tmp_path / "out")[0]
-    os.utime(job.source, ns=(1_700_000_000_000_000_000, 1_700_000_000_000_000_000))
-    size = job.source.stat().st_size
-    job.target.parent.mkdir()
-    job.target.write_bytes(b"a result")
-    log = tmp_path / "out" / ".maskdcpt.jsonl"
-    line = '{"name": "0.png", "made": ["%s", %d, 1700000000000000000]}\n'
-    log.write_text(line % ("e2df0e9ac8861852", size))
-    settings = Settings(tile=32, overlap=4, strength=0.5)
-    assert [one.status for one in outcomes_of(engine, [job], settings)] == ["skipped"]
-    assert [one.status for one in outcomes_of(engine, [job], Settings())] == ["failed"]
-
-
-def test_skip_refuses_other_results(photos, tmp_path):
-    jobs = jobs_of(photos, tmp_path / "out")
-    outcomes_of(Brighten(), jobs)
-    other_weights = Brighten()
-    other_weights.model = small("nafnet", width=4)
-    other_settings = Settings(tile=32, overlap=4, strength=0.5)
-    for engine, settings in [(other_weights, TILED), (Brighten(), other_settings)]:
-        outcomes = outcomes_of(engine, jobs, settings)
-        assert {outcome.status for outcome in outcomes} == {"failed"}
-        assert "--existing overwrite" in outcomes[0].reason
-
-
-def test_skip_sees_that_the_source_changed(photos, tmp_path):
-    jobs = jobs_of(photos, tmp_path / "out")
-    outcomes_of(Brighten(), jobs)
-    Image.fromarray(ramp(12, 12, 3)).save(jobs[0].source)
-    statuses = [outcome.status for outcome in outcomes_of(Brighten(), jobs)]
-    assert statuses == ["failed", "skipped", "skipped"]
-
-
-def test_a_file_of_the_users_own_is_never_replaced_unasked(photos, tmp_path):
-    jobs = jobs_of(photos, tmp_path / "out")
-    jobs[0].target.parent.mkdir()
-    jobs[0].target.write_text("mine")
-    for existing in ("skip", "error"):
-        outcomes = outcomes_of(Brighten(), jobs[:1], existing=existing)
-        assert outcomes[0].status == "failed"
-        assert jobs[0].target.read_text() == "mine"
-    assert outcomes_of(Brighten(), jobs[:1], existing="overwrite")[0].status == "restored"
-
-
-def test_a_result_that_was_written_just_before_a_kill_is_known(photos, tmp_path, monkeypatch):
-    jobs = jobs_of(photos, tmp_path / "out")
-    monkeypatch.setattr(restore_module, "record", lambda *_, **__: None)
-    outcomes_of(Brighten(), jobs)
-    assert {outcome.status for outcome in outcomes_of(Brighten(), jobs)} == {"skipped"}
-
-
-def test_an_earlier_result_is_not_taken_for_one_that_a_kill_prevented(
-    photos, tmp_path, monkeypatch
-):
-    jobs = jobs_of(photos, tmp_path / "out")
-    outcomes_of(Brighten(), jobs)
-    other = Settings(tile=32, overlap=4, strength=0.5)
-    with monkeypatch.context() as patch:
-        patch.setattr(restore_module, "write_photo", lambda *_, **__: ())
-        patch.setattr(restore_module, "record", lambda *_, **__: None)
-        outcomes_of(Brighten(), jobs, other, existing="overwrite")
-    assert {one.status for one in outcomes_of(Brighten(), jobs)} == {"skipped"}
-    assert {one.status for one in outcomes_of(Brighten(), jobs, other)} == {"failed"}
-
-
-def test_a_log_that_cannot_be_written_whole_fails_the_file(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "write", lambda _file, data: len(data) - 1)
-    outcomes = outcomes_of(Brighten(), jobs_of(photos, tmp_path / "out"))
-    assert {outcome.status for outcome in outcomes} == {"failed"}
-    assert "No space left" in outcomes[0].reason
-
-
-def test_a_truncated_line_of_the_result_log_is_ignored(photos, tmp_path):
-    jobs = jobs_of(photos, tmp_path / "out")
-    outcomes_of(Brighten(), jobs)
-    log = tmp_path / "out" / ".maskdcpt.jsonl"
-    log.write_text(log.read_text() + '{"name": "0.png", "ma')
-    assert {outcome.status for outcome in outcomes_of(Brighten(), jobs)} == {"skipped"}
 
 
 def test_a_full_disk_fails_the_file_and_leaves_nothing(photos, tmp_path, monkeypatch):

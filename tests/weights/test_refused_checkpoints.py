@@ -22,7 +22,7 @@ from maskdcpt_cli.weights.checkpoint import (
     read_checkpoint,
 )
 from tests.small import SMALL, small
-from tests.weights.test_checkpoints import NAFNET
+from tests.weights.filled import NAFNET
 
 
 def zipped(content: object) -> Callable[[Path], None]:

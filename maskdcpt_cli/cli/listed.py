@@ -1,0 +1,30 @@
+"""Inputs that a user lists: names on standard input, and patterns."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+
+def with_listed(inputs: Sequence[str]) -> list[str]:
+    """Return the inputs, with `-` replaced by the names on standard input.
+
+    They are one per line, or separated as by `find -print0`. Raises UsageError for a pattern that
+    is not valid.
+    """
+    paths = [path for text in inputs for path in (_listed() if text == "-" else [text])]
+    for path in paths:
+        wrong = [part for part in Path(path).parts if "**" in part and part != "**"]
+        if wrong and not os.path.lexists(path):
+            raise click.UsageError(
+                f"'{path}': ** stands for folders, as in '**/{wrong[0].replace('**', '*')}'."
+            )
+    return paths
+
+
+def _listed() -> list[str]:
+    text = sys.stdin.buffer.read()
+    names = text.split(b"\0") if b"\0" in text else text.splitlines()
+    return [os.fsdecode(name) for name in names if name]

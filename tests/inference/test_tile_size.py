@@ -1,0 +1,135 @@
+"""The size of tiles and the number of samples, by the memory that there is."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from maskdcpt_cli.errors import BackendError
+from maskdcpt_cli.inference import tiling
+from maskdcpt_cli.inference.backends import Engine, open_engine
+from maskdcpt_cli.inference.tiling import (
+    TileSizeReduced,
+    choose_overlap,
+    choose_samples,
+    choose_tile,
+)
+from tests.inference.local import Restoring, twice
+from tests.small import small
+
+
+def out_of_memory(error: Exception, *, above: int) -> Callable[[Tensor], Tensor]:
+    def run(lq: Tensor) -> Tensor:
+        if max(lq.shape[-2:]) > above:
+            raise error
+        return twice(lq)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+        RuntimeError("Exception from src/inference/src/cpp/infer_request.cpp: std::bad_alloc"),
+        Exception("Failed to allocate memory for requested buffer of size 9"),
+    ],
+    ids=lambda error: str(error)[:24],
+)
+def test_tiles_shrink_until_memory_suffices(image: Tensor, error: Exception) -> None:
+    run = out_of_memory(error, above=100)
+    restoring = Restoring(image)(run, tile=0, overlap=24, multiple=16)
+    assert restoring.reductions == [TileSizeReduced(200, 96)]
+    torch.testing.assert_close(restoring.canvas, image * 2)
+    assert sum(restoring.pixels) == image[0].numel()
+
+
+@pytest.mark.parametrize("calls_before", range(1, 6))
+@pytest.mark.parametrize("overlap", [0, 24, 63])
+def test_running_out_of_memory_half_way_repeats_no_finished_row(
+    calls_before: int, overlap: int
+) -> None:
+    image = torch.rand(3, 300, 200)
+    calls = 0
+
+    def run(lq: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls > calls_before and max(lq.shape[-2:]) > 90:
+            raise MemoryError
+        return twice(lq)
+
+    restoring = Restoring(image)(run, tile=128, overlap=overlap)
+    assert restoring.reductions == [TileSizeReduced(128, 64)]
+    assert [band.start for band in restoring.bands] == [
+        0,
+        *(band.stop for band in restoring.bands[:-1]),
+    ]
+    torch.testing.assert_close(restoring.canvas, image * 2)
+    assert sum(restoring.pixels) == image[0].numel()
+
+
+def test_without_memory_for_the_smallest_tile_it_gives_up(image: Tensor) -> None:
+    run = out_of_memory(MemoryError(), above=10)
+    with pytest.raises(BackendError, match=r"^Out of memory at tiles of 100 pixels"):
+        Restoring(image)(run, tile=0, overlap=24)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(image: Tensor) -> None:
+    with pytest.raises(RuntimeError, match="weight of size"):
+        Restoring(image)(out_of_memory(RuntimeError("weight of size"), above=0), tile=0, overlap=0)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return open_engine(small("nafnet"), device="cpu", backend="torch")
+
+
+def test_a_photo_that_fits_in_memory_goes_in_one_piece(engine: Engine) -> None:
+    assert choose_tile(engine, (400, 600)) == 0
+
+
+def test_the_tile_of_a_large_photo_fits_in_memory(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {}
+    for megabytes in (10, 50, 100, 10_000):
+        monkeypatch.setattr(tiling, "CPU_BUDGET", megabytes * 1_000_000)
+        tile = chosen[megabytes] = choose_tile(engine, (100_000, 100_000))
+        assert tile % engine.size_multiple == 0
+        assert tile == 128 or engine.peak_bytes(tile) <= megabytes * 1_000_000
+    assert 128 == chosen[10] < chosen[50] < chosen[100] < chosen[10_000] == 1024
+
+
+def test_on_a_gpu_the_tile_follows_its_free_memory(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "device", "cuda:1")
+    chosen = []
+    for free in (50_000_000, 100_000_000):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 2 * free))
+        chosen.append(choose_tile(engine, (100_000, 100_000)))
+    assert 128 < chosen[0] < chosen[1] < 1024
+
+
+def test_as_many_samples_are_taken_as_memory_allows(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = {}
+    for megabytes in (1, 50, 10_000):
+        monkeypatch.setattr(tiling, "CPU_BUDGET", megabytes * 1_000_000)
+        samples = chosen[megabytes] = choose_samples(engine)
+        taken = 2 * engine.bytes_per_pixel * 128**2 * samples
+        assert samples == 1 or taken <= megabytes * 1_000_000
+    assert chosen[1] == 1 < chosen[50] < chosen[10_000] == tiling.SAMPLES
+
+
+@pytest.mark.parametrize(
+    ("tile", "overlap"), [(0, 128), (64, 16), (256, 64), (512, 128), (2000, 128)]
+)
+def test_small_tiles_overlap_by_a_quarter(tile: int, overlap: int) -> None:
+    assert choose_overlap(tile) == overlap

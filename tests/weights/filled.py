@@ -1,0 +1,58 @@
+"""Small networks of each backbone, and checkpoints of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maskdcpt_cli.models import build_backbone
+from maskdcpt_cli.weights.checkpoint import (
+    Checkpoint,
+)
+from tests.golden import fill_with_golden_weights
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "nafnet": {
+        "width": 4,
+        "enc_blk_nums": (1, 2),
+        "middle_blk_num": 3,
+        "dec_blk_nums": (2, 1),
+        "unshuffle": 2,
+    },
+    "restormer": {
+        "dim": 8,
+        "num_blocks": (1, 2, 1, 3),
+        "num_refinement_blocks": 2,
+        "heads": (1, 2, 4, 8),
+        "ffn_expansion_factor": 2.5,
+    },
+    "promptir": {
+        "dim": 8,
+        "num_blocks": (2, 1, 1, 1),
+        "num_refinement_blocks": 1,
+        "heads": (2, 2, 2, 4),
+        "ffn_expansion_factor": 1.25,
+    },
+    "swinir": {
+        "embed_dim": 60,
+        "depths": (1, 2, 1),
+        "num_heads": (2, 2, 2),
+        "mlp_ratio": 1.5,
+        "window_size": 8,
+    },
+}
+
+
+def filled(backbone: str) -> Checkpoint:
+    model = build_backbone(backbone, **OPTIONS[backbone])
+    fill_with_golden_weights(model)
+    return Checkpoint(backbone, OPTIONS[backbone], model.state_dict())
+
+
+def on_meta(backbone: str, options: Mapping[str, object]) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        return build_backbone(backbone, **options).state_dict()
+
+
+NAFNET = {key: torch.zeros(v.shape) for key, v in on_meta("nafnet", OPTIONS["nafnet"]).items()}
