@@ -40,9 +40,8 @@ CUTS = [
 def test_tiles_of_a_pointwise_network_give_the_image_untiled(
     size: tuple[int, int], tile: int, overlap: int
 ) -> None:
-    image = torch.rand(3, *size)
-    restoring = Restoring(image)(twice, tile=tile, overlap=overlap)
-    torch.testing.assert_close(restoring.canvas, image * 2)
+    restoring = Restoring(torch.rand(3, *size))(twice, tile=tile, overlap=overlap)
+    torch.testing.assert_close(restoring.canvas, restoring.image * 2)
 
 
 @pytest.mark.parametrize(("size", "tile", "overlap"), CUTS)
