@@ -13,7 +13,7 @@ from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.arrays import Native
 from maskdcpt_cli.images.codecs import pillow, png
 from maskdcpt_cli.images.photo import Page
-from maskdcpt_cli.images.reading import Metadata, Photo, read_photo
+from maskdcpt_cli.images.reading import Metadata, Photo, read_photo, read_rgb
 from maskdcpt_cli.images.writing import write_photo
 from tests.images.samples import SHAPE, exif_block, noise, pillow_image, through
 
@@ -185,3 +185,55 @@ def test_other_xmp_is_carried_byte_for_byte(tmp_path: Path) -> None:
     photo = Photo(Path("x"), "jpeg", (page,), metadata=Metadata(xmp=packet))
     write_photo(photo, [page], tmp_path / "out.jpg")
     assert read_photo(tmp_path / "out.jpg", max_pixels=None).metadata.xmp == packet
+
+
+def with_wrong_check_sum(packed: bytes) -> bytes:
+    return packed[:-1] + bytes([packed[-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        (b"tEXt", b"Title\0Harbour at dawn"),
+        (b"eXIf", exif_block()[6:]),
+        (b"iCCP", b"a\0\0b"),
+        (b"tRNS", bytes(6)),
+        (b"quXx", b""),
+    ],
+)
+def test_metadata_of_png_with_a_wrong_check_sum_is_left_out(
+    tmp_path: Path, name: bytes, data: bytes
+) -> None:
+    png_with(tmp_path / "in.png", with_wrong_check_sum(chunk(name, data)), *TEXTS)
+    photo = read_photo(tmp_path / "in.png", max_pixels=None)
+    assert photo.notices == (
+        f"Damaged chunks (their check sums are wrong) are left out: {name.decode()}.",
+    )
+    assert photo.metadata == Metadata(extras=photo.metadata.extras)
+    assert len(photo.metadata.extras) == len(TEXTS)
+    np.testing.assert_array_equal(photo.pages[0].pixels, noise(3, "uint8"))
+    np.testing.assert_array_equal(read_rgb(tmp_path / "in.png"), noise(3, "uint8"))
+
+
+def test_a_damaged_chunk_of_an_animation_leaves_its_default_image(tmp_path: Path) -> None:
+    still, frame = (noise(3, "uint16", seed=seed) for seed in (1, 2))
+    data = still_beside_frames(still, frame)
+    for name in (b"acTL", b"fcTL"):
+        end = data.index(name) + 4 + int.from_bytes(data[data.index(name) - 4 :][:4], "big")
+        (tmp_path / "in.png").write_bytes(data[:end] + b"\0\0\0\0" + data[end + 4 :])
+        photo = read_photo(tmp_path / "in.png", max_pixels=None)
+        assert photo.notices == (
+            "Damaged chunks (their check sums are wrong) are left out: acTL, fcTL, fdAT.",
+        )
+        np.testing.assert_array_equal(photo.pages[0].pixels, still)
+
+
+@pytest.mark.parametrize("name", [b"IHDR", b"PLTE"])
+def test_a_wrong_check_sum_of_what_the_pixels_need_is_refused(tmp_path: Path, name: bytes) -> None:
+    pillow_image("P").save(tmp_path / "in.png")
+    data = bytearray((tmp_path / "in.png").read_bytes())
+    at = data.index(name)
+    data[at + 4 + int.from_bytes(data[at - 4 : at], "big")] ^= 1
+    (tmp_path / "in.png").write_bytes(data)
+    with pytest.raises(ImageError, match="its content is damaged"):
+        read_photo(tmp_path / "in.png", max_pixels=None)

@@ -77,12 +77,10 @@ class PillowSource:
     """An image opened by Pillow, with no pixel decoded."""
 
     def __init__(self, stream: BinaryIO, word: str) -> None:
-        self.chunks = png.read_chunks(stream) if word == "png" else []
-        long_texts = [chunk for chunk in self.chunks if chunk.is_long_text]
+        self.chunks: list[png.Chunk] = []
         self.notices: tuple[str, ...] = ()
-        if long_texts:
-            self.notices = (f"Texts of more than 1 MiB are left out: {len(long_texts)}.",)
-            stream = png.without(stream, lambda chunk: chunk.is_long_text)
+        if word == "png":
+            stream, self.chunks, self.notices = png.without_broken(stream)
         stream.seek(0)
         self.stream = stream
         self.image = OPENERS[word](stream)
@@ -170,9 +168,7 @@ class PillowSource:
         return tuple(
             (chunk.name, chunk.data)
             for chunk in self.chunks
-            if chunk.name in png.TEXTS
-            and chunk.keyword not in READ_TEXTS
-            and not chunk.is_long_text
+            if chunk.name in png.TEXTS and chunk.keyword not in READ_TEXTS
         )
 
     def _by_opencv(self) -> Page:

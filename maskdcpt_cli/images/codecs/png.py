@@ -30,6 +30,13 @@ class Chunk(NamedTuple):
 
     name: bytes
     data: bytes
+    check: bytes  # its check sum; of pixels and of a chunk that is cut short, empty
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether it is no part of the pixels or header, and its check sum is wrong."""
+        ancillary = self.name.isalpha() and self.name[:1].islower()
+        return ancillary and self.check not in (b"", _check_sum(self.name, self.data))
 
     @property
     def keyword(self) -> bytes:
@@ -60,13 +67,12 @@ def read_chunks(stream: BinaryIO) -> list[Chunk]:
     found = []
     while len(head := stream.read(8)) == 8:
         length, name = struct.unpack(">I4s", head)
-        data = b""
+        data = check = b""
         if name in PIXELS:
-            stream.seek(length, 1)
+            stream.seek(length + 4, 1)
         else:
-            data = stream.read(length)
-        stream.seek(4, 1)  # the check sum
-        found.append(Chunk(name, data))
+            data, check = stream.read(length), stream.read(4)
+        found.append(Chunk(name, data, check))
     return found
 
 
@@ -89,10 +95,39 @@ def without(stream: BinaryIO, leave_out: Callable[[Chunk], bool]) -> BytesIO:
     kept, at = [data[:8]], 8
     while at < len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
-        if not leave_out(Chunk(data[at + 4 : at + 8], data[at + 8 : end - 4])):
+        name = data[at + 4 : at + 8]
+        check, content = data[end - 4 : end], data[at + 8 : end - 4]
+        if not leave_out(Chunk(name, b"", b"") if name in PIXELS else Chunk(name, content, check)):
             kept.append(data[at:end])
         at = end
     return BytesIO(b"".join(kept))
+
+
+def without_broken(stream: BinaryIO) -> tuple[BinaryIO, list[Chunk], tuple[str, ...]]:
+    """Return a file without the metadata that stops a decoder, its chunks, and notices.
+
+    These are chunks with a wrong check sum, and texts of more than LONGEST_TEXT bytes.
+    """
+    chunks = read_chunks(stream)
+    damaged = {chunk.name for chunk in chunks if chunk.is_damaged}
+    if damaged & ANIMATION:  # the frames are numbered, so that none may be missing
+        damaged |= ANIMATION & {chunk.name for chunk in chunks}
+    long_texts = sum(chunk.is_long_text for chunk in chunks if not chunk.is_damaged)
+    notices = []
+    if damaged:
+        names = ", ".join(sorted(name.decode() for name in damaged))
+        notices.append(f"Damaged chunks (their check sums are wrong) are left out: {names}.")
+    if long_texts:
+        notices.append(f"Texts of more than 1 MiB are left out: {long_texts}.")
+    if not notices:
+        return stream, chunks, ()
+
+    def leave_out(chunk: Chunk) -> bool:
+        animation = chunk.name in ANIMATION and chunk.name in damaged
+        return animation or chunk.is_damaged or chunk.is_long_text
+
+    kept = [chunk for chunk in chunks if not leave_out(chunk)]
+    return without(stream, leave_out), kept, tuple(notices)
 
 
 def write(stream: BinaryIO, page: Page, metadata: Metadata) -> None:
@@ -143,5 +178,8 @@ def _filtered(page: Page) -> Iterator[Native]:
 
 
 def _chunk(stream: BinaryIO, name: bytes, data: bytes) -> None:
-    check = zlib.crc32(data, zlib.crc32(name))
-    stream.write(struct.pack(">I", len(data)) + name + data + struct.pack(">I", check))
+    stream.write(struct.pack(">I", len(data)) + name + data + _check_sum(name, data))
+
+
+def _check_sum(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
