@@ -102,6 +102,8 @@ def fit(photo: Photo, pages: Sequence[Page], holds: Holds, *, word: str, strip: 
         about = replace(about, exif=None, xmp=None, orientation=1)
     if strip or not holds.icc:
         about = replace(about, icc=None)
+    if strip:
+        about = replace(about, significant_bits=b"")
     if about.extras and (strip or word != photo.format):
         about = replace(about, extras=())
         if not strip:

@@ -237,3 +237,38 @@ def test_a_wrong_check_sum_of_what_the_pixels_need_is_refused(tmp_path: Path, na
     (tmp_path / "in.png").write_bytes(data)
     with pytest.raises(ImageError, match="its content is damaged"):
         read_photo(tmp_path / "in.png", max_pixels=None)
+
+
+SIGNIFICANT = {  # of the kind of pixels: sBIT, and what the result has of it
+    ("RGB", 16): (b"\x0c\x0c\x0c", True),
+    ("RGB", 8): (b"\x05\x06\x05", True),
+    ("RGBA", 16): (b"\x0a\x0a\x0a\x10", True),
+    ("LA", 8): (b"\x06\x08", True),
+    ("L", 16): (b"\x0a", True),
+    ("L", 8): (b"\x0a", False),  # more than there are
+    ("P", 8): (b"\x06\x06\x06", True),  # the result has full colour, of as many bits
+    ("1", 1): (b"\1", False),  # the result has 8 bits
+}
+
+
+@pytest.mark.parametrize(("mode", "bits"), SIGNIFICANT)
+def test_significant_bits_of_png_are_kept_at_the_same_depth(
+    tmp_path: Path, mode: str, bits: int
+) -> None:
+    stated, is_kept = SIGNIFICANT[mode, bits]
+    if bits == 16:
+        alpha = noise(1, "uint16")[..., 0] if mode == "RGBA" else None
+        page = Page(noise(1 if mode == "L" else 3, "uint16"), alpha)
+        with (tmp_path / "in.png").open("wb") as stream:
+            png.write(stream, page, Metadata())
+    else:
+        pillow_image(mode).save(tmp_path / "in.png")
+    data = (tmp_path / "in.png").read_bytes()
+    (tmp_path / "in.png").write_bytes(data[:33] + chunk(b"sBIT", stated) + data[33:])
+    assert through(tmp_path / "in.png", tmp_path / "out.png") == ()
+    assert (chunk(b"sBIT", stated) in (tmp_path / "out.png").read_bytes()) is is_kept
+    read_rgb(tmp_path / "out.png")
+    through(tmp_path / "in.png", tmp_path / "bare.png", strip=True)
+    assert b"sBIT" not in (tmp_path / "bare.png").read_bytes()
+    if mode not in {"RGBA", "LA"} and bits == 8:
+        assert through(tmp_path / "in.png", tmp_path / "out.jpg") == ()

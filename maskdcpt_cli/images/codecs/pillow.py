@@ -70,7 +70,7 @@ MODES: dict[str, tuple[str, str | None]] = {
 DTYPES = {"I;16": np.uint16, "I;16B": np.uint16, "I": np.uint16, "F": np.float32}
 WITH_KEY = {"L": "LA", "RGB": "RGBA"}  # for images one of whose colours is transparent
 GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B"})
-GREY_ALPHA = 4  # a colour type of PNG
+PALETTE, GREY_ALPHA = 3, 4  # colour types of PNG
 
 
 class PillowSource:
@@ -102,7 +102,12 @@ class PillowSource:
         self.image.load()
         metadata, damaged = _metadata(self.image, self._extras())
         profile, unknown = self._stated_profile(metadata.icc)
-        metadata = replace(metadata, icc=profile, lossless=self._is_lossless())
+        metadata = replace(
+            metadata,
+            icc=profile,
+            lossless=self._is_lossless(),
+            significant_bits=self._significant_bits(),
+        )
         page, losses = (self._by_opencv(), ()) if deep else page_from_pillow(self.image)
         return Decoded((page,), metadata, notices + losses + damaged + unknown)
 
@@ -134,6 +139,12 @@ class PillowSource:
             # A frame of an animation holds the chunk of its pixels, after 16 bytes.
             self.stream.seek(16 if name == b"ANMF" else length + length % 2, 1)
         return False
+
+    def _significant_bits(self) -> bytes:
+        """Return sBIT of a PNG whose result has the same depth: 8 or 16 bits, or a palette."""
+        stated = next((chunk.data for chunk in self.chunks if chunk.name == b"sBIT"), b"")
+        head = self._head()
+        return stated if stated and (head[24] >= 8 or head[25] == PALETTE) else b""
 
     def _depth_notice(self) -> tuple[str, ...]:
         if self.header.format != "avif":

@@ -137,6 +137,10 @@ def write(stream: BinaryIO, page: Page, metadata: Metadata) -> None:
     bits = 8 * page.pixels.itemsize
     stream.write(b"\x89PNG\r\n\x1a\n")
     _chunk(stream, b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0))
+    significant = metadata.significant_bits
+    fits = len(significant) == channels + (page.alpha is not None)
+    if fits and all(0 < value <= bits for value in significant):
+        _chunk(stream, b"sBIT", significant)
     if metadata.icc:
         _chunk(stream, b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc))
     if metadata.dpi:
