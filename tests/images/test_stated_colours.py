@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.images.codecs import cicp
+from maskdcpt_cli.images.codecs import cicp, hevc
 from maskdcpt_cli.images.reading import Photo, read_photo
 from tests.images.samples import SRGB, pillow_image, through
 
@@ -121,6 +121,73 @@ def test_display_p3_stated_by_heic_is_followed(tmp_path: Path) -> None:
     assert b"colrnclx" in (tmp_path / "in.heic").read_bytes()
     photo = read_photo(tmp_path / "in.heic", max_pixels=None)
     assert photo.metadata.icc == cicp.from_numbers(*DISPLAY_P3, grey=False)[0]
+
+
+def heic_without_box(path: Path, primaries: int, transfer: int) -> None:
+    """Write a HEIC file whose video stream alone states its colours."""
+    heif = pytest.importorskip("pillow_heif")
+    options = {"color_primaries": primaries, "transfer_characteristics": transfer}
+    image = pillow_image("RGB").resize((64, 48))
+    heif.from_pillow(image).save(
+        path, save_nclx_profile=False, matrix_coefficients=6, full_range_flag=1, **options
+    )
+    assert b"colr" not in path.read_bytes()
+
+
+def test_display_p3_stated_by_the_stream_of_heic_is_followed(tmp_path: Path) -> None:
+    heic_without_box(tmp_path / "in.heic", *DISPLAY_P3)
+    photo = read_photo(tmp_path / "in.heic", max_pixels=None)
+    assert photo.metadata.icc == cicp.from_numbers(*DISPLAY_P3, grey=False)[0]
+    heic_without_box(tmp_path / "srgb.heic", 1, 13)
+    assert read_photo(tmp_path / "srgb.heic", max_pixels=None).metadata.icc is None
+    heic_without_box(tmp_path / "pq.heic", 9, 16)
+    with pytest.raises(ImageError, match=r"HDR \(PQ\): convert it to SDR"):
+        read_photo(tmp_path / "pq.heic", max_pixels=None)
+
+
+def test_a_damaged_stream_of_heic_states_no_colours(tmp_path: Path) -> None:
+    heic_without_box(tmp_path / "in.heic", *DISPLAY_P3)
+    data = (tmp_path / "in.heic").read_bytes()
+    at = data.index(b"hvcC") - 4
+    end = at + int.from_bytes(data[at : at + 4], "big")
+    assert hevc.stated_colours(data) == DISPLAY_P3
+    for length in range(at, end):
+        hevc.stated_colours(data[:length])
+    for place in range(at, end):
+        for value in (0, 255):
+            hevc.stated_colours(data[:place] + bytes([value]) + data[place + 1 :])
+    assert hevc.stated_colours(b"\xff\xff\xff\xffhvcC" * 8192) is None
+
+
+def bits(*parts: tuple[int, int] | int) -> bytes:
+    """Return (value, count of bits) and Exp-Golomb numbers one behind another."""
+    text = ""
+    for part in parts:
+        if isinstance(part, tuple):
+            text += f"{part[0]:0{part[1]}b}"
+        else:
+            digits = f"{part + 1:b}"
+            text += "0" * (len(digits) - 1) + digits
+    return int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8), "big")
+
+
+def test_all_parts_of_a_parameter_set_are_passed_over() -> None:
+    layered = [(0, 4), (1, 3), (1, 1), (0, 96), (3, 2), (0, 14), (0, 96)]
+    sizes = [0, 3, (0, 1), 64, 48, (1, 1), 0, 0, 1, 1, 2, 2, 4, (1, 1), *[1] * 6, *[0] * 6]
+    copied = [(0, 1), 0]
+    lists = [*copied * 5, (1, 1), *[0] * 16]
+    lists += [*copied * 5, (1, 1), *[0] * 64, *copied * 5, (1, 1), *[0] * 65, *copied * 2]
+    uncompressed = [(3, 2), (1, 1), (0x77, 8), 0, 1, (1, 1)]
+    references = [2, 1, 1, 0, (1, 1), 0, (1, 1), (0, 1), 0, 0, (1, 1), 1, (5, 8), (1, 1)]
+    vui = [(1, 1), (255, 8), (0x10001, 32), (1, 1), (1, 1), (1, 1), (5, 3), (1, 1), (1, 1)]
+    sps = bits(
+        *[*layered, *sizes, (3, 2), *lists, *uncompressed, *references, (3, 2), (1, 1), *vui],
+        *[(12, 8), (13, 8), (1, 8), (0, 64)],
+    )
+    guarded = sps.replace(b"\0\0", b"\0\0\3")
+    nal = b"\x42\1" + guarded
+    box = b"hvcC" + bytes(22) + b"\1\x21\0\1" + len(nal).to_bytes(2, "big") + nal
+    assert hevc.stated_colours((len(box) + 4).to_bytes(4, "big") + box) == DISPLAY_P3
 
 
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])

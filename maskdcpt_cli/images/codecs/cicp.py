@@ -45,13 +45,10 @@ BRADFORD = np.array(
 NCLX = re.compile(rb"colrnclx(..)(..)", re.DOTALL)
 
 
-def from_nclx(head: bytes) -> tuple[bytes | None, tuple[str, ...]]:
-    """Return the profile that the first bytes of an AVIF or HEIC file state; see from_numbers."""
+def nclx_colours(head: bytes) -> tuple[int, int] | None:
+    """Return primaries and transfer function that the first bytes of an AVIF or HEIC file state."""
     stated = NCLX.search(head)
-    if stated is None:
-        return None, ()
-    primaries, transfer = (int.from_bytes(number, "big") for number in stated.groups())
-    return from_numbers(primaries, transfer, grey=False)
+    return stated and (int.from_bytes(stated[1], "big"), int.from_bytes(stated[2], "big"))
 
 
 def from_numbers(

@@ -162,7 +162,8 @@ class PillowSource:
         """Return the profile to follow: cICP over iCCP over sRGB over gAMA in PNG, ICC in AVIF."""
         info, grey = self.image.info, self.image.mode in GREY_MODES
         if self.header.format == "avif" and icc is None:
-            return cicp.from_nclx(self._head())
+            numbers = cicp.nclx_colours(self._head())
+            return cicp.from_numbers(*numbers, grey=False) if numbers else (None, ())
         stated = next((chunk.data for chunk in self.chunks if chunk.name == b"cICP"), b"")
         if len(stated) == 4:
             return cicp.from_numbers(stated[0], stated[1], grey=grey)

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.images.codecs import cicp, ifd
+from maskdcpt_cli.images.codecs import cicp, hevc, ifd
 from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page
 
 HEAD = 1 << 16  # bytes in which a HEIC file states its colours
@@ -80,7 +80,9 @@ class HeifSource:
         unknown: tuple[str, ...] = ()
         if icc is None:
             self.stream.seek(0)
-            icc, unknown = cicp.from_nclx(self.stream.read(HEAD))
+            head = self.stream.read(HEAD)
+            numbers = cicp.nclx_colours(head) or hevc.stated_colours(head)
+            icc, unknown = cicp.from_numbers(*numbers, grey=False) if numbers else (None, ())
         metadata = Metadata(
             (info.get("exif") or b"").removeprefix(b"Exif\0\0") or None,
             icc,
