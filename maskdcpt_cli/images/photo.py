@@ -38,7 +38,7 @@ class Metadata:
     xmp: bytes | None = None
     orientation: int = 1  # 1 to 8, as in EXIF
     dpi: tuple[float, float] | None = None
-    lossless: bool = False  # of WebP: stored without loss
+    lossless: bool = False  # of WebP and AVIF: stored without loss
     significant_bits: bytes = b""  # of each channel, as sBIT of PNG; of 16, a camera has 10 or 12
     # What its own format alone holds: texts of PNG; IPTC and comments of JPEG. Name and content.
     extras: tuple[tuple[bytes, bytes], ...] = ()

@@ -13,13 +13,13 @@ from PIL import Image
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.files import replacing, shown
 from maskdcpt_cli.images.arrays import Native
-from maskdcpt_cli.images.codecs import png, tiff
+from maskdcpt_cli.images.codecs import avif, png, tiff
 from maskdcpt_cli.images.colour import Colour, pillow_image
 from maskdcpt_cli.images.formats import WRITABLE, Holds, format_of
 from maskdcpt_cli.images.photo import Metadata, Page, Photo, upright
 
 QUALITY = 95  # the default
-LOSSLESS = 100  # the quality of WebP without loss, the default for one that was so
+LOSSLESS = avif.LOSSLESS  # of WebP and AVIF, and their default for a photo that was so
 FULL_COLOUR = 90  # the quality from which on colour is stored at full resolution
 JPEG_BLOCK = 65_533 - 64  # bytes that EXIF or XMP may have in a JPEG
 EXTRAS = {"png": "texts of PNG", "jpeg": "IPTC and comments of JPEG"}  # of `Metadata.extras`
@@ -37,9 +37,10 @@ def write_photo(
     """Write `pages`, oriented as `photo.pages`, with the metadata of the photo; return the losses.
 
     The suffix of `target` chooses the format. `quality` is of JPEG, WebP and AVIF, 1 to 100; 100
-    is lossless WebP, the default for a photo that was one. `strip` leaves out EXIF, XMP and ICC,
-    converts other colours to sRGB and turns the pixels upright, as do formats without such
-    metadata. The target is replaced atomically, once the new file beside it is complete.
+    is without loss for WebP and AVIF, the default for a photo that was so in the same format.
+    `strip` leaves out EXIF, XMP and ICC, converts other colours to sRGB and turns the pixels
+    upright, as do formats without such metadata. The target is replaced atomically, once the new
+    file beside it is complete.
 
     Raises:
         ImageError: The format is not writable or too small for the photo, or writing failed.
@@ -57,9 +58,11 @@ def write_photo(
             "choose another --format."
         )
     if quality is None:
-        quality = LOSSLESS if word == "webp" and photo.metadata.lossless else QUALITY
+        quality = LOSSLESS if word == photo.format and photo.metadata.lossless else QUALITY
     with _writing(target) as stream:
         ENCODERS[word](stream, fitted.pages, fitted.metadata, quality)
+    if word == "avif" and quality == LOSSLESS and not avif.is_writable():
+        return (*fitted.notices, "This OpenCV writes no AVIF: the result is not lossless.")
     return fitted.notices
 
 
@@ -235,6 +238,9 @@ def _write_webp(stream: BinaryIO, pages: Sequence[Page], about: Metadata, qualit
 
 
 def _write_avif(stream: BinaryIO, pages: Sequence[Page], about: Metadata, quality: int) -> None:
+    if quality == LOSSLESS and avif.is_writable():
+        avif.write_lossless(stream, pages[0], about)
+        return
     _image(pages[0]).save(
         stream,
         "AVIF",

@@ -11,7 +11,18 @@ from PIL import Image, JpegImagePlugin
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.reading import Page, Photo, probe, read_photo
 from maskdcpt_cli.images.writing import write_photo
-from tests.images.samples import SHAPE, noise, pillow, pillow_image, through
+from tests.images.samples import (
+    SHAPE,
+    SRGB,
+    XMP,
+    exif_block,
+    noise,
+    pillow,
+    pillow_image,
+    through,
+)
+
+PHOTO = Path(__file__).parents[2] / "examples" / "bee-blur.jpg"
 
 MODES = {
     "png": ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"],
@@ -253,6 +264,64 @@ def test_a_lossless_webp_stays_lossless(tmp_path: Path, frames: int) -> None:
     np.testing.assert_array_equal(pillow(tmp_path / "out.webp")[1], np.asarray(image))
     image.save(tmp_path / "lossy.webp", quality=80)
     assert not read_photo(tmp_path / "lossy.webp", max_pixels=None).metadata.lossless
+
+
+def test_quality_100_makes_avif_lossless(tmp_path: Path) -> None:
+    photo = np.asarray(Image.open(PHOTO).convert("RGB"))
+    for pixels in (noise(3, "uint8"), photo[:300, :401], np.full((1, 1, 3), 7, np.uint8)):
+        for alpha in (None, np.ascontiguousarray(pixels[..., 1])):
+            page = Page(pixels, alpha)
+            source = Photo(Path("x"), "png", (page,))
+            write_photo(source, [page], tmp_path / "out.avif", quality=100)
+            found = read_photo(tmp_path / "out.avif", max_pixels=None)
+            np.testing.assert_array_equal(found.pages[0].pixels, pixels)
+            np.testing.assert_array_equal(found.pages[0].alpha, alpha)
+            assert found.metadata.lossless
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_lossless_avif_stays_lossless(tmp_path: Path, alpha: bool, orientation: int) -> None:
+    pixels = noise(4 if alpha else 3, "uint8")
+    exif = exif_block(orientation)[6:]
+    keys = [cv2.IMAGE_METADATA_EXIF, cv2.IMAGE_METADATA_ICCP, cv2.IMAGE_METADATA_XMP]
+    blocks = [np.frombuffer(block, np.uint8)[None] for block in (exif, SRGB, XMP)]
+    bgr = pixels[..., [2, 1, 0, 3][: pixels.shape[2]]]
+    _, data = cv2.imencodeWithMetadata(
+        ".avif", np.ascontiguousarray(bgr), keys, blocks, [cv2.IMWRITE_AVIF_QUALITY, 100]
+    )
+    (tmp_path / "in.avif").write_bytes(data)
+    assert through(tmp_path / "in.avif", tmp_path / "out.avif") == ()
+    photo, result = (
+        read_photo(tmp_path / f"{name}.avif", max_pixels=None) for name in ("in", "out")
+    )
+    np.testing.assert_array_equal(pillow(tmp_path / "out.avif")[1], pixels)
+    assert result.metadata == photo.metadata
+    assert result.metadata.lossless
+    assert (result.metadata.icc, result.metadata.xmp) == (SRGB, XMP)
+    assert result.metadata.orientation == orientation
+    with Image.open(tmp_path / "out.avif") as image:
+        assert image.getexif()[271] == "Maker"
+    pillow_image("RGB").save(tmp_path / "lossy.avif", quality=90)
+    assert not read_photo(tmp_path / "lossy.avif", max_pixels=None).metadata.lossless
+
+
+def test_of_one_lossless_format_the_other_is_as_usual(tmp_path: Path) -> None:
+    pillow_image("RGB").save(tmp_path / "in.webp", lossless=True)
+    through(tmp_path / "in.webp", tmp_path / "out.avif")
+    assert not read_photo(tmp_path / "out.avif", max_pixels=None).metadata.lossless
+
+
+def test_where_opencv_writes_no_avif_a_notice_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Page(noise(3, "uint8"))
+    monkeypatch.setattr(cv2, "haveImageWriter", lambda _suffix: False)
+    [notice] = write_photo(
+        Photo(Path("x"), "png", (page,)), [page], tmp_path / "out.avif", quality=100
+    )
+    assert notice == "This OpenCV writes no AVIF: the result is not lossless."
+    assert not read_photo(tmp_path / "out.avif", max_pixels=None).metadata.lossless
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -42,7 +42,7 @@ D50 = np.array([0.9642, 1.0, 0.8249])
 BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
 )
-NCLX = re.compile(rb"colrnclx(..)(..)", re.DOTALL)
+NCLX = re.compile(rb"colrnclx(..)(..)(..)", re.DOTALL)  # primaries, transfer function, matrix
 
 
 def nclx_colours(head: bytes) -> tuple[int, int] | None:

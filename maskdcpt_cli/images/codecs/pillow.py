@@ -26,7 +26,7 @@ from PIL import (
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.arrays import Native
-from maskdcpt_cli.images.codecs import cicp, ifd, png
+from maskdcpt_cli.images.codecs import avif, cicp, ifd, png
 from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page
 
 RAW_PROFILES = ("Raw profile type exif", "Raw profile type APP1")
@@ -128,7 +128,11 @@ class PillowSource:
         return False
 
     def _is_lossless(self) -> bool:
-        """Return whether the pixels of a WebP are in the chunk of lossless ones."""
+        """Return whether the pixels of a WebP are in the chunk of lossless ones, or AVIF is RGB."""
+        if self.header.format == "avif":
+            stated = cicp.NCLX.search(self._head())
+            matrix = stated and int.from_bytes(stated[3], "big")
+            return matrix in avif.LOSSLESS_MATRICES
         if self.header.format != "webp":
             return False
         self.stream.seek(12)
