@@ -6,3 +6,14 @@ Networks this small are slowed down by more, and the sums of convolutions depend
 import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it is imported
+
+import pytest
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no GPU here")

@@ -17,6 +17,7 @@ from maskdcpt_cli.data.augment import Augmentation
 from maskdcpt_cli.data.order import SampleKey, permuted
 from maskdcpt_cli.data.pairs import Pair, Pairs
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.presets.data import TrainSynthesis
 from maskdcpt_cli.synthesis.contract import Image
 from maskdcpt_cli.synthesis.jpeg import usual_jpeg
@@ -41,7 +42,7 @@ class MixtureEntry:
 class Sample(NamedTuple):
     """One training sample, or several, stacked."""
 
-    lq: Tensor  # (3, H, W) or (B, 3, H, W), float32 in [0, 1]
+    lq: Tensor  # (3, H, W) or (B, 3, H, W), uint8, or float32 in [0, 1]; see to_float
     gt: Tensor  # as lq
     label: Tensor  # () or (B,), int64: the index of the degradation in the order of the labels
     number: Tensor  # () or (B,), int64: of the sample in the run
@@ -157,36 +158,64 @@ def make_sample(
 
     A clean image is degraded last: rain falls down, and the blocks of JPEG begin at the corner.
     """
-    augmented = augmentation.apply(pair.gt, side=key.crop_size)
+    clean = augmentation.apply(pair.gt, side=key.crop_size)
+    lq: Pixels | Image
+    gt: Pixels | Image
     if pair.lq is None:
-        jittered = synthesis.p_tone and generator.random() < synthesis.p_tone
-        gt = jitter_tones(augmented, generator) if jittered else _scaled(augmented)
-        if synthesis.p_upscale and generator.random() < synthesis.p_upscale:
-            gt = upscaled(gt, generator)
-        lq = degrade(
-            gt, pair.degradation, generator, variant=synthesis.variant, levels=synthesis.levels
-        ).lq
-        if synthesis.p_jpeg and generator.random() < synthesis.p_jpeg:
-            lq = usual_jpeg(lq, generator)
+        lq, gt = _synthesized(clean, pair.degradation, synthesis, generator)
     else:
-        gt, lq = _scaled(augmented), _scaled(augmentation.apply(pair.lq, side=key.crop_size))
+        lq, gt = augmentation.apply(pair.lq, side=key.crop_size), clean
     label = labels.index(pair.degradation)
     return Sample(
         _tensor(lq), _tensor(gt), torch.tensor(label), torch.tensor(key.number), tuple(skipped)
     )
 
 
+def _synthesized(
+    pixels: Pixels, degradation: str, synthesis: TrainSynthesis, generator: Generator
+) -> tuple[Image, Pixels | Image]:
+    """Return lq and gt of a clean image; gt stays uint8 where it is not changed."""
+    jittered = synthesis.p_tone and generator.random() < synthesis.p_tone
+    clean = jitter_tones(pixels, generator) if jittered else _scaled(pixels)
+    softened = synthesis.p_upscale and generator.random() < synthesis.p_upscale
+    if softened:
+        clean = upscaled(clean, generator)
+    lq = degrade(
+        clean, degradation, generator, variant=synthesis.variant, levels=synthesis.levels
+    ).lq
+    if synthesis.p_jpeg and generator.random() < synthesis.p_jpeg:
+        lq = usual_jpeg(lq, generator)
+    return lq, clean if jittered or softened else pixels
+
+
 def stack(samples: Sequence[Sample]) -> Sample:
     """Stack samples to a batch."""
     *tensors, skipped = zip(*samples, strict=True)
     # In a worker process these are stacked in memory that is shared with the parent.
-    lq, gt, label, number = (default_collate(list(column)) for column in tensors)
+    lq, gt, label, number = (default_collate(_of_one_dtype(column)) for column in tensors)
     return Sample(lq, gt, label, number, tuple(chain.from_iterable(skipped)))
 
 
-def _scaled(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> Image:
+def to_float(image: Tensor) -> Tensor:
+    """Return an image of a sample in float32 in [0, 1], on its device: 0 to 255 become 0 to 1.
+
+    The values are those of a division on the CPU on every device.
+    """
+    if image.dtype != torch.uint8:
+        return image
+    # By a tensor: CUDA multiplies by the inverse of a number, which rounds twice.
+    return image.float() / torch.full((), 255.0, device=image.device)
+
+
+def _of_one_dtype(column: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors as they are if all are of one dtype, else images in float32."""
+    alike = len({one.dtype for one in column}) == 1
+    return list(column) if alike else [to_float(one) for one in column]
+
+
+def _scaled(pixels: Pixels) -> Image:
     return np.divide(pixels, 255, dtype=np.float32, order="C")
 
 
-def _tensor(image: Image) -> Tensor:
+def _tensor(image: Pixels | Image) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

@@ -8,7 +8,7 @@ layer, which is submanifold convolution, for grouped ones too. Most 3x3 convolut
 result without the grid, faster.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -93,13 +93,33 @@ class PatchMask:
         if method not in METHODS:
             raise ValueError(unknown("mask method", method, METHODS))
         rows, columns = size[0] // patch_size, size[1] // patch_size
-        kept = round(rows * columns * (1 - mask_ratio))
+        kept = count_visible(size, patch_size=patch_size, mask_ratio=mask_ratio)
         hidden = METHODS[method](batch, rows, columns, rows * columns - kept, generator)
-        visible = (~hidden).nonzero()[:, 1].view(batch, kept)
-        return cls(visible, size=size, patch_size=patch_size)
+        return cls(visible_patches(hidden, kept), size=size, patch_size=patch_size)
 
-    def to(self, device: torch.device | str) -> "PatchMask":
-        return PatchMask(self.visible.to(device), size=self.size, patch_size=self.patch_size)
+    @classmethod
+    def draw_each(
+        cls,
+        method: str,
+        generators: Sequence[torch.Generator],
+        *,
+        size: tuple[int, int],
+        patch_size: int,
+        mask_ratio: float,
+        device: torch.device,
+    ) -> "PatchMask":
+        """Draw a mask for each image from a generator of its own, and index them on the device.
+
+        The same generators give the same masks on every device; nothing waits for a GPU.
+        """
+        rows, columns = size[0] // patch_size, size[1] // patch_size
+        kept = count_visible(size, patch_size=patch_size, mask_ratio=mask_ratio)
+        hide, count = METHODS[method], rows * columns - kept
+        hidden = torch.cat([hide(1, rows, columns, count, generator) for generator in generators])
+        if device.type == "cuda":
+            hidden = hidden.pin_memory()
+        hidden = hidden.to(device, non_blocking=True)
+        return cls(visible_patches(hidden, kept), size=size, patch_size=patch_size)
 
     def __call__(self, op: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         if isinstance(op, nn.Conv2d) and x.shape[-2] == 1:
@@ -150,3 +170,17 @@ class PatchMask:
         self._neighbours[positions] = NeighbourIndex(
             rows, self.visible, size=(height, width), patch=patch
         )
+
+
+def count_visible(size: tuple[int, int], *, patch_size: int, mask_ratio: float) -> int:
+    """Return how many patches of an image of this size (H, W) stay visible."""
+    return round((size[0] // patch_size) * (size[1] // patch_size) * (1 - mask_ratio))
+
+
+def visible_patches(hidden: Tensor, kept: int) -> Tensor:
+    """Return the indices (B, kept) of the patches that are not hidden (B, patches), in order.
+
+    Every row has `kept` of them. Unlike `nonzero` this has a shape that is known beforehand, so
+    that nothing waits for a GPU.
+    """
+    return hidden.byte().argsort(dim=1, stable=True)[:, :kept]

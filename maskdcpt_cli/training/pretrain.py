@@ -176,20 +176,15 @@ class Pretraining:
         settings = self.preset.mask
         if not settings.ratio:
             return apply
-        size = (images.shape[-2], images.shape[-1])
-        visible = [
-            PatchMask.draw(
-                settings.method,
-                1,
-                size=size,
-                patch_size=settings.patch_size,
-                mask_ratio=settings.ratio,
-                generator=_generator(self.preset.training.seed, int(one)),
-            ).visible
-            for one in number
-        ]
-        mask = PatchMask(torch.cat(visible), size=size, patch_size=settings.patch_size)
-        return mask.to(images.device)
+        seed = self.preset.training.seed
+        return PatchMask.draw_each(
+            settings.method,
+            [_generator(seed, one) for one in number.tolist()],
+            size=(images.shape[-2], images.shape[-1]),
+            patch_size=settings.patch_size,
+            mask_ratio=settings.ratio,
+            device=images.device,
+        )
 
     def validate_sample(self, sample: ValidationSample) -> ValidationResult:
         """Reconstruct the masked image, and classify the whole one."""

@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
 
-from maskdcpt_cli.data.mixture import Sample
+from maskdcpt_cli.data.mixture import Sample, to_float
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models.layers import BlockSequence
 from maskdcpt_cli.presets.training import Run
@@ -136,11 +136,12 @@ class Trainer:
 
     def _losses(self, piece: Sample) -> Losses:
         device, pinned = self.distributed.device, piece.lq.is_pinned()
-        moved = piece._replace(
-            lq=piece.lq.to(device, non_blocking=pinned, memory_format=self.layout),
-            gt=piece.gt.to(device, non_blocking=pinned, memory_format=self.layout),
-            label=piece.label.to(device, non_blocking=pinned),
+        lq, gt = (
+            to_float(image.to(device, non_blocking=pinned).contiguous(memory_format=self.layout))
+            for image in (piece.lq, piece.gt)
         )
+        label = piece.label.to(device, non_blocking=pinned)
+        moved = piece._replace(lq=lq, gt=gt, label=label)
         with self.autocast():
             return self.task.losses(self.wrapped, moved)
 

@@ -13,7 +13,7 @@ from numpy.random import default_rng
 from torch import Tensor
 
 from maskdcpt_cli.data.augment import Augmentation
-from maskdcpt_cli.data.mixture import MixtureEntry, make_sample
+from maskdcpt_cli.data.mixture import MixtureEntry, make_sample, to_float
 from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError
@@ -185,7 +185,7 @@ def _read(item: ValidationItem, *, crop_size: int, device: torch.device) -> Vali
     sample = make_sample(
         pair, item.entry.synthesis, CENTRE, generator, key=key, labels=ALL, skipped=()
     )
-    lq, gt = sample.lq[None].to(device), sample.gt[None].to(device)
+    lq, gt = (to_float(image[None].to(device)) for image in (sample.lq, sample.gt))
     return ValidationSample(lq, gt, sample.number[None], pair.degradation)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from maskdcpt_cli.data.augment import CropFn, full_image
 from maskdcpt_cli.data.loading import load
-from maskdcpt_cli.data.mixture import Curriculum, Mixture, MixtureEntry, Sample
+from maskdcpt_cli.data.mixture import Curriculum, Mixture, MixtureEntry, Sample, stack, to_float
 from maskdcpt_cli.data.order import Batches, BatchStage, SampleKey, permuted
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
@@ -119,13 +119,38 @@ def test_lq_and_gt_are_cropped_and_turned_alike_and_labelled():
         sample = mixed[SampleKey(number, SIDE)]
         label = LABELS[int(sample.label)]
         assert sample.lq.shape == sample.gt.shape == (3, SIDE, SIDE)
-        assert sample.lq.dtype == sample.gt.dtype == torch.float32
+        assert sample.gt.dtype == torch.uint8
+        assert sample.lq.dtype == (torch.float32 if label == "GN" else torch.uint8)
         assert sample.lq.is_contiguous()
         assert sample.label.dtype == torch.int64
-        assert 0 <= sample.lq.min() <= sample.lq.max() <= 1
+        lq, gt = to_float(sample.lq), to_float(sample.gt)
+        assert lq.dtype == gt.dtype == torch.float32
+        assert 0 <= lq.min() <= lq.max() <= 1
         if label != "GN":
-            assert torch.allclose(sample.lq, 1 - sample.gt, atol=1e-6)
+            assert torch.allclose(lq, 1 - gt, atol=1e-6)
         assert {label} == mixed.entry_of(number)[0].pairs.degradations()
+
+
+def test_8_bit_images_become_the_floats_of_a_division():
+    pixels = np.arange(256, dtype=np.uint8).repeat(3)
+    expected = np.divide(pixels, 255, dtype=np.float32)
+    assert np.array_equal(to_float(torch.from_numpy(pixels)).numpy(), expected)
+    assert np.array_equal(to_float(torch.from_numpy(expected)).numpy(), expected)
+    laid_out = torch.zeros(2, 3, 4, 4, dtype=torch.uint8).contiguous(
+        memory_format=torch.channels_last
+    )
+    assert to_float(laid_out).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_batch_of_synthesised_and_of_read_images_is_in_floats_of_the_same_values():
+    mixed = mixture()
+    samples = [mixed[SampleKey(number, SIDE)] for number in range(12)]
+    assert len({sample.lq.dtype for sample in samples}) == 2
+    batch = stack(samples)
+    assert (batch.lq.dtype, batch.gt.dtype) == (torch.float32, torch.uint8)
+    for sample, lq, gt in zip(samples, batch.lq, batch.gt, strict=True):
+        assert torch.equal(lq, to_float(sample.lq))
+        assert torch.equal(gt, sample.gt)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -146,8 +171,9 @@ def test_two_ranks_together_see_what_one_sees(workers):
         for rank in range(2)
     ]
     for one, *parts in zip(alone, *ranks, strict=True):
-        joined = Sample(*(torch.cat([part[i] for part in parts]) for i in range(4)), ())
-        assert same(one, joined)
+        # A part of one kind of images may be in 8 bits where the whole batch is not.
+        joined = Sample(*(torch.cat([to_float(part[i]) for part in parts]) for i in range(4)), ())
+        assert same(one._replace(lq=to_float(one.lq), gt=to_float(one.gt)), joined)
 
 
 def test_batches_and_crops_may_change_during_a_run():

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from maskdcpt_cli.data.mixture import Sample
+from maskdcpt_cli.data.mixture import Sample, to_float
 from maskdcpt_cli.data.order import Batches, BatchStage
 from maskdcpt_cli.data.pairs import FilePairs, Names
 from maskdcpt_cli.data.shards import stored_png
@@ -73,7 +73,7 @@ def opened(
 
 
 def images(batches: list[Sample]) -> list[int]:
-    return [round(float(gt.mean() * 255)) for batch in batches for gt in batch.gt]
+    return [round(float(gt.mean() * 255)) for batch in batches for gt in to_float(batch.gt)]
 
 
 def test_shards_are_read_over_http(url):
@@ -81,7 +81,7 @@ def test_shards_are_read_over_http(url):
     assert sorted(images(batches)) == list(range(IMAGES))
     for batch in batches:
         assert batch.lq.shape == (3, 3, SIDE, SIDE)
-        assert torch.allclose(batch.lq * 255, batch.gt * 255 + 100, atol=1e-3)
+        assert torch.allclose(to_float(batch.lq) * 255, to_float(batch.gt) * 255 + 100, atol=1e-3)
         assert batch.label.tolist() == [1, 1, 1]
 
 
@@ -140,7 +140,7 @@ def test_clean_crops_are_degraded_in_the_stream(tmp_path):
     (batch,) = stream(noisy)
     assert sorted(images([batch])) == [0, 1, 2, 3]
     assert batch.label.tolist() == [0, 0, 0, 0]
-    assert (batch.lq - batch.gt).std() * 255 > 20
+    assert (to_float(batch.lq) - to_float(batch.gt)).std() * 255 > 20
 
 
 def test_what_shards_do_not_have_is_reported(shards):

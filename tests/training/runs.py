@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from maskdcpt_cli.data.augment import CropFn, full_image
-from maskdcpt_cli.data.mixture import Mixture, MixtureEntry, Sample
+from maskdcpt_cli.data.mixture import Mixture, MixtureEntry, Sample, to_float
 from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.errors import ImageError
@@ -134,7 +134,11 @@ class Poisoned(Mixture):
 
     def __getitem__(self, draw: SampleKey) -> Sample:
         sample = super().__getitem__(draw)
-        return sample._replace(gt=sample.gt * torch.nan) if draw.number in self.numbers else sample
+        return (
+            sample._replace(gt=to_float(sample.gt) * torch.nan)
+            if draw.number in self.numbers
+            else sample
+        )
 
 
 def stopping_after(iteration: int, *, requested: bool = True) -> Callable[[], bool]:

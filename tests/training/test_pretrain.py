@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from maskdcpt_cli.data.mixture import Mixture, MixtureEntry
+from maskdcpt_cli.data.mixture import Mixture, MixtureEntry, to_float
 from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import BACKBONES
@@ -131,7 +131,7 @@ def test_in_the_clean_pass_of_dcpt_the_degraded_image_is_not_reconstructed():
     samples = [batch[SampleKey(number, SIDE)] for number in (0, 1)]
     clean = samples[0]._replace(
         **{
-            k: torch.stack([getattr(s, k) for s in samples])
+            k: torch.stack([to_float(getattr(s, k)) for s in samples])
             for k in ("lq", "gt", "label", "number")
         }
     )

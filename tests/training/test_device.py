@@ -1,0 +1,46 @@
+"""What a step of training asks of its device: nothing that it would have to wait for."""
+
+import pytest
+import torch
+
+from maskdcpt_cli.data.mixture import Sample
+from maskdcpt_cli.models import BACKBONES
+from maskdcpt_cli.models.masking import PatchMask
+from maskdcpt_cli.training.pretrain import Pretraining
+from tests.training.runs import LABELS, SIDE, pretraining
+
+
+def batch_on(device: torch.device, *, images: int = 2) -> Sample:
+    lq, gt = torch.rand(2, images, 3, SIDE, SIDE).to(device)
+    label = torch.zeros(images, dtype=torch.int64, device=device)
+    return Sample(lq, gt, label, torch.arange(images), ())
+
+
+@pytest.mark.parametrize("method", ["random", "square", "block-wise"])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_the_shapes_of_a_masked_step_are_known_without_the_values(backbone, method):
+    """The meta device has shapes but no values; an operation that needs one raises there."""
+    preset = pretraining(backbone=backbone, mask={"method": method})
+    task = Pretraining(preset, LABELS)
+    task.model.to("meta")
+    losses = task.losses(task.model, batch_on(torch.device("meta")))
+    losses.total.backward()
+    assert losses.total.device.type == "meta"
+    assert all(p.grad is not None for p in task.maskdcpt.encoder_parameters())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", ["random", "square", "block-wise"])
+def test_a_mask_is_drawn_without_waiting_for_the_gpu_and_is_that_of_the_cpu(method):
+    device = torch.device("cuda")
+    task = Pretraining(pretraining(mask={"method": method, "patch_size": 4}), LABELS)
+    numbers = torch.arange(8)
+    cpu = task.mask(numbers, torch.zeros(1, 3, SIDE, SIDE))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        gpu = task.mask(numbers, torch.zeros(1, 3, SIDE, SIDE, device=device))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert isinstance(cpu, PatchMask)
+    assert isinstance(gpu, PatchMask)
+    assert torch.equal(cpu.visible, gpu.visible.cpu())
