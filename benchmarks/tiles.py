@@ -25,12 +25,8 @@ from benchmarks.measure import machine, table
 from maskdcpt_cli import load_model, open_engine
 from maskdcpt_cli.inference.backends import Engine
 from maskdcpt_cli.inference.backends.engine import RestoreTile
-from maskdcpt_cli.inference.tiling import (
-    Band,
-    choose_overlap,
-    choose_samples,
-    restore_tiles,
-)
+from maskdcpt_cli.inference.tile_size import choose_overlap, choose_samples
+from maskdcpt_cli.inference.tiling import Band, restore_tiles
 from maskdcpt_cli.synthesis.table import degrade
 
 Pixels = NDArray[np.float32]  # (H, W, 3) sRGB in [0, 1]

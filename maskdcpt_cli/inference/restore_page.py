@@ -20,16 +20,8 @@ from maskdcpt_cli.inference.backends.engine import Network, RestoreTile
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.input_check import is_grey, why_untouched
 from maskdcpt_cli.inference.self_ensemble import Eightfold
-from maskdcpt_cli.inference.tiling import (
-    Band,
-    Progress,
-    Step,
-    TileSizeReduced,
-    choose_overlap,
-    choose_samples,
-    choose_tile,
-    restore_tiles,
-)
+from maskdcpt_cli.inference.tile_size import choose_overlap, choose_samples, choose_tile
+from maskdcpt_cli.inference.tiling import Band, Progress, Step, TileSizeReduced, restore_tiles
 
 Result = TypeVar("Result")
 

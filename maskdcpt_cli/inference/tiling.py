@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from maskdcpt_cli.errors import BackendError, MaskDCPTError
-from maskdcpt_cli.inference.backends import Engine
 from maskdcpt_cli.inference.backends.engine import Network, RestoreTile
+from maskdcpt_cli.inference.out_of_memory import unless_out_of_memory
 from maskdcpt_cli.models.backbone import pad_by_reflection
 
 Result = TypeVar("Result")
@@ -25,25 +25,8 @@ Restore = Callable[[slice, slice], Tensor]  # rows, columns -> (1, 3, h, w), res
 
 
 MINIMUM_TILE = 64
-LARGEST_CHOSEN_TILE = 1024  # larger ones have a little less overlap, and are slower in PyTorch
-SMALLEST_CHOSEN_TILE = 128
-OVERLAP = 128  # zero padding changes what `tiny` restores up to 40 pixels away, by 1 of 255 on
 SAMPLE_SIDE = 128
 SAMPLES = 100
-SAMPLE_MEMORY_FACTOR = 2  # peak memory over the live activations, about that of the backends
-CPU_BUDGET = 1_000_000_000  # bytes of activations that a pass may take on any CPU
-FREE_FRACTION = 0.6  # of a GPU's free memory; the rest is for what the allocator cannot reuse
-
-# Messages of allocators without an exception type of their own: PyTorch on the CPU, oneDNN,
-# OpenVINO, ONNX Runtime.
-OUT_OF_MEMORY = (
-    "not enough memory",
-    "can't allocate memory",
-    "could not create a memory",
-    "bad_alloc",
-    "bad allocation",
-    "failed to allocate memory",
-)
 
 
 @dataclass(frozen=True)
@@ -141,7 +124,7 @@ def _restore_row(
     strip = torch.empty(3, rows.stop - rows.start, width)
     done = 0
     for span in columns:
-        restored = _unless_out_of_memory(partial(run, rows, span))
+        restored = unless_out_of_memory(partial(run, rows, span))
         if restored is None:
             return None
         both = done - span.start
@@ -194,7 +177,7 @@ class _Photo:
         """Record the pooled values, with fewer samples where memory runs out."""
         boxes = sample_tiles(self.size, samples=samples, multiple=self.multiple)
         tiles, at = zip(*(self._tile(rows, columns) for rows, columns in boxes), strict=True)
-        restore = _unless_out_of_memory(lambda: network.record(torch.cat(tiles), torch.cat(at)))
+        restore = unless_out_of_memory(lambda: network.record(torch.cat(tiles), torch.cat(at)))
         if restore is None and samples == 1:
             raise MemoryError
         return restore or self._record(network, samples // 2)
@@ -234,37 +217,6 @@ def _spread(length: int, side: int, count: int, multiple: int) -> list[slice]:
     return [slice(start, min(start + side, length)) for start in aligned]
 
 
-def choose_tile(engine: Engine, size: tuple[int, int]) -> int:
-    """Return the tile size for a photo of `size` (H, W): 0, one piece, if memory allows it."""
-    budget = _budget(engine)
-    if engine.peak_bytes(math.ceil(math.sqrt(size[0] * size[1]))) <= budget:
-        return 0
-    step = math.lcm(64, engine.size_multiple)
-    tiles = range(LARGEST_CHOSEN_TILE // step * step, SMALLEST_CHOSEN_TILE, -step)
-    return next((t for t in tiles if engine.peak_bytes(t) <= budget), SMALLEST_CHOSEN_TILE)
-
-
-def choose_overlap(tile: int) -> int:
-    """Return the overlap of neighbouring tiles in pixels; a quarter of tiles below 512."""
-    return min(OVERLAP, tile // 4) if tile else OVERLAP
-
-
-def choose_samples(engine: Engine) -> int:
-    """Return the number of sample tiles that fit in memory for global pooling, up to SAMPLES.
-
-    It is the same with every backend, or the exposure of a photo would depend on it.
-    """
-    fit = _budget(engine) // (SAMPLE_MEMORY_FACTOR * engine.bytes_per_pixel * SAMPLE_SIDE**2)
-    return max(1, min(SAMPLES, int(fit)))
-
-
-def _budget(engine: Engine) -> float:
-    """Return the bytes that the activations of a pass may take."""
-    if torch.device(engine.device).type == "cuda":
-        return FREE_FRACTION * float(torch.cuda.mem_get_info(engine.device)[0])
-    return CPU_BUDGET
-
-
 def even(length: int, tile: int, *, overlap: int, multiple: int = 1) -> int:
     """Return the length of the fewest equal tiles, of at most `tile`, that cover an axis."""
     if length <= tile:
@@ -302,17 +254,3 @@ def _ramp(length: int) -> Tensor:
     """
     at = (torch.arange(length) + 0.5) / max(length, 1)
     return torch.sin((3 * at - 1).clip(0, 1) * (torch.pi / 2)) ** 2
-
-
-def _unless_out_of_memory(run: Callable[[], Result]) -> Result | None:
-    """Return the result of a call, or None where memory ran out."""
-    try:
-        return run()
-    except (MemoryError, torch.OutOfMemoryError):
-        pass
-    except Exception as error:
-        # Every runtime has exception types of its own; errors not about memory are raised again.
-        if not any(words in str(error).lower() for words in OUT_OF_MEMORY):
-            raise
-    torch.cuda.empty_cache()  # blocks cached for the larger tile would not be reused
-    return None

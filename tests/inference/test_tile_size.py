@@ -7,14 +7,11 @@ import torch
 from torch import Tensor
 
 from maskdcpt_cli.errors import BackendError
-from maskdcpt_cli.inference import tiling
+from maskdcpt_cli.inference import tile_size
 from maskdcpt_cli.inference.backends import Engine, open_engine
-from maskdcpt_cli.inference.tiling import (
-    TileSizeReduced,
-    choose_overlap,
-    choose_samples,
-    choose_tile,
-)
+from maskdcpt_cli.inference.out_of_memory import is_out_of_memory
+from maskdcpt_cli.inference.tile_size import choose_overlap, choose_samples, choose_tile
+from maskdcpt_cli.inference.tiling import SAMPLES, TileSizeReduced
 from tests.inference.local import Restoring, twice
 from tests.small import small
 
@@ -37,8 +34,14 @@ def out_of_memory(error: Exception, *, above: int) -> Callable[[Tensor], Tensor]
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
         RuntimeError("Exception from src/inference/src/cpp/infer_request.cpp: std::bad_alloc"),
         Exception("Failed to allocate memory for requested buffer of size 9"),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"),
+        RuntimeError("Triton Error [CUDA]: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9.06 GB, max allowed: 9.07 GB)."),
     ],
-    ids=lambda error: str(error)[:24],
+    ids=lambda error: str(error)[:36],
 )
 def test_tiles_shrink_until_memory_suffices(image: Tensor, error: Exception) -> None:
     run = out_of_memory(error, above=100)
@@ -79,6 +82,30 @@ def test_without_memory_for_the_smallest_tile_it_gives_up(image: Tensor) -> None
         Restoring(image)(run, tile=0, overlap=24)
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: an illegal memory access was encountered",
+        "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED",
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(...)`",
+        "Unsupported memory format option Preserve",
+    ],
+)
+def test_other_errors_of_a_gpu_are_not_taken_for_a_lack_of_memory(message: str) -> None:
+    assert not is_out_of_memory(RuntimeError(message))
+
+
+def test_caches_are_emptied_where_memory_ran_out(
+    image: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emptied: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append("cuda"))
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: emptied.append("mps"))
+    Restoring(image)(out_of_memory(MemoryError(), above=100), tile=0, overlap=24)
+    assert emptied == ["cuda", "mps"]
+
+
 def test_other_errors_are_not_taken_for_a_lack_of_memory(image: Tensor) -> None:
     with pytest.raises(RuntimeError, match="weight of size"):
         Restoring(image)(out_of_memory(RuntimeError("weight of size"), above=0), tile=0, overlap=0)
@@ -98,7 +125,7 @@ def test_the_tile_of_a_large_photo_fits_in_memory(
 ) -> None:
     chosen = {}
     for megabytes in (10, 50, 100, 10_000):
-        monkeypatch.setattr(tiling, "CPU_BUDGET", megabytes * 1_000_000)
+        monkeypatch.setattr(tile_size, "CPU_BUDGET", megabytes * 1_000_000)
         tile = chosen[megabytes] = choose_tile(engine, (100_000, 100_000))
         assert tile % engine.size_multiple == 0
         assert tile == 128 or engine.peak_bytes(tile) <= megabytes * 1_000_000
@@ -108,12 +135,35 @@ def test_the_tile_of_a_large_photo_fits_in_memory(
 def test_on_a_gpu_the_tile_follows_its_free_memory(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    on_a_gpu(engine, monkeypatch, free=50_000_000)
+    small = choose_tile(engine, (100_000, 100_000))
+    on_a_gpu(engine, monkeypatch, free=100_000_000)
+    assert 128 < small < choose_tile(engine, (100_000, 100_000)) < 1024
+
+
+def test_what_pytorch_keeps_of_earlier_photos_counts_as_free(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for size in ((1000, 1000), (100_000, 100_000)):
+        on_a_gpu(engine, monkeypatch, free=90_000_000, reserved=10_000_000, allocated=10_000_000)
+        first = choose_tile(engine, size), choose_samples(engine)
+        on_a_gpu(engine, monkeypatch, free=5_000_000, reserved=95_000_000, allocated=10_000_000)
+        assert (choose_tile(engine, size), choose_samples(engine)) == first
+
+
+def on_a_gpu(
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    free: int,
+    reserved: int = 0,
+    allocated: int = 0,
+) -> None:
+    """Pretend that an engine is on a GPU whose memory is in this state, in bytes."""
     monkeypatch.setattr(engine, "device", "cuda:1")
-    chosen = []
-    for free in (50_000_000, 100_000_000):
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 2 * free))
-        chosen.append(choose_tile(engine, (100_000, 100_000)))
-    assert 128 < chosen[0] < chosen[1] < 1024
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 200_000_000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: reserved)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: allocated)
 
 
 def test_as_many_samples_are_taken_as_memory_allows(
@@ -121,11 +171,11 @@ def test_as_many_samples_are_taken_as_memory_allows(
 ) -> None:
     chosen = {}
     for megabytes in (1, 50, 10_000):
-        monkeypatch.setattr(tiling, "CPU_BUDGET", megabytes * 1_000_000)
+        monkeypatch.setattr(tile_size, "CPU_BUDGET", megabytes * 1_000_000)
         samples = chosen[megabytes] = choose_samples(engine)
         taken = 2 * engine.bytes_per_pixel * 128**2 * samples
         assert samples == 1 or taken <= megabytes * 1_000_000
-    assert chosen[1] == 1 < chosen[50] < chosen[10_000] == tiling.SAMPLES
+    assert chosen[1] == 1 < chosen[50] < chosen[10_000] == SAMPLES
 
 
 @pytest.mark.parametrize(
