@@ -75,13 +75,18 @@ def classify(
     from maskdcpt_cli.cli.classify_view import open_view
     from maskdcpt_cli.cli.progress import track
     from maskdcpt_cli.images.discover import discover_photos
-    from maskdcpt_cli.inference.classify import Classified, classify_files
+    from maskdcpt_cli.images.reader import PhotoReader
 
     refuse_existing(csv, overwrite=overwrite)
     photos, missing = discover_photos(with_listed(inputs), recursive=recursive)
     if not photos and not missing:
         raise click.UsageError(f"No image found in {', '.join(repr(text) for text in inputs)}.")
     targets = _targets(photos, maps) if maps else {}
+    reader = PhotoReader()
+    if photos:
+        reader.start()  # while the network is loaded
+    from maskdcpt_cli.inference.classify import Classified, classify_files
+
     classifier = _load(model, device) if photos else None
 
     def events() -> Generator[Classified, None, None]:
@@ -89,12 +94,17 @@ def classify(
         if classifier:
             paths = [photo.source for photo in photos]
             yield from classify_files(
-                classifier, paths, max_pixels=max_pixels, maps=targets, overwrite=overwrite
+                classifier,
+                paths,
+                max_pixels=max_pixels,
+                maps=targets,
+                overwrite=overwrite,
+                reader=reader,
             )
 
     total = len(photos) + len(missing)
     view = open_view(classifier, total=total, csv=csv, json=json, quiet=quiet)
-    with view:
+    with reader, view:
         for one in track(events(), total=total, noun="photo", quiet=quiet or json):
             view.take(one)
     if view.failed:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from maskdcpt_cli.comparison.grid import WholeImage
     from maskdcpt_cli.comparison.results import SceneFiles
     from maskdcpt_cli.images.arrays import Pixels
+    from maskdcpt_cli.images.reader import PhotoReader
 
 PATH = click.Path(path_type=Path, exists=True)
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -106,18 +107,22 @@ def compare(
     \b
     Exit code: 0 all compared, 1 some images could not be, 2 wrong usage.
     """
-    from maskdcpt_cli.comparison.grid import figure
-    from maskdcpt_cli.comparison.results import find_scenes, open_scenes
+    from maskdcpt_cli.images.reader import PhotoReader
 
     refuse_existing(output, overwrite=overwrite)
     named = _labels(results, labels)
-    found = find_scenes(results, lq, gt, pair_by=pair_by)
-    chosen, problems = _choose(found.scenes, rows, max_pixels=max_pixels, quiet=quiet)
-    for problem in (*found.missing, *problems):
-        click.echo(shown(problem), err=True)
-    if not chosen:
-        raise MaskDCPTError("There is nothing to compare.")
-    scenes = list(open_scenes(chosen, named, metrics=metrics, max_pixels=max_pixels))
+    with PhotoReader().start() as reader:  # while the metrics are imported
+        from maskdcpt_cli.comparison.grid import figure
+        from maskdcpt_cli.comparison.results import find_scenes, open_scenes
+
+        found = find_scenes(results, lq, gt, pair_by=pair_by)
+        chosen, problems = _choose(found.scenes, reader, rows, max_pixels=max_pixels, quiet=quiet)
+        for problem in (*found.missing, *problems):
+            click.echo(shown(problem), err=True)
+        if not chosen:
+            raise MaskDCPTError("There is nothing to compare.")
+        opened = open_scenes(chosen, named, metrics=metrics, max_pixels=max_pixels, reader=reader)
+        scenes = list(opened)
     _write(figure(scenes, crops=crops, crop_size=crop_size, whole=whole), output)
     if not quiet:
         names = ", ".join(scene.name for scene in scenes)
@@ -138,13 +143,18 @@ def _labels(results: Sequence[Path], labels: Sequence[str]) -> list[str]:
 
 
 def _choose(
-    scenes: "Sequence[SceneFiles]", rows: int, *, max_pixels: int | None, quiet: bool
+    scenes: "Sequence[SceneFiles]",
+    reader: "PhotoReader",
+    rows: int,
+    *,
+    max_pixels: int | None,
+    quiet: bool,
 ) -> "tuple[list[SceneFiles], list[str]]":
     """Return the scenes whose results differ most, in their order, and the problems of others."""
     from maskdcpt_cli.cli.progress import track
     from maskdcpt_cli.comparison.results import measure_differences
 
-    measuring = measure_differences(scenes, max_pixels=max_pixels)
+    measuring = measure_differences(scenes, max_pixels=max_pixels, reader=reader)
     differences = list(track(measuring, total=len(scenes), noun="image", quiet=quiet))
     readable = sorted(
         (one for one in differences if not one.problem), key=lambda one: -one.difference

@@ -137,6 +137,10 @@ def degrade(
     \b
     Exit code: 0 all degraded, 1 some failed, 2 wrong usage, 130 interrupted.
     """
+    from maskdcpt_cli.images.workers import WorkerPool
+
+    pool = WorkerPool("maskdcpt_cli.data.degrading")
+    pool.start()  # while this process imports the same
     from maskdcpt_cli.cli.console import count
     from maskdcpt_cli.cli.progress import track
     from maskdcpt_cli.data.degrading import degrade_photos, discover_photos
@@ -154,6 +158,7 @@ def degrade(
         sheet=sheet,
         max_pixels=max_pixels,
         jobs=min(jobs or processors(), len(sources)),
+        pool=pool,
     )
     done = list(track(events, total=len(sources), noun="photo", quiet=quiet))
     for one in done:

@@ -13,7 +13,7 @@ from maskdcpt_cli.cli.console import count
 from maskdcpt_cli.cli.page import data_uri, write_page
 from maskdcpt_cli.cli.restore_view import BAD, ENDINGS, why
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.images.reading import preview
+from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.inference.events import Outcome, Settings
 
 LARGEST, SMALLEST = 1280, 480  # longest side of a photo on the page
@@ -34,22 +34,28 @@ class ReportFigure(NamedTuple):
 
 
 def write_report(
-    path: Path, outcomes: Sequence[Outcome], *, model: str, settings: Settings
+    path: Path,
+    outcomes: Sequence[Outcome],
+    *,
+    model: str,
+    settings: Settings,
+    reader: PhotoReader | None = None,
 ) -> None:
-    """Write the page atomically.
+    """Write the page atomically; the photos are read by `reader`, None opens one.
 
     Raises:
         MaskDCPTError: The file cannot be written.
     """
-    write_page(
-        path,
-        "report",
-        title="Restored photos",
-        lead=_lead(outcomes),
-        facts=_facts(model, settings),
-        problems=[why(one) for one in outcomes if one.status in BAD],
-        figures=_figures(outcomes, settings.max_pixels),
-    )
+    with reading_by(reader) as files:
+        write_page(
+            path,
+            "report",
+            title="Restored photos",
+            lead=_lead(outcomes),
+            facts=_facts(model, settings),
+            problems=[why(one) for one in outcomes if one.status in BAD],
+            figures=_figures(outcomes, files, settings.max_pixels),
+        )
 
 
 def _lead(outcomes: Sequence[Outcome]) -> str:
@@ -75,19 +81,23 @@ def _facts(model: str, settings: Settings) -> dict[str, str]:
     return {"Model": model, "Settings": chosen_text, "Date": strftime("%Y-%m-%d")}
 
 
-def _figures(outcomes: Sequence[Outcome], max_pixels: int | None) -> Iterator[ReportFigure]:
+def _figures(
+    outcomes: Sequence[Outcome], reader: PhotoReader, max_pixels: int | None
+) -> Iterator[ReportFigure]:
     shown = [outcome for outcome in outcomes if outcome.status not in BAD]
     shrink = sqrt(UNSHRUNK / max(len(shown), UNSHRUNK))
     for outcome in shown:
         max_side = max(SMALLEST, round(LARGEST * shrink))
-        yield _figure(outcome, max_side=max_side, max_pixels=max_pixels)
+        yield _figure(outcome, reader, max_side=max_side, max_pixels=max_pixels)
 
 
-def _figure(outcome: Outcome, *, max_side: int, max_pixels: int | None) -> ReportFigure:
+def _figure(
+    outcome: Outcome, reader: PhotoReader, *, max_side: int, max_pixels: int | None
+) -> ReportFigure:
     name = str(outcome.job.source)
     try:
         lq, restored = (
-            Image.fromarray(preview(path, max_side=max_side, max_pixels=max_pixels))
+            Image.fromarray(reader.preview(path, max_side=max_side, max_pixels=max_pixels))
             for path in (outcome.job.source, outcome.job.target)
         )
     except ImageError as error:

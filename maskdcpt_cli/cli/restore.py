@@ -26,6 +26,7 @@ from maskdcpt_cli.weights.zoo import DEFAULT, ZOO
 
 if TYPE_CHECKING:
     from maskdcpt_cli.cli.restore_view import RestoreView
+    from maskdcpt_cli.images.reader import PhotoReader
     from maskdcpt_cli.inference.backends import Engine
     from maskdcpt_cli.inference.plan import Plan
 
@@ -153,6 +154,7 @@ def restore(
     """
     from maskdcpt_cli.cli.report import write_report
     from maskdcpt_cli.cli.restore_view import BAD, RestoreView, open_view, show
+    from maskdcpt_cli.images.reader import PhotoReader
 
     settings = Settings(
         tile=tile,
@@ -168,12 +170,15 @@ def restore(
         raise click.UsageError(f"--overlap {overlap} must be less than half of --tile {tile}.")
     label = model if model in ZOO else Path(model).stem
     todo = _plan(inputs, output, model=label, recursive=recursive, name=name, format=format)
-    view = open_view(todo, json=json, quiet=quiet) if IS_MAIN_PROCESS else RestoreView()
     network = partial(_open_network, model, device=device, precision=precision, backend=backend)
-    events = _events(todo, settings, network, view, label=label, existing=existing)
-    outcomes = show(events, todo, view)
-    if report and IS_MAIN_PROCESS:
-        write_report(report, outcomes, model=label, settings=settings)
+    with PhotoReader() as reader:
+        view = RestoreView()
+        if IS_MAIN_PROCESS:
+            view = open_view(todo, json=json, quiet=quiet, reader=reader)
+        events = _events(todo, settings, network, view, reader, label=label, existing=existing)
+        outcomes = show(events, todo, view)
+        if report and IS_MAIN_PROCESS:
+            write_report(report, outcomes, model=label, settings=settings, reader=reader)
     if any(outcome.status in BAD for outcome in outcomes) and not SHARED:
         click.get_current_context().exit(1)  # torchrun would print a traceback of its own
 
@@ -199,6 +204,7 @@ def _events(
     settings: Settings,
     network: "Callable[[], Engine]",
     view: "RestoreView",
+    reader: "PhotoReader",
     *,
     label: str,
     existing: Existing,
@@ -206,18 +212,19 @@ def _events(
     """Yield the events of the photos; without a photo to restore, no network is loaded."""
     if not todo.jobs:
         return
+    reader.start()  # while the network is loaded
     from maskdcpt_cli.inference.restore import restore_files
 
     engine = network()
     view.opened(f"{label}: {engine.describe()}")
     if not SHARED:
-        yield from restore_files(engine, todo.jobs, settings, existing=existing)
+        yield from restore_files(engine, todo.jobs, settings, existing=existing, reader=reader)
         return
     from maskdcpt_cli.inference.sharing import Share
 
     share = Share.from_environment()
     yield from share.gather(
-        restore_files(engine, share.take(todo.jobs), settings, existing=existing)
+        restore_files(engine, share.take(todo.jobs), settings, existing=existing, reader=reader)
     )
 
 

@@ -30,6 +30,7 @@ from maskdcpt_cli.cli.console import (
     say,
 )
 from maskdcpt_cli.files import shown
+from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Started, Status
 from maskdcpt_cli.inference.plan import Plan, count_pixels
 
@@ -60,14 +61,18 @@ class RestoreView:
         """Report the summary of all photos."""
 
 
-def open_view(todo: Plan, *, json: bool, quiet: bool) -> RestoreView:
-    """Choose the view for the options and the terminal."""
+def open_view(
+    todo: Plan, *, json: bool, quiet: bool, reader: PhotoReader | None = None
+) -> RestoreView:
+    """Choose the view for the options and the terminal; `reader` reads headers for it."""
     if json:
         return RestoreJson()
     console = message_console()
     if quiet:
         return RestoreFailures(console)
-    return (RestoreBar if is_interactive(console) else RestoreLines)(console, todo)
+    if is_interactive(console):
+        return RestoreBar(console, todo, reader)
+    return RestoreLines(console, todo)
 
 
 def show(events: Generator[Event, None, None], todo: Plan, view: RestoreView) -> list[Outcome]:
@@ -155,10 +160,10 @@ class RestoreLines(RestoreFailures):
 class RestoreBar(RestoreView):
     """A bar of restored pixels, the current photo, and a table at the end."""
 
-    def __init__(self, console: Console, todo: Plan) -> None:
+    def __init__(self, console: Console, todo: Plan, reader: PhotoReader | None = None) -> None:
         self.console = console
         self.todo = todo
-        self.workload = Workload(todo.jobs)
+        self.workload = Workload(todo.jobs, reader)
         self.bad = self.done = 0
         self.start = time.monotonic()
         self.progress = PhotoProgress(
@@ -222,8 +227,9 @@ class RestoreBar(RestoreView):
 class Workload:
     """The pixels of a run, counted from headers during it; estimated until then."""
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    def __init__(self, jobs: Sequence[Job], reader: PhotoReader | None = None) -> None:
         self.jobs = jobs
+        self.reader = reader
         self.advanced = 0
         self._sizes: dict[Job, int] = {}
         self._counted = 0  # pixels; written by count() alone
@@ -235,10 +241,11 @@ class Workload:
 
     def count(self) -> None:
         """Read every header, in a separate thread."""
-        for job in self.jobs:
-            size = self._settled[job] if job in self._settled else count_pixels(job)
-            self._counted += size
-            self._sizes[job] = size
+        with reading_by(self.reader) as reader:
+            for job in self.jobs:
+                size = self._settled[job] if job in self._settled else count_pixels(job, reader)
+                self._counted += size
+                self._sizes[job] = size
 
     def advance(self, event: Advanced) -> None:
         self.advanced += event.pixels

@@ -8,7 +8,7 @@ from maskdcpt_cli.comparison.grid import Panel, Scene, Score, pixel_difference
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.formats import MAX_PIXELS
-from maskdcpt_cli.images.reading import preview
+from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.scoring.events import Item
 from maskdcpt_cli.scoring.metrics import Metric, find_metrics
 from maskdcpt_cli.scoring.pairing import pair_files
@@ -75,18 +75,25 @@ def find_scenes(
 
 
 def measure_differences(
-    scenes: Sequence[SceneFiles], *, max_pixels: int | None = MAX_PIXELS
+    scenes: Sequence[SceneFiles],
+    *,
+    max_pixels: int | None = MAX_PIXELS,
+    reader: PhotoReader | None = None,
 ) -> Generator[SceneDifference, None, None]:
-    """Yield the difference between the results of each scene; of one result, to the input."""
-    for files in scenes:
-        try:
-            panels = _panels(files, max_pixels)
-        except ImageError as error:
-            yield SceneDifference(files, 0.0, str(error))
-            continue
-        results = panels[1 : 1 + len(files.results)]
-        images = [panel.pixels for panel in (results if len(results) > 1 else panels[:2])]
-        yield SceneDifference(files, float(pixel_difference(images).mean()) / 3)
+    """Yield the difference between the results of each scene; of one result, to the input.
+
+    Files are read by `reader`; None opens one.
+    """
+    with reading_by(reader) as opened:
+        for files in scenes:
+            try:
+                panels = _panels(files, opened, max_pixels)
+            except ImageError as error:
+                yield SceneDifference(files, 0.0, str(error))
+                continue
+            results = panels[1 : 1 + len(files.results)]
+            images = [panel.pixels for panel in (results if len(results) > 1 else panels[:2])]
+            yield SceneDifference(files, float(pixel_difference(images).mean()) / 3)
 
 
 def open_scenes(
@@ -95,8 +102,11 @@ def open_scenes(
     *,
     metrics: Sequence[str],
     max_pixels: int | None = MAX_PIXELS,
+    reader: PhotoReader | None = None,
 ) -> Generator[Scene, None, None]:
     """Yield each scene with its images and, if there is a ground truth, their scores.
+
+    Files are read by `reader`; None opens one.
 
     Raises:
         ImageError: If a file cannot be read or differs in size from the input.
@@ -104,17 +114,19 @@ def open_scenes(
     """
     known = find_metrics(metrics, with_gt=True)
     with_gt = any(files.gt for files in scenes)
-    scorer = Scorer(metrics, max_pixels=max_pixels) if with_gt else None
-    for files in scenes:
-        scores = _scores(scorer, files, known) if scorer and files.gt else None
-        named = [INPUT, *labels, TRUTH]
-        opened = _panels(files, max_pixels)
-        panels = [
-            panel._replace(label=label, scores=scores[index] if scores else ())
-            for index, (panel, label) in enumerate(zip(opened, named, strict=False))
-        ]
-        gt = panels[-1] if files.gt else None
-        yield Scene(files.name, panels[0], tuple(panels[1 : 1 + len(labels)]), gt)
+    named = [INPUT, *labels, TRUTH]
+    with reading_by(reader) as opened:
+        scorer = Scorer(metrics, max_pixels=max_pixels, reader=opened) if with_gt else None
+        for files in scenes:
+            scores = _scores(scorer, files, known) if scorer and files.gt else None
+            panels = [
+                panel._replace(label=label, scores=scores[index] if scores else ())
+                for index, (panel, label) in enumerate(
+                    zip(_panels(files, opened, max_pixels), named, strict=False)
+                )
+            ]
+            gt = panels[-1] if files.gt else None
+            yield Scene(files.name, panels[0], tuple(panels[1 : 1 + len(labels)]), gt)
 
 
 def _partners(lq: Path, root: Path, pair_by: str) -> dict[Path, Path]:
@@ -131,10 +143,12 @@ def _file(root: Path, name: Path) -> Path:
     return root / name if root.is_dir() else root
 
 
-def _panels(files: SceneFiles, max_pixels: int | None) -> list[Panel]:
+def _panels(files: SceneFiles, reader: PhotoReader, max_pixels: int | None) -> list[Panel]:
     """Input, results and ground truth, upright, in sRGB, without labels."""
     paths = [files.lq, *files.results, *([files.gt] if files.gt else [])]
-    panels = [Panel("", preview(path, max_side=None, max_pixels=max_pixels)) for path in paths]
+    panels = [
+        Panel("", reader.preview(path, max_side=None, max_pixels=max_pixels)) for path in paths
+    ]
     for path, panel in zip(paths, panels, strict=True):
         if panel.pixels.shape != panels[0].pixels.shape:
             sizes = [f"{p.pixels.shape[1]}x{p.pixels.shape[0]}" for p in (panel, panels[0])]

@@ -23,6 +23,7 @@ from maskdcpt_cli.files import check_inside, is_below, open_regular, shown, writ
 from maskdcpt_cli.images.contact_sheets import grid, stacked
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, MAX_PIXELS
 from maskdcpt_cli.images.reading import preview
+from maskdcpt_cli.images.workers import WorkerLost, WorkerPool
 from maskdcpt_cli.synthesis.contract import Parameters
 from maskdcpt_cli.synthesis.table import check, degrade
 
@@ -132,12 +133,14 @@ def degrade_photos(
     sheet: bool = False,
     max_pixels: int | None = MAX_PIXELS,
     jobs: int = 1,
+    pool: WorkerPool | None = None,
 ) -> Generator[DegradedPhoto, None, None]:
     """Write pairs of every photo, then the manifest and, on request, a contact sheet.
 
     What is sampled for a pair depends on the seed, the name of the photo, the degradation and the
     number of the pair alone: the same call writes the same bytes, whatever else is degraded. The
-    manifest keeps the lines of earlier runs into the same folder.
+    manifest keeps the lines of earlier runs into the same folder. The `jobs` processes are those of
+    `pool`, which is closed at the end; None starts them.
 
     Raises MaskDCPTError if a file of other content exists and `overwrite` is not set.
     """
@@ -154,7 +157,7 @@ def degrade_photos(
         check_inside(out / name, out)
     lines: list[ManifestLine] = []
     examples: list[DegradedPhoto] = []
-    with closing(in_processes(make, photos, jobs=jobs)) as degrading:
+    with closing(in_processes(make, photos, jobs=jobs, lost=_lost, pool=pool)) as degrading:
         for done in degrading:
             lines += done.lines
             if done.lines and len(examples) < ON_SHEET:
@@ -225,6 +228,10 @@ def _degrade_photo(
             if number == 0:
                 cells.append(_cell(lq))
     return DegradedPhoto(photo, tuple(lines), tuple(cells))
+
+
+def _lost(photo: CleanPhoto, error: WorkerLost, _retry: object) -> DegradedPhoto:
+    return DegradedPhoto(photo, (), (), str(error))
 
 
 def _hash(text: str) -> int:

@@ -6,24 +6,23 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context
-from multiprocessing.connection import wait
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
 from types import FrameType
 from typing import NoReturn, TypeVar
 
 import cv2
 
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.images.workers import WorkerLost, WorkerPool
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+# What to return for an item whose process was lost; called with a function that tries another one.
+Lost = Callable[[Item, WorkerLost, Callable[[Item], Result]], Result]
 
 # Of mallopt(3): M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD, in bytes.
 _MALLOC = {-3: 2**30, -1: 2**30, -2: 2**26}
-PATIENCE = 10  # seconds that a process has to leave
 PREFETCH = 4  # items that wait for each process; bounds the memory that results take
 
 
@@ -33,52 +32,62 @@ def processors() -> int:
 
 
 def in_processes(
-    function: Callable[[Item], Result], items: Iterable[Item], *, jobs: int
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    jobs: int,
+    lost: "Lost[Item, Result] | None" = None,
+    pool: WorkerPool | None = None,
 ) -> Generator[Result, None, None]:
     """Yield the function's result for each item, in order, computed by `jobs` processes.
 
     The function must be importable by its name, items and results small. Closing the generator
-    (Ctrl-C closes it) stops the processes at once. With one job everything runs in this process.
+    (Ctrl-C closes it) stops the processes at once. Where a file ends the process that reads it, the
+    item's result is that of `lost`. The processes are those of `pool`, which is closed at the end.
 
-    Raises MaskDCPTError when a process was killed, as for want of memory.
+    Raises MaskDCPTError when a process ends otherwise, as for want of memory, or without `lost`.
     """
-    if jobs == 1:
-        yield from map(function, items)
-        return
-    # A fresh interpreter: a fork would copy locks that this process' threads may hold.
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_start)
+    pool, threads = pool or WorkerPool(__name__), ThreadPoolExecutor(jobs)
+    call = partial(_call, pool, function, lost)
     waiting: deque[Future[Result]] = deque()
     try:
+        pool.start(jobs)
         for item in items:
-            with _interrupts_held():  # a process that starts inherits this
-                waiting.append(pool.submit(function, item))
+            waiting.append(threads.submit(call, item))
             if len(waiting) >= jobs * PREFETCH:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-        pool.shutdown()  # terminated, idle ones may complain of half a message
-    except BrokenProcessPool as error:
-        raise MaskDCPTError(
-            "A worker process was killed, perhaps for lack of memory; try fewer --jobs."
-        ) from error
     finally:
-        _stop(pool)
+        pool.close()
+        threads.shutdown(cancel_futures=True)
 
 
-@contextmanager
-def _interrupts_held() -> Generator[None, None, None]:
-    """Hold Ctrl-C back, where the system can, until the end."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _call(
+    pool: WorkerPool,
+    function: Callable[[Item], Result],
+    lost: "Lost[Item, Result] | None",
+    item: Item,
+) -> Result:
     try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return pool.call(_prepared, function, item)
+    except WorkerLost as error:
+        if not error.file:
+            raise MaskDCPTError(
+                "A worker process was killed, perhaps for lack of memory; try fewer --jobs."
+            ) from error
+        if lost is None:
+            raise
+        return lost(item, error, partial(_call, pool, function, lost))
 
 
-def _start() -> None:
+def _prepared(function: Callable[[Item], Result], item: Item) -> Result:
+    _prepare()
+    return function(item)
+
+
+@cache
+def _prepare() -> None:
     prepare_worker()
     signal.signal(signal.SIGTERM, _leave)
 
@@ -105,12 +114,3 @@ def keep_freed_memory() -> None:
     if mallopt := getattr(libc, "mallopt", None):
         for parameter, value in _MALLOC.items():
             mallopt(parameter, value)
-
-
-def _stop(pool: ProcessPoolExecutor) -> None:
-    processes = list((pool._processes or {}).values())  # public from Python 3.14 on
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()
-    for process in processes:  # until they have removed what they had half written
-        wait([process.sentinel], timeout=PATIENCE)

@@ -12,7 +12,7 @@ from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.files import replacing, shown
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.formats import MAX_PIXELS
-from maskdcpt_cli.images.reading import preview
+from maskdcpt_cli.images.reader import PhotoReader, reading_by
 
 SHEET_SUFFIX = ".compare.jpg"
 MAP_SUFFIX = ".map.png"  # of a heat map
@@ -46,8 +46,16 @@ class Region:
         return max(abs(self.top - top), abs(self.left - left)) >= self.side
 
 
-def write_sheet(source: Path, target: Path, *, max_pixels: int | None = MAX_PIXELS) -> Path:
+def write_sheet(
+    source: Path,
+    target: Path,
+    *,
+    max_pixels: int | None = MAX_PIXELS,
+    reader: PhotoReader | None = None,
+) -> Path:
     """Write the before/after sheet of a photo beside its result, atomically.
+
+    Both are read by `reader`; None opens one.
 
     Returns:
         The path of the sheet: the path of the result with SHEET_SUFFIX appended.
@@ -55,9 +63,11 @@ def write_sheet(source: Path, target: Path, *, max_pixels: int | None = MAX_PIXE
     Raises:
         ImageError: One of the two cannot be read, or the sheet cannot be written.
     """
-    lq, restored = (
-        preview(path, max_side=COMPARED_SIDE, max_pixels=max_pixels) for path in (source, target)
-    )
+    with reading_by(reader) as files:
+        lq, restored = (
+            files.preview(path, max_side=COMPARED_SIDE, max_pixels=max_pixels)
+            for path in (source, target)
+        )
     path = target.with_name(target.name + SHEET_SUFFIX)
     try:
         with replacing(path) as file:

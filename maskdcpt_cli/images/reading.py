@@ -32,6 +32,7 @@ from maskdcpt_cli.images.formats import (
     WRITABLE,
     result_suffix,
 )
+from maskdcpt_cli.images.limits import allow, limited
 from maskdcpt_cli.images.photo import (
     Decoded,
     Header,
@@ -178,7 +179,7 @@ def read_rgb(path: Path, *, max_pixels: int | None = MAX_PIXELS) -> NDArray[np.u
 
 def decode_rgb(data: bytes, *, name: str, max_pixels: int | None = MAX_PIXELS) -> NDArray[np.uint8]:
     """Decode the bytes of a file as read_rgb does; `name` is for the ImageError."""
-    with _named(name):
+    with _named(name), limited(name, len(data)):
         return _rgb(io.BytesIO(data), max_pixels=max_pixels)
 
 
@@ -211,7 +212,7 @@ def _stream(path: Path) -> Iterator[BinaryIO]:
         raise ImageError("it is a folder")
     if path.exists() and not path.is_file():
         raise ImageError("it is not a regular file")
-    with path.open("rb") as stream:
+    with path.open("rb") as stream, limited(shown(path), path.stat().st_size):
         yield stream
 
 
@@ -225,6 +226,7 @@ def _source(stream: BinaryIO, suffix: str, *, max_pixels: int | None) -> Source:
             f"{_amount(source.pixels)} are above the limit of {_amount(max_pixels)}; "
             "lift it with --max-pixels"
         )
+    allow(source.pixels)
     return source
 
 
@@ -236,7 +238,9 @@ def _named(name: str) -> Iterator[None]:
     except ImageError as error:
         raise ImageError(f"{name} cannot be read: {error}.") from error
     except MemoryError as error:
-        raise ImageError(f"{name} cannot be read: it needs more memory than there is.") from error
+        raise ImageError(
+            f"{name} cannot be read: it needs more memory than there is, or than its size explains."
+        ) from error
     except Exception as error:  # decoders raise anything at all on damaged data
         raise ImageError(f"{name} cannot be read: {_reason(error)}.") from error
 

@@ -21,12 +21,12 @@ from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.formats import MAX_PIXELS
+from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.images.reading import (
     Page,
     Photo,
     fill_transparent,
     page_from_array,
-    read_photo,
     upright,
 )
 from maskdcpt_cli.inference.heatmap import write_map
@@ -91,6 +91,7 @@ def classify_files(
     max_pixels: int | None = MAX_PIXELS,
     maps: Mapping[Path, Path] | None = None,
     overwrite: bool = False,
+    reader: PhotoReader | None = None,
 ) -> Generator[Classified, None, None]:
     """Classify the degradation of image files one by one, on the device of the network.
 
@@ -103,14 +104,16 @@ def classify_files(
         maps: The file to write the map of a photo to, by the path of the photo; a map shows the
             likeliest label of each tile.
         overwrite: Let maps replace other files.
+        reader: Reader of the files; None opens one.
 
     Returns:
         An iterator of one `Classified` per file, in order; where the file or its map failed, its
         `reason` says why.
     """
-    read = partial(_read, max_pixels=max_pixels)
-    with ThreadPoolExecutor(1) as reader:
-        for path, reading in prefetch(reader, read, paths):
+    # The files are closed first: a thread that reads one ends then.
+    with ThreadPoolExecutor(1) as thread, reading_by(reader) as files:
+        read = partial(_read, files, max_pixels=max_pixels)
+        for path, reading in prefetch(thread, read, paths):
             photo = reading.result()
             if isinstance(photo, Classified):
                 yield photo
@@ -119,9 +122,9 @@ def classify_files(
             yield _classify_photo(classifier, photo, map_to=target, overwrite=overwrite)
 
 
-def _read(path: Path, *, max_pixels: int | None) -> Photo | Classified:
+def _read(reader: PhotoReader, path: Path, *, max_pixels: int | None) -> Photo | Classified:
     try:
-        return read_photo(path, max_pixels=max_pixels)
+        return reader.read(path, max_pixels=max_pixels)
     except ImageError as error:
         return Classified(path, {}, str(error))
 

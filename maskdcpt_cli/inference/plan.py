@@ -2,7 +2,7 @@
 
 import string
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from maskdcpt_cli.files import check_inside, shown
 from maskdcpt_cli.images.contact_sheets import SHEET_SUFFIX
 from maskdcpt_cli.images.discover import Found, discover, identity, is_folder, real, why_unreadable
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, WRITABLE, format_of, result_suffix
-from maskdcpt_cli.images.reading import probe
+from maskdcpt_cli.images.photo import Header
+from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.inference.events import Job, Outcome
 from maskdcpt_cli.inference.result_log import RESULT_LOG, FileState, file_state, read_log
 
@@ -38,6 +39,7 @@ class _Naming:
     name: str
     format: str
     model: str
+    probe: Callable[[Path], Header]
 
     @property
     def keeps_names(self) -> bool:
@@ -45,7 +47,7 @@ class _Naming:
 
     def suffix(self, source: Path) -> str:
         own = source.suffix.lower()
-        kept = result_suffix(own if own in IMAGE_SUFFIXES else probe(source).format)
+        kept = result_suffix(own if own in IMAGE_SUFFIXES else self.probe(source).format)
         if self.format not in ("same", format_of(kept)):
             kept = WRITABLE[self.format].suffixes[0]
         return source.suffix if kept == own else kept
@@ -64,17 +66,23 @@ def plan(
     recursive: bool = True,
     name: str = NAME,
     format: str = "same",
+    reader: PhotoReader | None = None,
 ) -> Plan:
     """Find the photos that `inputs` name and choose the target file of each.
 
     An input is a file, a folder, or a glob pattern. A folder keeps its tree under `out`; several
     folders keep their own names there as well. With a single file, `out` may name the result.
+    Files whose suffix tells no format are read by `reader`; None opens one.
 
     Raises:
         PlanError: `name` is not a template, `out` does not suit the inputs, or there is no image.
     """
     _check_name(name)
-    naming = _Naming(name, format, model)
+    with reading_by(reader) as files:
+        return _plan(inputs, out, _Naming(name, format, model, files.probe), recursive=recursive)
+
+
+def _plan(inputs: Sequence[str], out: Path, naming: _Naming, *, recursive: bool) -> Plan:
     found, missing = discover(inputs, recursive=recursive)
     problems = [_failed(Job(one.path, one.path), one.reason) for one in missing]
     if out.suffix.lower() in IMAGE_SUFFIXES and not is_folder(out):
@@ -98,10 +106,10 @@ def plan(
     )
 
 
-def count_pixels(job: Job) -> int:
+def count_pixels(job: Job, reader: PhotoReader) -> int:
     """Return the pixels of a photo from its header alone; 0 where it cannot be read."""
     try:
-        header = probe(job.source)
+        header = reader.probe(job.source)
     except ImageError:
         return 0
     return header.width * header.height * (header.pages if header.format == "tiff" else 1)

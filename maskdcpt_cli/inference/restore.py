@@ -15,7 +15,8 @@ from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.contact_sheets import write_sheet
-from maskdcpt_cli.images.reading import Photo, page_from_array, read_photo
+from maskdcpt_cli.images.reader import PhotoReader, reading_by
+from maskdcpt_cli.images.reading import Photo, page_from_array
 from maskdcpt_cli.images.writing import write_photo
 from maskdcpt_cli.inference.backends import Engine, open_engine
 from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Settings, Started
@@ -96,22 +97,33 @@ def restore_folder(
 
 
 def restore_files(
-    engine: Engine, jobs: Iterable[Job], settings: Settings, *, existing: Existing = "skip"
+    engine: Engine,
+    jobs: Iterable[Job],
+    settings: Settings,
+    *,
+    existing: Existing = "skip",
+    reader: PhotoReader | None = None,
 ) -> Generator[Event, None, None]:
     """Restore files one by one; each job ends in exactly one Outcome.
 
     While a photo is in the network, the next one is read and the previous one is written. Results
     are written atomically. Where a target exists, `skip` keeps a result of the same weights,
-    settings and source, `overwrite` replaces it, and everything else is a failure.
+    settings and source, `overwrite` replaces it, and everything else is a failure. Files are read
+    by `reader`; None opens one.
     """
     made_by = fingerprint(engine.model, settings)
 
     def read(job: Job) -> Photo | Outcome:
-        return _existing_result(job, made_by, existing) or _read(job, settings)
+        return _existing_result(job, made_by, existing) or _read(job, settings, files)
 
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+    # The files are closed first: a thread that reads one ends then.
+    with (
+        ThreadPoolExecutor(1) as reading_thread,
+        ThreadPoolExecutor(1) as writer,
+        reading_by(reader) as files,
+    ):
         writing: deque[Future[Outcome]] = deque()
-        for job, reading in prefetch(reader, read, jobs):
+        for job, reading in prefetch(reading_thread, read, jobs):
             photo = reading.result()
             if isinstance(photo, Outcome):
                 yield photo
@@ -121,7 +133,9 @@ def restore_files(
             if isinstance(restored, Outcome):
                 yield restored
                 continue
-            writing.append(writer.submit(_write, job, photo, restored, settings, made_by))
+            writing.append(
+                writer.submit(_write, job, photo, restored, settings, made_by, reader=files)
+            )
             while len(writing) > 1 or (writing and writing[0].done()):
                 yield writing.popleft().result()
         for written in writing:
@@ -172,15 +186,21 @@ def _existing_result(job: Job, made_by: str, existing: Existing) -> Outcome | No
     return Outcome(job, "failed", reason)
 
 
-def _read(job: Job, settings: Settings) -> Photo | Outcome:
+def _read(job: Job, settings: Settings, reader: PhotoReader) -> Photo | Outcome:
     try:
-        return read_photo(job.source, max_pixels=settings.max_pixels)
+        return reader.read(job.source, max_pixels=settings.max_pixels)
     except ImageError as error:
         return Outcome(job, "failed", str(error))
 
 
 def _write(
-    job: Job, photo: Photo, restored: list[RestoredPage], settings: Settings, made_by: str
+    job: Job,
+    photo: Photo,
+    restored: list[RestoredPage],
+    settings: Settings,
+    made_by: str,
+    *,
+    reader: PhotoReader,
 ) -> Outcome:
     notices = [*photo.notices, *(notice for page in restored for notice in page.notices)]
     reason = next((page.reason for page in restored if page.reason), None)
@@ -199,7 +219,7 @@ def _write(
     except (ImageError, OSError) as error:
         return Outcome(job, "failed", str(error), tuple(notices), _area(photo))
     if settings.compare:
-        notices += _compare(job, settings)
+        notices += _compare(job, settings, reader)
     return Outcome(
         job,
         "unrestored" if reason else "restored",
@@ -210,10 +230,10 @@ def _write(
     )
 
 
-def _compare(job: Job, settings: Settings) -> tuple[str, ...]:
+def _compare(job: Job, settings: Settings, reader: PhotoReader) -> tuple[str, ...]:
     """Write the before/after sheet; return a notice where that fails, for the result exists."""
     try:
-        write_sheet(job.source, job.target, max_pixels=settings.max_pixels)
+        write_sheet(job.source, job.target, max_pixels=settings.max_pixels, reader=reader)
     except ImageError as error:
         return (f"No before/after sheet: {error}",)
     return ()

@@ -12,6 +12,7 @@ from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.photo import Photo
+from maskdcpt_cli.images.reader import PhotoReader
 from maskdcpt_cli.images.reading import read_photo, to_srgb8, upright
 from maskdcpt_cli.scoring.events import ImageSource
 
@@ -28,21 +29,35 @@ class ScoringImage(NamedTuple):
     profile: bytes | None = None  # of a colour space other than sRGB, not applied
 
 
-def read_image(image: ImageSource, *, max_pixels: int | None = MAX_PIXELS) -> ScoringImage:
-    """Read an image; raises ImageError, which names the file, if it cannot be read."""
+def read_image(
+    image: ImageSource,
+    *,
+    max_pixels: int | None = MAX_PIXELS,
+    reader: PhotoReader | None = None,
+) -> ScoringImage:
+    """Read an image by `reader`, or without one in this process.
+
+    Raises ImageError, which names the file, if it cannot be read.
+    """
     if not isinstance(image, Path):
         return _converted(image)
-    return _read(image, _state(image), max_pixels)
+    return _read(image, _state(image), max_pixels, reader)
 
 
 def read_pair(
-    restored: ImageSource, gt: ImageSource, *, max_pixels: int | None = MAX_PIXELS
+    restored: ImageSource,
+    gt: ImageSource,
+    *,
+    max_pixels: int | None = MAX_PIXELS,
+    reader: PhotoReader | None = None,
 ) -> tuple[ScoringImage, ScoringImage]:
     """Read a restored image and its ground truth, with equal orientation.
 
     Notices of both are in the first one. Raises ImageError if the sizes differ.
     """
-    one, other = (read_image(image, max_pixels=max_pixels) for image in (restored, gt))
+    one, other = (
+        read_image(image, max_pixels=max_pixels, reader=reader) for image in (restored, gt)
+    )
     notices = tuple(f"The restored image: {notice}" for notice in one.notices)
     notices += tuple(f"The ground truth: {notice}" for notice in other.notices)
     if one.orientation != other.orientation:
@@ -68,8 +83,11 @@ def _state(path: Path) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=CACHED)
-def _read(path: Path, _state: tuple[int, ...], max_pixels: int | None) -> ScoringImage:
-    photo = read_photo(path, max_pixels=max_pixels)
+def _read(
+    path: Path, _state: tuple[int, ...], max_pixels: int | None, reader: PhotoReader | None
+) -> ScoringImage:
+    read = reader.read if reader else read_photo
+    photo = read(path, max_pixels=max_pixels)
     page = photo.pages[0]
     channels = page.pixels.shape[2]
     plain = photo.colour.is_plain(channels)

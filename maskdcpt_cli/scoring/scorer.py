@@ -2,9 +2,9 @@
 
 import math
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
@@ -18,6 +18,7 @@ from torch import Tensor
 from maskdcpt_cli.data.parallel import processors
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.formats import MAX_PIXELS
+from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.scoring.events import Item, Scored, Unavailable
 from maskdcpt_cli.scoring.images import ScoringImage, read_image, read_pair
 from maskdcpt_cli.scoring.metrics import Metric, find_metrics
@@ -96,9 +97,11 @@ class Scorer:
         jobs: int | None = None,
         device: str = "cpu",
         max_pixels: int | None = MAX_PIXELS,
+        reader: PhotoReader | None = None,
     ) -> None:
         self.metrics: Mapping[str, Metric] = find_metrics(metrics, with_gt=with_gt)
         self.protocol, self.max_pixels = protocol, max_pixels
+        self._reader = reader
         self.jobs = jobs or min(processors(), MAX_DEFAULT_JOBS)
         self.over_set: dict[str, float] = {}
         opened = {
@@ -119,34 +122,41 @@ class Scorer:
     def score(self, items: Iterable[Item]) -> Generator[Scored, None, None]:
         """Yield the values of each item, in order; closing the generator stops the work."""
         self.over_set, self.unavailable = {}, self._not_opened
-        threads = torch.get_num_threads()
-        pool = ThreadPoolExecutor(self.jobs, initializer=self._start)
         waiting: deque[Future[Scored]] = deque()
         with TemporaryDirectory(prefix="maskdcpt-") as scratch:
             pairs = SetFolders(Path(scratch)) if self._over_set else None
-            try:
+            # The files are closed first: a thread that reads one ends then.
+            with self._threads() as pool, reading_by(self._reader) as files:
                 for item in items:
-                    waiting.append(pool.submit(self._scored, item, pairs))
+                    waiting.append(pool.submit(self._scored, item, pairs, files))
                     if len(waiting) >= self.jobs * PREFETCH:
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
-                torch.set_num_threads(threads)
             if pairs:
                 self._measure_set(pairs)
+
+    @contextmanager
+    def _threads(self) -> Iterator[ThreadPoolExecutor]:
+        threads = torch.get_num_threads()
+        pool = ThreadPoolExecutor(self.jobs, initializer=self._start)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)
 
     def _start(self) -> None:
         if self.jobs > 1:
             torch.set_num_threads(1)  # more threads than processors would slow it down
 
-    def _scored(self, item: Item, pairs: SetFolders | None) -> Scored:
+    def _scored(self, item: Item, pairs: SetFolders | None, reader: PhotoReader) -> Scored:
+        limit = self.max_pixels
         try:
             if item.gt is None:
-                restored, gt = read_image(item.restored, max_pixels=self.max_pixels), None
+                restored, gt = read_image(item.restored, max_pixels=limit, reader=reader), None
             else:
-                restored, gt = read_pair(item.restored, item.gt, max_pixels=self.max_pixels)
+                restored, gt = read_pair(item.restored, item.gt, max_pixels=limit, reader=reader)
         except ImageError as error:
             return Scored(item.name, {}, problem=str(error))
         if pairs and gt:

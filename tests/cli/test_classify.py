@@ -16,6 +16,7 @@ from PIL import Image
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.errors import CheckpointError
+from maskdcpt_cli.images.reader import PhotoReader
 from maskdcpt_cli.inference import classify as classify_module
 from maskdcpt_cli.inference.classify import Classified
 
@@ -45,6 +46,7 @@ class FakeClassifier:
     def classify_files(
         self, _classifier: object, paths: list[Path], **options: object
     ) -> Iterator[Classified]:
+        assert isinstance(options.pop("reader"), PhotoReader)
         self.options = options
         for path in paths:
             self.paths.append(path)

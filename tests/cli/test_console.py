@@ -26,7 +26,7 @@ TODO = Plan(JOBS, problems=(MISSING,), skipped_files=2, results=1)
 
 @pytest.fixture(autouse=True)
 def _headers(monkeypatch):
-    monkeypatch.setattr("maskdcpt_cli.cli.restore_view.count_pixels", SIZES.__getitem__)
+    monkeypatch.setattr("maskdcpt_cli.cli.restore_view.count_pixels", lambda job, _: SIZES[job])
 
 
 def terminal(width: int) -> Console:

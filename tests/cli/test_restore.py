@@ -15,6 +15,7 @@ from PIL import Image
 
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.errors import BackendError
+from maskdcpt_cli.images.reader import PhotoReader
 from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Settings, Started
 
 
@@ -41,8 +42,15 @@ class FakeBackend:
         return SimpleNamespace(describe=lambda: "torch on cpu, fp32")
 
     def restore_files(
-        self, _engine: object, jobs: tuple[Job, ...], settings: Settings, *, existing: str
+        self,
+        _engine: object,
+        jobs: tuple[Job, ...],
+        settings: Settings,
+        *,
+        existing: str,
+        reader: PhotoReader,
     ) -> Iterator[Event]:
+        assert isinstance(reader, PhotoReader)
         self.settings, self.existing = settings, existing
         try:
             for job in jobs:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from maskdcpt_cli.images.reader import PhotoReader
 from maskdcpt_cli.inference.events import Job
 from maskdcpt_cli.inference.plan import Plan, PlanError, count_pixels, plan
 
@@ -267,5 +268,6 @@ def test_a_name_that_is_not_utf8_survives():
 def test_pixels_are_counted_from_the_header():
     Image.new("L", (7, 5)).save("a.png")
     touch("broken.png")
-    assert count_pixels(Job(Path("a.png"), Path("b.png"))) == 35
-    assert count_pixels(Job(Path("broken.png"), Path("b.png"))) == 0
+    with PhotoReader() as reader:
+        assert count_pixels(Job(Path("a.png"), Path("b.png")), reader) == 35
+        assert count_pixels(Job(Path("broken.png"), Path("b.png")), reader) == 0

@@ -10,8 +10,8 @@ from PIL import Image
 
 import maskdcpt_cli
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.images.reader import PhotoReader
 from maskdcpt_cli.images.reading import Photo, read_photo
-from maskdcpt_cli.scoring import images
 from maskdcpt_cli.scoring import scorer as scorer_module
 from maskdcpt_cli.scoring.metrics import METRICS, find_metric, find_metrics
 from maskdcpt_cli.scoring.pairing import pair_files
@@ -94,12 +94,11 @@ def test_what_is_no_number_is_no_figure(faked, value):
 def test_a_ground_truth_of_many_is_read_once(folders, monkeypatch):
     read = []
 
-    def reading(path: Path, **options: object) -> Photo:
+    def reading(_reader: PhotoReader, path: Path, **options: object) -> Photo:
         read.append(path)
         return read_photo(path, **options)
 
-    monkeypatch.setattr(images, "read_photo", reading)
-    images._read.cache_clear()
+    monkeypatch.setattr(PhotoReader, "read", reading)
     restored, gt = folders
     score(pair_files(restored, gt / "1.png").items, ["psnr"], jobs=1)
     assert read.count(gt / "1.png") == 1

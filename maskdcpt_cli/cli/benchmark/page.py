@@ -23,7 +23,8 @@ from maskdcpt_cli.cli.benchmark.tables import (
 )
 from maskdcpt_cli.cli.console import count
 from maskdcpt_cli.cli.page import data_uri, write_page
-from maskdcpt_cli.images.reading import preview
+from maskdcpt_cli.images.arrays import Pixels
+from maskdcpt_cli.images.reader import PhotoReader
 
 
 class PageRow(NamedTuple):
@@ -66,21 +67,22 @@ def write_benchmark(path: Path, report: BenchmarkReport) -> None:
     """
     missing = [(title(one.result.info), one.reason) for one in report.finished if one.reason]
     heads, measured = measured_lines([one.result for one in report.finished])
-    write_page(
-        path,
-        "benchmark",
-        title=report.title,
-        facts=facts(report),
-        missing=missing,
-        missing_count=count(len(missing), "test set"),
-        paper_tables=[_paper_table(row, report.model) for row in report.measured_rows],
-        heads=heads,
-        text_columns=sum(head in TEXT_HEADS for head in heads),
-        measured=measured,
-        notes=report.notes,
-        has_examples=any(report.examples.values()),
-        examples=_examples(report),
-    )
+    with PhotoReader() as reader:
+        write_page(
+            path,
+            "benchmark",
+            title=report.title,
+            facts=facts(report),
+            missing=missing,
+            missing_count=count(len(missing), "test set"),
+            paper_tables=[_paper_table(row, report.model) for row in report.measured_rows],
+            heads=heads,
+            text_columns=sum(head in TEXT_HEADS for head in heads),
+            measured=measured,
+            notes=report.notes,
+            has_examples=any(report.examples.values()),
+            examples=_examples(report, reader),
+        )
 
 
 def _paper_table(table_row: TableRow, model: str) -> PageTable:
@@ -110,14 +112,15 @@ def _hue(line: CellRow, cell: str, metric: str) -> str:
     return "better" if better(metric, float(cell)) else "worse"
 
 
-def _examples(report: BenchmarkReport) -> Iterator[PageExample]:
+def _examples(report: BenchmarkReport, reader: PhotoReader) -> Iterator[PageExample]:
     for name, shown in report.examples.items():
         for example, values in shown:
             figures = ", ".join(with_name(metric, value) for metric, value in values.items())
-            images = zip(PARTS, map(_crop, example.files), strict=False)
+            crops = [_crop(reader.preview(file, max_side=None)) for file in example.files]
+            images = zip(PARTS, crops, strict=False)
             yield PageExample(name, ", ".join(filter(None, (example.name, figures))), tuple(images))
 
 
-def _crop(path: Path) -> str:
+def _crop(pixels: Pixels) -> str:
     """Encode a crop as lossy WebP: lossless would be three times as large."""
-    return data_uri(Image.fromarray(preview(path, max_side=None)), format="webp", quality=92)
+    return data_uri(Image.fromarray(pixels), format="webp", quality=92)

@@ -30,6 +30,7 @@ from maskdcpt_cli.scoring.protocols import PROTOCOLS
 
 if TYPE_CHECKING:
     from maskdcpt_cli.cli.score.report import Bound, ScoreReport
+    from maskdcpt_cli.images.reader import PhotoReader
     from maskdcpt_cli.scoring.pairing import Pairing
     from maskdcpt_cli.scoring.protocols import Protocol
     from maskdcpt_cli.scoring.scorer import Scorer
@@ -120,28 +121,31 @@ def score(
     from maskdcpt_cli.cli.score.page import write_scores
     from maskdcpt_cli.cli.score.report import write_csv
     from maskdcpt_cli.cli.score.view import show
+    from maskdcpt_cli.images.reader import PhotoReader
 
     if csv and csv == html:
         raise click.UsageError("--csv and --html name the same file.")
     refuse_existing(csv, html, overwrite=overwrite)
     chosen = PROTOCOLS[protocol]
     bounds = [*_bounds("min", least), *_bounds("max", most)]
-    report = _report(
-        pred,
-        gt,
-        metrics=metrics,
-        bounds=bounds,
-        protocol=chosen if crop is None else chosen._replace(border=crop),
-        pair_by=pair_by,
-        device=device,
-        jobs=jobs,
-        max_pixels=max_pixels,
-        quiet=quiet or json,
-    )
-    if csv:
-        write_csv(csv, report)
-    if html:
-        write_scores(html, report)
+    with PhotoReader() as reader:
+        report = _report(
+            pred,
+            gt,
+            reader,
+            metrics=metrics,
+            bounds=bounds,
+            protocol=chosen if crop is None else chosen._replace(border=crop),
+            pair_by=pair_by,
+            device=device,
+            jobs=jobs,
+            max_pixels=max_pixels,
+            quiet=quiet or json,
+        )
+        if csv:
+            write_csv(csv, report)
+        if html:
+            write_scores(html, report, reader=reader)
     show(report, json=json, quiet=quiet)
     if report.failed:
         click.get_current_context().exit(1)
@@ -175,6 +179,7 @@ def _bounds(option: str, texts: Sequence[str]) -> "list[Bound]":
 def _report(
     pred: Path,
     gt: Path | None,
+    reader: "PhotoReader",
     *,
     metrics: Sequence[str],
     bounds: "Sequence[Bound]",
@@ -196,9 +201,11 @@ def _report(
         *(bound.metric for bound in bounds),
     ]
     names = list(dict.fromkeys(requested))
+    reader.start()  # while the metrics are opened
     scorer = _opened(
         names,
         protocol,
+        reader,
         with_gt=gt is not None,
         device=device,
         jobs=jobs,
@@ -237,6 +244,7 @@ def _paired(pred: Path, gt: Path | None, *, pair_by: str) -> "Pairing":
 def _opened(
     names: Sequence[str],
     protocol: "Protocol",
+    reader: "PhotoReader",
     *,
     with_gt: bool,
     device: str,
@@ -264,6 +272,7 @@ def _opened(
             jobs=jobs,
             device=_find_device(device),
             max_pixels=max_pixels,
+            reader=reader,
         )
 
 

@@ -17,6 +17,7 @@ from maskdcpt_cli.cli.score.report import ScoreReport
 from maskdcpt_cli.cli.score.view import direction, facts, within
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.files import shown
+from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.images.reading import upright
 from maskdcpt_cli.scoring.events import Item, Scored
 from maskdcpt_cli.scoring.images import ScoringImage, read_image, read_pair
@@ -56,33 +57,34 @@ class ScoreFigure(NamedTuple):
     problem: str = ""
 
 
-def write_scores(path: Path, report: ScoreReport) -> None:
-    """Write the page atomically.
+def write_scores(path: Path, report: ScoreReport, *, reader: PhotoReader | None = None) -> None:
+    """Write the page atomically; the images are read by `reader`, None opens one.
 
     Raises:
         MaskDCPTError: The file cannot be written.
     """
-    write_page(
-        path,
-        "score",
-        title="Scores",
-        lead=_lead(report),
-        metrics=[_metric_row(report, one) for one in report.summaries],
-        facts={**dict(facts(report)), "Date": strftime("%Y-%m-%d")},
-        problems=_problems(report),
-        legend=_legend(report),
-        colours=_scale() if report.gt else [],
-        figures=_figures(report),
-    )
+    with reading_by(reader) as files:
+        write_page(
+            path,
+            "score",
+            title="Scores",
+            lead=_lead(report),
+            metrics=[_metric_row(report, one) for one in report.summaries],
+            facts={**dict(facts(report)), "Date": strftime("%Y-%m-%d")},
+            problems=_problems(report),
+            legend=_legend(report),
+            colours=_scale() if report.gt else [],
+            figures=_figures(report, files),
+        )
 
 
-def _figures(report: ScoreReport) -> Iterator[ScoreFigure]:
+def _figures(report: ScoreReport, reader: PhotoReader) -> Iterator[ScoreFigure]:
     ordered = worst(report.metrics, report.scored, count=MOST)
     shrink = sqrt(UNSHRUNK / max(len(ordered), UNSHRUNK))
     items = {item.name: item for item in report.pairing.items}
     for one in ordered:
         side = max(SMALLEST, round(LARGEST * shrink))
-        yield _figure(report, items[one.name], one, max_side=side)
+        yield _figure(report, items[one.name], one, reader, max_side=side)
 
 
 def _lead(report: ScoreReport) -> str:
@@ -140,10 +142,12 @@ def _scale() -> list[str]:
     return [f"rgb({red} {green} {blue})" for red, green, blue in steps]
 
 
-def _figure(report: ScoreReport, item: Item, one: Scored, *, max_side: int) -> ScoreFigure:
+def _figure(
+    report: ScoreReport, item: Item, one: Scored, reader: PhotoReader, *, max_side: int
+) -> ScoreFigure:
     name = shown(one.name)
     try:
-        images = list(_images(item, report.max_pixels))
+        images = list(_images(item, reader, report.max_pixels))
     except ImageError as error:
         return ScoreFigure(name, problem=str(error))
     values = [
@@ -157,11 +161,13 @@ def _figure(report: ScoreReport, item: Item, one: Scored, *, max_side: int) -> S
     )
 
 
-def _images(item: Item, max_pixels: int | None) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def _images(
+    item: Item, reader: PhotoReader, max_pixels: int | None
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     if item.gt is None:
-        yield "image", _turned(read_image(item.restored, max_pixels=max_pixels))
+        yield "image", _turned(read_image(item.restored, max_pixels=max_pixels, reader=reader))
         return
-    pair = read_pair(item.restored, item.gt, max_pixels=max_pixels)
+    pair = read_pair(item.restored, item.gt, max_pixels=max_pixels, reader=reader)
     restored, gt = (_turned(image) for image in pair)
     yield "restored", restored
     yield "ground truth", gt

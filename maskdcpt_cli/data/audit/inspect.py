@@ -1,10 +1,8 @@
 """Read every image of a preset, to find all problems before a training run does."""
 
-import contextlib
-import os
 from array import array
 from bisect import bisect_right
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
@@ -21,6 +19,7 @@ from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import decode_rgb
+from maskdcpt_cli.images.workers import WorkerLost
 
 CHUNK = 32  # pairs that one call to another process inspects
 
@@ -70,7 +69,8 @@ def inspect(preset_scan: PresetScan, *, jobs: int) -> Generator[tuple[Problem, .
     Yields one tuple for each pair of the scan, and one more.
     """
     every: list[RowInspection] = []
-    with closing(in_processes(_inspect_batch, _batches(preset_scan), jobs=jobs)) as batches:
+    every_batch = _batches(preset_scan)
+    with closing(in_processes(_inspect_batch, every_batch, jobs=jobs, lost=_lost)) as batches:
         results = (result for batch in batches for result in batch)
         for row in preset_scan.to_read:
             inspection = RowInspection(row)
@@ -109,10 +109,19 @@ def _part(pairs: Pairs, start: int, stop: int) -> Batch:
 
 def _inspect_batch(batch: Batch) -> list[PairInspection]:
     pairs = batch.pairs
-    with _silent():
-        if isinstance(pairs, FilePairs):
-            return list(_inspect_files(pairs))
-        return [_inspect_pair(pairs, index) for index in range(batch.start, batch.stop)]
+    if isinstance(pairs, FilePairs):
+        return list(_inspect_files(pairs))
+    return [_inspect_pair(pairs, index) for index in range(batch.start, batch.stop)]
+
+
+def _lost(
+    batch: Batch, error: WorkerLost, inspect: Callable[[Batch], list[PairInspection]]
+) -> list[PairInspection]:
+    """Inspect the pairs one by one, as a file of one of them ended the process."""
+    if batch.stop - batch.start == 1:
+        return [PairInspection((("unreadable", str(error), ""),))]
+    singles = (_part(batch.pairs, index, index + 1) for index in range(batch.start, batch.stop))
+    return [one for single in singles for one in inspect(single)]
 
 
 def _inspect_files(pairs: FilePairs) -> Iterator[PairInspection]:
@@ -164,19 +173,6 @@ def _sizes(lq_name: str, lq: Pixels, gt_name: str, gt: Pixels) -> PairProblem:
         f"{shown(lq_name)} is {of_lq} pixels, its clean {shown(gt_name)} {of_gt}.",
         lq_name,
     )
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Hide what libpng and others print about damaged files, past Python."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _swaps(inspection: RowInspection) -> Iterator[Problem]:

@@ -1,0 +1,42 @@
+"""The program of a worker process: call functions as its parent requests, until that ends."""
+
+import os
+import pickle
+import signal
+import traceback
+from io import FileIO
+
+from maskdcpt_cli.images.limits import limit_files
+from maskdcpt_cli.images.messages import FileBegun, Raised, Request, Returned, receive, send
+
+
+def main() -> None:
+    """Serve the requests on standard input, one after another."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which stops this
+    requests, answers = FileIO(os.dup(0), "rb"), FileIO(os.dup(1), "wb")
+    for number in (0, 1):  # what decoders print is no answer
+        os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    limit_files(lambda name: send(answers, FileBegun(name)))
+    while True:
+        try:
+            request: Request = receive(requests)
+        except EOFError:
+            return
+        send(answers, _answer(request))
+
+
+def _answer(request: Request) -> Returned | Raised:
+    try:
+        if request.folder:
+            os.chdir(request.folder)
+        return Returned(request.function(*request.arguments, **request.options))
+    except Exception as error:
+        return Raised(_sendable(error), traceback.format_exc())
+
+
+def _sendable(error: Exception) -> Exception:
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # of any type, as whatever it holds raises
+        return RuntimeError(repr(error))
+    return error
