@@ -165,7 +165,7 @@ def precision_option(*, default: str, remark: str = "") -> Decorator:
         "--precision",
         default=default,
         show_default=True,
-        type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+        type=click.Choice(["auto", "fp32", "tf32", "bf16", "fp16"]),
         help=f"Number format of the network{remark}.",
     )
 

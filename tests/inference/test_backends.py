@@ -224,6 +224,10 @@ def test_a_device_may_be_named(
             {"device": "cpu", "precision": "fp16", "backend": "torch"},
             r"^The backend 'torch' does not run in fp16 on 'cpu': choose from: auto, fp32, bf16\.",
         ),
+        (
+            {"device": "cpu", "precision": "tf32", "backend": "torch"},
+            r"^The backend 'torch' does not run in tf32 on 'cpu': choose from: auto, fp32, bf16\.",
+        ),
     ],
     ids=lambda value: " ".join(value.values()) if isinstance(value, dict) else "",
 )
@@ -237,6 +241,15 @@ def test_what_is_not_available_is_refused_in_a_sentence(
     monkeypatch.setattr(backends, "find_spec", lambda _: True)
     with pytest.raises(BackendError, match=message):
         open_engine(small("nafnet"), **options)
+
+
+def test_tf32_is_of_cuda_alone(gpus: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus("cuda", "mps")
+    opened = pretend_to_open(monkeypatch)
+    open_engine(small("nafnet"), device="cuda:1", precision="tf32")
+    assert opened["precision"] == "tf32"
+    with pytest.raises(BackendError, match=r"tf32 on 'mps': choose from: auto, fp32, bf16, fp16\."):
+        open_engine(small("nafnet"), device="mps", precision="tf32")
 
 
 def test_activations_are_counted_while_they_live() -> None:

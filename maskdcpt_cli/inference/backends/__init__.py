@@ -38,7 +38,7 @@ BACKENDS = {
     "openvino": Backend("openvino", "OpenVINOEngine", ("openvino",), "openvino"),
     "onnx": Backend("onnx", "ONNXEngine", ("onnx", "onnxruntime"), "onnx"),
 }
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")  # of CUDA; MPS has no TF32
 DEVICES: dict[str, Callable[[], bool]] = {
     "cuda": torch.cuda.is_available,
     "mps": torch.backends.mps.is_available,
@@ -54,8 +54,8 @@ def open_engine(
     Args:
         model: The network, as `load_model` returns it; it is left unchanged.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps"; "auto" prefers a GPU to the CPU.
-        precision: "auto", "fp32", "bf16" or "fp16"; "auto" is the fastest one of the hardware
-            whose output is within 50 dB of fp32.
+        precision: "auto", "fp32", "tf32" (CUDA only: fp32 whose products keep 10 bits), "bf16" or
+            "fp16"; "auto" is the fastest one of the hardware whose output is within 50 dB of fp32.
         backend: "auto", "torch", "openvino" or "onnx"; "auto" is OpenVINO on the CPU where it is
             installed, else PyTorch.
 
@@ -106,7 +106,9 @@ def _precision(name: str, engine: type[Engine], device: str) -> str:
         return engine.fast_precision(device)
     if name not in PRECISIONS:
         raise BackendError(unknown("precision", name, ["auto", *PRECISIONS]))
-    possible = engine.precisions if device == "cpu" else PRECISIONS
+    possible = {"cpu": engine.precisions, "mps": tuple(p for p in PRECISIONS if p != "tf32")}.get(
+        device, PRECISIONS
+    )
     if name not in possible:
         raise BackendError(
             f"The backend '{engine.backend}' does not run in {name} on '{device}': "

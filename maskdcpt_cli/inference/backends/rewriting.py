@@ -6,6 +6,7 @@ two: of NAFNet-64 in OpenVINO that took a quarter of the time.
 
 import copy
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,8 @@ from maskdcpt_cli.models.layers import ChannelNorm
 from maskdcpt_cli.models.masking import OnGrid
 from maskdcpt_cli.models.nafnet import NAFBlock
 from maskdcpt_cli.models.pooling import GlobalPool
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class SpelledOutNorm(nn.Module):
@@ -58,17 +61,21 @@ class SplitNAFBlock(nn.Module):
 
 def split_gates(network: nn.Module) -> nn.Module:
     """Split the convolutions before the gates within `network` in two, in place."""
-    return _replace(network, NAFBlock, SplitNAFBlock)
+    return replace_modules(network, NAFBlock, SplitNAFBlock)
 
 
 def spell_out_norms(network: nn.Module) -> nn.Module:
     """Replace the layer norms within `network` by their formula, in place."""
-    return _replace(network, ChannelNorm, SpelledOutNorm)
+    return replace_modules(network, ChannelNorm, SpelledOutNorm)
 
 
-def _replace(network: nn.Module, old: type[nn.Module], new: Callable[..., nn.Module]) -> nn.Module:
+def replace_modules(
+    network: Network, old: type[nn.Module], new: Callable[[Any], nn.Module]
+) -> Network:
+    """Replace the modules of one type within `network` by others built from them, in place."""
     for name, child in network.named_children():
-        setattr(network, name, new(child) if isinstance(child, old) else _replace(child, old, new))
+        module = new(child) if isinstance(child, old) else replace_modules(child, old, new)
+        setattr(network, name, module)
     return network
 
 

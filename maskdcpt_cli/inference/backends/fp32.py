@@ -1,0 +1,42 @@
+"""The arithmetic of fp32 on CUDA: fp32 itself, or TF32, which keeps 10 bits of each factor."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def tf32(*, allowed: bool) -> Iterator[None]:
+    """Compute convolutions and matrix products of fp32 tensors in TF32 within the context, or not.
+
+    PyTorch's default is TF32 for convolutions and fp32 for matrix products. The settings belong to
+    the process; they are restored.
+    """
+    cudnn = torch.backends.cudnn
+    try:
+        before = cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    except RuntimeError:  # a program set them by their newer names, and then these cannot be read
+        with _newer_names("tf32" if allowed else "ieee"):
+            yield
+        return
+    cudnn.allow_tf32 = allowed
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before[0]
+        torch.set_float32_matmul_precision(before[1])
+
+
+@contextmanager
+def _newer_names(precision: str) -> Iterator[None]:
+    operators = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    before = [operator.fp32_precision for operator in operators]
+    for operator in operators:
+        operator.fp32_precision = precision
+    try:
+        yield
+    finally:
+        for operator, setting in zip(operators, before, strict=True):
+            operator.fp32_precision = setting
