@@ -9,6 +9,7 @@ MAX_BLOCKS = 1000  # of a stage
 MAX_STAGES = 64
 MAX_EXPANSION = 64
 MAX_TYPES = 64  # of degradation that a network can be asked for
+ARCHITECTURES = ("plain", "instruct", "frequency", "moe")  # Table XI
 ASKED = "instruct"  # the architecture of networks that can be asked what to remove
 
 

@@ -30,6 +30,7 @@ from maskdcpt_cli.models.moe import (
     take_load_loss,
 )
 from maskdcpt_cli.models.options import (
+    ARCHITECTURES,
     MAX_BLOCKS,
     check_architecture,
     check_request_types,
@@ -57,7 +58,7 @@ class Restormer(Backbone):
     """
 
     options: ClassVar[tuple[str, ...]] = (*SIZES, "architecture", "request_types")
-    architectures: ClassVar[tuple[str, ...]] = ("plain", "instruct", "frequency", "moe")
+    architectures: ClassVar[tuple[str, ...]] = ARCHITECTURES
     telltale = "patch_embed.proj.weight"
     assumed_options = ("ffn_expansion_factor",)
     beyond_features = ("output",)
