@@ -1,5 +1,6 @@
 """The taxonomy of UIR-2.5M: 19 degradation types and the settings of the paper (Sec. IV-D)."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from maskdcpt_cli.errors import MaskDCPTError, unknown
@@ -66,6 +67,15 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "motion-deblur": ("MB",),
     "all": tuple(DEGRADATIONS),
 }
+
+
+def removable(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return the types that a network trained with these labels can be asked to remove.
+
+    >>> removable(["H", "clean", "GN"])
+    ('H', 'GN')
+    """
+    return tuple(label for label in labels if label != CLEAN)
 
 
 def find(word: str) -> str:

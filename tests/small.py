@@ -1,8 +1,8 @@
-"""Each backbone at a size that a test can afford."""
+"""Each backbone at a size that a test can afford, in each of its architectures."""
 
 import torch
 
-from maskdcpt_cli.models import BACKBONES, Backbone, build_backbone
+from maskdcpt_cli.models import BACKBONES, Backbone, backbone_class, build_backbone
 from tests.golden import fill_with_golden_weights
 
 SMALL: dict[str, dict[str, object]] = {
@@ -17,16 +17,52 @@ TWO_BLOCKS: dict[str, dict[str, object]] = {  # to be compiled, which takes seco
     "promptir": {"num_blocks": (1, 0, 0, 1), "num_refinement_blocks": 0},
     "swinir": {"depths": (2,), "num_heads": (2,)},
 }
+ARCHITECTURES: dict[str, dict[str, object]] = {  # but the plain ones
+    "nafnet-instruct": {"architecture": "instruct", "request_types": 3},
+    "restormer-instruct": {"architecture": "instruct", "request_types": 3},
+    "restormer-frequency": {"architecture": "frequency"},
+    "restormer-moe": {"architecture": "moe"},
+}
+SHALLOW: dict[str, dict[str, object]] = {  # where golden weights would amplify bf16's rounding
+    "nafnet-instruct": {"enc_blk_nums": (1, 1, 1), "dec_blk_nums": (1, 1, 1)},
+    "restormer-moe": {"num_blocks": (1, 1, 1, 1)},
+}
+NETWORKS = sorted([*BACKBONES, *ARCHITECTURES])
 assert SMALL.keys() == TWO_BLOCKS.keys() == BACKBONES.keys(), (
     "a new backbone needs a small form for the tests"
 )
+assert ARCHITECTURES.keys() == {
+    f"{name}-{architecture}"
+    for name in BACKBONES
+    for architecture in backbone_class(name).architectures
+    if architecture != "plain"
+}, "a new architecture needs a form for the tests"
 
 
 def small(name: str, **options: object) -> Backbone:
     """A small backbone with the golden weights, so that no layer is idle."""
-    backbone = build_backbone(name, **{**SMALL[name], **options})
+    backbone = build_backbone(backbone_of(name), **{**small_options(name), **options})
     fill_with_golden_weights(backbone)
     return backbone
+
+
+def backbone_of(name: str) -> str:
+    """The backbone of one of the NETWORKS."""
+    return name.partition("-")[0]
+
+
+def small_options(name: str) -> dict[str, object]:
+    """The options of a small one of the NETWORKS."""
+    return {
+        **SMALL[backbone_of(name)],
+        **ARCHITECTURES.get(name, {}),
+        **SHALLOW.get(name, {}),
+    }
+
+
+def two_blocks(name: str) -> dict[str, object]:
+    """The options of one of the NETWORKS with as few blocks as possible."""
+    return TWO_BLOCKS[backbone_of(name)]
 
 
 def calm(name: str, **options: object) -> Backbone:

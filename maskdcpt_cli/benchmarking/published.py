@@ -27,7 +27,10 @@ class SetInfo(NamedTuple):
 
 
 class Column(NamedTuple):
-    """Column of a table: for each metric, one figure, the mean over these test sets."""
+    """Column of a table: for each metric, one figure, the mean over these test sets.
+
+    It is the mean over degradations of the mean over the test sets of each.
+    """
 
     title: str
     metrics: tuple[str, ...]
@@ -35,6 +38,7 @@ class Column(NamedTuple):
     names: tuple[str, ...] = ()  # of the sets; (): all of the degradation
     level: float | None = None
     group: str = ""  # heading above several columns
+    preset: str | None = None  # the data preset whose test sets these are; None: any
 
     @property
     def key(self) -> str:
@@ -60,9 +64,13 @@ class PaperTable:
     rows: Mapping[str, Mapping[str, MetricValues]]  # by method, by key of a column
     note: str = ""
 
-    def restricted_to(self, sets: Sequence[SetInfo]) -> "PaperTable":
-        """Return the table with only those columns that these test sets count in."""
-        columns = (c for c in self.columns if any(c.covers(info) for info in sets))
+    def restricted_to(self, preset: str, sets: Sequence[SetInfo]) -> "PaperTable":
+        """Return the table with only those columns that these test sets of a preset count in."""
+        columns = (
+            c
+            for c in self.columns
+            if c.preset in (None, preset) and any(c.covers(info) for info in sets)
+        )
         return replace(self, columns=tuple(columns))
 
 
@@ -105,6 +113,13 @@ def _by_column(content: Any, columns: Sequence[Column]) -> Iterator[Cell]:
                 yield SPECIALISTS, column.key, figures["scores"]
             else:
                 yield method, column.key, figures
+
+
+def _by_column_and_training(content: Any, columns: Sequence[Column]) -> Iterator[Cell]:
+    for column in columns:
+        for method, (from_scratch, pre_trained) in content[column.title].items():
+            yield method, column.key, from_scratch
+            yield f"{method}+{METHOD}", column.key, pre_trained
 
 
 def _word(column: Column) -> str:
@@ -188,12 +203,25 @@ LAYOUTS: dict[str, TableLayout] = {
         ),
         _by_column,
     ),
+    "table_11_degradation_aware_architectures": TableLayout(
+        "Table XI", "degradation-aware architectures, the mean over all degradations",
+        tuple(
+            Column(preset.upper(), ("psnr", "lpips"), preset=preset)
+            for preset in ("5d", "9d", "12d")
+        ),
+        _by_column_and_training,
+    ),
 }  # fmt: skip
 
 # The tables that contain the test sets of a preset.
 TABLES: dict[str, tuple[str, ...]] = {
-    "5d": ("table_1_5d",),
-    "12d": ("table_2_12d", "table_3_gaussian_denoising"),
+    "5d": ("table_1_5d", "table_11_degradation_aware_architectures"),
+    "9d": ("table_11_degradation_aware_architectures",),
+    "12d": (
+        "table_2_12d",
+        "table_3_gaussian_denoising",
+        "table_11_degradation_aware_architectures",
+    ),
     "denoise": ("table_3_gaussian_denoising",),
     "real-world": ("table_4_real_world",),
     "derain": ("table_5_single_task_finetuning",),
@@ -204,7 +232,11 @@ TABLES: dict[str, tuple[str, ...]] = {
 # The published rows of the released weights, by table.
 ROWS: dict[str, dict[str, str]] = {
     "nafnet-5d": {"Table I": "NAFNet+MaskDCPT", "Table III": "NAFNet-5D+MaskDCPT"},
-    "restormer-5d": {"Table I": "Restormer+MaskDCPT", "Table III": "Restormer-5D+MaskDCPT"},
+    "restormer-5d": {
+        "Table I": "Restormer+MaskDCPT",
+        "Table III": "Restormer-5D+MaskDCPT",
+        "Table XI": "Restormer+MaskDCPT",
+    },
     "promptir-5d": {"Table I": "PromptIR+MaskDCPT", "Table III": "PromptIR-5D+MaskDCPT"},
     "swinir-5d": {"Table I": "SwinIR+MaskDCPT", "Table III": "SwinIR-5D+MaskDCPT"},
     "nafnet-12d": {
@@ -229,7 +261,7 @@ def tables(preset: str, sets: Sequence[SetInfo]) -> list[PaperTable]:
     """
     names = TABLES.get(preset, ())
     content = paper_results() if names else {}
-    return [_read(LAYOUTS[name], content[name]).restricted_to(sets) for name in names]
+    return [_read(LAYOUTS[name], content[name]).restricted_to(preset, sets) for name in names]
 
 
 def _read(layout: TableLayout, content: Any) -> PaperTable:

@@ -103,9 +103,16 @@ def _table_row(
 
 
 def _means(column: Column, measured: Sequence[SetResult]) -> MetricValues:
-    """Return the mean over test sets, each with the same weight."""
-    values = {m: [one.figures[m] for one in measured if m in one.figures] for m in column.metrics}
-    return {metric: fmean(some) for metric, some in values.items() if some}
+    """Return the mean over degradations, of each the mean over its test sets."""
+    means: dict[str, float] = {}
+    for metric in column.metrics:
+        figures: dict[str | None, list[float]] = {}
+        for one in measured:
+            if metric in one.figures:
+                figures.setdefault(one.info.degradation, []).append(one.figures[metric])
+        if figures:
+            means[metric] = fmean(map(fmean, figures.values()))
+    return means
 
 
 def _coverage_note(covered: Sequence[SetResult]) -> str:

@@ -13,6 +13,7 @@ from click.types import StringParamType
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.formats import MAX_PIXELS
+from maskdcpt_cli.models.options import ARCHITECTURES
 from maskdcpt_cli.scoring.metrics import METRICS
 from maskdcpt_cli.scoring.protocols import DEFAULT as DEFAULT_PROTOCOL
 from maskdcpt_cli.scoring.protocols import PROTOCOLS
@@ -202,6 +203,11 @@ max_pixels_option: Decorator = click.option(
     callback=whole_number({"off": None}, unit=MEGA),
     shell_complete=any_of(["off"]),
     help="Refuse images of more than N megapixels.",
+)
+architecture_option: Decorator = click.option(
+    "--architecture",
+    type=click.Choice(ARCHITECTURES),
+    help="Architecture of the network (Table XI).  [default: the preset's]",
 )
 quiet_option: Decorator = click.option("-q", "--quiet", is_flag=True, help="Print only failures.")
 

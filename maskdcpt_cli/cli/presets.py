@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from maskdcpt_cli.cli.options import any_of
+from maskdcpt_cli.cli.options import any_of, architecture_option
 
 TRAINING = ("pretrain", "finetune")
 KINDS = (*TRAINING, "data")
@@ -53,7 +53,13 @@ def presets(context: click.Context) -> None:
     metavar="KEY=VALUE",
     help="Override a value, as training.iterations=2000; may be repeated.",
 )
-def show(words: tuple[str, ...], backbone: str | None, overrides: tuple[str, ...]) -> None:
+@architecture_option
+def show(
+    words: tuple[str, ...],
+    backbone: str | None,
+    architecture: str | None,
+    overrides: tuple[str, ...],
+) -> None:
     """Print a preset with all values and their sources in the paper, or "ours".
 
     The output is a preset, which --preset and --data-preset take as FILE.yaml. Without a kind, the
@@ -63,12 +69,14 @@ def show(words: tuple[str, ...], backbone: str | None, overrides: tuple[str, ...
     Examples:
       maskdcpt presets show 5d
       maskdcpt presets show data 5d > my-data.yaml
+      maskdcpt presets show finetune 9d --backbone restormer --architecture moe > my.yaml
       maskdcpt presets show finetune derain --set training.iterations=3000 > my.yaml
     """
     if backbone:
         overrides = (f"backbone={backbone}", *overrides)
     *kind, name = words
-    click.echo("---\n".join(_texts(name, kind or _kinds_of(name), overrides)), nl=False)
+    texts = _texts(name, kind or _kinds_of(name), overrides, architecture)
+    click.echo("---\n".join(texts), nl=False)
 
 
 def _rows(kind: str) -> Iterator[tuple[str, ...]]:
@@ -91,22 +99,29 @@ def _kinds_of(name: str) -> list[str]:
     return [kind for kind in TRAINING if name in names(kind)] or list(TRAINING[:1])
 
 
-def _texts(name: str, kinds: Sequence[str], overrides: Sequence[str]) -> list[str]:
+def _texts(
+    name: str, kinds: Sequence[str], overrides: Sequence[str], architecture: str | None
+) -> list[str]:
     for kind in kinds:
         if kind not in KINDS:
             raise click.UsageError(f"'{kind}' is none of {', '.join(KINDS)}.")
-    return [_text(name, kind, overrides) for kind in kinds]
+    return [_text(name, kind, overrides, architecture) for kind in kinds]
 
 
-def _text(name: str, kind: str, overrides: Sequence[str]) -> str:
+def _text(name: str, kind: str, overrides: Sequence[str], architecture: str | None) -> str:
     from maskdcpt_cli.presets.load import load, load_data, locate
     from maskdcpt_cli.presets.show import annotated
     from maskdcpt_cli.presets.training import SCHEMAS
 
     if kind in TRAINING:
         preset = load(name, SCHEMAS[kind], kind=kind, overrides=overrides)
+        if architecture:
+            overrides = (*overrides, preset.override_of(architecture))
+            preset = load(name, SCHEMAS[kind], kind=kind, overrides=overrides)
         return annotated(preset, name=name, kind=kind)
-    if overrides:
-        raise click.UsageError("--backbone and --set are for training presets only.")
+    if overrides or architecture:
+        raise click.UsageError(
+            "--backbone, --architecture and --set are for training presets only."
+        )
     load_data(name)  # report what is wrong with a file
     return locate(name, kind).read_text(encoding="utf-8")

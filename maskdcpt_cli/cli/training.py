@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from maskdcpt_cli.cli.options import any_of, device_option, max_pixels_option
+from maskdcpt_cli.cli.options import any_of, architecture_option, device_option, max_pixels_option
 from maskdcpt_cli.cli.stopping import INTERRUPTED, stopping
 from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
@@ -35,6 +35,7 @@ class TrainingOptions:
 
     preset: str
     backbone: str | None
+    architecture: str | None
     init_from: Path | None
     overrides: tuple[str, ...]
     data_root: Path | None
@@ -61,6 +62,7 @@ OPTIONS = (
         shell_complete=any_of(BACKBONES),
         help="The network.  [default: the preset's]",
     ),
+    architecture_option,
     click.option(
         "--init-from", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help="Weights to begin with, as `maskdcpt pretrain` writes them.",
@@ -162,12 +164,19 @@ def run(preset: "Run", requested: TrainingOptions, *, kind: str) -> None:
 
 
 def load_run(kind: str, requested: TrainingOptions) -> "Run":
-    """Return the preset with the values of --set, --backbone and --init-from."""
+    """Return the preset with the values of --set, --backbone, --architecture and --init-from."""
     from maskdcpt_cli.presets.training import load_preset
 
     given = {"backbone": requested.backbone, "initialise_from": requested.init_from}
-    overrides = [f"{key}={json.dumps(str(value))}" for key, value in given.items() if value]
-    return load_preset(kind, requested.preset, overrides=[*requested.overrides, *overrides])
+    overrides = [
+        *requested.overrides,
+        *(f"{key}={json.dumps(str(value))}" for key, value in given.items() if value),
+    ]
+    preset = load_preset(kind, requested.preset, overrides=overrides)
+    if requested.architecture is None:
+        return preset
+    overrides.append(preset.override_of(requested.architecture))
+    return load_preset(kind, requested.preset, overrides=overrides)
 
 
 def _train(

@@ -5,6 +5,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from maskdcpt_cli.models.instruct import RequestEmbedding
 from maskdcpt_cli.models.masking import OnGrid, apply
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 from maskdcpt_cli.models.shapes import Shapes
@@ -26,15 +27,28 @@ class Backbone(nn.Module):
 
     With a mask as `on_grid`, `encode` takes a packed image and returns packed maps; hidden pixels
     cannot influence them. With values recorded over a whole image as `pool`, it takes tiles of it.
+
+    A network that can be asked takes a request (B, types): 1 for each type of degradation that is
+    to be removed, 0 for the others. Without one it is asked for everything. A request (1, types)
+    holds for the whole batch. Pre-training asks for everything (ours): the request must not name
+    the degradation that the classifier is to find.
     """
 
     options: ClassVar[tuple[str, ...]]  # names of the constructor's arguments, kept as attributes
+    architectures: ClassVar[tuple[str, ...]] = ("plain",)  # valid for the option of this name
     telltale: ClassVar[str]  # a key of its state dict that no other backbone has, but a subclass
     assumed_options: ClassVar[tuple[str, ...]] = ()  # not exact in options_from
     size_multiple: int  # `encode` takes heights and widths that are multiples of this
     feature_dims: tuple[int, ...]  # channels of Encoded.features, in their order
     feature_scales: tuple[int, ...]  # width of a position of each, in pixels
     beyond_features: ClassVar[tuple[str, ...]]  # the submodules that no feature depends on
+
+    request_types: int = 0  # how many types it can be asked for; 0: it cannot be asked
+    requests: tuple[str, ...] = ()  # their abbreviations, if its file names them
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.request_embedding: RequestEmbedding | None = None
 
     @classmethod
     def options_from(cls, shapes: Shapes) -> dict[str, object]:
@@ -45,21 +59,50 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def encode(
-        self, lq: Tensor, on_grid: OnGrid = apply, pool: GlobalPool = whole_image
+        self,
+        lq: Tensor,
+        on_grid: OnGrid = apply,
+        pool: GlobalPool = whole_image,
+        request: Tensor | None = None,
     ) -> Encoded:
-        """Encode (B, 3, H, W) in [0, 1]; H and W are multiples of size_multiple."""
+        """Encode (B, 3, H, W) in [0, 1]; H and W are multiples of size_multiple.
+
+        Raises ValueError for a request that does not fit the network.
+        """
         raise NotImplementedError
 
     def head(self, latent: Tensor) -> Tensor:
         """Return the residual (B, 3, H, W) that restores lq from the latent."""
         raise NotImplementedError
 
-    def forward(self, lq: Tensor) -> Tensor:
-        """Restore (B, 3, H, W) in [0, 1] of any size; the result has the same size, not clipped."""
+    def forward(self, lq: Tensor, request: Tensor | None = None) -> Tensor:
+        """Restore (B, 3, H, W) in [0, 1] of any size; the result has the same size, not clipped.
+
+        Raises ValueError for a request that does not fit the network.
+        """
         height, width = lq.shape[-2:]
         padded = pad_by_reflection(lq, self.size_multiple)
-        restored = padded + self.head(self.encode(padded).latent)
+        restored = padded + self.head(self.encode(padded, request=request).latent)
         return restored[..., :height, :width]
+
+    def auxiliary_loss(self) -> Tensor | None:
+        """Return the loss of the network's own from its last pass in training, once; or None."""
+        return None
+
+    def instruction(self, request: Tensor | None) -> tuple[Tensor, ...]:
+        """Return the embedding of a request by itself, or nothing if the network cannot be asked.
+
+        Raises ValueError for a request that does not fit the network.
+        """
+        types = self.request_types
+        if request is not None and (not types or request.shape[1:] != (types,)):
+            able = f"can be asked for {types} types" if types else "cannot be asked what to remove"
+            raise ValueError(f"This network {able}, and the request is {tuple(request.shape)}.")
+        if self.request_embedding is None:
+            return ()
+        if request is None:
+            request = next(self.parameters()).new_ones(1, types)
+        return (self.request_embedding(request),)
 
 
 def pad_by_reflection(x: Tensor, multiple: int) -> Tensor:

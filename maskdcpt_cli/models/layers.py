@@ -25,28 +25,20 @@ class BlockSequence(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, x: Tensor, *context: OnGrid | GlobalPool) -> Tensor:
+    def forward(self, x: Tensor, *context: OnGrid | GlobalPool | Tensor) -> Tensor:
         for block in self.blocks:
             x = block(x, *context)
         return x
 
 
-class ChannelAttention(nn.Module):
-    """Attention across channels, MDTA (Restormer, Sec. 3.1): cost linear in the positions."""
+class AcrossChannels(nn.Module):
+    """The weights of attention across channels: its cost is linear in the positions."""
 
-    def __init__(self, dim: int, *, heads: int, bias: bool) -> None:
+    def __init__(self, dim: int, *, heads: int) -> None:
         super().__init__()
         check_heads(dim, heads)
         self.heads = heads
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
-        self.qkv = nn.Conv2d(dim, 3 * dim, 1, bias=bias)
-        self.qkv_dwconv = nn.Conv2d(3 * dim, 3 * dim, 3, padding=1, groups=3 * dim, bias=bias)
-        self.project_out = nn.Conv2d(dim, dim, 1, bias=bias)
-
-    def forward(self, x: Tensor, on_grid: OnGrid = apply, pool: GlobalPool = whole_image) -> Tensor:
-        q, k, v = on_grid(self.qkv_dwconv, self.qkv(x)).chunk(3, dim=1)
-        attended = pool(self.attention, q, k) @ self.split(v)
-        return self.project_out(attended.reshape(x.shape))
 
     def attention(self, q: Tensor, k: Tensor) -> Tensor:
         """Return the channel weights (B, heads, C / heads, C / heads) of two maps (B, C, H, W)."""
@@ -56,6 +48,44 @@ class ChannelAttention(nn.Module):
     def split(self, x: Tensor) -> Tensor:
         """Split (B, C, H, W) into heads: (B, heads, C / heads, positions)."""
         return x.reshape(x.shape[0], self.heads, x.shape[1] // self.heads, -1)
+
+
+class ChannelAttention(AcrossChannels):
+    """Attention across channels, MDTA (Restormer, Sec. 3.1)."""
+
+    def __init__(self, dim: int, *, heads: int, bias: bool) -> None:
+        super().__init__(dim, heads=heads)
+        self.qkv = nn.Conv2d(dim, 3 * dim, 1, bias=bias)
+        self.qkv_dwconv = nn.Conv2d(3 * dim, 3 * dim, 3, padding=1, groups=3 * dim, bias=bias)
+        self.project_out = nn.Conv2d(dim, dim, 1, bias=bias)
+
+    def forward(self, x: Tensor, on_grid: OnGrid = apply, pool: GlobalPool = whole_image) -> Tensor:
+        q, k, v = on_grid(self.qkv_dwconv, self.qkv(x)).chunk(3, dim=1)
+        attended = pool(self.attention, q, k) @ self.split(v)
+        return self.project_out(attended.reshape(x.shape))
+
+
+class ChannelCrossAttention(AcrossChannels):
+    """Attention across channels with queries from one map, keys and values from another.
+
+    `kernel_size` is that of the depth-wise convolution of keys and values.
+    """
+
+    def __init__(self, dim: int, *, heads: int, bias: bool, kernel_size: int = 3) -> None:
+        super().__init__(dim, heads=heads)
+        self.q = nn.Conv2d(dim, dim, 1, bias=bias)
+        self.q_dwconv = nn.Conv2d(dim, dim, 3, padding=1, groups=dim, bias=bias)
+        self.kv = nn.Conv2d(dim, 2 * dim, 1, bias=bias)
+        self.kv_dwconv = nn.Conv2d(
+            2 * dim, 2 * dim, kernel_size, padding=kernel_size // 2, groups=2 * dim, bias=bias
+        )
+        self.project_out = nn.Conv2d(dim, dim, 1, bias=bias)
+
+    def forward(self, x: Tensor, y: Tensor, on_grid: OnGrid, pool: GlobalPool) -> Tensor:
+        q = on_grid(self.q_dwconv, self.q(x))
+        k, v = on_grid(self.kv_dwconv, self.kv(y)).chunk(2, dim=1)
+        attended = pool(self.attention, q, k) @ self.split(v)
+        return self.project_out(attended.reshape(x.shape))
 
 
 class GatedFeedForward(nn.Module):

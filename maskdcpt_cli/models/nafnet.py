@@ -8,9 +8,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskdcpt_cli.models.backbone import Backbone, Encoded
+from maskdcpt_cli.models.instruct import (
+    InstructedStage,
+    InstructionBlock,
+    RequestEmbedding,
+    request_types_in,
+)
 from maskdcpt_cli.models.layers import BlockSequence, ChannelNorm
 from maskdcpt_cli.models.masking import OnGrid, apply
-from maskdcpt_cli.models.options import MAX_BLOCKS, MAX_CHANNELS, whole_number, whole_numbers
+from maskdcpt_cli.models.options import (
+    MAX_BLOCKS,
+    MAX_CHANNELS,
+    check_architecture,
+    check_request_types,
+    whole_number,
+    whole_numbers,
+)
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 from maskdcpt_cli.models.shapes import Shapes, count_children, size_of
 
@@ -53,7 +66,16 @@ class NAFNet(Backbone):
     first convolution reads pixel_unshuffle(lq, 2), the residual goes through pixel_shuffle.
     """
 
-    options = ("width", "enc_blk_nums", "middle_blk_num", "dec_blk_nums", "unshuffle")
+    options = (
+        "width",
+        "enc_blk_nums",
+        "middle_blk_num",
+        "dec_blk_nums",
+        "unshuffle",
+        "architecture",
+        "request_types",
+    )
+    architectures = ("plain", "instruct")
     telltale = "intro.weight"
     beyond_features = ("ending",)
 
@@ -65,6 +87,8 @@ class NAFNet(Backbone):
         middle_blk_num: int = 1,
         dec_blk_nums: Sequence[int] = (1, 1, 1, 1),
         unshuffle: int = 1,
+        architecture: str = "plain",
+        request_types: int = 0,
     ) -> None:
         super().__init__()
         self.width = whole_number("width", width)
@@ -85,16 +109,19 @@ class NAFNet(Backbone):
                 f"A width of {width} gives {width * 2**stages} channels in the middle of {stages} "
                 f"stages; valid are up to {MAX_CHANNELS * 2**4}."
             )
+        self.architecture = check_architecture(architecture, self.architectures)
+        self.request_types = check_request_types(request_types, architecture=architecture)
         self.size_multiple = unshuffle * 2 ** len(enc_blk_nums)
 
         rgb = 3 * unshuffle**2
         channels = [width * 2**level for level in range(len(enc_blk_nums) + 1)]
         self.feature_dims = tuple(channels[-2::-1])
         self.feature_scales = tuple(c // width * unshuffle for c in channels[-2::-1])
+        if request_types:
+            self.request_embedding = RequestEmbedding(request_types)
         self.intro = nn.Conv2d(rgb, width, 3, padding=1)
         self.encoders = nn.ModuleList(
-            BlockSequence(NAFBlock(c) for _ in range(n))
-            for c, n in zip(channels, enc_blk_nums, strict=False)
+            self.stage(c, n) for c, n in zip(channels, enc_blk_nums, strict=False)
         )
         self.downs = nn.ModuleList(nn.Conv2d(c, 2 * c, 2, stride=2) for c in channels[:-1])
         self.middle_blks = BlockSequence(NAFBlock(channels[-1]) for _ in range(middle_blk_num))
@@ -103,9 +130,7 @@ class NAFNet(Backbone):
             for c in channels[:0:-1]
         )
         for i, n in enumerate(dec_blk_nums):
-            self.add_module(
-                f"decoder{i}", BlockSequence(NAFBlock(channels[-2 - i]) for _ in range(n))
-            )
+            self.add_module(f"decoder{i}", self.stage(channels[-2 - i], n))
         self.ending = nn.Conv2d(width, rgb, 3, padding=1)
 
     @classmethod
@@ -117,24 +142,38 @@ class NAFNet(Backbone):
             "middle_blk_num": count_children(shapes, "middle_blks.blocks."),
             "dec_blk_nums": tuple(count_children(shapes, f"decoder{i}.blocks.") for i in stages),
             "unshuffle": math.isqrt(size_of(shapes, "intro.weight", 1) // 3),
+            "architecture": "instruct" if request_types_in(shapes) else "plain",
+            "request_types": request_types_in(shapes),
         }
+
+    def stage(self, channels: int, blocks: int) -> BlockSequence:
+        sequence = (NAFBlock(channels) for _ in range(blocks))
+        if self.architecture == "instruct":
+            block = InstructionBlock(NAFBlock(channels), channels=channels)
+            return InstructedStage(sequence, instructed=block)
+        return BlockSequence(sequence)
 
     @property
     def decoders(self) -> list[nn.Module]:
         return [self.get_submodule(f"decoder{i}") for i in range(len(self.dec_blk_nums))]
 
     def encode(
-        self, lq: Tensor, on_grid: OnGrid = apply, pool: GlobalPool = whole_image
+        self,
+        lq: Tensor,
+        on_grid: OnGrid = apply,
+        pool: GlobalPool = whole_image,
+        request: Tensor | None = None,
     ) -> Encoded:
+        context = (on_grid, pool, *self.instruction(request))
         x = on_grid(lambda grid: self.intro(F.pixel_unshuffle(grid, self.unshuffle)), lq)
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
-            skips.append(encoder(x, on_grid, pool))
+            skips.append(encoder(x, *context))
             x = on_grid(down, skips[-1])
         x = self.middle_blks(x, on_grid, pool)
         features = []
         for up, decoder in zip(self.ups, self.decoders, strict=True):
-            x = decoder(on_grid(up, x) + skips.pop(), on_grid, pool)
+            x = decoder(on_grid(up, x) + skips.pop(), *context)
             features.append(x)
         return Encoded(latent=x, features=tuple(features))
 

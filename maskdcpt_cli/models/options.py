@@ -2,10 +2,15 @@
 
 from collections.abc import Sequence
 
+from maskdcpt_cli.errors import unknown
+
 MAX_CHANNELS = 1024
 MAX_BLOCKS = 1000  # of a stage
 MAX_STAGES = 64
 MAX_EXPANSION = 64
+MAX_TYPES = 64  # of degradation that a network can be asked for
+ARCHITECTURES = ("plain", "instruct", "frequency", "moe")  # Table XI
+ASKED = "instruct"  # the architecture of networks that can be asked what to remove
 
 
 def whole_number(name: str, value: object, *, least: int = 1, most: int = MAX_CHANNELS) -> int:
@@ -47,6 +52,25 @@ def check_heads(channels: int, heads: int) -> None:
     """Raise ValueError where channels cannot be divided among heads."""
     if channels % heads:
         raise ValueError(f"{channels} channels cannot be divided among {heads} heads of attention.")
+
+
+def check_architecture(value: str, among: Sequence[str]) -> str:
+    """Return an architecture (Table XI) that is among those of a backbone; ValueError if not."""
+    if value not in among:
+        raise ValueError(unknown("architecture", str(value), among))
+    return value
+
+
+def check_request_types(value: object, *, architecture: str) -> int:
+    """Return the number of types that a network can be asked for, 0 where it cannot be asked."""
+    if architecture == ASKED:
+        return whole_number("request_types", value, most=MAX_TYPES)
+    if value != 0:
+        raise ValueError(
+            f"request_types is {_short(value)}, but only the architecture '{ASKED}' can be asked "
+            f"what to remove, and this one is '{architecture}'."
+        )
+    return 0
 
 
 def _short(value: object) -> str:

@@ -1,11 +1,14 @@
 """PromptIR (Potlapalli et al., 2023), as MaskDCPT releases it: with biases throughout."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from maskdcpt_cli.models.masking import OnGrid, apply
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
-from maskdcpt_cli.models.restormer import Restormer
+from maskdcpt_cli.models.restormer import SIZES, Restormer
+from maskdcpt_cli.models.shapes import Shapes
 
 PROMPT_LENGTH = 5
 PROMPTS = {1: (64, 64), 2: (128, 32), 3: (320, 16)}  # level: (channels, size)
@@ -32,10 +35,17 @@ class Prompt(nn.Module):
 class PromptIR(Restormer):
     """Restormer with a prompt added to the features of each level before upsampling."""
 
+    options = SIZES
+    architectures: ClassVar[tuple[str, ...]] = ("plain",)
     telltale = "prompt1.prompt_param"
     bias = True
 
-    def add_prompt(self, level: int, dim: int) -> int:
+    @classmethod
+    def options_from(cls, shapes: Shapes) -> dict[str, object]:
+        found = super().options_from(shapes)
+        return {name: found[name] for name in cls.options}
+
+    def add_guidance(self, level: int, dim: int) -> int:
         channels, size = PROMPTS[level]
         prompted_dim = min(dim, 4 * self.dim)
         self.add_module(f"prompt{level}", Prompt(dim, channels=channels, size=size))
@@ -43,7 +53,14 @@ class PromptIR(Restormer):
         self.add_module(f"reduce_noise_level{level}", self.pointwise(dim + channels, prompted_dim))
         return prompted_dim
 
-    def prompted(self, x: Tensor, level: int, on_grid: OnGrid, pool: GlobalPool) -> Tensor:
+    def guided(
+        self,
+        x: Tensor,
+        level: int,
+        lq: Tensor,  # noqa: ARG002  the prompts are learned
+        on_grid: OnGrid,
+        pool: GlobalPool,
+    ) -> Tensor:
         prompt = self.get_submodule(f"prompt{level}")(x, on_grid, pool)
         x = self.get_submodule(f"noise_level{level}")(torch.cat([x, prompt], dim=1), on_grid, pool)
         return self.get_submodule(f"reduce_noise_level{level}")(x)

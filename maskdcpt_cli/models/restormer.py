@@ -7,6 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from maskdcpt_cli.models.backbone import Backbone, Encoded
+from maskdcpt_cli.models.frequency import FrequencyBlock
+from maskdcpt_cli.models.instruct import (
+    TYPES_KEY,
+    InstructedStage,
+    InstructionBlock,
+    RequestEmbedding,
+    request_types_in,
+)
 from maskdcpt_cli.models.layers import (
     BlockSequence,
     Downsample,
@@ -15,15 +23,42 @@ from maskdcpt_cli.models.layers import (
     Upsample,
 )
 from maskdcpt_cli.models.masking import OnGrid, apply
-from maskdcpt_cli.models.options import MAX_BLOCKS, expansion, whole_number, whole_numbers
+from maskdcpt_cli.models.moe import (
+    DegradationEmbedding,
+    MoETransformerBlock,
+    blocks_of_decoder,
+    take_load_loss,
+)
+from maskdcpt_cli.models.options import (
+    ARCHITECTURES,
+    MAX_BLOCKS,
+    check_architecture,
+    check_request_types,
+    expansion,
+    whole_number,
+    whole_numbers,
+)
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 from maskdcpt_cli.models.shapes import Shapes, count_children, expansion_of, size_of
 
+SIZES = ("dim", "num_blocks", "num_refinement_blocks", "heads", "ffn_expansion_factor")
+TELLTALES = {  # of the architectures but `plain`
+    "instruct": TYPES_KEY,
+    "frequency": "frequency3.beta",
+    "moe": "degradation_embedding.layers.0.weight",
+}
+
 
 class Restormer(Backbone):
-    """A U-shaped transformer whose attention runs across channels."""
+    """A U-shaped transformer whose attention runs across channels.
 
-    options = ("dim", "num_blocks", "num_refinement_blocks", "heads", "ffn_expansion_factor")
+    `architecture` is one of Table XI: `instruct` closes each stage by an instruction block, but
+    for the middle and the refinement; `frequency` has a frequency block before each upsampling;
+    `moe` has experts in the decoder.
+    """
+
+    options: ClassVar[tuple[str, ...]] = (*SIZES, "architecture", "request_types")
+    architectures: ClassVar[tuple[str, ...]] = ARCHITECTURES
     telltale = "patch_embed.proj.weight"
     assumed_options = ("ffn_expansion_factor",)
     beyond_features = ("output",)
@@ -37,6 +72,8 @@ class Restormer(Backbone):
         num_refinement_blocks: int = 4,
         heads: Sequence[int] = (1, 2, 4, 8),
         ffn_expansion_factor: float = 2.66,
+        architecture: str = "plain",
+        request_types: int = 0,
     ) -> None:
         super().__init__()
         self.dim = whole_number("dim", dim, least=2)
@@ -50,29 +87,36 @@ class Restormer(Backbone):
         self.ffn_expansion_factor = expansion(
             "ffn_expansion_factor", ffn_expansion_factor, channels=dim
         )
+        self.architecture = check_architecture(architecture, self.architectures)
+        self.request_types = check_request_types(request_types, architecture=architecture)
         self.size_multiple = 8
         self.feature_dims = (4 * dim, 2 * dim, 2 * dim, 2 * dim)
         self.feature_scales = (4, 2, 1, 1)
 
+        if request_types:
+            self.request_embedding = RequestEmbedding(request_types)
         self.patch_embed = PatchEmbed(dim)
-        self.encoder_level1 = self.stage(dim, 0, num_blocks[0])
+        self.encoder_level1 = self.encoder_stage(dim, 0)
         self.down1_2 = Downsample(dim)
-        self.encoder_level2 = self.stage(2 * dim, 1, num_blocks[1])
+        self.encoder_level2 = self.encoder_stage(2 * dim, 1)
         self.down2_3 = Downsample(2 * dim)
-        self.encoder_level3 = self.stage(4 * dim, 2, num_blocks[2])
+        self.encoder_level3 = self.encoder_stage(4 * dim, 2)
         self.down3_4 = Downsample(4 * dim)
         self.latent = self.stage(8 * dim, 3, num_blocks[3])
+        self.degradation_embedding = (
+            DegradationEmbedding(8 * dim) if architecture == "moe" else None
+        )
 
-        prompted_dim = self.add_prompt(3, 8 * dim)
-        self.up4_3 = Upsample(prompted_dim)
-        self.reduce_chan_level3 = self.pointwise(prompted_dim // 2 + 4 * dim, 4 * dim)
-        self.decoder_level3 = self.stage(4 * dim, 2, num_blocks[2])
-        prompted_dim = self.add_prompt(2, 4 * dim)
-        self.up3_2 = Upsample(prompted_dim)
-        self.reduce_chan_level2 = self.pointwise(prompted_dim // 2 + 2 * dim, 2 * dim)
-        self.decoder_level2 = self.stage(2 * dim, 1, num_blocks[1])
-        self.up2_1 = Upsample(self.add_prompt(1, 2 * dim))
-        self.decoder_level1 = self.stage(2 * dim, 0, num_blocks[0])
+        guided_dim = self.add_guidance(3, 8 * dim)
+        self.up4_3 = Upsample(guided_dim)
+        self.reduce_chan_level3 = self.pointwise(guided_dim // 2 + 4 * dim, 4 * dim)
+        self.decoder_level3 = self.decoder_stage(4 * dim, 2)
+        guided_dim = self.add_guidance(2, 4 * dim)
+        self.up3_2 = Upsample(guided_dim)
+        self.reduce_chan_level2 = self.pointwise(guided_dim // 2 + 2 * dim, 2 * dim)
+        self.decoder_level2 = self.decoder_stage(2 * dim, 1)
+        self.up2_1 = Upsample(self.add_guidance(1, 2 * dim))
+        self.decoder_level1 = self.decoder_stage(2 * dim, 0)
         self.refinement = self.stage(2 * dim, 0, num_refinement_blocks)
         self.output = nn.Conv2d(2 * dim, 3, 3, padding=1, bias=self.bias)
 
@@ -91,6 +135,8 @@ class Restormer(Backbone):
                 for name in shapes
                 if name.endswith(".ffn.project_in.weight")
             ),
+            "architecture": next((a for a, key in TELLTALES.items() if key in shapes), "plain"),
+            "request_types": request_types_in(shapes),
         }
 
     def block(self, dim: int, level: int) -> TransformerBlock:
@@ -101,39 +147,83 @@ class Restormer(Backbone):
     def stage(self, dim: int, level: int, blocks: int) -> BlockSequence:
         return BlockSequence(self.block(dim, level) for _ in range(blocks))
 
+    def encoder_stage(self, dim: int, level: int) -> BlockSequence:
+        return self.instructed(self.stage(dim, level, self.num_blocks[level]), dim, level)
+
+    def decoder_stage(self, dim: int, level: int) -> BlockSequence:
+        blocks = self.num_blocks[level]
+        if self.architecture == "moe":
+            return BlockSequence(
+                MoETransformerBlock(
+                    dim,
+                    heads=self.heads[level],
+                    expansion=self.ffn_expansion_factor,
+                    bias=self.bias,
+                    embedding=8 * self.dim,
+                )
+                for _ in range(blocks_of_decoder(blocks))
+            )
+        return self.instructed(self.stage(dim, level, blocks), dim, level)
+
+    def instructed(self, stage: BlockSequence, dim: int, level: int) -> BlockSequence:
+        """Return the stage, closed by an instruction block if the network can be asked."""
+        if self.architecture != "instruct":
+            return stage
+        block = InstructionBlock(self.block(dim, level), channels=dim)
+        return InstructedStage(stage.blocks, instructed=block)
+
     def pointwise(self, dim_in: int, dim_out: int) -> nn.Conv2d:
         return nn.Conv2d(dim_in, dim_out, 1, bias=self.bias)
 
-    def add_prompt(self, _level: int, dim: int) -> int:
-        """Add the prompt of a level to features of `dim` channels; none here.
+    def add_guidance(self, level: int, dim: int) -> int:
+        """Add what guides the upsampling from a level, whose features have `dim` channels.
 
         Return their number of channels after it.
         """
+        if self.architecture == "frequency":
+            block = FrequencyBlock(dim, scale=2**level, heads=self.heads[2], bias=self.bias)
+            self.add_module(f"frequency{level}", block)
         return dim
 
-    def prompted(self, x: Tensor, _level: int, _on_grid: OnGrid, _pool: GlobalPool) -> Tensor:
-        """Return the features x of a level with its prompt, ready for upsampling."""
+    def guided(
+        self, x: Tensor, level: int, lq: Tensor, on_grid: OnGrid, pool: GlobalPool
+    ) -> Tensor:
+        """Return the features x of a level, guided, ready for upsampling."""
+        if self.architecture == "frequency":
+            return self.get_submodule(f"frequency{level}")(x, lq, on_grid, pool)
         return x
 
-    def encode(
-        self, lq: Tensor, on_grid: OnGrid = apply, pool: GlobalPool = whole_image
-    ) -> Encoded:
-        level1 = self.encoder_level1(on_grid(self.patch_embed, lq), on_grid, pool)
-        level2 = self.encoder_level2(on_grid(self.down1_2, level1), on_grid, pool)
-        level3 = self.encoder_level3(on_grid(self.down2_3, level2), on_grid, pool)
-        x = self.latent(on_grid(self.down3_4, level3), on_grid, pool)
+    def routing(self, latent: Tensor, on_grid: OnGrid, pool: GlobalPool) -> tuple[Tensor, ...]:
+        """Return by itself what the experts of the decoder are chosen by, or nothing."""
+        if self.degradation_embedding is None:
+            return ()
+        return (self.degradation_embedding(latent, on_grid, pool),)
 
-        x = torch.cat([on_grid(self.up4_3, self.prompted(x, 3, on_grid, pool)), level3], dim=1)
-        decoded3 = self.decoder_level3(self.reduce_chan_level3(x), on_grid, pool)
-        x = torch.cat(
-            [on_grid(self.up3_2, self.prompted(decoded3, 2, on_grid, pool)), level2], dim=1
-        )
-        decoded2 = self.decoder_level2(self.reduce_chan_level2(x), on_grid, pool)
-        x = torch.cat(
-            [on_grid(self.up2_1, self.prompted(decoded2, 1, on_grid, pool)), level1], dim=1
-        )
-        decoded1 = self.decoder_level1(x, on_grid, pool)
-        refined = self.refinement(decoded1, on_grid, pool)
+    def auxiliary_loss(self) -> Tensor | None:
+        return take_load_loss(self)
+
+    def encode(
+        self,
+        lq: Tensor,
+        on_grid: OnGrid = apply,
+        pool: GlobalPool = whole_image,
+        request: Tensor | None = None,
+    ) -> Encoded:
+        context = (on_grid, pool)
+        asked = (*context, *self.instruction(request))
+        level1 = self.encoder_level1(on_grid(self.patch_embed, lq), *asked)
+        level2 = self.encoder_level2(on_grid(self.down1_2, level1), *asked)
+        level3 = self.encoder_level3(on_grid(self.down2_3, level2), *asked)
+        x = self.latent(on_grid(self.down3_4, level3), *context)
+
+        routed = (*asked, *self.routing(x, *context))
+        x = torch.cat([on_grid(self.up4_3, self.guided(x, 3, lq, *context)), level3], dim=1)
+        decoded3 = self.decoder_level3(self.reduce_chan_level3(x), *routed)
+        x = torch.cat([on_grid(self.up3_2, self.guided(decoded3, 2, lq, *context)), level2], dim=1)
+        decoded2 = self.decoder_level2(self.reduce_chan_level2(x), *routed)
+        x = torch.cat([on_grid(self.up2_1, self.guided(decoded2, 1, lq, *context)), level1], dim=1)
+        decoded1 = self.decoder_level1(x, *routed)
+        refined = self.refinement(decoded1, *context)
         return Encoded(latent=refined, features=(decoded3, decoded2, decoded1, refined))
 
     def head(self, latent: Tensor) -> Tensor:

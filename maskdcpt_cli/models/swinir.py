@@ -192,7 +192,9 @@ class SwinIR(Backbone):
         lq: Tensor,
         on_grid: OnGrid = apply,
         pool: GlobalPool = whole_image,  # noqa: ARG002  attention within windows pools nothing
+        request: Tensor | None = None,
     ) -> Encoded:
+        self.instruction(request)
         shallow = on_grid(self.conv_first, lq - self.mean)
         x = self.patch_embed(shallow)
         for group in self.encode_layers:

@@ -155,6 +155,7 @@ class Run(Schema):
     data: str  # a preset of presets/data, or a file
     backbone: str = paper("nafnet", "Sec. V-A")
     sizes: dict[str, dict[str, Any]] = paper({}, "of backbones; the others are as released")
+    load_loss: Fraction = paper(0.01, "ours, as in MoCE-IR: weight of the load loss of experts")
     training: Training
     optimizer: Optimizer
     validation: Validation = Validation()
@@ -170,6 +171,10 @@ class Run(Schema):
     def options(self) -> Mapping[str, Any]:
         """The options of the backbone; those left out are as released."""
         return self.sizes.get(self.backbone, {})
+
+    def override_of(self, architecture: str) -> str:
+        """Return the override of a preset that gives its backbone this architecture."""
+        return f"sizes.{self.backbone}.architecture={architecture}"
 
     @property
     def lr_segments(self) -> tuple[LRSegment, ...]:

@@ -3,9 +3,11 @@
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from maskdcpt_cli.data.mixture import MixtureEntry, Sample, Samples
+from maskdcpt_cli.degradations import removable
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.presets.training import Finetune, load_preset
 from maskdcpt_cli.training.distributed import init_distributed
@@ -108,7 +110,7 @@ class Finetuning:
         self.labels = tuple(labels)
         self.preset_name = name
         with fork_seed(preset.training.seed):
-            self.backbone = init_backbone(preset)
+            self.backbone = init_backbone(preset, labels)
 
     @property
     def model(self) -> nn.Module:
@@ -118,11 +120,28 @@ class Finetuning:
         return ()
 
     def losses(self, model: nn.Module, batch: Sample) -> Losses:
-        restored = model(batch.lq).float()
-        return Losses(LOSSES[self.preset.loss](restored, batch.lq, batch.gt))
+        restored = model(batch.lq, *self.requests(batch.label)).float()
+        loss = LOSSES[self.preset.loss](restored, batch.lq, batch.gt)
+        load = self.backbone.auxiliary_loss()
+        if load is None:
+            return Losses(loss)
+        total = loss + self.preset.load_loss * load
+        return Losses(total, {"restoration": loss, "load": load})
+
+    def requests(self, label: Tensor) -> tuple[Tensor, ...]:
+        """Return by itself the request (B, types) of what each image has, or nothing.
+
+        Label (B,) is an index of `labels`; of clean images nothing is to be removed.
+        """
+        if not self.backbone.request_types:
+            return ()
+        types = [self.labels.index(one) for one in removable(self.labels)]
+        return (F.one_hot(label, len(self.labels))[:, types].float(),)
 
     def validate_sample(self, sample: ValidationSample) -> ValidationResult:
-        restored = self.backbone(sample.lq).float().clip(0, 1)
+        known = [i for i, label in enumerate(self.labels) if label == sample.degradation]
+        requests = self.requests(sample.number.new_tensor(known)) if known else ()
+        restored = self.backbone(sample.lq, *requests).float().clip(0, 1)
         scores = {"psnr": psnr(restored, sample.gt), "ssim": ssim(restored, sample.gt)}
         return ValidationResult(scores, sample.lq[0], restored[0])
 

@@ -121,7 +121,7 @@ class Pretraining:
         self.preset_name = name
         self.best_by = "accuracy" if heads.classification else "psnr"
         with fork_seed(preset.training.seed):
-            self.backbone = init_backbone(preset)
+            self.backbone = init_backbone(preset, labels)
             self.maskdcpt = MaskDCPT(
                 self.backbone,
                 classes=len(labels),
@@ -157,6 +157,10 @@ class Pretraining:
             images, number = torch.cat([images, batch.gt]), number.repeat(2)
         reconstructed, logits = model(images, self.mask(number, images))
         total, parts, accuracy = images.new_zeros(()), {}, None
+        load = self.backbone.auxiliary_loss()
+        if load is not None:
+            parts["load"] = load
+            total = total + self.preset.load_loss * load
         if reconstructed is not None:
             parts["reconstruction"] = F.l1_loss(reconstructed[-count:].float(), batch.gt)
             total = total + heads.reconstruction * parts["reconstruction"]

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from maskdcpt_cli.data.mixture import Sample
+from maskdcpt_cli.degradations import removable
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError, unknown
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.models import BACKBONES, Backbone, build_backbone
 from maskdcpt_cli.models.classifier import Classifier
+from maskdcpt_cli.models.options import ASKED
 from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.events import Initialised
 from maskdcpt_cli.training.losses import Losses
@@ -58,8 +60,10 @@ def fork_seed(seed: int) -> Iterator[None]:
         yield
 
 
-def init_backbone(preset: Run) -> Backbone:
+def init_backbone(preset: Run, labels: Sequence[str]) -> Backbone:
     """Return the backbone of a preset with random weights.
+
+    One that can be asked what to remove can be asked for all labels, but for clean images.
 
     Raises:
         MaskDCPTError: where there is no such backbone, for options that it does not have or that
@@ -67,13 +71,16 @@ def init_backbone(preset: Run) -> Backbone:
     """
     for name in preset.sizes.keys() - BACKBONES.keys():
         raise MaskDCPTError(f"sizes.{name}: {unknown('backbone', name, BACKBONES)}")
+    options = dict(preset.options)
+    if options.get("architecture") == ASKED:
+        options.setdefault("request_types", len(removable(labels)))
     try:
-        return build_backbone(preset.backbone, **preset.options)
+        return build_backbone(preset.backbone, **options)
     except ValueError as error:
         raise MaskDCPTError(str(error)) from error
     except RuntimeError as error:  # torch's for memory that cannot be allocated
         raise MaskDCPTError(
-            f"A {preset.backbone} with the options {dict(preset.options)} does not fit into memory."
+            f"A {preset.backbone} with the options {options} does not fit into memory."
         ) from error
 
 

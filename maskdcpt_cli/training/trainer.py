@@ -8,6 +8,7 @@ from itertools import accumulate
 from math import isfinite
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -23,7 +24,7 @@ from maskdcpt_cli.training.checkpointing import RunProgress, State
 from maskdcpt_cli.training.distributed import DistributedContext
 from maskdcpt_cli.training.losses import Losses
 from maskdcpt_cli.training.optimizer import build_optimizer, freeze, parameter_groups, set_lr
-from maskdcpt_cli.training.task import Task, options_of
+from maskdcpt_cli.training.task import Task, fork_seed, options_of
 from maskdcpt_cli.weights.checkpoint import Checkpoint
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -104,7 +105,8 @@ class Trainer:
         """
         progress = self.progress
         set_lr(self.optimizer, self.groups, progress.iteration)
-        own = self._accumulate(batch)
+        with fork_seed(self._seed()):
+            own = self._accumulate(batch)
         values = torch.stack([*own.values(), own["total"].new_tensor(float(stop))])
         *means, stopping = self.distributed.mean(values).tolist()
         losses = dict(zip(own, means, strict=True))
@@ -133,6 +135,11 @@ class Trainer:
             for name, value in _named(losses).items():
                 sums[name] = sums.get(name, 0) + value.detach() * fraction
         return sums
+
+    def _seed(self) -> int:
+        """Return the seed of random layers, a function of seed, rank and iteration."""
+        key = (self.run.training.seed, self.distributed.rank, self.progress.iteration)
+        return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
 
     def _losses(self, piece: Sample) -> Losses:
         device, pinned = self.distributed.device, piece.lq.is_pinned()

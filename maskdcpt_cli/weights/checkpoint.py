@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from maskdcpt_cli._version import __version__
+from maskdcpt_cli.degradations import removable
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.files import open_regular, replacing, shown
 from maskdcpt_cli.models import Backbone, backbone_class, build_backbone
@@ -57,6 +58,11 @@ class Checkpoint:
     temperature: float | None = None  # divides its logits; None: not calibrated
     crop_size: int | None = None  # side of its last training crops, in pixels; None: unknown
     restores: bool = True  # false: the head still has its initial weights, as after pre-training
+
+    @property
+    def requests(self) -> tuple[str, ...]:
+        """The types that its network can be asked for, in the order of a request, if known."""
+        return removable(self.degradations) if self.options.get("request_types") else ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +231,8 @@ def _compare(detected: Mapping[str, object], recorded: Mapping[str, object]) -> 
 def build(checkpoint: Checkpoint) -> Backbone:
     """Build the network with its weights, float32 on the CPU, in evaluation mode.
 
-    Raises CheckpointError where a key is missing, unexpected or of the wrong shape.
+    Raises CheckpointError where a key is missing, unexpected or of the wrong shape, and where the
+    network can be asked for another number of types than are listed.
     """
     name = _name(checkpoint)
     try:
@@ -236,6 +243,12 @@ def build(checkpoint: Checkpoint) -> Backbone:
     except RuntimeError as error:  # torch's for memory that cannot be allocated
         raise CheckpointError(f"{name} has options whose network is too large.") from error
     _fill(model, checkpoint.state_dict, name=name, kind=checkpoint.backbone)
+    model.requests = checkpoint.requests
+    if model.requests and len(model.requests) != model.request_types:
+        raise CheckpointError(
+            f"{name} has a network that can be asked for {model.request_types} types, but lists "
+            f"{len(model.requests)} degradations. {ADVICE}"
+        )
     return model.eval()
 
 

@@ -5,6 +5,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from maskdcpt_cli.cli import main
+from maskdcpt_cli.models.options import ARCHITECTURES
 from maskdcpt_cli.presets.load import locate, names
 from maskdcpt_cli.presets.training import SCHEMAS
 
@@ -52,6 +53,18 @@ def test_what_is_shown_is_what_the_command_would_take(tmp_path):
     path.write_text(result.stdout, encoding="utf-8")
     again = yaml.safe_load(presets("show", "pretrain", str(path)).stdout)
     assert (again["backbone"], again["mask"]["ratio"]) == ("swinir", 0.75)
+
+
+@pytest.mark.parametrize("name", ["5d", "9d", "12d"])
+@pytest.mark.parametrize("kind", ["pretrain", "finetune"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_cell_of_table_xi_is_a_preset(kind, name, architecture):
+    form = ("--backbone", "restormer", "--architecture", architecture)
+    result = presets("show", kind, name, *form)
+    assert result.exit_code == 0, result.output
+    shown = yaml.safe_load(result.stdout)
+    assert shown["data"] == name
+    assert shown["sizes"] == {"restormer": {"architecture": architecture}}
 
 
 @pytest.mark.parametrize(

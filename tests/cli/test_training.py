@@ -94,6 +94,13 @@ def test_a_run_is_shown_and_kept(calls, command):
     assert sum(len(one.pairs) for one in calls[0]["train"]) == 5 * 9
 
 
+def test_an_architecture_is_an_option_of_the_backbone(calls):
+    result = run("finetune", *TINY, "--backbone", "restormer", "--architecture", "moe")
+    assert result.exit_code == 0, result.output
+    expected = {"dim": 16, "num_blocks": [1, 1, 1, 2], "num_refinement_blocks": 1}
+    assert calls[0]["preset"].options == {**expected, "architecture": "moe"}
+
+
 def test_a_stage_may_have_data_of_its_own():
     first = "{iterations: 2, crop_size: 32, batch: 2, data: embedded-strong}"
     chosen = [
@@ -141,6 +148,8 @@ def test_own_pairs_need_a_type_only_where_there_are_several(calls):
         ((*TINY, "--set", "mask.patch_size=24"), "mask.patch_size is 24, which does not divide"),
         ((*TINY, "--set", "training.stage=1"), "did you mean 'stages'?"),
         ((*TINY, "--backbone", "nafnett", *SMALL), "Did you mean 'nafnet'?"),
+        ((*TINY, "--architecture", "mow"), "'mow' is not one of 'plain', 'instruct'"),
+        ((*TINY, "--architecture", "moe", *SMALL), "Choose from: instruct, plain."),
         ((*TINY, "--device", "tpu"), "'tpu' is none of"),
         (
             ("--preset", "tiny", "--pairs", "photos", "photos", "--type", "rain", "--setting",

@@ -12,10 +12,10 @@ from maskdcpt_cli.errors import BackendError
 from maskdcpt_cli.inference import backends
 from maskdcpt_cli.inference.backends import BACKENDS, Engine, open_engine
 from maskdcpt_cli.inference.backends.memory import activation_bytes
-from maskdcpt_cli.models import BACKBONES, Backbone
+from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.weights.zoo import load_model
 from tests.golden import golden_image
-from tests.small import calm, small
+from tests.small import NETWORKS, calm, small
 
 SIZES = [(64, 64), (48, 80), (1, 1), (37, 23)]
 
@@ -39,7 +39,7 @@ def psnr(restored: Tensor, reference: Tensor) -> float:
     return float(-10 * torch.log10((restored - reference).square().mean()))
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_backend_gives_the_pixels_of_the_network(backend: str, name: str) -> None:
     needs(backend)
@@ -52,7 +52,7 @@ def test_every_backend_gives_the_pixels_of_the_network(backend: str, name: str) 
         torch.testing.assert_close(restored, expected[size], atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_backend_restores_tiles_by_what_it_recorded(backend: str, name: str) -> None:
     needs(backend)
@@ -70,7 +70,7 @@ def test_every_backend_restores_tiles_by_what_it_recorded(backend: str, name: st
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_tiles_in_bf16_are_near_those_in_fp32(name: str, backend: str) -> None:
     needs(backend)
     lq, box = example((64, 64)), torch.tensor([[0.5, 0.25, 0.5, 0.75]])
@@ -124,7 +124,7 @@ def test_bf16_errs_by_a_twentieth_of_what_the_network_changes_at_most(backend: s
     assert psnr(engine(lq), expected) > psnr(lq, expected) + 26
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_what_bf16_spoils_can_be_done_again_in_fp32(name: str) -> None:
     model = calm(name)
     lq = example((40, 24))
@@ -260,7 +260,7 @@ def test_activations_are_counted_while_they_live() -> None:
     assert activation_bytes(layers, 32) == (3 + 8 + 16) * plane
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_memory_of_a_pass_grows_with_the_tile_and_is_never_nothing(name: str) -> None:
     engine = open_engine(small(name), device="cpu", backend="torch")
     assert engine.peak_bytes(128) > 128 * 128 * 3 * 4

@@ -1,19 +1,19 @@
-"""The contract of every backbone: walks BACKBONES."""
+"""The contract of every backbone: walks NETWORKS."""
 
 import pytest
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from maskdcpt_cli.models import BACKBONES, build_backbone
+from maskdcpt_cli.models import build_backbone
 from maskdcpt_cli.models.backbone import pad_by_reflection
 from maskdcpt_cli.models.masking import PatchMask
 from tests.golden import golden_image
-from tests.small import TWO_BLOCKS, small
+from tests.small import NETWORKS, backbone_of, small, two_blocks
 
 SIZE = (64, 96)
 
-every_backbone = pytest.mark.parametrize("name", sorted(BACKBONES))
+every_backbone = pytest.mark.parametrize("name", NETWORKS)
 
 
 def draw(*, mask_ratio: float = 0.5, patch_size: int = 16, seed: int = 0) -> PatchMask:
@@ -92,7 +92,7 @@ def test_gradients_under_activation_checkpointing_are_equal(name):
 
 @every_backbone
 def test_compiles_as_one_graph(name):
-    backbone, lq, mask = small(name, **TWO_BLOCKS[name]), golden_image(*SIZE, 2), draw()
+    backbone, lq, mask = small(name, **two_blocks(name)), golden_image(*SIZE, 2), draw()
     compiled = torch.compile(backbone.encode, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
         ours = compiled(mask.pack(lq), mask).latent
@@ -119,7 +119,7 @@ def test_residual_is_global(name):
 @every_backbone
 def test_options_are_kept_and_rebuild_the_network(name):
     backbone = small(name)
-    again = build_backbone(name, **{o: getattr(backbone, o) for o in backbone.options})
+    again = build_backbone(backbone_of(name), **{o: getattr(backbone, o) for o in backbone.options})
     assert [p.shape for p in again.parameters()] == [p.shape for p in backbone.parameters()]
 
 

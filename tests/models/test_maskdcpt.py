@@ -1,4 +1,4 @@
-"""The contract of the pre-training model for every backbone: walks BACKBONES."""
+"""The contract of the pre-training model for every backbone: walks NETWORKS."""
 
 import pytest
 import torch
@@ -6,16 +6,16 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
-from maskdcpt_cli.models import BACKBONES, build_backbone
+from maskdcpt_cli.models import build_backbone
 from maskdcpt_cli.models.classifier import Classifier
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.models.masking import PatchMask, apply
 from tests.golden import golden_image
-from tests.small import TWO_BLOCKS, small
+from tests.small import ARCHITECTURES, NETWORKS, backbone_of, small, two_blocks
 
 SIZE = (32, 64)
 
-every_backbone = pytest.mark.parametrize("name", sorted(BACKBONES))
+every_backbone = pytest.mark.parametrize("name", NETWORKS)
 ON_GRIDS = {
     "random": {},
     "square": {"method": "square"},
@@ -170,7 +170,7 @@ def test_bfloat16_gives_about_the_same(name):
 
 @every_backbone
 def test_compiles_as_one_graph_for_every_draw(name):
-    model, lq, graphs = model_of(name, **TWO_BLOCKS[name]), golden_image(*SIZE, 2), []
+    model, lq, graphs = model_of(name, **two_blocks(name)), golden_image(*SIZE, 2), []
 
     def count(graph, _inputs):
         graphs.append(graph)
@@ -213,7 +213,9 @@ def test_loss_falls_on_one_batch_at_hidden_places_too(name):
 def test_reconstruction_is_light(name):
     """Less than 10 % of the released backbone's multiply-accumulates at the crop of the paper."""
     with torch.device("meta"):
-        model = MaskDCPT(build_backbone(name), classes=12, classification=False)
+        options = ARCHITECTURES.get(name, {})
+        backbone = build_backbone(backbone_of(name), **options)
+        model = MaskDCPT(backbone, classes=12, classification=False)
         lq = torch.empty(1, 3, 256, 256)
     with torch.no_grad(), FlopCounterMode(display=False) as whole:
         model(lq)

@@ -1,22 +1,25 @@
-"""Values pooled over a whole image, used for its tiles: walks BACKBONES."""
+"""Values pooled over a whole image, used for its tiles: walks NETWORKS."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from maskdcpt_cli.inference.backends.engine import PooledValues, TileResidual
-from maskdcpt_cli.models import BACKBONES, Backbone
+from maskdcpt_cli.models import Backbone, frequency
+from maskdcpt_cli.models.fourier import WindowConvolution
 from maskdcpt_cli.models.masking import PatchMask
 from maskdcpt_cli.models.pooling import JointPool, RecordedPool, whole_image
 from tests.golden import golden_image
-from tests.small import TWO_BLOCKS, small
+from tests.small import NETWORKS, small, two_blocks
 
 SIZE = (64, 768)
 WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
 REACH = 192  # pixels, further than any of the small networks looks
-POOLING = sorted(BACKBONES.keys() - {"swinir"})  # SwinIR attends within windows
+POOLING = sorted({*NETWORKS} - {"swinir"})  # SwinIR attends within windows
 
-every_backbone = pytest.mark.parametrize("name", sorted(BACKBONES))
+every_backbone = pytest.mark.parametrize("name", NETWORKS)
 every_pooling_backbone = pytest.mark.parametrize("name", POOLING)
 
 
@@ -72,14 +75,29 @@ def test_a_recorded_image_equals_itself(name):
     torch.testing.assert_close(ours, whole, rtol=0, atol=1e-5 * float(whole.std()))
 
 
+@pytest.fixture
+def blind(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Backbone]:
+    """A small network that looks at no neighbours: what remains is the pooling."""
+
+    def build(name: str) -> Backbone:
+        monkeypatch.setattr(frequency, "ROLL_OFF", 1e9)  # the response is flat
+        monkeypatch.setattr(WindowConvolution, "forward", lambda _, pair: pair.chunk(2, 1)[0])
+        backbone = small(name).double()
+        kernels = [layer.weight for layer in backbone.modules() if isinstance(layer, nn.Conv2d)]
+        kernels += [buffer for key, buffer in backbone.named_buffers() if "laplacian" in key]
+        for kernel in kernels:
+            if (size := kernel.shape[-1]) in (3, 7):
+                centre = kernel[..., size // 2, size // 2].clone()
+                kernel.zero_()[..., size // 2, size // 2] = 4 * centre
+        return backbone
+
+    return build
+
+
 @every_pooling_backbone
 @torch.inference_mode()
-def test_tiles_that_cover_the_image_once_record_the_same_as_the_whole(name):
-    backbone = small(name).double()
-    for layer in backbone.modules():  # look at no neighbours: what remains is the pooling
-        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
-            centre = layer.weight[..., 1:2, 1:2].clone()
-            layer.weight.zero_()[..., 1:2, 1:2] = 4 * centre
+def test_tiles_that_cover_the_image_once_record_the_same_as_the_whole(name, blind):
+    backbone = blind(name)
     lq = golden_image(128, 96).double()
     cuts = [(slice(y, y + 32), slice(x, x + 32)) for y in (0, 32, 64, 96) for x in (0, 32, 64)]
     tiles = torch.cat([lq[..., rows, columns] for rows, columns in cuts])
@@ -126,7 +144,7 @@ def test_values_pooled_over_visible_positions_are_recorded_too(name):
 
 @every_pooling_backbone
 def test_recording_and_tiles_compile_as_one_graph(name):
-    backbone, lq = small(name, **TWO_BLOCKS[name]), golden_image(*SIZE)
+    backbone, lq = small(name, **two_blocks(name)), golden_image(*SIZE)
     tile, at = lq[..., :320].contiguous(), box(slice(0, 64), slice(0, 320)).float()
     compiled = [
         torch.compile(network(backbone), fullgraph=True, backend="aot_eager")

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.presets.training import Finetune, LRSchedule, LRSegment
 from maskdcpt_cli.training.distributed import DistributedContext
 from maskdcpt_cli.training.finetune import Finetuning
@@ -33,7 +32,7 @@ from maskdcpt_cli.training.optimizer import (
 )
 from maskdcpt_cli.training.trainer import Trainer, exponential_average
 from maskdcpt_cli.training.validation import psnr, ssim
-from tests.small import small
+from tests.small import NETWORKS, small
 from tests.training.runs import LABELS, finetuning
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.2, -3.0]])
@@ -121,7 +120,7 @@ def test_a_segment_begins_its_schedule_anew():
     assert lrs[20] == pytest.approx(1e-5)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("layer_decay", [1.0, 0.5])
 def test_every_parameter_learns_in_one_group(name, layer_decay):
     backbone, decoder = small(name), nn.Linear(2, 2)

@@ -1,4 +1,4 @@
-"""Small networks of each backbone, and checkpoints of them."""
+"""Small networks of each backbone and architecture, and checkpoints of them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +11,7 @@ from maskdcpt_cli.weights.checkpoint import (
     Checkpoint,
 )
 from tests.golden import fill_with_golden_weights
+from tests.small import backbone_of
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "nafnet": {
@@ -42,12 +43,21 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "window_size": 8,
     },
 }
+PLAIN = {"architecture": "plain", "request_types": 0}
+OPTIONS["nafnet-instruct"] = OPTIONS["nafnet"] | {"architecture": "instruct", "request_types": 3}
+for architecture, types in {"instruct": 3, "frequency": 0, "moe": 0}.items():
+    form = {"architecture": architecture, "request_types": types}
+    OPTIONS[f"restormer-{architecture}"] = OPTIONS["restormer"] | form
+OPTIONS["nafnet"] |= PLAIN
+OPTIONS["restormer"] |= PLAIN
 
 
-def filled(backbone: str) -> Checkpoint:
-    model = build_backbone(backbone, **OPTIONS[backbone])
+def filled(name: str) -> Checkpoint:
+    """A checkpoint of a network with the OPTIONS of this name."""
+    backbone = backbone_of(name)
+    model = build_backbone(backbone, **OPTIONS[name])
     fill_with_golden_weights(model)
-    return Checkpoint(backbone, OPTIONS[backbone], model.state_dict())
+    return Checkpoint(backbone, OPTIONS[name], model.state_dict())
 
 
 def on_meta(backbone: str, options: Mapping[str, object]) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from maskdcpt_cli.weights.checkpoint import (
     read_checkpoint,
     save_checkpoint,
 )
-from tests.weights.filled import NAFNET
+from tests.weights.filled import NAFNET, filled
 
 
 def test_a_built_model_computes_as_the_one_that_was_saved(
@@ -116,3 +116,19 @@ def test_a_classifier_whose_classes_have_no_names_is_refused(nafnet: Checkpoint)
     whole = replace(pre_trained(nafnet), degradations=("H", "RS"))
     with pytest.raises(CheckpointError, match="of 3 classes, but lists 2 degradations"):
         build_classifier(whole)
+
+
+def test_a_network_that_can_be_asked_knows_the_names_of_its_requests(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    asked = replace(filled("nafnet-instruct"), degradations=("H", "clean", "RS", "MB"))
+    save_checkpoint(asked, path)
+    model = build(read_checkpoint(path))
+    assert (model.request_types, model.requests) == (3, ("H", "RS", "MB"))
+    assert build(replace(asked, degradations=())).requests == ()
+    assert build(replace(filled("nafnet"), degradations=("H", "RS", "MB"))).requests == ()
+
+
+def test_a_network_that_can_be_asked_for_other_types_than_are_listed_is_refused() -> None:
+    asked = replace(filled("restormer-instruct"), degradations=("H", "RS"))
+    with pytest.raises(CheckpointError, match="can be asked for 3 types, but lists 2 degradations"):
+        build(asked)

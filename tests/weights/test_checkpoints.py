@@ -22,6 +22,7 @@ from maskdcpt_cli.weights.checkpoint import (
     save_checkpoint,
 )
 from maskdcpt_cli.weights.recognise import recognise
+from tests.small import NETWORKS, backbone_of
 from tests.weights.filled import OPTIONS, on_meta
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/backbones.json").read_text())
@@ -32,7 +33,7 @@ def same(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
 
 
 def test_every_backbone_can_be_recognised_and_is_tried_here() -> None:
-    assert set(BACKBONES) == set(OPTIONS)
+    assert set(NETWORKS) == set(OPTIONS)
     assert len({backbone_class(name).telltale for name in BACKBONES}) == len(BACKBONES)
 
 
@@ -42,13 +43,15 @@ def test_released_weights_are_recognised_by_keys_and_shapes(released: str) -> No
     keys = {key: torch.empty(shape, device="meta") for key, shape in dict(golden["keys"]).items()}
     backbone, options = recognise(keys)
     assert backbone == released.partition("-")[0]
-    expected = {name: golden["config"].get(name, 1) for name in options}  # 1: unshuffle
+    others = {"unshuffle": 1, "architecture": "plain", "request_types": 0}
+    expected = {name: golden["config"].get(name, others.get(name)) for name in options}
     assert json.loads(json.dumps(options)) == expected
 
 
-@pytest.mark.parametrize("backbone", OPTIONS)
-def test_other_sizes_are_recognised_too(backbone: str) -> None:
-    assert recognise(on_meta(backbone, OPTIONS[backbone])) == (backbone, OPTIONS[backbone])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_other_sizes_and_architectures_are_recognised_too(name: str) -> None:
+    backbone = backbone_of(name)
+    assert recognise(on_meta(backbone, OPTIONS[name])) == (backbone, OPTIONS[name])
 
 
 @pytest.mark.parametrize("dim", [8, 40, 48, 100])
