@@ -10,14 +10,14 @@ from numpy.random import Generator
 
 from maskdcpt_cli.presets.data import Requests, TrainSynthesis
 from maskdcpt_cli.synthesis.composition import compatible
-from maskdcpt_cli.synthesis.table import Step, sample
+from maskdcpt_cli.synthesis.table import DegradationStep, sample
 
 Recipes = Mapping[str, Sequence[TrainSynthesis]]  # of each degradation that may be added
 
 
 def sample_steps(
-    first: Step, recipes: Recipes, settings: Requests, generator: Generator
-) -> list[Step]:
+    first: DegradationStep, recipes: Recipes, settings: Requests, generator: Generator
+) -> list[DegradationStep]:
     """Return `first` and, with the probability `p_several`, further degradations.
 
     There are `most` at most, which one image can have together.

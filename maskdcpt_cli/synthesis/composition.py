@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from itertools import chain
 
 from maskdcpt_cli.synthesis.contract import Image
-from maskdcpt_cli.synthesis.table import Step
+from maskdcpt_cli.synthesis.table import DegradationStep
 
 # What an image goes through from the scene to the file; an image has at most one of each stage.
 STAGES: tuple[tuple[str, ...], ...] = (
@@ -30,7 +30,9 @@ def compatible(label: str, present: Collection[str]) -> bool:
     return RAW not in both or not both & {"MR", "J"}
 
 
-def compose(image: Image, steps: Iterable[Step], *, without: Collection[str] = ()) -> Image:
+def compose(
+    image: Image, steps: Iterable[DegradationStep], *, without: Collection[str] = ()
+) -> Image:
     """Degrade an image by steps, in the order in which they arise.
 
     Every step has a seed of its own. So `without` some degradations, the image is what it would

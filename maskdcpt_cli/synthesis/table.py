@@ -107,7 +107,7 @@ SYNTHESIS: dict[str, SynthesisSpec] = {
 }  # fmt: skip
 
 
-class Step(NamedTuple):
+class DegradationStep(NamedTuple):
     """A degradation of which everything is sampled: it does the same to the same image."""
 
     degradation: str  # label
@@ -176,7 +176,7 @@ def sample(
     *,
     variant: str | None = None,
     levels: Sequence[float] | Range | None = None,
-) -> Step:
+) -> DegradationStep:
     """Sample variant, level and seed of a degradation; arguments and errors as of `degrade`."""
     spec = SYNTHESIS[label]
     levels = spec.usual if levels is None else levels
@@ -188,7 +188,7 @@ def sample(
         level = float(generator.uniform(levels.low, levels.high))
     else:
         level = float(levels[int(generator.integers(len(levels)))])
-    return Step(label, variant, level, int(generator.integers(2**63)))
+    return DegradationStep(label, variant, level, int(generator.integers(2**63)))
 
 
 def check(label: str, *, variant: str | None, levels: Sequence[float] | Range) -> None:

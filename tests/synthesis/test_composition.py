@@ -8,13 +8,13 @@ from numpy.random import default_rng
 
 from maskdcpt_cli.degradations import TWELVE
 from maskdcpt_cli.synthesis.composition import ORDER, STAGES, compatible, compose
-from maskdcpt_cli.synthesis.table import Step, degrade, sample
+from maskdcpt_cli.synthesis.table import DegradationStep, degrade, sample
 from tests.synthesis.test_table import photo
 
 GT = photo("coffee-jpeg.jpg", 64, 80)
 
 
-def step(label: str, seed: int = 0) -> Step:
+def step(label: str, seed: int = 0) -> DegradationStep:
     return sample(label, default_rng(seed))
 
 
