@@ -5,14 +5,63 @@ clean image with the degradations that are not asked for, applied with the same 
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from numpy.random import Generator
 
+from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.presets.data import Requests, TrainSynthesis
-from maskdcpt_cli.synthesis.composition import compatible
+from maskdcpt_cli.synthesis.composition import compatible, compose
+from maskdcpt_cli.synthesis.contract import Image
+from maskdcpt_cli.synthesis.jpeg import USUAL_QUALITIES
 from maskdcpt_cli.synthesis.table import DegradationStep, sample
 
 Recipes = Mapping[str, Sequence[TrainSynthesis]]  # of each degradation that may be added
+
+
+class CounterfactualPair(NamedTuple):
+    """A degraded image, and what it would be without the degradations of a request."""
+
+    lq: Image
+    gt: Image
+    present: frozenset[str]
+    request: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How samples with requests are made."""
+
+    settings: Requests
+    recipes: Recipes
+    types: tuple[str, ...]  # that can be asked for
+
+    def pair(
+        self, clean: Image, degradation: str, synthesis: TrainSynthesis, generator: Generator
+    ) -> CounterfactualPair:
+        """Degrade a clean image by `degradation`, and perhaps by others.
+
+        The JPEG compression of `p_jpeg` is not counted as present, but stays unless it is asked
+        for: what is asked for nothing must come back as it is.
+        """
+        steps: list[DegradationStep] = []
+        if degradation != CLEAN:
+            first = sample(
+                degradation, generator, variant=synthesis.variant, levels=synthesis.levels
+            )
+            steps = sample_steps(first, self.recipes, self.settings, generator)
+        present = frozenset(step.degradation for step in steps)
+        if compatible("J", present) and generator.random() < synthesis.p_jpeg:
+            steps.append(sample("J", generator, levels=USUAL_QUALITIES))
+        request = self.request(present, generator)
+        return CounterfactualPair(
+            compose(clean, steps), compose(clean, steps, without=request), present, request
+        )
+
+    def request(self, present: Collection[str], generator: Generator) -> frozenset[str]:
+        """Sample a request for an image with these degradations."""
+        return sample_request(present, self.types, self.settings, generator)
 
 
 def sample_steps(

@@ -244,7 +244,7 @@ class TrainPart(Part):
         return self
 
 
-class Asked(Schema):
+class RequestKinds(Schema):
     """What a network is asked to remove, by how often."""
 
     exactly: NonNegativeFloat = 4  # what is there
@@ -254,7 +254,7 @@ class Asked(Schema):
     nothing: NonNegativeFloat = 1
 
     @model_validator(mode="after")
-    def _anything(self) -> "Asked":
+    def _anything(self) -> "RequestKinds":
         if not any(self.model_dump().values()):
             raise ValueError("one of them must be above 0")
         return self
@@ -265,7 +265,7 @@ class Requests(Schema):
 
     p_several: Fraction = 0.5  # probability of further degradations
     most: Annotated[int, Field(ge=2, le=9)] = 4  # degradations of an image
-    ask: Asked = Asked()
+    ask: RequestKinds = RequestKinds()
 
 
 class Data(Schema):

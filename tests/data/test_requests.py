@@ -8,11 +8,11 @@ from pydantic import ValidationError
 
 from maskdcpt_cli.data.requests import sample_request, sample_steps
 from maskdcpt_cli.degradations import TWELVE, Range
-from maskdcpt_cli.presets.data import Asked, Requests, TrainSynthesis
+from maskdcpt_cli.presets.data import RequestKinds, Requests, TrainSynthesis
 from maskdcpt_cli.synthesis.composition import compatible
 from maskdcpt_cli.synthesis.table import sample
 
-NEVER = dict.fromkeys(Asked.model_fields, 0.0)
+NEVER = dict.fromkeys(RequestKinds.model_fields, 0.0)
 RECIPES = {
     "H": [TrainSynthesis(levels=(1.0,)), TrainSynthesis(levels=Range(2, 3))],
     "GN": [TrainSynthesis(variant="poisson", levels=(25.0,))],
@@ -24,7 +24,7 @@ SEEDS = range(200)
 
 
 def only(kind: str) -> Requests:
-    return Requests(ask=Asked(**(NEVER | {kind: 1.0})))
+    return Requests(ask=RequestKinds(**(NEVER | {kind: 1.0})))
 
 
 def steps_of(seed: int, settings: Requests, first: str = "LL") -> list[str]:
@@ -78,7 +78,7 @@ def test_what_is_asked_follows_from_what_is_there(present):
 
 
 def test_the_kinds_come_as_often_as_the_preset_says():
-    settings = Requests(ask=Asked(**(NEVER | {"all": 3, "nothing": 1})))
+    settings = Requests(ask=RequestKinds(**(NEVER | {"all": 3, "nothing": 1})))
     drawn = Counter(sample_request({"H"}, TWELVE, settings, default_rng(s)) for s in SEEDS)
     assert drawn[frozenset(TWELVE)] == pytest.approx(150, abs=20)
     assert drawn.total() == drawn[frozenset(TWELVE)] + drawn[frozenset()]
@@ -86,4 +86,4 @@ def test_the_kinds_come_as_often_as_the_preset_says():
 
 def test_a_preset_that_asks_for_nothing_at_all_is_refused():
     with pytest.raises(ValidationError, match="one of them must be above 0"):
-        Asked(**NEVER)
+        RequestKinds(**NEVER)
