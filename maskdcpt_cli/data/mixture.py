@@ -16,9 +16,11 @@ from torch.utils.data import Dataset, default_collate
 from maskdcpt_cli.data.augment import Augmentation
 from maskdcpt_cli.data.order import SampleKey, permuted
 from maskdcpt_cli.data.pairs import Pair, Pairs
+from maskdcpt_cli.data.requests import Asking
+from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.arrays import Pixels
-from maskdcpt_cli.presets.data import TrainSynthesis
+from maskdcpt_cli.presets.data import Requests, TrainSynthesis
 from maskdcpt_cli.synthesis.contract import Image
 from maskdcpt_cli.synthesis.jpeg import usual_jpeg
 from maskdcpt_cli.synthesis.table import check, degrade
@@ -46,6 +48,8 @@ class Sample(NamedTuple):
     gt: Tensor  # as lq
     label: Tensor  # () or (B,), int64: the index of the degradation in the order of the labels
     number: Tensor  # () or (B,), int64: of the sample in the run
+    present: Tensor  # (types,) or (B, types), float32: 1 for each degradation of lq, 0 for others
+    request: Tensor  # as present: 1 for each degradation of which gt is free
     skipped: Sequence[str]  # why broken pairs were replaced by others, a sentence each
 
 
@@ -58,12 +62,23 @@ class Mixture(Dataset[Sample]):
     """
 
     def __init__(
-        self, entries: Sequence[MixtureEntry], *, labels: Sequence[str], seed: int = 0
+        self,
+        entries: Sequence[MixtureEntry],
+        *,
+        labels: Sequence[str],
+        seed: int = 0,
+        requests: Requests | None = None,
     ) -> None:
-        """Mix entries; raise MaskDCPTError for an unlabelled degradation, and for no pairs."""
+        """Mix entries; raise MaskDCPTError for an unlabelled degradation, and for no pairs.
+
+        With `requests` a sample may have several degradations, and gt those not asked for.
+        """
         self.entries = tuple(entries)
         self.labels = tuple(labels)
         self.seed = seed
+        self.asking = (
+            None if requests is None else Asking(requests, _recipes(self.entries), types_of(labels))
+        )
         self._ends = tuple(accumulate(len(one.pairs) * one.repeat for one in self.entries))
         for entry in self.entries:
             check_entry(entry.pairs.degradations(), entry.synthesis, labels=self.labels)
@@ -89,7 +104,7 @@ class Mixture(Dataset[Sample]):
                 continue
             return make_sample(
                 pair, entry.synthesis, augmentation, generator,
-                key=key, labels=self.labels, skipped=skipped,
+                key=key, labels=self.labels, skipped=skipped, asking=self.asking,
             )  # fmt: skip
         raise MaskDCPTError(too_many_broken(skipped))
 
@@ -153,47 +168,83 @@ def make_sample(
     key: SampleKey,
     labels: Sequence[str],
     skipped: Sequence[str],
+    asking: Asking | None = None,
 ) -> Sample:
     """Make a sample of a pair that is already cropped by the augmentation.
 
     A clean image is degraded last: rain falls down, and the blocks of JPEG begin at the corner.
+    Without `asking` everything is asked for.
     """
-    clean = augmentation.apply(pair.gt, side=key.crop_size)
     lq: Pixels | Image
     gt: Pixels | Image
+    pixels = gt = augmentation.apply(pair.gt, side=key.crop_size)
+    present, request = frozenset({pair.degradation}), frozenset(labels)
     if pair.lq is None:
-        lq, gt = _synthesized(clean, pair.degradation, synthesis, generator)
+        clean, changed = _varied(pixels, synthesis, generator)
+        gt = clean if changed else gt
+        if asking:
+            lq, gt, present, request = asking.pair(clean, pair.degradation, synthesis, generator)
+        else:
+            lq = _degraded(clean, pair.degradation, synthesis, generator)
     else:
-        lq, gt = augmentation.apply(pair.lq, side=key.crop_size), clean
-    label = labels.index(pair.degradation)
+        lq = augmentation.apply(pair.lq, side=key.crop_size)
+        if asking:
+            request = asking.request(present, generator)
+            gt = gt if present <= request else lq
+    types = types_of(labels)
     return Sample(
-        _tensor(lq), _tensor(gt), torch.tensor(label), torch.tensor(key.number), tuple(skipped)
+        _tensor(lq),
+        _tensor(gt),
+        torch.tensor(labels.index(pair.degradation)),
+        torch.tensor(key.number),
+        _multi_hot(present, types),
+        _multi_hot(request, types),
+        tuple(skipped),
     )
 
 
-def _synthesized(
-    pixels: Pixels, degradation: str, synthesis: TrainSynthesis, generator: Generator
-) -> tuple[Image, Pixels | Image]:
-    """Return lq and gt of a clean image; gt stays uint8 where it is not changed."""
+def types_of(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels that are degradations, in their order."""
+    return tuple(label for label in labels if label != CLEAN)
+
+
+def _recipes(entries: Sequence[MixtureEntry]) -> dict[str, list[TrainSynthesis]]:
+    """Return how the entries synthesise each degradation."""
+    recipes: dict[str, list[TrainSynthesis]] = {}
+    for entry in entries:
+        for label in sorted(entry.pairs.degradations()):
+            recipes.setdefault(label, []).append(entry.synthesis)
+    return recipes
+
+
+def _multi_hot(present: frozenset[str], types: Sequence[str]) -> Tensor:
+    return torch.tensor([float(label in present) for label in types])
+
+
+def _varied(pixels: Pixels, synthesis: TrainSynthesis, generator: Generator) -> tuple[Image, bool]:
+    """Vary the tones and the softness of a clean image; say whether it was changed."""
     jittered = synthesis.p_tone and generator.random() < synthesis.p_tone
     clean = jitter_tones(pixels, generator) if jittered else _scaled(pixels)
     softened = synthesis.p_upscale and generator.random() < synthesis.p_upscale
-    if softened:
-        clean = upscaled(clean, generator)
+    return upscaled(clean, generator) if softened else clean, bool(jittered or softened)
+
+
+def _degraded(
+    clean: Image, degradation: str, synthesis: TrainSynthesis, generator: Generator
+) -> Image:
     lq = degrade(
         clean, degradation, generator, variant=synthesis.variant, levels=synthesis.levels
     ).lq
-    if synthesis.p_jpeg and generator.random() < synthesis.p_jpeg:
-        lq = usual_jpeg(lq, generator)
-    return lq, clean if jittered or softened else pixels
+    jpeg = synthesis.p_jpeg and generator.random() < synthesis.p_jpeg
+    return usual_jpeg(lq, generator) if jpeg else lq
 
 
 def stack(samples: Sequence[Sample]) -> Sample:
     """Stack samples to a batch."""
     *tensors, skipped = zip(*samples, strict=True)
     # In a worker process these are stacked in memory that is shared with the parent.
-    lq, gt, label, number = (default_collate(_of_one_dtype(column)) for column in tensors)
-    return Sample(lq, gt, label, number, tuple(chain.from_iterable(skipped)))
+    stacked = (default_collate(_of_one_dtype(column)) for column in tensors)
+    return Sample._make([*stacked, tuple(chain.from_iterable(skipped))])
 
 
 def to_float(image: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    NonNegativeFloat,
     PlainValidator,
     PositiveInt,
     Tag,
@@ -243,10 +244,35 @@ class TrainPart(Part):
         return self
 
 
+class RequestKinds(Schema):
+    """What a network is asked to remove, by how often."""
+
+    exactly: NonNegativeFloat = 4  # what is there
+    some: NonNegativeFloat = 2  # not all of several degradations
+    more: NonNegativeFloat = 2  # what is there, and what is not
+    all: NonNegativeFloat = 1
+    nothing: NonNegativeFloat = 1
+
+    @model_validator(mode="after")
+    def _anything(self) -> "RequestKinds":
+        if not any(self.model_dump().values()):
+            raise ValueError("one of them must be above 0")
+        return self
+
+
+class Requests(Schema):
+    """Samples for a network that can be asked: several degradations, and a request (ours)."""
+
+    p_several: Fraction = 0.5  # probability of further degradations
+    most: Annotated[int, Field(ge=2, le=9)] = 4  # degradations of an image
+    ask: RequestKinds = RequestKinds()
+
+
 class Data(Schema):
     """Data of one setting."""
 
     setting: Annotated[str, _known_in("setting", SETTINGS)]  # gives the order of the labels
+    requests: Requests | None = None  # None: one degradation each, all to be removed
     train: tuple[TrainPart, ...] = ()
     test: tuple[EvalPart, ...] = ()
 

@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+from maskdcpt_cli.degradations import Range
 from maskdcpt_cli.synthesis.contract import Degraded, Image
 
-FILES = (70, 98)  # qualities of the JPEG files that people have
+USUAL_QUALITIES = Range(70, 98)  # of the JPEG files that people have
 
 
 def jpeg(image: Image, level: float, generator: Generator) -> Degraded:
@@ -22,4 +23,4 @@ def jpeg(image: Image, level: float, generator: Generator) -> Degraded:
 
 def usual_jpeg(image: Image, generator: Generator) -> Image:
     """Compress at a usual quality, as most photos are, whatever their degradation (ours)."""
-    return jpeg(image, generator.uniform(*FILES), generator).lq
+    return jpeg(image, generator.uniform(*USUAL_QUALITIES), generator).lq

@@ -107,6 +107,20 @@ SYNTHESIS: dict[str, SynthesisSpec] = {
 }  # fmt: skip
 
 
+class DegradationStep(NamedTuple):
+    """A degradation of which everything is sampled: it does the same to the same image."""
+
+    degradation: str  # label
+    variant: str
+    level: float
+    seed: int
+
+    def __call__(self, image: Image) -> Degraded:
+        """Degrade (H, W, 3) float32 sRGB in [0, 1], which is not modified."""
+        function = SYNTHESIS[self.degradation].variants[self.variant]
+        return function(image, self.level, np.random.default_rng(self.seed))
+
+
 class DegradeResult(NamedTuple):
     """A degraded image, and its parameters.
 
@@ -149,21 +163,32 @@ def degrade(
         ImageError: for an image of another dtype or shape.
     """
     label = find(degradation)
+    check(label, variant=variant, levels=SYNTHESIS[label].usual if levels is None else levels)
+    _check_image(gt)
+    step = sample(label, generator, variant=variant, levels=levels)
+    lq, parameters = step(gt)
+    return DegradeResult(lq, step.variant, step.level, step.seed, parameters)
+
+
+def sample(
+    label: str,
+    generator: Generator,
+    *,
+    variant: str | None = None,
+    levels: Sequence[float] | Range | None = None,
+) -> DegradationStep:
+    """Sample variant, level and seed of a degradation; arguments and errors as of `degrade`."""
     spec = SYNTHESIS[label]
     levels = spec.usual if levels is None else levels
-    check(label, variant=variant, levels=levels)
     if not levels:
         raise MaskDCPTError("The list of levels is empty; give at least one level, or None.")
-    _check_image(gt)
     if variant is None:
         variant = tuple(spec.variants)[generator.integers(len(spec.variants))]
     if isinstance(levels, Range):
         level = float(generator.uniform(levels.low, levels.high))
     else:
         level = float(levels[int(generator.integers(len(levels)))])
-    seed = int(generator.integers(2**63))
-    lq, parameters = spec.variants[variant](gt, level, np.random.default_rng(seed))
-    return DegradeResult(lq, variant, level, seed, parameters)
+    return DegradationStep(label, variant, level, int(generator.integers(2**63)))
 
 
 def check(label: str, *, variant: str | None, levels: Sequence[float] | Range) -> None:

@@ -307,5 +307,6 @@ def _named(losses: Losses) -> dict[str, Tensor]:
 
 def _pieces(batch: Sample, size: int) -> Iterator[Sample]:
     for start in range(0, len(batch.lq), size):
-        lq, gt, label, number = (tensor[start : start + size] for tensor in batch[:4])
-        yield Sample(lq, gt, label, number, batch.skipped)
+        yield Sample._make(
+            [*(tensor[start : start + size] for tensor in batch[:-1]), batch.skipped]
+        )

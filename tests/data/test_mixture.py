@@ -17,7 +17,7 @@ from maskdcpt_cli.data.mixture import Curriculum, Mixture, MixtureEntry, Sample,
 from maskdcpt_cli.data.order import Batches, BatchStage, SampleKey, permuted
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.presets.data import TrainSynthesis
+from maskdcpt_cli.presets.data import RequestKinds, Requests, TrainSynthesis
 
 LABELS = ("H", "GN", "LL")
 SIDE = 16
@@ -62,7 +62,7 @@ def batches(**options: int) -> Batches:
 
 
 def same(one: Sample, other: Sample) -> bool:
-    return all(torch.equal(*pair) for pair in zip(one[:4], other[:4], strict=True))
+    return all(torch.equal(*pair) for pair in zip(one[:-1], other[:-1], strict=True))
 
 
 @pytest.mark.parametrize("length", [*range(1, 40), 63, 64, 65, 1000, 4097])
@@ -172,7 +172,9 @@ def test_two_ranks_together_see_what_one_sees(workers):
     ]
     for one, *parts in zip(alone, *ranks, strict=True):
         # A part of one kind of images may be in 8 bits where the whole batch is not.
-        joined = Sample(*(torch.cat([to_float(part[i]) for part in parts]) for i in range(4)), ())
+        joined = Sample._make(
+            [*(torch.cat([to_float(part[i]) for part in parts]) for i in range(6)), ()]
+        )
         assert same(one._replace(lq=to_float(one.lq), gt=to_float(one.gt)), joined)
 
 
@@ -304,3 +306,41 @@ def test_a_fraction_of_the_lq_is_saved_as_jpeg_files_and_no_gt_is(fraction, leas
         assert sample.gt.equal(plain.gt)
         changed.append(not sample.lq.equal(plain.lq))
     assert least <= np.mean(changed) <= most
+
+
+def asked(kind: str, **changes: object) -> Mixture:
+    """A mixture whose network is asked in one way; H is of pairs."""
+    entries = [
+        MixtureEntry(SyntheticPairs(4)),
+        MixtureEntry(SyntheticPairs(4, "GN", clean=True), synthesis=NOISY),
+        MixtureEntry(SyntheticPairs(4, "clean", clean=True)),
+    ]
+    kinds = dict.fromkeys(RequestKinds.model_fields, 0) | {kind: 1}
+    requests = Requests(p_several=0, ask=RequestKinds(**kinds))
+    return Mixture(entries, labels=(*LABELS, "clean"), requests=requests, **changes)
+
+
+def by_label(samples: Mixture) -> dict[str, Sample]:
+    drawn = [samples[SampleKey(number, SIDE)] for number in range(12)]
+    return {samples.labels[int(sample.label)]: sample for sample in drawn}
+
+
+def test_without_requests_everything_is_asked_for():
+    sample = mixture()[SampleKey(0, SIDE)]
+    assert sample.request.tolist() == [1] * len(LABELS)
+    assert sample.present.tolist() == [float(label == LABELS[sample.label]) for label in LABELS]
+
+
+@pytest.mark.parametrize("kind", ["exactly", "all", "more", "some"])
+def test_asked_for_what_is_there_the_target_is_clean(kind):
+    asking, plain = by_label(asked(kind)), by_label(asked("all"))
+    for label in ("H", "GN", "clean"):
+        assert torch.equal(to_float(asking[label].gt), to_float(plain[label].gt))
+        assert (asking[label].present <= asking[label].request).all()
+        assert asking[label].present.sum() == (label != "clean")
+
+
+def test_asked_for_nothing_the_target_is_the_input():
+    for sample in by_label(asked("nothing")).values():
+        assert torch.equal(to_float(sample.gt), to_float(sample.lq))
+        assert not sample.request.any()

@@ -1,0 +1,120 @@
+"""Counterfactual pairs: an image with several degradations, and without those asked for (ours).
+
+A network that is asked to remove some degradations learns to leave the others: its target is the
+clean image with the degradations that are not asked for, applied with the same seeds.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from numpy.random import Generator
+
+from maskdcpt_cli.degradations import CLEAN
+from maskdcpt_cli.presets.data import Requests, TrainSynthesis
+from maskdcpt_cli.synthesis.composition import compatible, compose
+from maskdcpt_cli.synthesis.contract import Image
+from maskdcpt_cli.synthesis.jpeg import USUAL_QUALITIES
+from maskdcpt_cli.synthesis.table import DegradationStep, sample
+
+Recipes = Mapping[str, Sequence[TrainSynthesis]]  # of each degradation that may be added
+
+
+class CounterfactualPair(NamedTuple):
+    """A degraded image, and what it would be without the degradations of a request."""
+
+    lq: Image
+    gt: Image
+    present: frozenset[str]
+    request: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How samples with requests are made."""
+
+    settings: Requests
+    recipes: Recipes
+    types: tuple[str, ...]  # that can be asked for
+
+    def pair(
+        self, clean: Image, degradation: str, synthesis: TrainSynthesis, generator: Generator
+    ) -> CounterfactualPair:
+        """Degrade a clean image by `degradation`, and perhaps by others.
+
+        The JPEG compression of `p_jpeg` is not counted as present, but stays unless it is asked
+        for: what is asked for nothing must come back as it is.
+        """
+        steps: list[DegradationStep] = []
+        if degradation != CLEAN:
+            first = sample(
+                degradation, generator, variant=synthesis.variant, levels=synthesis.levels
+            )
+            steps = sample_steps(first, self.recipes, self.settings, generator)
+        present = frozenset(step.degradation for step in steps)
+        if compatible("J", present) and generator.random() < synthesis.p_jpeg:
+            steps.append(sample("J", generator, levels=USUAL_QUALITIES))
+        request = self.request(present, generator)
+        return CounterfactualPair(
+            compose(clean, steps), compose(clean, steps, without=request), present, request
+        )
+
+    def request(self, present: Collection[str], generator: Generator) -> frozenset[str]:
+        """Sample a request for an image with these degradations."""
+        return sample_request(present, self.types, self.settings, generator)
+
+
+def sample_steps(
+    first: DegradationStep, recipes: Recipes, settings: Requests, generator: Generator
+) -> list[DegradationStep]:
+    """Return `first` and, with the probability `p_several`, further degradations.
+
+    There are `most` at most, which one image can have together.
+    """
+    steps = [first]
+    if compatible(first.degradation, ()) and generator.random() < settings.p_several:
+        for _ in range(int(generator.integers(1, settings.most))):
+            present = [step.degradation for step in steps]
+            possible = [label for label in recipes if compatible(label, present)]
+            if not possible:
+                break
+            label = possible[int(generator.integers(len(possible)))]
+            recipe = recipes[label][int(generator.integers(len(recipes[label])))]
+            steps.append(sample(label, generator, variant=recipe.variant, levels=recipe.levels))
+    return steps
+
+
+def sample_request(
+    present: Collection[str], types: Sequence[str], settings: Requests, generator: Generator
+) -> frozenset[str]:
+    """Return the degradations that the network is asked to remove, of `types`.
+
+    Args:
+        present: The degradations of the image.
+        types: All that can be asked for.
+        settings: How often what is asked: exactly what is present, some of it, more, all, nothing.
+        generator: The source of what is sampled.
+    """
+    absent = [label for label in types if label not in present]
+    weights = settings.ask.model_dump()
+    kind = list(weights)[int(generator.choice(len(weights), p=_normalised(weights.values())))]
+    if kind == "all":
+        return frozenset(types)
+    if kind == "nothing":
+        return frozenset()
+    if kind == "some" and len(present) > 1:
+        return _some(sorted(present), generator)
+    if kind == "more" and absent:
+        return frozenset(present) | _some(absent, generator)
+    return frozenset(present)
+
+
+def _some(labels: Sequence[str], generator: Generator) -> frozenset[str]:
+    """Return at least one of several labels, and not all."""
+    count = int(generator.integers(1, max(2, len(labels))))
+    return frozenset(generator.choice(labels, size=count, replace=False).tolist())
+
+
+def _normalised(weights: Collection[float]) -> list[float]:
+    total = sum(weights)
+    return [weight / total for weight in weights]

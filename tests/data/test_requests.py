@@ -1,0 +1,89 @@
+"""Requests: which degradations a sample gets, and which a network is asked to remove."""
+
+from collections import Counter
+
+import pytest
+from numpy.random import default_rng
+from pydantic import ValidationError
+
+from maskdcpt_cli.data.requests import sample_request, sample_steps
+from maskdcpt_cli.degradations import TWELVE, Range
+from maskdcpt_cli.presets.data import RequestKinds, Requests, TrainSynthesis
+from maskdcpt_cli.synthesis.composition import compatible
+from maskdcpt_cli.synthesis.table import sample
+
+NEVER = dict.fromkeys(RequestKinds.model_fields, 0.0)
+RECIPES = {
+    "H": [TrainSynthesis(levels=(1.0,)), TrainSynthesis(levels=Range(2, 3))],
+    "GN": [TrainSynthesis(variant="poisson", levels=(25.0,))],
+    "RN": [TrainSynthesis()],
+    "J": [TrainSynthesis()],
+    "MS": [TrainSynthesis()],
+}
+SEEDS = range(200)
+
+
+def only(kind: str) -> Requests:
+    return Requests(ask=RequestKinds(**(NEVER | {kind: 1.0})))
+
+
+def steps_of(seed: int, settings: Requests, first: str = "LL") -> list[str]:
+    generator = default_rng(seed)
+    steps = sample_steps(sample(first, generator), RECIPES, settings, generator)
+    return [step.degradation for step in steps]
+
+
+def test_the_first_degradation_is_kept_and_others_can_go_with_it():
+    drawn = [steps_of(seed, Requests(p_several=1, most=4)) for seed in SEEDS]
+    for labels in drawn:
+        assert labels[0] == "LL"
+        for at, label in enumerate(labels[1:], 1):
+            assert compatible(label, labels[:at])
+    assert {len(labels) for labels in drawn} == {2, 3, 4}
+
+
+@pytest.mark.parametrize(("p_several", "counts"), [(0, {1}), (0.5, {1, 2})])
+def test_further_degradations_come_with_the_probability_of_the_preset(p_several, counts):
+    drawn = Counter(len(steps_of(seed, Requests(p_several=p_several, most=2))) for seed in SEEDS)
+    assert set(drawn) == counts
+    assert drawn[1] == pytest.approx((1 - p_several) * len(SEEDS), abs=25)
+
+
+def test_a_degradation_that_is_not_combined_stays_alone():
+    assert {tuple(steps_of(seed, Requests(p_several=1), "clean")) for seed in SEEDS} == {("clean",)}
+
+
+def test_further_degradations_have_the_levels_and_variants_of_their_recipes():
+    for seed in SEEDS:
+        generator = default_rng(seed)
+        first = sample("LL", generator)
+        recipes = {"GN": RECIPES["GN"]}
+        _, second = sample_steps(first, recipes, Requests(p_several=1), generator)
+        assert (second.variant, second.level) == ("poisson", 25)
+
+
+@pytest.mark.parametrize("present", [set(), {"H"}, {"H", "GN", "J"}, set(TWELVE)], ids=len)
+def test_what_is_asked_follows_from_what_is_there(present):
+    def asked(kind: str) -> list[frozenset[str]]:
+        return [sample_request(present, TWELVE, only(kind), default_rng(seed)) for seed in SEEDS]
+
+    assert set(asked("exactly")) == {frozenset(present)}
+    assert set(asked("nothing")) == {frozenset()}
+    assert set(asked("all")) == {frozenset(TWELVE)}
+    for request in asked("some"):
+        assert request < present if len(present) > 1 else request == present
+        assert request or len(present) < 2
+    for request in asked("more"):
+        assert request > present if len(present) < len(TWELVE) else request == present
+
+
+def test_the_kinds_come_as_often_as_the_preset_says():
+    settings = Requests(ask=RequestKinds(**(NEVER | {"all": 3, "nothing": 1})))
+    drawn = Counter(sample_request({"H"}, TWELVE, settings, default_rng(s)) for s in SEEDS)
+    assert drawn[frozenset(TWELVE)] == pytest.approx(150, abs=20)
+    assert drawn.total() == drawn[frozenset(TWELVE)] + drawn[frozenset()]
+
+
+def test_a_preset_that_asks_for_nothing_at_all_is_refused():
+    with pytest.raises(ValidationError, match="one of them must be above 0"):
+        RequestKinds(**NEVER)

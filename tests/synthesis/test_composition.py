@@ -1,0 +1,68 @@
+"""Several degradations of one image: their order, which go together, and the image without some."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+from numpy.random import default_rng
+
+from maskdcpt_cli.degradations import TWELVE
+from maskdcpt_cli.synthesis.composition import ORDER, STAGES, compatible, compose
+from maskdcpt_cli.synthesis.table import DegradationStep, degrade, sample
+from tests.synthesis.test_table import photo
+
+GT = photo("coffee-jpeg.jpg", 64, 80)
+
+
+def step(label: str, seed: int = 0) -> DegradationStep:
+    return sample(label, default_rng(seed))
+
+
+def test_every_single_degradation_has_its_place():
+    assert sorted(ORDER) == sorted(TWELVE)
+
+
+def test_one_step_degrades_as_degrade_does():
+    for label in ORDER:
+        made = degrade(GT, label, default_rng(5))
+        assert np.array_equal(compose(GT, [step(label, 5)]), made.lq), label
+
+
+def test_steps_are_applied_from_the_scene_to_the_file():
+    steps = [step(label) for label in ("J", "H", "GN", "MB")]
+    expected = GT
+    for label in ("H", "MB", "GN", "J"):
+        expected = step(label)(expected).lq
+    for shuffled in permutations(steps):
+        assert np.array_equal(compose(GT, shuffled), expected)
+
+
+@pytest.mark.parametrize("label", ORDER)
+def test_without_a_degradation_the_others_are_applied_with_their_own_seeds(label):
+    others = [other for other in ("H", "LL", "GN") if compatible(label, [other])]
+    steps = [step(one) for one in (label, *others)]
+    without = compose(GT, steps, without=[label])
+    assert np.array_equal(without, compose(GT, [one for one in steps if one.degradation != label]))
+    assert not np.array_equal(without, compose(GT, steps))
+
+
+def test_without_all_the_clean_image_is_left():
+    assert compose(GT, [step("H"), step("J")], without=ORDER) is GT
+
+
+def test_an_image_has_one_degradation_of_a_stage():
+    for stage in STAGES:
+        for label in stage:
+            assert not any(compatible(label, [other]) for other in stage)
+            assert not compatible(label, [label])
+
+
+def test_a_mosaic_is_neither_compressed_nor_shown_on_a_screen():
+    for label in ("J", "MR"):
+        assert not compatible("MS", ["H", label])
+        assert not compatible(label, ["MS"])
+    assert compatible("MS", ["H", "GN"])
+
+
+def test_mixtures_and_clean_are_not_combined():
+    assert not any(compatible(label, []) for label in ("clean", "MB+J", "RSD"))
