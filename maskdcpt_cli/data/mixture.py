@@ -2,7 +2,6 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, chain
 from typing import NamedTuple
@@ -15,27 +14,17 @@ from torch.utils.data import Dataset, default_collate
 
 from maskdcpt_cli.data.augment import Augmentation
 from maskdcpt_cli.data.order import SampleKey, permuted
-from maskdcpt_cli.data.pairs import Pair, Pairs
+from maskdcpt_cli.data.pairs import Pair
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.presets.data import TrainSynthesis
+from maskdcpt_cli.presets.data import Synthesis, TrainSynthesis
 from maskdcpt_cli.synthesis.contract import Image
 from maskdcpt_cli.synthesis.jpeg import usual_jpeg
 from maskdcpt_cli.synthesis.table import check, degrade
 from maskdcpt_cli.synthesis.tone_jitter import jitter_tones, upscaled
 
 ATTEMPTS = 10  # pairs in a row that may be broken
-
-
 DEFAULT_SYNTHESIS = TrainSynthesis()
-
-
-@dataclass(frozen=True)
-class MixtureEntry:
-    """Pairs, and how often an epoch visits them."""
-
-    pairs: Pairs
-    repeat: int = 1
-    synthesis: TrainSynthesis = DEFAULT_SYNTHESIS  # of those that are clean
 
 
 class Sample(NamedTuple):
@@ -51,21 +40,19 @@ class Sample(NamedTuple):
 class Mixture(Dataset[Sample]):
     """Endless samples, each a function of the seed and its number alone.
 
-    As many consecutive numbers as the mixture is long visit every pair as often as its entry
+    As many consecutive numbers as the mixture is long visit every pair as often as its set
     repeats, in an order that is permuted for each such epoch. A pair that cannot be read is
-    replaced by another of its entry.
+    replaced by another of its set.
     """
 
-    def __init__(
-        self, entries: Sequence[MixtureEntry], *, labels: Sequence[str], seed: int = 0
-    ) -> None:
-        """Mix entries; raise MaskDCPTError for an unlabelled degradation, and for no pairs."""
-        self.entries = tuple(entries)
+    def __init__(self, sets: Sequence[ImageSet], *, labels: Sequence[str], seed: int = 0) -> None:
+        """Mix sets; raise MaskDCPTError for an unlabelled degradation, and for no pairs."""
+        self.sets = tuple(sets)
         self.labels = tuple(labels)
         self.seed = seed
-        self._ends = tuple(accumulate(len(one.pairs) * one.repeat for one in self.entries))
-        for entry in self.entries:
-            check_entry(entry.pairs.degradations(), entry.synthesis, labels=self.labels)
+        self._ends = tuple(accumulate(len(one) * one.repeat for one in self.sets))
+        for one in self.sets:
+            check_labels(one.pairs.degradations(), one.synthesis, labels=self.labels)
         if not len(self):
             raise MaskDCPTError("There are no pairs to train on.")
 
@@ -74,32 +61,31 @@ class Mixture(Dataset[Sample]):
 
     def __getitem__(self, key: SampleKey) -> Sample:
         """Return a sample; raise MaskDCPTError if ATTEMPTS pairs in a row are broken."""
-        entry, index = self.entry_of(key.number)
+        images, index = self.set_of(key.number)
         skipped: list[str] = []
         for attempt in range(ATTEMPTS):
             generator = default_rng((self.seed, key.number, attempt))
             if attempt:
-                index = int(generator.integers(len(entry.pairs)))
+                index = int(generator.integers(len(images)))
             augmentation = Augmentation.draw(generator)
             try:
-                pair = entry.pairs.read(index, partial(augmentation.crop, side=key.crop_size))
+                pair = images.pairs.read(index, partial(augmentation.crop, side=key.crop_size))
             except ImageError as error:
                 skipped.append(str(error))
                 continue
             return make_sample(
-                pair, entry.synthesis, augmentation, generator,
+                pair, images.synthesis, augmentation, generator,
                 key=key, labels=self.labels, skipped=skipped,
             )  # fmt: skip
         raise MaskDCPTError(too_many_broken(skipped))
 
-    def entry_of(self, number: int) -> tuple[MixtureEntry, int]:
-        """Return the entry of a sample, and the index of its pair."""
+    def set_of(self, number: int) -> tuple[ImageSet, int]:
+        """Return the set of a sample, and the index of its pair."""
         epoch, position = divmod(number, len(self))
         position = permuted(position, length=len(self), seed=(self.seed, epoch))
         i = bisect_right(self._ends, position)
-        entry = self.entries[i]
         before = self._ends[i - 1] if i else 0
-        return entry, (position - before) % len(entry.pairs)
+        return self.sets[i], (position - before) % len(self.sets[i])
 
 
 class Curriculum(Dataset[Sample]):
@@ -125,8 +111,8 @@ class Curriculum(Dataset[Sample]):
 Samples = Mixture | Curriculum
 
 
-def check_entry(
-    degradations: frozenset[str], synthesis: TrainSynthesis, *, labels: Sequence[str]
+def check_labels(
+    degradations: frozenset[str], synthesis: Synthesis, *, labels: Sequence[str]
 ) -> None:
     """Raise MaskDCPTError for a degradation without a label, or an unknown variant or level."""
     for degradation in sorted(degradations):
@@ -145,7 +131,7 @@ def too_many_broken(skipped: Sequence[str]) -> str:
 
 def make_sample(
     pair: Pair,
-    synthesis: TrainSynthesis,
+    synthesis: Synthesis,
     augmentation: Augmentation,
     generator: Generator,
     *,
@@ -159,14 +145,15 @@ def make_sample(
     """
     augmented = augmentation.apply(pair.gt, side=key.crop_size)
     if pair.lq is None:
-        jittered = synthesis.p_tone and generator.random() < synthesis.p_tone
+        extra = synthesis if isinstance(synthesis, TrainSynthesis) else DEFAULT_SYNTHESIS
+        jittered = extra.p_tone and generator.random() < extra.p_tone
         gt = jitter_tones(augmented, generator) if jittered else _scaled(augmented)
-        if synthesis.p_upscale and generator.random() < synthesis.p_upscale:
+        if extra.p_upscale and generator.random() < extra.p_upscale:
             gt = upscaled(gt, generator)
         lq = degrade(
             gt, pair.degradation, generator, variant=synthesis.variant, levels=synthesis.levels
         ).lq
-        if synthesis.p_jpeg and generator.random() < synthesis.p_jpeg:
+        if extra.p_jpeg and generator.random() < extra.p_jpeg:
             lq = usual_jpeg(lq, generator)
     else:
         gt, lq = _scaled(augmented), _scaled(augmentation.apply(pair.lq, side=key.crop_size))

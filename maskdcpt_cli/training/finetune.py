@@ -5,7 +5,8 @@ from pathlib import Path
 
 from torch import nn
 
-from maskdcpt_cli.data.mixture import MixtureEntry, Sample, Samples
+from maskdcpt_cli.data.mixture import Sample, Samples
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.presets.training import Finetune, load_preset
 from maskdcpt_cli.training.distributed import init_distributed
@@ -73,7 +74,7 @@ def train(
     data: Samples,
     run_dir: Path,
     *,
-    validation: Sequence[MixtureEntry] = (),
+    validation: Sequence[ImageSet] = (),
     name: str | None = None,
     resume: bool = False,
     micro_batch: int | None = None,

@@ -13,9 +13,10 @@ import torch
 
 from maskdcpt_cli.data.augment import CropFn, full_image
 from maskdcpt_cli.data.loading import load
-from maskdcpt_cli.data.mixture import Curriculum, Mixture, MixtureEntry, Sample
+from maskdcpt_cli.data.mixture import Curriculum, Mixture, Sample
 from maskdcpt_cli.data.order import Batches, BatchStage, SampleKey, permuted
 from maskdcpt_cli.data.pairs import Pair
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.presets.data import TrainSynthesis
 
@@ -50,9 +51,9 @@ class SyntheticPairs:
 
 def mixture(**changes: object) -> Mixture:
     entries = [
-        MixtureEntry(SyntheticPairs(7)),
-        MixtureEntry(SyntheticPairs(3, "GN", clean=True), repeat=4, synthesis=NOISY),
-        MixtureEntry(SyntheticPairs(5, "LL"), repeat=2),
+        ImageSet("a", SyntheticPairs(7)),
+        ImageSet("a", SyntheticPairs(3, "GN", clean=True), repeat=4, synthesis=NOISY),
+        ImageSet("a", SyntheticPairs(5, "LL"), repeat=2),
     ]
     return Mixture(entries, labels=LABELS, seed=3, **changes)
 
@@ -96,11 +97,11 @@ def test_an_epoch_visits_every_pair_as_often_as_its_entry_repeats():
     for epoch in range(2):
         numbers = range(epoch * len(mixed), (epoch + 1) * len(mixed))
         visits = Counter(
-            (entry.pairs.degradations(), index) for entry, index in map(mixed.entry_of, numbers)
+            (entry.pairs.degradations(), index) for entry, index in map(mixed.set_of, numbers)
         )
         assert visits == {
             (one.pairs.degradations(), index): one.repeat
-            for one in mixed.entries
+            for one in mixed.sets
             for index in range(len(one.pairs))
         }
 
@@ -125,7 +126,7 @@ def test_lq_and_gt_are_cropped_and_turned_alike_and_labelled():
         assert 0 <= sample.lq.min() <= sample.lq.max() <= 1
         if label != "GN":
             assert torch.allclose(sample.lq, 1 - sample.gt, atol=1e-6)
-        assert {label} == mixed.entry_of(number)[0].pairs.degradations()
+        assert {label} == mixed.set_of(number)[0].pairs.degradations()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -166,7 +167,7 @@ def test_batches_and_crops_may_change_during_a_run():
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_broken_pair_is_named_and_another_replaces_it(workers):
-    broken = Mixture([MixtureEntry(SyntheticPairs(8, broken=frozenset({2, 5})))], labels=LABELS)
+    broken = Mixture([ImageSet("a", SyntheticPairs(8, broken=frozenset({2, 5})))], labels=LABELS)
     whole_runs = [list(load(broken, batches(last=6), workers=workers)) for _ in range(2)]
     reasons = [reason for batch in whole_runs[0] for reason in batch.skipped]
     assert {"H-2.png cannot be read.", "H-5.png cannot be read."} == set(reasons)
@@ -180,7 +181,7 @@ def test_a_broken_pair_is_named_and_another_replaces_it(workers):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_when_most_pairs_are_broken_training_stops_in_a_sentence(workers):
     broken = Mixture(
-        [MixtureEntry(SyntheticPairs(40, broken=frozenset(range(1, 40))))], labels=LABELS
+        [ImageSet("a", SyntheticPairs(40, broken=frozenset(range(1, 40))))], labels=LABELS
     )
     with pytest.raises(MaskDCPTError, match=r"^10 pairs in a row are broken; .*H-\d+\.png"):
         list(load(broken, batches(last=20), workers=workers))
@@ -193,7 +194,7 @@ class Deadly(SyntheticPairs):
 
 
 def test_a_killed_worker_is_reported_in_a_sentence():
-    deadly = Mixture([MixtureEntry(Deadly(1))], labels=LABELS)
+    deadly = Mixture([ImageSet("a", Deadly(1))], labels=LABELS)
     with pytest.raises(MaskDCPTError, match="was killed, perhaps for lack of memory"):
         list(load(deadly, batches(last=2), workers=1))
 
@@ -205,7 +206,7 @@ class Terminated(SyntheticPairs):
 
 
 def test_workers_leave_it_to_their_parent_to_end_a_job():
-    terminated = Mixture([MixtureEntry(Terminated(4))], labels=LABELS)
+    terminated = Mixture([ImageSet("a", Terminated(4))], labels=LABELS)
     assert len(list(load(terminated, batches(last=2), workers=1))) == 2
 
 
@@ -213,7 +214,7 @@ def test_workers_leave_it_to_their_parent_to_end_a_job():
     "entry", [SyntheticPairs(4), SyntheticPairs(40, broken=frozenset(range(40)))]
 )
 def test_no_worker_is_left_behind(entry):
-    loading = load(Mixture([MixtureEntry(entry)], labels=LABELS), batches(last=9), workers=1)
+    loading = load(Mixture([ImageSet("a", entry)], labels=LABELS), batches(last=9), workers=1)
     try:
         next(loading)
     except MaskDCPTError as error:
@@ -227,16 +228,16 @@ def test_no_worker_is_left_behind(entry):
 @pytest.mark.parametrize(
     ("entry", "sentence"),
     [
-        (MixtureEntry(SyntheticPairs(1, "MR")), "MR, which is not in the setting: H, GN, LL"),
+        (ImageSet("a", SyntheticPairs(1, "MR")), "MR, which is not in the setting: H, GN, LL"),
         (
-            MixtureEntry(SyntheticPairs(1, "GN"), synthesis=TrainSynthesis(variant="poison")),
+            ImageSet("a", SyntheticPairs(1, "GN"), synthesis=TrainSynthesis(variant="poison")),
             "Did you mean 'poisson'",
         ),
         (
-            MixtureEntry(SyntheticPairs(1, "GN"), synthesis=TrainSynthesis(levels=(999.0,))),
+            ImageSet("a", SyntheticPairs(1, "GN"), synthesis=TrainSynthesis(levels=(999.0,))),
             "999 is out of range",
         ),
-        (MixtureEntry(SyntheticPairs(0)), "no pairs"),
+        (ImageSet("a", SyntheticPairs(0)), "no pairs"),
     ],
 )
 def test_what_cannot_be_mixed_is_refused_at_once(entry, sentence):
@@ -246,7 +247,7 @@ def test_what_cannot_be_mixed_is_refused_at_once(entry, sentence):
 
 def test_mixtures_of_a_curriculum_take_turns_by_the_number_of_the_sample():
     first, second = (
-        Mixture([MixtureEntry(SyntheticPairs(5, label))], labels=LABELS) for label in ("H", "LL")
+        Mixture([ImageSet("a", SyntheticPairs(5, label))], labels=LABELS) for label in ("H", "LL")
     )
     curriculum = Curriculum([first, second], [6, 2])
     for number in range(12):
@@ -256,7 +257,7 @@ def test_mixtures_of_a_curriculum_take_turns_by_the_number_of_the_sample():
 
 def test_mixtures_of_a_curriculum_have_the_same_labels():
     mixtures = [
-        Mixture([MixtureEntry(SyntheticPairs(5))], labels=labels)
+        Mixture([ImageSet("a", SyntheticPairs(5))], labels=labels)
         for labels in (LABELS, LABELS[::-1])
     ]
     with pytest.raises(MaskDCPTError, match="H GN LL and another LL GN H"):
@@ -266,7 +267,8 @@ def test_mixtures_of_a_curriculum_have_the_same_labels():
 @pytest.mark.parametrize(("fraction", "least", "most"), [(0, 0, 0), (0.5, 0.3, 0.7), (1, 1, 1)])
 def test_a_fraction_of_the_lq_is_saved_as_jpeg_files_and_no_gt_is(fraction, least, most):
     def samples(saved):
-        of = MixtureEntry(
+        of = ImageSet(
+            "a",
             SyntheticPairs(7, "J", clean=True),
             synthesis=TrainSynthesis(levels=(100.0,), p_jpeg=saved),
         )

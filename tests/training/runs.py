@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from maskdcpt_cli.data.augment import CropFn, full_image
-from maskdcpt_cli.data.mixture import Mixture, MixtureEntry, Sample
+from maskdcpt_cli.data.mixture import Mixture, Sample
 from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.data.pairs import Pair
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.presets.data import TrainSynthesis
 from maskdcpt_cli.presets.training import Finetune, Pretrain
@@ -53,12 +54,12 @@ class Drawn:
 
 
 ENTRIES = (
-    MixtureEntry(Drawn(9)),
-    MixtureEntry(Drawn(4, "GN", clean=True), repeat=2, synthesis=NOISY),
+    ImageSet("a", Drawn(9)),
+    ImageSet("a", Drawn(4, "GN", clean=True), repeat=2, synthesis=NOISY),
 )
 
 
-def mixture(entries: Sequence[MixtureEntry] = ENTRIES) -> Mixture:
+def mixture(entries: Sequence[ImageSet] = ENTRIES) -> Mixture:
     return Mixture(entries, labels=LABELS, seed=3)
 
 

@@ -18,7 +18,7 @@ from maskdcpt_cli.data.mixture import (
     ATTEMPTS,
     DEFAULT_SYNTHESIS,
     Sample,
-    check_entry,
+    check_labels,
     make_sample,
     stack,
     too_many_broken,
@@ -86,7 +86,7 @@ class Stream(IterableDataset[Sample]):
         self.workers = workers
         self.lanes = max(workers, 1)  # processes of this rank that read
         for source in sources:
-            check_entry(frozenset({source.degradation}), source.synthesis, labels=self.labels)
+            check_labels(frozenset({source.degradation}), source.synthesis, labels=self.labels)
         self.visits = tuple(visit for source in sources for visit in _visits(source))
         shards, readers = len({visit.url for visit in self.visits}), batches.world * self.lanes
         if shards < readers:
