@@ -22,10 +22,11 @@ from benchmarks.measure import machine, table
 from maskdcpt_cli.data.augment import Augmentation
 from maskdcpt_cli.data.degrading import CleanPhoto, DegradeRequest, degrade_photos
 from maskdcpt_cli.data.loading import load
-from maskdcpt_cli.data.mixture import Mixture, MixtureEntry
+from maskdcpt_cli.data.mixture import Mixture
 from maskdcpt_cli.data.order import Batches, BatchStage, SampleKey
 from maskdcpt_cli.data.pairs import FilePairs, Names
 from maskdcpt_cli.data.parallel import keep_freed_memory, processors
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.data.shards.index import INDEX, ShardPairs
 from maskdcpt_cli.data.shards.pack_items import PackItems
 from maskdcpt_cli.data.shards.packing import Cropping, measure, pack, plan
@@ -43,8 +44,8 @@ SYNTHETIC = ("GN", "GB", "J", "MS")
 Sampler = Callable[[int], object]
 
 
-def pack_all(parts: Sequence[FilePairs], out: Path) -> Path:
-    items = PackItems(parts)
+def pack_all(sets: Sequence[ImageSet], out: Path) -> Path:
+    items = PackItems(sets)
     plans, _ = plan(items, measure(items, jobs=1), cropping=Cropping(), shard_size=2**29)
     list(pack(plans, items, out, cropping=Cropping(), jobs=1))
     return out / INDEX
@@ -115,11 +116,11 @@ def twelve(index: Path, synthetic: Sequence[str]) -> Mixture:
     repeats = {label: round(4 * visits(label) / least) for label in LABELS}
     rest = sum(repeat for label, repeat in repeats.items() if label not in synthetic)
     entries = [
-        MixtureEntry(ShardPairs(index, label, clean=True), repeat=repeats[label])
+        ImageSet("crops", ShardPairs(index, label, clean=True), repeat=repeats[label])
         for label in synthetic
     ]
     if rest:
-        entries.append(MixtureEntry(ShardPairs(index, "H"), repeat=rest))
+        entries.append(ImageSet("crops", ShardPairs(index, "H"), repeat=rest))
     return Mixture(entries, labels=LABELS)
 
 
@@ -127,7 +128,7 @@ def obvious_mixture(mixture: Mixture, pairs: FilePairs) -> Sampler:
     """Return the obvious way to the same degradations."""
 
     def sample(number: int) -> object:
-        pairs_read = mixture.entry_of(number)[0].pairs
+        pairs_read = mixture.set_of(number)[0].pairs
         assert isinstance(pairs_read, ShardPairs)
         (degradation,) = pairs_read.degradations()
         return obvious(pairs, degradation, paired=not pairs_read.clean)(number)
@@ -139,10 +140,10 @@ def compared(index: Path, pairs: FilePairs) -> dict[str, tuple[Sampler, Sampler]
     """Return what is measured: from shards, and the obvious way."""
     cases: dict[str, tuple[Sampler, Sampler]] = {}
     for degradation, row in DEGRADATIONS.items():
-        clean = MixtureEntry(ShardPairs(index, degradation, clean=True))
+        clean = ImageSet("crops", ShardPairs(index, degradation, clean=True))
         mixture = Mixture([clean], labels=[degradation])
         cases[row.slug] = from_shards(mixture), obvious(pairs, degradation, paired=False)
-    mixture = Mixture([MixtureEntry(ShardPairs(index, "H"))], labels=["H"])
+    mixture = Mixture([ImageSet("crops", ShardPairs(index, "H"))], labels=["H"])
     cases["pairs of any type, read"] = from_shards(mixture), obvious(pairs, "H", paired=True)
     for name, synthetic in (("as in the paper", SYNTHETIC), ("all on the fly", LABELS)):
         mixture = twelve(index, synthetic)
@@ -177,7 +178,10 @@ def main(photos: Path, number: int, samples: int, rounds: int, workers: int) -> 
     taken = paths[:: max(1, len(paths) // number)][:number]
     with tempfile.TemporaryDirectory() as scratch:
         pairs = pairs_of(taken, Path(scratch, "pairs"))
-        index = pack_all([pairs, replace(pairs, lq=None)], Path(scratch, "shards"))
+        index = pack_all(
+            [ImageSet("pairs", pairs), ImageSet("clean", replace(pairs, lq=None))],
+            Path(scratch, "shards"),
+        )
         cases = compared(index, pairs)
         rows = []
         for name, (ours, theirs) in cases.items():

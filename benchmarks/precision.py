@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.measure import table
 from maskdcpt_cli import load_model, open_engine, restore
-from maskdcpt_cli.data.folders import photos
+from maskdcpt_cli.data.sets import from_photos
 from maskdcpt_cli.inference.backends import BACKENDS
 
 CHANGED = 1e-3  # mean square of what the network changes, from which its relative error is reported
@@ -32,8 +32,8 @@ def main(folders: tuple[Path, ...], model: str) -> None:
     }
     values: dict[str, list[float]] = {name: [] for name in engines}
     relative: dict[str, list[float]] = {name: [0] for name in engines}
-    sets = [photos(folder) for folder in folders]
-    for pixels in (pairs.read(i).gt for pairs in sets for i in range(len(pairs))):
+    sets = [one for folder in folders for one in from_photos(folder)]
+    for pixels in (one.pairs.read(i).gt for one in sets for i in range(len(one))):
         lq = np.divide(pixels, 255, dtype=np.float32)
         expected = restore(exact, lq)
         change = float(np.square(expected - lq).mean())

@@ -12,7 +12,14 @@ from typing import NamedTuple
 from maskdcpt_cli.benchmarking import examples
 from maskdcpt_cli.benchmarking.result_cache import ResultCache, Values
 from maskdcpt_cli.benchmarking.table_rows import SetResult
-from maskdcpt_cli.benchmarking.test_sets import MissingTestSet, TestSet
+from maskdcpt_cli.benchmarking.test_sets import (
+    info,
+    key,
+    read_sample,
+    sample_name,
+    sample_state,
+)
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.inference.networks import Restore
 from maskdcpt_cli.scoring.events import Item, Unavailable
@@ -40,7 +47,7 @@ class BenchmarkSettings:
 class SetStarted(NamedTuple):
     """Event: a test set is started."""
 
-    testset: TestSet
+    testset: ImageSet
     images: int
     cached: int  # images whose results are read from the result cache
 
@@ -48,7 +55,7 @@ class SetStarted(NamedTuple):
 class ImageScored(NamedTuple):
     """Event: an image is measured."""
 
-    testset: TestSet
+    testset: ImageSet
     name: str
     values: Values
     notices: tuple[str, ...] = ()
@@ -58,7 +65,7 @@ class ImageScored(NamedTuple):
 class ImageFailed(NamedTuple):
     """Event: an image could not be restored, or not be measured by every metric."""
 
-    testset: TestSet
+    testset: ImageSet
     name: str
     reason: str
 
@@ -74,7 +81,7 @@ Event = SetStarted | ImageScored | ImageFailed | Unavailable | SetFinished
 
 
 def benchmark(
-    sets: Sequence[TestSet | MissingTestSet],
+    sets: Sequence[ImageSet],
     restore: Restore,
     settings: BenchmarkSettings,
     cache: ResultCache,
@@ -84,7 +91,7 @@ def benchmark(
     Closing the generator keeps all results so far in `cache`.
 
     Args:
-        sets: Test sets, as `from_preset`, `from_photos` or `from_pairs` returns them.
+        sets: Test sets, as `from_preset`, `from_photos` or `from_pairs` finds them.
         restore: Function from lq to the restored image, both (H, W, 3) in [0, 1].
         settings: Metrics, protocol and folder of the results.
         cache: Earlier results, which are not computed again.
@@ -98,15 +105,14 @@ def benchmark(
     """
     opened: dict[bool, OpenMetrics] = {}
     for one in sets:
-        if isinstance(one, MissingTestSet):
-            yield SetFinished(SetResult(one.info, {}), one.reason)
+        if one.missing:
+            yield SetFinished(SetResult(info(one), {}), one.missing)
             continue
         metrics = applicable_metrics(settings.metrics, blind=one.blind)
         if not metrics:
             names = ", ".join(settings.metrics)
-            yield SetFinished(
-                SetResult(one.info, {}), f"it has no ground truth, which {names} need"
-            )
+            reason = f"it has no ground truth, which {names} need"
+            yield SetFinished(SetResult(info(one), {}), reason)
             continue
         if one.blind not in opened:
             opened[one.blind] = _open(metrics, settings, with_gt=not one.blind)
@@ -149,13 +155,14 @@ class _SetRun:
 
     def __init__(
         self,
-        testset: TestSet,
+        testset: ImageSet,
         restore: Restore,
         settings: BenchmarkSettings,
         cache: ResultCache,
         metrics: OpenMetrics,
     ) -> None:
         self.testset, self.restore, self.settings, self.cache = testset, restore, settings, cache
+        self.key = key(testset)
         self.scorer = metrics.scorer
         self.images = min(len(testset), settings.limit or len(testset))
         self.per_image = tuple(m for m in metrics.ready if not self.scorer.metrics[m].over_set)
@@ -171,7 +178,7 @@ class _SetRun:
 
     def cached_over_set(self) -> Values | None:
         """Return the cached values of the metrics over the whole set."""
-        return self.cache.find(self.testset.key, ALL, self._state_of_all(), self.over_set)
+        return self.cache.find(self.key, ALL, self._state_of_all(), self.over_set)
 
     def score(self, indices: Sequence[int]) -> Iterator[ImageScored | ImageFailed]:
         """Restore images, and score each while the next ones are restored."""
@@ -179,33 +186,31 @@ class _SetRun:
             for one in scored:
                 yield from self._failures()
                 index = int(one.name)
-                name = self.testset.name(index)
+                name = sample_name(self.testset, index)
                 if one.problem or one.failed:
                     yield ImageFailed(
                         self.testset, name, one.problem or " ".join(one.failed.values())
                     )
                 if one.values:
-                    state = self.testset.state(index)
-                    self.cache.add(self.testset.key, name, state, one.values)
+                    state = sample_state(self.testset, index)
+                    self.cache.add(self.key, name, state, one.values)
                     yield ImageScored(self.testset, name, one.values, one.notices)
         yield from self._failures()
         if self.scorer.over_set:
-            self.cache.add(self.testset.key, ALL, self._state_of_all(), self.scorer.over_set)
+            self.cache.add(self.key, ALL, self._state_of_all(), self.scorer.over_set)
 
     def _items(self, indices: Sequence[int]) -> Iterator[Item]:
         shown = examples.shown_indices(self.images)
         for index in indices:
-            name = self.testset.name(index)
+            name = sample_name(self.testset, index)
             try:
-                sample = self.testset.read(index)
+                sample = read_sample(self.testset, index)
                 restored = self.restore(sample.lq)
             except (MaskDCPTError, RuntimeError) as error:  # networks raise RuntimeError
                 self.failures.append(ImageFailed(self.testset, name, str(error).strip()))
                 continue
             if index in shown:
-                examples.write_example(
-                    self.settings.folder, self.testset.key, index, sample, restored
-                )
+                examples.write_example(self.settings.folder, self.key, index, sample, restored)
             if self.settings.save_images:
                 folder = self.settings.folder
                 examples.save_png(self._file(name), examples.to_uint8(restored), folder=folder)
@@ -213,14 +218,14 @@ class _SetRun:
 
     def _file(self, name: str) -> Path:
         below = name if name.lower().endswith(".png") else f"{name}.png"
-        return self.settings.folder / RESTORED / self.testset.key / below
+        return self.settings.folder / RESTORED / self.key / below
 
     def _cached_values(self, index: int) -> Values | None:
-        name, state = self.testset.name(index), self.testset.state(index)
-        return self.cache.find(self.testset.key, name, state, self.per_image)
+        name, state = sample_name(self.testset, index), sample_state(self.testset, index)
+        return self.cache.find(self.key, name, state, self.per_image)
 
     def _state_of_all(self) -> Sequence[object]:
-        states = (self.testset.state(index) for index in range(self.images))
+        states = (sample_state(self.testset, index) for index in range(self.images))
         return [self.images, zlib.crc32(repr(list(states)).encode())]
 
     def _failures(self) -> Iterator[ImageFailed]:
@@ -232,7 +237,7 @@ def _measure(run: _SetRun) -> Generator[Event, None, None]:
     values = run.cached()
     yield SetStarted(run.testset, run.images, len(values))
     for index, known in values.items():
-        yield ImageScored(run.testset, run.testset.name(index), known, cached=True)
+        yield ImageScored(run.testset, sample_name(run.testset, index), known, cached=True)
     measured, failed = list(values.values()), set[str]()
     for event in run.score([index for index in range(run.images) if index not in values]):
         if isinstance(event, ImageScored):
@@ -245,8 +250,8 @@ def _measure(run: _SetRun) -> Generator[Event, None, None]:
     figures = {**_means(measured, run.per_image), **(run.cached_over_set() or {})}
     expected = run.testset.expected or len(run.testset)
     reason = "" if figures else f"none of its {run.images} images could be measured"
-    info = run.testset.info
-    yield SetFinished(SetResult(info, figures, len(measured), expected, len(failed)), reason)
+    result = SetResult(info(run.testset), figures, len(measured), expected, len(failed))
+    yield SetFinished(result, reason)
 
 
 def _means(values: Sequence[Values], metrics: Sequence[str]) -> dict[str, float]:

@@ -3,29 +3,28 @@
 import io
 import json
 import os
-import zlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
-from numpy.random import SeedSequence, default_rng
 from numpy.typing import NDArray
 from PIL import Image
 
 from maskdcpt_cli.data.parallel import in_processes
+from maskdcpt_cli.data.templates import ALL, Template
 from maskdcpt_cli.degradations import LABELS, Range
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.files import check_inside, is_below, open_regular, shown, written
 from maskdcpt_cli.images.contact_sheets import grid, stacked
-from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, MAX_PIXELS
+from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.reading import preview
 from maskdcpt_cli.images.workers import WorkerLost, WorkerPool
 from maskdcpt_cli.synthesis.contract import Parameters
-from maskdcpt_cli.synthesis.table import check, degrade
+from maskdcpt_cli.synthesis.table import check, degrade, generator_of
 
 MANIFEST = "manifest.jsonl"
 SHEET = "sheet.jpg"
@@ -96,9 +95,8 @@ def discover_photos(inputs: Sequence[Path], *, out: Path) -> list[CleanPhoto]:
             raise MaskDCPTError(f"There is no '{shown(source)}'.")
         if not source.is_dir() and not source.is_file():
             raise MaskDCPTError(f"'{shown(source)}' is neither a file nor a folder.")
-        for path in sorted(_images(source, out.resolve())):
-            below = path.relative_to(source) if source.is_dir() else Path(path.name)
-            photo = CleanPhoto(path, below.with_suffix("").as_posix())
+        for path, name in _images(source, out.resolve()):
+            photo = CleanPhoto(path, PurePosixPath(name).with_suffix("").as_posix())
             other = found.setdefault(photo.name, photo)
             if other.path != path:
                 raise MaskDCPTError(
@@ -110,16 +108,14 @@ def discover_photos(inputs: Sequence[Path], *, out: Path) -> list[CleanPhoto]:
     return list(found.values())
 
 
-def _images(source: Path, out: Path) -> Generator[Path, None, None]:
+def _images(source: Path, out: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the images of a source, each with its name below it."""
     if source.is_file():
-        yield source
+        yield source, source.name
         return
-    for folder, _, names in os.walk(source):
-        if Path(folder).resolve().is_relative_to(out):
-            continue
-        yield from (
-            Path(folder, name) for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES
-        )
+    for name, _ in Template(ALL).files(source):
+        if not (source / name).parent.resolve().is_relative_to(out):
+            yield source / name, name
 
 
 def degrade_photos(
@@ -206,11 +202,10 @@ def _degrade_photo(
     for request in requests:
         slug = LABELS[request.degradation].slug
         for number in range(per_photo):
-            seeds = SeedSequence((seed, number, *map(_hash, (photo.name, slug))))
             result = degrade(
                 gt,
                 request.degradation,
-                default_rng(seeds),
+                generator_of(photo.name, slug, seed=(seed, number)),
                 variant=request.variant,
                 levels=request.levels,
             )
@@ -232,10 +227,6 @@ def _degrade_photo(
 
 def _lost(photo: CleanPhoto, error: WorkerLost, _retry: object) -> DegradedPhoto:
     return DegradedPhoto(photo, (), (), str(error))
-
-
-def _hash(text: str) -> int:
-    return zlib.crc32(text.encode(errors="surrogateescape"))
 
 
 def _png(pixels: Pixels) -> bytes:

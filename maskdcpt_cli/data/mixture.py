@@ -2,7 +2,6 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, chain
 from typing import NamedTuple
@@ -15,30 +14,19 @@ from torch.utils.data import Dataset, default_collate
 
 from maskdcpt_cli.data.augment import Augmentation
 from maskdcpt_cli.data.order import SampleKey, permuted
-from maskdcpt_cli.data.pairs import Pair, Pairs
+from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.data.requests import Asking
-from maskdcpt_cli.degradations import CLEAN
+from maskdcpt_cli.data.sets import ImageSet
+from maskdcpt_cli.degradations import removable
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.arrays import Pixels
-from maskdcpt_cli.presets.data import Requests, TrainSynthesis
+from maskdcpt_cli.presets.data import Requests, Synthesis, TrainSynthesis
 from maskdcpt_cli.synthesis.contract import Image
 from maskdcpt_cli.synthesis.jpeg import usual_jpeg
 from maskdcpt_cli.synthesis.table import check, degrade
 from maskdcpt_cli.synthesis.tone_jitter import jitter_tones, upscaled
 
 ATTEMPTS = 10  # pairs in a row that may be broken
-
-
-DEFAULT_SYNTHESIS = TrainSynthesis()
-
-
-@dataclass(frozen=True)
-class MixtureEntry:
-    """Pairs, and how often an epoch visits them."""
-
-    pairs: Pairs
-    repeat: int = 1
-    synthesis: TrainSynthesis = DEFAULT_SYNTHESIS  # of those that are clean
 
 
 class Sample(NamedTuple):
@@ -56,32 +44,32 @@ class Sample(NamedTuple):
 class Mixture(Dataset[Sample]):
     """Endless samples, each a function of the seed and its number alone.
 
-    As many consecutive numbers as the mixture is long visit every pair as often as its entry
+    As many consecutive numbers as the mixture is long visit every pair as often as its set
     repeats, in an order that is permuted for each such epoch. A pair that cannot be read is
-    replaced by another of its entry.
+    replaced by another of its set.
     """
 
     def __init__(
         self,
-        entries: Sequence[MixtureEntry],
+        sets: Sequence[ImageSet],
         *,
         labels: Sequence[str],
         seed: int = 0,
         requests: Requests | None = None,
     ) -> None:
-        """Mix entries; raise MaskDCPTError for an unlabelled degradation, and for no pairs.
+        """Mix sets; raise MaskDCPTError for an unlabelled degradation, and for no pairs.
 
         With `requests` a sample may have several degradations, and gt those not asked for.
         """
-        self.entries = tuple(entries)
+        self.sets = tuple(sets)
         self.labels = tuple(labels)
         self.seed = seed
         self.asking = (
-            None if requests is None else Asking(requests, _recipes(self.entries), types_of(labels))
+            None if requests is None else Asking(requests, _recipes(self.sets), removable(labels))
         )
-        self._ends = tuple(accumulate(len(one.pairs) * one.repeat for one in self.entries))
-        for entry in self.entries:
-            check_entry(entry.pairs.degradations(), entry.synthesis, labels=self.labels)
+        self._ends = tuple(accumulate(len(one) * one.repeat for one in self.sets))
+        for one in self.sets:
+            check_labels(one.pairs.degradations(), one.synthesis, labels=self.labels)
         if not len(self):
             raise MaskDCPTError("There are no pairs to train on.")
 
@@ -90,32 +78,31 @@ class Mixture(Dataset[Sample]):
 
     def __getitem__(self, key: SampleKey) -> Sample:
         """Return a sample; raise MaskDCPTError if ATTEMPTS pairs in a row are broken."""
-        entry, index = self.entry_of(key.number)
+        images, index = self.set_of(key.number)
         skipped: list[str] = []
         for attempt in range(ATTEMPTS):
             generator = default_rng((self.seed, key.number, attempt))
             if attempt:
-                index = int(generator.integers(len(entry.pairs)))
+                index = int(generator.integers(len(images)))
             augmentation = Augmentation.draw(generator)
             try:
-                pair = entry.pairs.read(index, partial(augmentation.crop, side=key.crop_size))
+                pair = images.pairs.read(index, partial(augmentation.crop, side=key.crop_size))
             except ImageError as error:
                 skipped.append(str(error))
                 continue
             return make_sample(
-                pair, entry.synthesis, augmentation, generator,
+                pair, images.synthesis, augmentation, generator,
                 key=key, labels=self.labels, skipped=skipped, asking=self.asking,
             )  # fmt: skip
         raise MaskDCPTError(too_many_broken(skipped))
 
-    def entry_of(self, number: int) -> tuple[MixtureEntry, int]:
-        """Return the entry of a sample, and the index of its pair."""
+    def set_of(self, number: int) -> tuple[ImageSet, int]:
+        """Return the set of a sample, and the index of its pair."""
         epoch, position = divmod(number, len(self))
         position = permuted(position, length=len(self), seed=(self.seed, epoch))
         i = bisect_right(self._ends, position)
-        entry = self.entries[i]
         before = self._ends[i - 1] if i else 0
-        return entry, (position - before) % len(entry.pairs)
+        return self.sets[i], (position - before) % len(self.sets[i])
 
 
 class Curriculum(Dataset[Sample]):
@@ -141,8 +128,8 @@ class Curriculum(Dataset[Sample]):
 Samples = Mixture | Curriculum
 
 
-def check_entry(
-    degradations: frozenset[str], synthesis: TrainSynthesis, *, labels: Sequence[str]
+def check_labels(
+    degradations: frozenset[str], synthesis: Synthesis, *, labels: Sequence[str]
 ) -> None:
     """Raise MaskDCPTError for a degradation without a label, or an unknown variant or level."""
     for degradation in sorted(degradations):
@@ -161,7 +148,7 @@ def too_many_broken(skipped: Sequence[str]) -> str:
 
 def make_sample(
     pair: Pair,
-    synthesis: TrainSynthesis,
+    synthesis: Synthesis,
     augmentation: Augmentation,
     generator: Generator,
     *,
@@ -173,25 +160,26 @@ def make_sample(
     """Make a sample of a pair that is already cropped by the augmentation.
 
     A clean image is degraded last: rain falls down, and the blocks of JPEG begin at the corner.
-    Without `asking` everything is asked for.
+    Without `asking` exactly its degradation is asked for.
     """
     lq: Pixels | Image
     gt: Pixels | Image
     pixels = gt = augmentation.apply(pair.gt, side=key.crop_size)
-    present, request = frozenset({pair.degradation}), frozenset(labels)
+    present = request = frozenset({pair.degradation})
     if pair.lq is None:
-        clean, changed = _varied(pixels, synthesis, generator)
+        recipe = _recipe(synthesis)
+        clean, changed = _varied(pixels, recipe, generator)
         gt = clean if changed else gt
         if asking:
-            lq, gt, present, request = asking.pair(clean, pair.degradation, synthesis, generator)
+            lq, gt, present, request = asking.pair(clean, pair.degradation, recipe, generator)
         else:
-            lq = _degraded(clean, pair.degradation, synthesis, generator)
+            lq = _degraded(clean, pair.degradation, recipe, generator)
     else:
         lq = augmentation.apply(pair.lq, side=key.crop_size)
         if asking:
             request = asking.request(present, generator)
             gt = gt if present <= request else lq
-    types = types_of(labels)
+    types = removable(labels)
     return Sample(
         _tensor(lq),
         _tensor(gt),
@@ -203,17 +191,19 @@ def make_sample(
     )
 
 
-def types_of(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return the labels that are degradations, in their order."""
-    return tuple(label for label in labels if label != CLEAN)
+def _recipe(synthesis: Synthesis) -> TrainSynthesis:
+    """Return a synthesis as one of training; that of a test set varies nothing else."""
+    if isinstance(synthesis, TrainSynthesis):
+        return synthesis
+    return TrainSynthesis(variant=synthesis.variant, levels=synthesis.levels)
 
 
-def _recipes(entries: Sequence[MixtureEntry]) -> dict[str, list[TrainSynthesis]]:
-    """Return how the entries synthesise each degradation."""
+def _recipes(sets: Sequence[ImageSet]) -> dict[str, list[TrainSynthesis]]:
+    """Return how the sets synthesise each degradation."""
     recipes: dict[str, list[TrainSynthesis]] = {}
-    for entry in entries:
-        for label in sorted(entry.pairs.degradations()):
-            recipes.setdefault(label, []).append(entry.synthesis)
+    for one in sets:
+        for label in sorted(one.pairs.degradations()):
+            recipes.setdefault(label, []).append(_recipe(one.synthesis))
     return recipes
 
 

@@ -11,8 +11,9 @@ from typing import NamedTuple
 from numpy.random import Generator
 
 from maskdcpt_cli.degradations import CLEAN
+from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.data import Requests, TrainSynthesis
-from maskdcpt_cli.synthesis.composition import compatible, compose
+from maskdcpt_cli.synthesis.composition import ORDER, compatible, compose
 from maskdcpt_cli.synthesis.contract import Image
 from maskdcpt_cli.synthesis.jpeg import USUAL_QUALITIES
 from maskdcpt_cli.synthesis.table import DegradationStep, sample
@@ -36,6 +37,14 @@ class Asking:
     settings: Requests
     recipes: Recipes
     types: tuple[str, ...]  # that can be asked for
+
+    def __post_init__(self) -> None:
+        for label in self.types:
+            if not compatible(label, ()):
+                raise MaskDCPTError(
+                    f"requests: images get several degradations of {', '.join(ORDER)}, and "
+                    f"{label} is not one of them; leave the key out, or take the setting '12d'."
+                )
 
     def pair(
         self, clean: Image, degradation: str, synthesis: TrainSynthesis, generator: Generator

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs, Names, Pairs, read_list
 from maskdcpt_cli.data.shards.index import ShardPairs
-from maskdcpt_cli.data.templates import SPANNING, Template
+from maskdcpt_cli.data.templates import Template
 from maskdcpt_cli.degradations import find
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import is_below, open_regular, shown
@@ -37,14 +36,6 @@ class SourceScan:
     missing: tuple[str, ...] = ()  # folders and files that are not there
 
 
-class OpenedSource(NamedTuple):
-    """A source of a preset, ready to be read."""
-
-    part: Part
-    source: Source
-    pairs: Pairs
-
-
 def data_root(folder: Path | None) -> Path:
     """Return the folder that preset paths start from; raise MaskDCPTError if none is given."""
     text = folder or os.environ.get(ROOT_VARIABLE)
@@ -55,41 +46,6 @@ def data_root(folder: Path | None) -> Path:
     if not Path(text).is_dir():
         raise MaskDCPTError(f"The data root '{shown(Path(text))}' is not a folder.")
     return Path(text)
-
-
-def two_folders(lq: Path, gt: Path, *, name: str) -> tuple[Path, Folders]:
-    """Return a data root, and the source of pairs of the same name in two folders."""
-    root = Path(os.path.commonpath([lq.absolute(), gt.absolute()]))
-    lq_below, gt_below = (
-        (folder.absolute().relative_to(root) / f"{{{SPANNING}}}").as_posix() for folder in (lq, gt)
-    )
-    return root, Folders(name=name, lq=lq_below, gt=gt_below)
-
-
-def open_pairs(
-    parts: Sequence[Part], root: Path, *, max_pixels: int | None = MAX_PIXELS
-) -> list[OpenedSource]:
-    """Open all sources of some parts of a preset.
-
-    Raises MaskDCPTError for folders and files that are missing, with all their names, for a source
-    without pairs, and for a synthesis that the degradation does not have.
-    """
-    opened: list[OpenedSource] = []
-    missing: list[str] = []
-    for part in parts:
-        check_synthesis(part)
-        for source in part.sources:
-            found = scan(source, root, part.degradation, max_pixels=max_pixels)
-            missing += found.missing
-            if not found.missing and not len(found.pairs):
-                raise MaskDCPTError(f"There are no pairs of '{source.name}' in '{shown(root)}'.")
-            opened.append(OpenedSource(part, source, found.pairs))
-    if missing:
-        raise MaskDCPTError(
-            f"In '{shown(root)}' there is no {', no '.join(dict.fromkeys(missing))}; "
-            "`maskdcpt data check` lists what is there."
-        )
-    return opened
 
 
 def check_synthesis(part: Part) -> None:

@@ -10,6 +10,7 @@ from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
 from maskdcpt_cli.presets.data import WORD
 
 SPANNING = "path"  # the word that stands for folders, too
+ALL = f"{{{SPANNING}}}"  # template of all images below a folder
 
 
 class Template:
@@ -61,19 +62,33 @@ def _pattern(text: str) -> str:
 
 
 def _walk(
-    folder: str, below: str, levels: Sequence[re.Pattern[str]], *, deep: bool
+    folder: str,
+    below: str,
+    levels: Sequence[re.Pattern[str]],
+    *,
+    deep: bool,
+    above: frozenset[tuple[int, int]] = frozenset(),
 ) -> Iterator[str]:
-    """Yield the files as many folders down as there are levels, each matching; or deeper, too."""
+    """Yield the files as many folders down as there are levels, each matching; or deeper, too.
+
+    A link to one of the folders `above` is not followed.
+    """
     try:
+        status = Path(folder).stat()
         with os.scandir(folder) as entries:
             found = sorted(
                 (entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith(".")
             )
     except (FileNotFoundError, NotADirectoryError):
         return
+    identity = status.st_dev, status.st_ino
+    if identity in above:
+        return
+    above |= {identity}
     for name, is_folder in found:
         if not is_folder:
             if not levels:
                 yield below + name
         elif (levels and levels[0].fullmatch(name)) or (deep and not levels):
-            yield from _walk(f"{folder}/{name}", f"{below}{name}/", levels[1:], deep=deep)
+            inner = f"{folder}/{name}", f"{below}{name}/"
+            yield from _walk(*inner, levels[1:], deep=deep, above=above)

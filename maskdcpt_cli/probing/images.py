@@ -6,31 +6,27 @@ image by its content. Shared photos are in all sets: then content says nothing a
 degradation, and photos, not images, are split into training and test.
 """
 
-import zlib
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
 from itertools import chain, cycle
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.random import SeedSequence, default_rng
+from numpy.random import default_rng
 
 from maskdcpt_cli.data.augment import Augmentation
-from maskdcpt_cli.data.folders import photos
-from maskdcpt_cli.data.pairs import FilePairs
+from maskdcpt_cli.data.sets import DEFAULT_SYNTHESIS, ImageSet
 from maskdcpt_cli.degradations import SETTINGS, slug
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.arrays import Pixels
-from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.presets.data import Synthesis
 from maskdcpt_cli.presets.load import load_data, names
-from maskdcpt_cli.synthesis.table import degrade
+from maskdcpt_cli.synthesis.table import degrade, generator_of
 
 CENTRE = Augmentation(0.5, 0.5, mirrored=False, quarter_turns=0)
 CONTEXT = 2  # side of the degraded photo in sides of the crop: blur and haze depend on context
-DEFAULT_SYNTHESIS = Synthesis()
 
 
 class ProbeImage(NamedTuple):
@@ -50,15 +46,14 @@ class SkippedFile(NamedTuple):
 ReadResult = ProbeImage | SkippedFile
 
 
-def from_photos(
-    folders: Sequence[Path],
+def from_clean(
+    sets: Sequence[ImageSet],
     setting: str,
     *,
     images: int,
     size: int,
     shared: bool,
     seed: int = 0,
-    max_pixels: int | None = MAX_PIXELS,
 ) -> Generator[ReadResult, None, None]:
     """Degrade clean photos, in random order, as in the setting's data preset.
 
@@ -67,24 +62,19 @@ def from_photos(
     many.
 
     Args:
-        folders: Folders of clean photos.
+        sets: Clean photos.
         setting: As "5d".
         images: Images of each degradation, at most.
         size: Side of an image in pixels.
         seed: Of the order and the degradations.
         shared: Degrade each photo in all ways, not in one.
-        max_pixels: Larger photos are skipped; None for no limit.
-
-    Raises:
-        MaskDCPTError: If a folder has no photos.
     """
     data = load_data(setting if setting in names() else "5d")
     syntheses = {part.degradation: part.synthesis for part in data.train}
     degradations = SETTINGS[setting]
     taken: list[ProbeImage] = []  # of this round: one of each degradation
-    sources = [photos(folder, max_pixels=max_pixels) for folder in folders]
     rounds, turns = 0, cycle(degradations)
-    for source, index in _shuffled(sources, seed):
+    for source, index in _shuffled(sets, seed):
         photo = _read(source, index, size=CONTEXT * size, at_least=size)
         if isinstance(photo, SkippedFile):
             yield photo
@@ -101,58 +91,45 @@ def from_photos(
             return
 
 
-def from_folders(
-    folders: Mapping[str, Path],
-    *,
-    images: int,
-    size: int,
-    seed: int = 0,
-    max_pixels: int | None = MAX_PIXELS,
+def from_degraded(
+    sets: Sequence[ImageSet], *, images: int, size: int, seed: int = 0
 ) -> Generator[ReadResult, None, None]:
-    """Read degraded images in random order, of a folder for each degradation.
+    """Read degraded images in random order, of a set for each degradation.
 
     Images with the same name, as `maskdcpt degrade` writes them, count as one scene.
-
-    Raises:
-        MaskDCPTError: If a folder has no images.
     """
-    for degradation, folder in folders.items():
+    for one in sets:
         found = 0
-        for source, index in _shuffled([photos(folder, max_pixels=max_pixels)], seed):
+        for source, index in _shuffled([one], seed):
             image = _read(source, index, size=size, at_least=size)
-            if isinstance(image, ProbeImage):
-                found += 1
-                image = image._replace(degradation=degradation)
+            found += isinstance(image, ProbeImage)
             yield image
             if found == images:
                 break
 
 
-def _shuffled(sources: Sequence[FilePairs], seed: int) -> Iterator[tuple[FilePairs, int]]:
-    """Return all (source, index) in random order."""
-    indices = list(chain.from_iterable(((one, i) for i in range(len(one))) for one in sources))
+def _shuffled(sets: Sequence[ImageSet], seed: int) -> Iterator[tuple[ImageSet, int]]:
+    """Return all (set, index) in random order."""
+    indices = list(chain.from_iterable(((one, i) for i in range(len(one))) for one in sets))
     return (indices[i] for i in default_rng(seed).permutation(len(indices)))
 
 
-def _read(source: FilePairs, index: int, *, size: int, at_least: int) -> ReadResult:
-    """Read the centre of an image; its degradation is set later."""
-    path = Path(source.gt[index])
+def _read(source: ImageSet, index: int, *, size: int, at_least: int) -> ReadResult:
+    """Read the centre of an image."""
     try:
-        pixels = source.read(index, partial(CENTRE.crop, side=size)).gt
+        pair = source.pairs.read(index, partial(CENTRE.crop, side=size))
     except ImageError as error:
         return SkippedFile(str(error))
-    height, width = pixels.shape[:2]
-    if min(height, width) < at_least:
-        return SkippedFile(f"{shown(path)} is smaller than {at_least}x{at_least} pixels.")
-    return ProbeImage(path.with_suffix("").as_posix(), "", pixels)
+    if min(pair.gt.shape[:2]) < at_least:
+        return SkippedFile(f"{shown(pair.name)} is smaller than {at_least}x{at_least} pixels.")
+    return ProbeImage(Path(pair.name).with_suffix("").as_posix(), pair.degradation, pair.gt)
 
 
 def _degraded(photo: ProbeImage, degradation: str, synthesis: Synthesis, *, seed: int) -> Pixels:
     gt = np.divide(photo.pixels, 255, dtype=np.float32)
-    words = (photo.scene, slug(degradation))
-    seeds = SeedSequence((seed, *(zlib.crc32(word.encode("utf-8", "replace")) for word in words)))
+    generator = generator_of(photo.scene, slug(degradation), seed=(seed,))
     degraded = degrade(
-        gt, degradation, default_rng(seeds), variant=synthesis.variant, levels=synthesis.levels
+        gt, degradation, generator, variant=synthesis.variant, levels=synthesis.levels
     )
     return np.rint(degraded.lq * 255).astype(np.uint8)
 

@@ -1,5 +1,6 @@
 """The synthesis of every degradation: one function and one row each."""
 
+import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -189,6 +190,12 @@ def sample(
     else:
         level = float(levels[int(generator.integers(len(levels)))])
     return DegradationStep(label, variant, level, int(generator.integers(2**63)))
+
+
+def generator_of(*names: str, seed: Sequence[int]) -> Generator:
+    """Return the random generator of an image: it depends on its names and the seed alone."""
+    hashes = (zlib.crc32(name.encode(errors="surrogateescape")) for name in names)
+    return np.random.default_rng((*seed, *hashes))
 
 
 def check(label: str, *, variant: str | None, levels: Sequence[float] | Range) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskdcpt_cli.data.mixture import MixtureEntry, Sample, Samples
+from maskdcpt_cli.data.mixture import Sample, Samples
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.degradations import removable
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.presets.training import Finetune, load_preset
@@ -75,7 +75,7 @@ def train(
     data: Samples,
     run_dir: Path,
     *,
-    validation: Sequence[MixtureEntry] = (),
+    validation: Sequence[ImageSet] = (),
     name: str | None = None,
     resume: bool = False,
     micro_batch: int | None = None,
@@ -120,7 +120,7 @@ class Finetuning:
         return ()
 
     def losses(self, model: nn.Module, batch: Sample) -> Losses:
-        restored = model(batch.lq, *self.requests(batch.label)).float()
+        restored = model(batch.lq, *self.requests(batch.request)).float()
         loss = LOSSES[self.preset.loss](restored, batch.lq, batch.gt)
         load = self.backbone.auxiliary_loss()
         if load is None:
@@ -128,20 +128,15 @@ class Finetuning:
         total = loss + self.preset.load_loss * load
         return Losses(total, {"restoration": loss, "load": load})
 
-    def requests(self, label: Tensor) -> tuple[Tensor, ...]:
-        """Return by itself the request (B, types) of what each image has, or nothing.
-
-        Label (B,) is an index of `labels`; of clean images nothing is to be removed.
-        """
-        if not self.backbone.request_types:
-            return ()
-        types = [self.labels.index(one) for one in removable(self.labels)]
-        return (F.one_hot(label, len(self.labels))[:, types].float(),)
+    def requests(self, request: Tensor) -> tuple[Tensor, ...]:
+        """Return a request by itself, or nothing for a network that cannot be asked."""
+        return (request,) if self.backbone.request_types else ()
 
     def validate_sample(self, sample: ValidationSample) -> ValidationResult:
-        known = [i for i, label in enumerate(self.labels) if label == sample.degradation]
-        requests = self.requests(sample.number.new_tensor(known)) if known else ()
-        restored = self.backbone(sample.lq, *requests).float().clip(0, 1)
+        """Restore an image, asked for what it has."""
+        present = [float(label == sample.degradation) for label in removable(self.labels)]
+        restored = self.backbone(sample.lq, *self.requests(sample.lq.new_tensor([present])))
+        restored = restored.float().clip(0, 1)
         scores = {"psnr": psnr(restored, sample.gt), "ssim": ssim(restored, sample.gt)}
         return ValidationResult(scores, sample.lq[0], restored[0])
 

@@ -8,20 +8,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from maskdcpt_cli.data import sets
 from maskdcpt_cli.data.augment import CropFn, full_image
-from maskdcpt_cli.data.folders import paired, photos
-from maskdcpt_cli.data.mixture import Curriculum, Mixture, MixtureEntry, Samples
+from maskdcpt_cli.data.mixture import Curriculum, Mixture, Samples
 from maskdcpt_cli.data.pairs import Pair, Pairs
-from maskdcpt_cli.data.sources import OpenedSource, data_root, open_pairs
+from maskdcpt_cli.data.sets import DEFAULT_SYNTHESIS, ImageSet
+from maskdcpt_cli.data.sources import data_root
 from maskdcpt_cli.degradations import SETTINGS
+from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.presets.data import (
     Data,
     Manifest,
     Part,
+    Requests,
     Shards,
-    TrainPart,
-    TrainSynthesis,
     Unpaired,
 )
 from maskdcpt_cli.presets.load import load_data, names
@@ -33,9 +34,10 @@ HELD_OUT = 10  # one of so many images is held out for validation where there ar
 class Inputs(NamedTuple):
     """The images of a run."""
 
-    train: tuple[MixtureEntry, ...]
-    validation: tuple[MixtureEntry, ...]  # empty where there are too few images to hold some out
+    train: tuple[ImageSet, ...]
+    validation: tuple[ImageSet, ...]  # empty where there are too few images to hold some out
     labels: tuple[str, ...]  # of the setting, in order
+    requests: Requests | None = None  # what the network is asked to remove in training
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,9 @@ class TrainingData:
         """
         data = load_data(self.setting if self.setting in names() else preset)
         setting = self.setting or data.setting
+        return self._open(data, setting)._replace(requests=data.requests)
+
+    def _open(self, data: Data, setting: str) -> Inputs:
         if self.photos is not None:
             return from_photos(Path(self.photos), data, setting=setting, max_pixels=self.max_pixels)
         if self.pairs:
@@ -105,13 +110,10 @@ class TrainingData:
 
 def samples_of(run: Run, data: TrainingData, inputs: Inputs) -> Samples:
     """Return the samples of a run; a stage with data of its own opens them."""
+    opened = [data.open(one.data) if one.data else inputs for one in run.training.stages]
     mixtures = [
-        Mixture(
-            (data.open(stage.data) if stage.data else inputs).train,
-            labels=inputs.labels,
-            seed=run.training.seed,
-        )
-        for stage in run.training.stages
+        Mixture(one.train, labels=inputs.labels, seed=run.training.seed, requests=one.requests)
+        for one in opened
     ]
     return Curriculum(mixtures, [stage.iterations * stage.batch for stage in run.training.stages])
 
@@ -119,9 +121,10 @@ def samples_of(run: Run, data: TrainingData, inputs: Inputs) -> Samples:
 def from_preset(data: Data, root: Path | None, *, max_pixels: int | None = MAX_PIXELS) -> Inputs:
     """Open the data sets of a setting, below `root`, or the folder that the environment names."""
     folder = data_root(root)
-    train = [_entry(one) for one in open_pairs(data.train, folder, max_pixels=max_pixels)]
-    known = [part for part in data.test if not _unlabelled(part)]
-    test = [_entry(one) for one in open_pairs(known, folder, max_pixels=max_pixels)]
+    labelled = [part for part in data.test if not _unlabelled(part)]
+    train = sets.from_preset(data.train, folder, max_pixels=max_pixels)
+    test = sets.from_preset(labelled, folder, max_pixels=max_pixels)
+    sets.check_complete([*train, *test])
     labels = SETTINGS[data.setting]
     return Inputs(tuple(train), tuple(test), labels) if test else _held_out(train, labels)
 
@@ -134,28 +137,29 @@ def from_pairs(
     max_pixels: int | None = MAX_PIXELS,
 ) -> Inputs:
     """Open pairs of two folders each, with the degradation of each of them."""
-    entries = [
-        MixtureEntry(paired(lq, gt, degradation=degradation, max_pixels=max_pixels))
-        for (lq, gt), degradation in zip(folders, degradations, strict=True)
-    ]
-    return _held_out(entries, SETTINGS[setting])
+    if len(degradations) != len(folders):
+        raise MaskDCPTError(
+            f"There are {len(folders)} pairs of folders and {len(degradations)} degradations; "
+            "give one degradation for each pair."
+        )
+    own = sets.from_pairs(folders, degradations, max_pixels=max_pixels)
+    return _held_out(own, SETTINGS[setting])
 
 
 def from_photos(
     folder: Path, data: Data, *, setting: str, max_pixels: int | None = MAX_PIXELS
 ) -> Inputs:
     """Open clean photos, degraded in all ways of a setting as the data preset degrades them."""
-    recipes: dict[str, dict[TrainSynthesis, None]] = {label: {} for label in SETTINGS[setting]}
-    for part in data.train:
-        if part.degradation in recipes:
-            recipes[part.degradation][part.synthesis] = None
-    clean = photos(folder, max_pixels=max_pixels)
-    entries = [
-        MixtureEntry(replace(clean, degradation=label), synthesis=synthesis)
-        for label, ways in recipes.items()
-        for synthesis in ways or (TrainSynthesis(),)
+    syntheses = [
+        (label, synthesis)
+        for label in SETTINGS[setting]
+        for synthesis in dict.fromkeys(
+            part.synthesis for part in data.train if part.degradation == label
+        )
+        or (DEFAULT_SYNTHESIS,)
     ]
-    return _held_out(entries, SETTINGS[setting])
+    own = sets.from_photos(folder, syntheses, max_pixels=max_pixels)
+    return _held_out(own, SETTINGS[setting])
 
 
 def _unlabelled(part: Part) -> bool:
@@ -165,22 +169,12 @@ def _unlabelled(part: Part) -> bool:
     return blind or (part.degradation is None and not own)
 
 
-def _entry(opened: OpenedSource) -> MixtureEntry:
-    part, _, pairs = opened
-    if isinstance(part, TrainPart):
-        return MixtureEntry(pairs, part.repeat, part.synthesis)
-    return MixtureEntry(
-        pairs,
-        synthesis=TrainSynthesis(variant=part.synthesis.variant, levels=part.synthesis.levels),
-    )
-
-
-def _held_out(entries: Sequence[MixtureEntry], labels: tuple[str, ...]) -> Inputs:
-    """Hold out every HELD_OUT-th pair of each entry for validation."""
-    train: list[MixtureEntry] = []
-    validation: list[MixtureEntry] = []
-    for one in entries:
-        held_out = np.arange(len(one.pairs)) % HELD_OUT == HELD_OUT - 1
+def _held_out(own: Sequence[ImageSet], labels: tuple[str, ...]) -> Inputs:
+    """Hold out every HELD_OUT-th pair of each set for validation."""
+    train: list[ImageSet] = []
+    validation: list[ImageSet] = []
+    for one in own:
+        held_out = np.arange(len(one)) % HELD_OUT == HELD_OUT - 1
         train.append(replace(one, pairs=Selected(one.pairs, np.flatnonzero(~held_out))))
         if held_out.any():
             selected = Selected(one.pairs, np.flatnonzero(held_out))

@@ -9,8 +9,9 @@ from time import perf_counter
 import torch
 
 from maskdcpt_cli.data.loading import load
-from maskdcpt_cli.data.mixture import MixtureEntry, Sample, Samples
+from maskdcpt_cli.data.mixture import Sample, Samples
 from maskdcpt_cli.data.order import Batches, BatchStage
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.presets.training import Run
@@ -49,7 +50,7 @@ class Loop:
         run_dir: Path,
         *,
         distributed: DistributedContext,
-        validation: Sequence[MixtureEntry] = (),
+        validation: Sequence[ImageSet] = (),
         micro_batch: int | None = None,
         stop: Stop = never,
     ) -> None:

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskdcpt_cli.data.mixture import MixtureEntry, Sample, Samples
+from maskdcpt_cli.data.mixture import Sample, Samples
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.models.masking import OnGrid, PatchMask, apply
@@ -85,7 +86,7 @@ def train(
     data: Samples,
     run_dir: Path,
     *,
-    validation: Sequence[MixtureEntry] = (),
+    validation: Sequence[ImageSet] = (),
     name: str | None = None,
     resume: bool = False,
     micro_batch: int | None = None,

@@ -147,8 +147,10 @@ class Trainer:
             to_float(image.to(device, non_blocking=pinned).contiguous(memory_format=self.layout))
             for image in (piece.lq, piece.gt)
         )
-        label = piece.label.to(device, non_blocking=pinned)
-        moved = piece._replace(lq=lq, gt=gt, label=label)
+        label, request = (
+            tensor.to(device, non_blocking=pinned) for tensor in (piece.label, piece.request)
+        )
+        moved = piece._replace(lq=lq, gt=gt, label=label, request=request)
         with self.autocast():
             return self.task.losses(self.wrapped, moved)
 

@@ -13,8 +13,9 @@ from numpy.random import default_rng
 from torch import Tensor
 
 from maskdcpt_cli.data.augment import Augmentation
-from maskdcpt_cli.data.mixture import MixtureEntry, make_sample, to_float
+from maskdcpt_cli.data.mixture import make_sample, to_float
 from maskdcpt_cli.data.order import SampleKey
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.training.distributed import DistributedContext
@@ -31,7 +32,7 @@ BISECTIONS = 50  # of the interval of log temperatures: to the last digits
 class ValidationItem(NamedTuple):
     """An image to validate on."""
 
-    entry: MixtureEntry
+    entry: ImageSet
     pair_index: int
 
 
@@ -69,7 +70,7 @@ class ScoredImage(NamedTuple):
     images: ValidationImages | None = None  # on rank 0, of the first image of a degradation
 
 
-def choose(entries: Sequence[MixtureEntry], *, images: int) -> list[ValidationItem]:
+def choose(entries: Sequence[ImageSet], *, images: int) -> list[ValidationItem]:
     """Choose about so many images of each degradation, spread evenly over all there are."""
     sharing = Counter(d for one in entries for d in one.pairs.degradations())
     items: list[ValidationItem] = []

@@ -19,7 +19,8 @@ from benchmarks.measure import table
 from maskdcpt_cli import load_model
 from maskdcpt_cli.benchmarking.result_cache import ResultCache
 from maskdcpt_cli.benchmarking.run import BenchmarkSettings, ImageScored, benchmark
-from maskdcpt_cli.benchmarking.test_sets import TestSet, from_pairs, from_preset
+from maskdcpt_cli.benchmarking.test_sets import from_preset, title
+from maskdcpt_cli.data.sets import ImageSet, from_pairs
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.inference.networks import Restorer, identity, open_network
 from maskdcpt_cli.presets.load import load_data
@@ -69,7 +70,7 @@ def _mean(values: Values) -> float:
     return fmean(values.values())
 
 
-def measured(testset: TestSet, network: Restorer, out: Path, *, limit: int | None) -> Values:
+def measured(testset: ImageSet, network: Restorer, out: Path, *, limit: int | None) -> Values:
     """Return the PSNR of each image of a set, in the order of their names."""
     settings = BenchmarkSettings(folder=out, metrics=("psnr",), limit=limit)
     cache = ResultCache(out, made_by=network.fingerprint)
@@ -78,7 +79,7 @@ def measured(testset: TestSet, network: Restorer, out: Path, *, limit: int | Non
     return dict(sorted(values.items()))
 
 
-def with_tool(testset: TestSet, tool: Tool, out: Path, *, limit: int | None) -> float:
+def with_tool(testset: ImageSet, tool: Tool, out: Path, *, limit: int | None) -> float:
     """Return the mean PSNR of a set after a classical tool, at its best strength."""
     means: list[float] = []
     for strength in tool.strengths:
@@ -89,7 +90,7 @@ def with_tool(testset: TestSet, tool: Tool, out: Path, *, limit: int | None) -> 
 
 
 def row(
-    testset: TestSet,
+    testset: ImageSet,
     degradation: str,
     network: Restorer,
     out: Path,
@@ -100,7 +101,7 @@ def row(
     tool = TOOLS.get(degradation) if tools else None
     lq = measured(testset, identity(), out / "input", limit=limit)
     return Row(
-        testset.title,
+        title(testset),
         dict.fromkeys(lq, GOOD) if degradation == CLEAN else lq,
         measured(testset, network, out / network.fingerprint, limit=limit),
         tool,
@@ -140,9 +141,9 @@ def main(
     """Measure the model on the test sets of the preset `embedded` below DATA, and on pairs."""
     network = open_network(load_model(model), backend="torch")
     synthetic = [
-        (one, one.about.degradation or "")
+        (one, one.degradation or "")
         for one in from_preset(load_data("embedded"), data)
-        if isinstance(one, TestSet)
+        if not one.missing
     ]
     own = from_pairs([(lq, gt) for _, lq, gt in pairs])
     given = [(one, label) for one, (label, _, _) in zip(own, pairs, strict=True)]

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import table
 from maskdcpt_cli import classify, load_classifier
-from maskdcpt_cli.benchmarking.test_sets import TestSet, from_preset
-from maskdcpt_cli.data.folders import photos
+from maskdcpt_cli.benchmarking.test_sets import from_preset, read_sample, title
+from maskdcpt_cli.data.sets import ImageSet, from_photos
 from maskdcpt_cli.inference.classify import MIN_PROBABILITY
 from maskdcpt_cli.presets.load import load_data
 
@@ -57,15 +57,15 @@ def classified(title: str, degradation: str, images: Iterable[Image], classifier
     return Row(title, degradation, labels, unsure)
 
 
-def synthetic_images(testset: TestSet, limit: int | None) -> Iterator[Image]:
+def synthetic_images(testset: ImageSet, limit: int | None) -> Iterator[Image]:
     for index in range(len(testset))[:limit]:
-        yield np.rint(testset.read(index).lq * 255).astype(np.uint8)
+        yield np.rint(read_sample(testset, index).lq * 255).astype(np.uint8)
 
 
 def images_in(folder: Path, limit: int | None) -> Iterator[Image]:
-    pairs = photos(folder)
-    for index in range(len(pairs))[:limit]:
-        yield pairs.read(index).gt
+    (images,) = from_photos(folder)
+    for index in range(len(images))[:limit]:
+        yield images.pairs.read(index).gt
 
 
 @click.command()
@@ -83,10 +83,10 @@ def main(
 ) -> None:
     """Classify the test sets of the preset `embedded` below DATA, and folders."""
     network = load_classifier(classifier)
-    sets = [one for one in from_preset(load_data("embedded"), data) if isinstance(one, TestSet)]
     synthetic = [
-        classified(one.title, one.about.degradation or "", synthetic_images(one, limit), network)
-        for one in sets
+        classified(title(one), one.degradation or "", synthetic_images(one, limit), network)
+        for one in from_preset(load_data("embedded"), data)
+        if not one.missing
     ]
     real = [
         classified("/".join(at.parts[-2:]), label, images_in(at, limit), network)
@@ -94,9 +94,9 @@ def main(
     ]
     header = ["set", "type", "images", "accuracy", "below 50 %", "classified as"]
     print(table(header, [row.cells() for row in (*synthetic, *real)]))
-    for title, rows in (("Synthetic", synthetic), ("Real and public", real)):
+    for kind, rows in (("Synthetic", synthetic), ("Real and public", real)):
         if rows:
-            print(f"{title} test sets: mean accuracy {fmean(row.accuracy for row in rows):.1%}.")
+            print(f"{kind} test sets: mean accuracy {fmean(row.accuracy for row in rows):.1%}.")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from maskdcpt_cli.benchmarking.published import (
     tables,
 )
 from maskdcpt_cli.benchmarking.table_rows import SetResult, table_rows
-from maskdcpt_cli.benchmarking.test_sets import from_preset
+from maskdcpt_cli.benchmarking.test_sets import from_preset, info
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.load import load_data, names
 from maskdcpt_cli.weights.zoo import ZOO
@@ -40,7 +40,7 @@ CELLS = [  # as printed in the paper
 
 
 def sets_of(preset: str, tmp_path) -> list[SetInfo]:
-    return [one.info for one in from_preset(load_data(preset), tmp_path)]
+    return [info(one) for one in from_preset(load_data(preset), tmp_path)]
 
 
 def all_tables(preset: str, tmp_path) -> list[PaperTable]:

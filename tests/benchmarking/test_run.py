@@ -21,11 +21,14 @@ from maskdcpt_cli.benchmarking.run import (
     benchmark,
 )
 from maskdcpt_cli.benchmarking.test_sets import (
-    from_pairs,
     from_photos,
     from_preset,
+    key,
     noise_psnr,
+    sample_name,
+    title,
 )
+from maskdcpt_cli.data.sets import from_pairs
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.inference.networks import identity, open_network
 from maskdcpt_cli.presets.load import load_data
@@ -109,7 +112,7 @@ def test_the_figure_of_a_set_is_the_mean_over_its_images(pairs, tmp_path):
         mean = np.mean([one.values[metric] for one in scored])
         assert finished.result.figures[metric] == pytest.approx(mean)
     assert (finished.result.images, finished.result.complete) == (4, True)
-    assert sets[0].title == "rain/lq"
+    assert title(sets[0]) == "rain/lq"
 
 
 def test_a_network_restores_what_is_measured(pairs, tmp_path):
@@ -257,7 +260,7 @@ def test_examples_show_where_the_restoration_differs_most(tmp_path):
 
     (testset,) = from_pairs([(tmp_path / "p" / "lq", tmp_path / "p" / "gt")])
     run([testset], tmp_path / "out", restore)
-    (example,) = find_examples(tmp_path / "out", testset.key, [testset.name(0)])
+    (example,) = find_examples(tmp_path / "out", key(testset), [sample_name(testset, 0)])
     parts = [np.asarray(Image.open(file)) for file in example.files]
     assert [part.shape for part in parts] == [(192, 192, 3)] * 3
     assert [int(part[0, -1, 0]) for part in parts] == [0, 255, 9]

@@ -9,8 +9,8 @@ from PIL import Image
 
 from maskdcpt_cli.cli import Program
 from maskdcpt_cli.cli.data.pack import pack as command
+from maskdcpt_cli.data.sets import from_preset
 from maskdcpt_cli.data.shards.index import ShardPairs
-from maskdcpt_cli.data.sources import open_pairs
 from maskdcpt_cli.presets.load import load_data
 
 program = Program("maskdcpt", commands=[command])
@@ -102,8 +102,8 @@ def test_a_preset_is_packed_and_clean_images_of_several_types_once():
         "- {degradation: LL, repeat: 3, sources: [{name: a, shards: out/index.json}]}\n"
         "- {degradation: J, sources: [{name: b, shards: out/index.json, clean: true}]}\n"
     )
-    opened = open_pairs(load_data("packed.yaml").train, Path())
-    read = [one.pairs.read(index) for one in opened for index in range(len(one.pairs))]
+    sets = from_preset(load_data("packed.yaml").train, Path())
+    read = [one.pairs.read(index) for one in sets for index in range(len(one))]
     assert [(pair.degradation, pair.lq is None) for pair in read] == [
         *[("LL", False)] * 2,
         *[("J", True)] * 2,

@@ -170,6 +170,21 @@ def test_pairs_within_the_photos_are_not_degraded_again():
     assert len(read_manifest(Path("photos/out/manifest.jsonl"))) == 2
 
 
+def test_folders_are_walked_as_by_other_commands():
+    """Links to folders are followed, but for those to a folder above; hidden files are not read."""
+    Path("elsewhere").mkdir()
+    Path("photos/a.png").rename("elsewhere/a.png")
+    Path("photos/linked").symlink_to(Path("elsewhere").resolve())
+    Path("photos/again").symlink_to(Path("photos").resolve())
+    Path("photos/.b.png").write_bytes(Path("elsewhere/a.png").read_bytes())
+    result = degrade("photos", "-o", "out", "--type", "haze")
+    assert result.exit_code == 0, result.stderr
+    written = {
+        path.relative_to("out/haze/lq").as_posix() for path in Path("out/haze/lq").rglob("*")
+    }
+    assert written == {"linked", "linked/a.png", "sub", "sub/b.png"}
+
+
 def test_a_manifest_that_is_none_is_named_with_its_line():
     Path("out").mkdir()
     Path("out/manifest.jsonl").write_text('{"file": "a.png"}\n')

@@ -65,7 +65,7 @@ def calls(monkeypatch) -> list[dict[str, Any]]:
     def train(
         preset: Run, samples: Curriculum, run_dir: Path, **how: Any
     ) -> Generator[Event, None, None]:
-        calls.append({"preset": preset, "train": samples.mixtures[0].entries, **how})
+        calls.append({"preset": preset, "train": samples.mixtures[0].sets, **how})
         yield from (step(iteration) for iteration in (1, 2, 3))
         yield Saved(3, run_dir / "final.safetensors")
 

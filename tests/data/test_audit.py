@@ -13,7 +13,7 @@ from maskdcpt_cli.data.audit.inspect import inspect
 from maskdcpt_cli.data.audit.phash import MAX_DISTANCE, alike, fingerprint, near
 from maskdcpt_cli.data.audit.scan import PROBLEM_TYPES, Problem, scan_preset
 from maskdcpt_cli.data.audit.swapped_pairs import SIGNS, all_swapped, swapped, vote
-from maskdcpt_cli.data.folders import paired
+from maskdcpt_cli.data.sets import from_pairs
 from maskdcpt_cli.data.shards import packing
 from maskdcpt_cli.data.shards.pack_items import PackItems
 from maskdcpt_cli.degradations import DEGRADATIONS
@@ -236,7 +236,7 @@ def test_a_list_that_cannot_be_understood_is_a_problem_and_no_end(root):
 
 def test_shards_are_checked_too(root):
     one_swapped(root)
-    items = PackItems([paired(root / "reds/blur", root / "reds/sharp", degradation="MB")])
+    items = PackItems(from_pairs([(root / "reds/blur", root / "reds/sharp")], ["MB"]))
     sizes = packing.measure(items, jobs=1)
     plans, _ = packing.plan(items, sizes, cropping=packing.Cropping(), shard_size=2**30)
     list(packing.pack(plans, items, root / "shards", cropping=packing.Cropping(), jobs=1))

@@ -13,9 +13,10 @@ import torch
 
 from maskdcpt_cli.data.augment import CropFn, full_image
 from maskdcpt_cli.data.loading import load
-from maskdcpt_cli.data.mixture import Curriculum, Mixture, MixtureEntry, Sample, stack, to_float
+from maskdcpt_cli.data.mixture import Curriculum, Mixture, Sample, stack, to_float
 from maskdcpt_cli.data.order import Batches, BatchStage, SampleKey, permuted
 from maskdcpt_cli.data.pairs import Pair
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.presets.data import RequestKinds, Requests, TrainSynthesis
 
@@ -50,9 +51,9 @@ class SyntheticPairs:
 
 def mixture(**changes: object) -> Mixture:
     entries = [
-        MixtureEntry(SyntheticPairs(7)),
-        MixtureEntry(SyntheticPairs(3, "GN", clean=True), repeat=4, synthesis=NOISY),
-        MixtureEntry(SyntheticPairs(5, "LL"), repeat=2),
+        ImageSet("a", SyntheticPairs(7)),
+        ImageSet("a", SyntheticPairs(3, "GN", clean=True), repeat=4, synthesis=NOISY),
+        ImageSet("a", SyntheticPairs(5, "LL"), repeat=2),
     ]
     return Mixture(entries, labels=LABELS, seed=3, **changes)
 
@@ -96,11 +97,11 @@ def test_an_epoch_visits_every_pair_as_often_as_its_entry_repeats():
     for epoch in range(2):
         numbers = range(epoch * len(mixed), (epoch + 1) * len(mixed))
         visits = Counter(
-            (entry.pairs.degradations(), index) for entry, index in map(mixed.entry_of, numbers)
+            (entry.pairs.degradations(), index) for entry, index in map(mixed.set_of, numbers)
         )
         assert visits == {
             (one.pairs.degradations(), index): one.repeat
-            for one in mixed.entries
+            for one in mixed.sets
             for index in range(len(one.pairs))
         }
 
@@ -128,7 +129,7 @@ def test_lq_and_gt_are_cropped_and_turned_alike_and_labelled():
         assert 0 <= lq.min() <= lq.max() <= 1
         if label != "GN":
             assert torch.allclose(lq, 1 - gt, atol=1e-6)
-        assert {label} == mixed.entry_of(number)[0].pairs.degradations()
+        assert {label} == mixed.set_of(number)[0].pairs.degradations()
 
 
 def test_8_bit_images_become_the_floats_of_a_division():
@@ -194,7 +195,7 @@ def test_batches_and_crops_may_change_during_a_run():
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_broken_pair_is_named_and_another_replaces_it(workers):
-    broken = Mixture([MixtureEntry(SyntheticPairs(8, broken=frozenset({2, 5})))], labels=LABELS)
+    broken = Mixture([ImageSet("a", SyntheticPairs(8, broken=frozenset({2, 5})))], labels=LABELS)
     whole_runs = [list(load(broken, batches(last=6), workers=workers)) for _ in range(2)]
     reasons = [reason for batch in whole_runs[0] for reason in batch.skipped]
     assert {"H-2.png cannot be read.", "H-5.png cannot be read."} == set(reasons)
@@ -208,7 +209,7 @@ def test_a_broken_pair_is_named_and_another_replaces_it(workers):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_when_most_pairs_are_broken_training_stops_in_a_sentence(workers):
     broken = Mixture(
-        [MixtureEntry(SyntheticPairs(40, broken=frozenset(range(1, 40))))], labels=LABELS
+        [ImageSet("a", SyntheticPairs(40, broken=frozenset(range(1, 40))))], labels=LABELS
     )
     with pytest.raises(MaskDCPTError, match=r"^10 pairs in a row are broken; .*H-\d+\.png"):
         list(load(broken, batches(last=20), workers=workers))
@@ -221,7 +222,7 @@ class Deadly(SyntheticPairs):
 
 
 def test_a_killed_worker_is_reported_in_a_sentence():
-    deadly = Mixture([MixtureEntry(Deadly(1))], labels=LABELS)
+    deadly = Mixture([ImageSet("a", Deadly(1))], labels=LABELS)
     with pytest.raises(MaskDCPTError, match="was killed, perhaps for lack of memory"):
         list(load(deadly, batches(last=2), workers=1))
 
@@ -233,7 +234,7 @@ class Terminated(SyntheticPairs):
 
 
 def test_workers_leave_it_to_their_parent_to_end_a_job():
-    terminated = Mixture([MixtureEntry(Terminated(4))], labels=LABELS)
+    terminated = Mixture([ImageSet("a", Terminated(4))], labels=LABELS)
     assert len(list(load(terminated, batches(last=2), workers=1))) == 2
 
 
@@ -241,7 +242,7 @@ def test_workers_leave_it_to_their_parent_to_end_a_job():
     "entry", [SyntheticPairs(4), SyntheticPairs(40, broken=frozenset(range(40)))]
 )
 def test_no_worker_is_left_behind(entry):
-    loading = load(Mixture([MixtureEntry(entry)], labels=LABELS), batches(last=9), workers=1)
+    loading = load(Mixture([ImageSet("a", entry)], labels=LABELS), batches(last=9), workers=1)
     try:
         next(loading)
     except MaskDCPTError as error:
@@ -255,16 +256,16 @@ def test_no_worker_is_left_behind(entry):
 @pytest.mark.parametrize(
     ("entry", "sentence"),
     [
-        (MixtureEntry(SyntheticPairs(1, "MR")), "MR, which is not in the setting: H, GN, LL"),
+        (ImageSet("a", SyntheticPairs(1, "MR")), "MR, which is not in the setting: H, GN, LL"),
         (
-            MixtureEntry(SyntheticPairs(1, "GN"), synthesis=TrainSynthesis(variant="poison")),
+            ImageSet("a", SyntheticPairs(1, "GN"), synthesis=TrainSynthesis(variant="poison")),
             "Did you mean 'poisson'",
         ),
         (
-            MixtureEntry(SyntheticPairs(1, "GN"), synthesis=TrainSynthesis(levels=(999.0,))),
+            ImageSet("a", SyntheticPairs(1, "GN"), synthesis=TrainSynthesis(levels=(999.0,))),
             "999 is out of range",
         ),
-        (MixtureEntry(SyntheticPairs(0)), "no pairs"),
+        (ImageSet("a", SyntheticPairs(0)), "no pairs"),
     ],
 )
 def test_what_cannot_be_mixed_is_refused_at_once(entry, sentence):
@@ -274,7 +275,7 @@ def test_what_cannot_be_mixed_is_refused_at_once(entry, sentence):
 
 def test_mixtures_of_a_curriculum_take_turns_by_the_number_of_the_sample():
     first, second = (
-        Mixture([MixtureEntry(SyntheticPairs(5, label))], labels=LABELS) for label in ("H", "LL")
+        Mixture([ImageSet("a", SyntheticPairs(5, label))], labels=LABELS) for label in ("H", "LL")
     )
     curriculum = Curriculum([first, second], [6, 2])
     for number in range(12):
@@ -284,7 +285,7 @@ def test_mixtures_of_a_curriculum_take_turns_by_the_number_of_the_sample():
 
 def test_mixtures_of_a_curriculum_have_the_same_labels():
     mixtures = [
-        Mixture([MixtureEntry(SyntheticPairs(5))], labels=labels)
+        Mixture([ImageSet("a", SyntheticPairs(5))], labels=labels)
         for labels in (LABELS, LABELS[::-1])
     ]
     with pytest.raises(MaskDCPTError, match="H GN LL and another LL GN H"):
@@ -294,7 +295,8 @@ def test_mixtures_of_a_curriculum_have_the_same_labels():
 @pytest.mark.parametrize(("fraction", "least", "most"), [(0, 0, 0), (0.5, 0.3, 0.7), (1, 1, 1)])
 def test_a_fraction_of_the_lq_is_saved_as_jpeg_files_and_no_gt_is(fraction, least, most):
     def samples(saved):
-        of = MixtureEntry(
+        of = ImageSet(
+            "a",
             SyntheticPairs(7, "J", clean=True),
             synthesis=TrainSynthesis(levels=(100.0,), p_jpeg=saved),
         )
@@ -311,9 +313,9 @@ def test_a_fraction_of_the_lq_is_saved_as_jpeg_files_and_no_gt_is(fraction, leas
 def asked(kind: str, **changes: object) -> Mixture:
     """A mixture whose network is asked in one way; H is of pairs."""
     entries = [
-        MixtureEntry(SyntheticPairs(4)),
-        MixtureEntry(SyntheticPairs(4, "GN", clean=True), synthesis=NOISY),
-        MixtureEntry(SyntheticPairs(4, "clean", clean=True)),
+        ImageSet("a", SyntheticPairs(4)),
+        ImageSet("a", SyntheticPairs(4, "GN", clean=True), synthesis=NOISY),
+        ImageSet("a", SyntheticPairs(4, "clean", clean=True)),
     ]
     kinds = dict.fromkeys(RequestKinds.model_fields, 0) | {kind: 1}
     requests = Requests(p_several=0, ask=RequestKinds(**kinds))
@@ -325,10 +327,10 @@ def by_label(samples: Mixture) -> dict[str, Sample]:
     return {samples.labels[int(sample.label)]: sample for sample in drawn}
 
 
-def test_without_requests_everything_is_asked_for():
+def test_without_requests_exactly_what_is_there_is_asked_for():
     sample = mixture()[SampleKey(0, SIDE)]
-    assert sample.request.tolist() == [1] * len(LABELS)
     assert sample.present.tolist() == [float(label == LABELS[sample.label]) for label in LABELS]
+    assert torch.equal(sample.request, sample.present)
 
 
 @pytest.mark.parametrize("kind", ["exactly", "all", "more", "some"])

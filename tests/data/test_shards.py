@@ -15,6 +15,7 @@ from PIL import Image
 
 from maskdcpt_cli.data.augment import Crop, full_image
 from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs, Names
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.data.shards.index import ShardPairs, stored_png
 from maskdcpt_cli.data.shards.pack_items import PackItems
 from maskdcpt_cli.data.shards.packing import Cropping, PackedShard, crops, measure, pack, plan
@@ -38,7 +39,7 @@ def write_pairs(folder: Path) -> FilePairs:
 def packed(
     parts: list[FilePairs], out: Path, *, jobs: int = 1, shard_size: int = 40_000, compress=False
 ) -> list[PackedShard]:
-    items = PackItems(parts)
+    items = PackItems([ImageSet("some", part) for part in parts])
     cropping = Cropping(32, 24, compress)
     plans, skipped = plan(items, measure(items, jobs=1), cropping=cropping, shard_size=shard_size)
     assert not skipped
@@ -214,7 +215,7 @@ def expected_without(pairs: FilePairs, name: str) -> list[Crop]:
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_interrupted_packing_leaves_whole_shards_and_no_index(tmp_path, jobs):
-    items = PackItems([write_pairs(tmp_path)])
+    items = PackItems([ImageSet("some", write_pairs(tmp_path))])
     out, cropping = tmp_path / "out", Cropping(32, 24)
     plans, _ = plan(items, measure(items, jobs=1), cropping=cropping, shard_size=40_000)
     packing = pack(plans, items, out, cropping=cropping, jobs=jobs)
@@ -233,7 +234,11 @@ def test_interrupted_packing_leaves_whole_shards_and_no_index(tmp_path, jobs):
 
 
 def test_what_an_interrupted_run_did_not_write_is_not_replaced(tmp_path):
-    items, out, cropping = PackItems([write_pairs(tmp_path)]), tmp_path / "out", Cropping(32, 24)
+    items, out, cropping = (
+        PackItems([ImageSet("some", write_pairs(tmp_path))]),
+        tmp_path / "out",
+        Cropping(32, 24),
+    )
     plans, _ = plan(items, measure(items, jobs=1), cropping=cropping, shard_size=40_000)
     out.mkdir()
     (tmp_path / "photos.tar").touch()

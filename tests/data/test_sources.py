@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from maskdcpt_cli.data.folders import paired
 from maskdcpt_cli.data.pairs import FilePairs, Names
+from maskdcpt_cli.data.sets import ImageSet, check_complete, from_pairs, from_preset
 from maskdcpt_cli.data.shards import packing
 from maskdcpt_cli.data.shards.pack_items import PackItems
-from maskdcpt_cli.data.sources import SourceScan, data_root, open_pairs, scan, two_folders
+from maskdcpt_cli.data.sources import SourceScan, data_root, scan
 from maskdcpt_cli.data.templates import Template
 from maskdcpt_cli.degradations import DEGRADATIONS
 from maskdcpt_cli.errors import MaskDCPTError
@@ -45,7 +45,7 @@ def listed(names: Names | None) -> list[str]:
     return [] if names is None else [names[index] for index in range(len(names))]
 
 
-def pairs_of(found: SourceScan) -> list[tuple[str, str]]:
+def pairs_of(found: SourceScan | ImageSet) -> list[tuple[str, str]]:
     assert isinstance(found.pairs, FilePairs)
     return list(zip(listed(found.pairs.lq), listed(found.pairs.gt), strict=True))
 
@@ -155,6 +155,14 @@ def test_links_to_folders_are_followed(root):
     assert listed(scan(folders("a/{path}"), root, "GN").pairs.gt) == ["a/1.png"]
 
 
+def test_a_link_to_a_folder_above_is_not_followed(root):
+    touch(root, "a/b/1.png", "c/2.png")
+    (root / "a/b/again").symlink_to(root / "a")
+    (root / "c/there").symlink_to(root / "a/b")
+    (root / "a/b/back").symlink_to(root / "c")
+    assert listed(scan(folders("a/{path}"), root, "GN").pairs.gt) == ["a/b/1.png", "a/b/back/2.png"]
+
+
 def test_the_fixed_part_of_a_template_is_its_folder():
     assert Template("a/b/{s}/c/{n}").folder() == "a/b"
     assert Template("{n}").folder() == ""
@@ -212,7 +220,7 @@ def test_shards_are_a_source(root):
     for number in range(3):
         save(root / f"in/{number}.png", degraded(photos()[number], "H"))
         save(root / f"out/{number}.png", photos()[number])
-    items = PackItems([paired(root / "in", root / "out", degradation="H")])
+    items = PackItems(from_pairs([(root / "in", root / "out")], ["H"]))
     sizes = packing.measure(items, jobs=1)
     plans, _ = packing.plan(items, sizes, cropping=packing.Cropping(), shard_size=2**20)
     list(packing.pack(plans, items, root / "shards", cropping=packing.Cropping(), jobs=1))
@@ -230,32 +238,38 @@ def part(*sources: Source, **options: object) -> TrainPart:
     return TrainPart(degradation="H", sources=sources, **options)
 
 
-def test_opening_gives_every_source_with_its_part(root):
+def test_every_source_of_a_preset_is_a_set(root):
     touch(root, "in/1.png", "out/1.png", "clean/1.png")
     parts = [part(folders("out/{n}", "in/{n}"), repeat=3), part(folders("clean/{n}"))]
-    opened = open_pairs(parts, root)
-    assert [(one.part.repeat, len(one.pairs)) for one in opened] == [(3, 1), (1, 1)]
+    sets = from_preset(parts, root)
+    assert [(one.repeat, len(one)) for one in sets] == [(3, 1), (1, 1)]
+    check_complete(sets)
 
 
-def test_opening_tells_everything_that_is_missing(root):
+def test_everything_that_is_missing_is_reported_at_once(root):
     touch(root, "in/1.png")
     parts = [part(folders("out/{n}", "in/{n}")), part(folders("x/{n}"), folders("out/{n}"))]
-    with pytest.raises(MaskDCPTError, match=r"there is no out, no x; `maskdcpt data check`"):
-        open_pairs(parts, root)
+    sets = from_preset(parts, root)
+    missing = [f"there is no {name} in '{root}'" for name in ("out", "x", "out")]
+    assert [one.missing for one in sets] == missing
+    message = rf"missing. some: {missing[0]}; some: {missing[1]}; `maskdcpt data check` lists"
+    with pytest.raises(MaskDCPTError, match=message):
+        check_complete(sets)
 
 
-def test_opening_refuses_a_source_without_pairs_and_levels_that_do_not_exist(root):
+def test_a_source_without_pairs_and_levels_that_do_not_exist_are_refused(root):
     touch(root, "in/1.txt")
-    with pytest.raises(MaskDCPTError, match="no pairs of 'some'"):
-        open_pairs([part(folders("in/{n}"))], root)
+    with pytest.raises(MaskDCPTError, match="some: it has no images in"):
+        check_complete(from_preset([part(folders("in/{n}"))], root))
     with pytest.raises(MaskDCPTError, match="out of range for haze"):
-        open_pairs([part(folders("in/{n}"), synthesis=TrainSynthesis(levels=(99,)))], root)
+        from_preset([part(folders("in/{n}"), synthesis=TrainSynthesis(levels=(99,)))], root)
 
 
-def test_two_folders_are_a_source_wherever_they_lie(root):
+def test_two_folders_are_a_set_wherever_they_are(root):
     touch(root, "a/in/x/1.png", "b/out/x/1.jpg")
-    below, source = two_folders(root / "a/in", root / "b/out", name="pairs")
-    assert pairs_of(scan(source, below, "H")) == [("a/in/x/1.png", "b/out/x/1.jpg")]
+    (one,) = from_pairs([(root / "a/in", root / "b/out")], ["H"])
+    assert (one.name, one.degradation) == ("a/in", "H")
+    assert pairs_of(one) == [("a/in/x/1.png", "b/out/x/1.jpg")]
 
 
 def test_the_data_root_is_given_or_in_the_environment(root, monkeypatch):

@@ -15,6 +15,7 @@ import torch
 from maskdcpt_cli.data.mixture import Sample, to_float
 from maskdcpt_cli.data.order import Batches, BatchStage
 from maskdcpt_cli.data.pairs import FilePairs, Names
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.data.shards import stored_png
 from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.data.shards.pack_items import PackItems
@@ -44,7 +45,7 @@ def packed(folder: Path, *, images: int = IMAGES, clean: bool = False) -> Path:
     names = [f"{number}.png" for number in range(images)]
     gt, lq = (Names(f"{side}/{name}" for name in names) for side in ("gt", "lq"))
     pairs = FilePairs(folder, gt, None if clean else lq, "H")
-    items = PackItems([pairs])
+    items = PackItems([ImageSet("some", pairs)])
     out = folder / "out"
     plans, _ = plan(items, measure(items, jobs=1), cropping=Cropping(), shard_size=10_000)
     list(pack(plans, items, out, cropping=Cropping(), jobs=1))

@@ -185,7 +185,10 @@ def with_key(text: str) -> str:
     ("text", "sentence"),
     [
         ("setting: 6d", "my.yaml: setting: unknown setting '6d'"),
-        ("setting: 5d\nzzz: 1", "my.yaml: zzz: unknown key; choose from: setting, requests, train, test."),
+        (
+            "setting: 5d\nzzz: 1",
+            "zzz: unknown key; choose from: setting, requests, train, test.",
+        ),
         (PART.replace("GN", "XY"), "train[0].degradation: unknown degradation 'XY'"),
         (PART.replace("GN", "MR"), "'MR' is not among the labels of '5d': H RS GN MB LL."),
         (PART.replace("degradation: GN", "repeat: 1"), "train[0]: the degradation is missing"),

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.mixture import Mixture, MixtureEntry
+from maskdcpt_cli.data.mixture import Mixture
 from maskdcpt_cli.data.order import SampleKey
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.presets.data import TrainSynthesis
 from maskdcpt_cli.synthesis.tone_jitter import (
     MIN_BRIGHTNESS,
@@ -59,8 +60,10 @@ def test_a_fraction_of_the_clean_images_is_changed_before_it_is_degraded(
     word, fraction, least, most
 ):
     def samples(fraction):
-        of = MixtureEntry(
-            SyntheticPairs(7, "clean", clean=True), synthesis=TrainSynthesis(**{word: fraction})
+        of = ImageSet(
+            "a",
+            SyntheticPairs(7, "clean", clean=True),
+            synthesis=TrainSynthesis(**{word: fraction}),
         )
         mixture = Mixture([of], labels=["clean"])
         return [mixture[SampleKey(number, SIDE)] for number in range(100)]
@@ -94,6 +97,6 @@ def test_the_smallest_photos_can_be_upscaled(size):
 
 
 def test_pairs_stay_as_they_are():
-    of = MixtureEntry(SyntheticPairs(7), synthesis=TrainSynthesis(p_tone=1, p_upscale=1, p_jpeg=1))
+    of = ImageSet("a", SyntheticPairs(7), synthesis=TrainSynthesis(p_tone=1, p_upscale=1, p_jpeg=1))
     sample = Mixture([of], labels=["H"])[SampleKey(3, SIDE)]
     assert sample.lq.allclose(1 - sample.gt)

@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from maskdcpt_cli.data.augment import CropFn, full_image
-from maskdcpt_cli.data.mixture import Mixture, MixtureEntry, Sample, to_float
+from maskdcpt_cli.data.mixture import Mixture, Sample, to_float
 from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.data.pairs import Pair
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.presets.data import TrainSynthesis
 from maskdcpt_cli.presets.training import Finetune, Pretrain
@@ -53,12 +56,18 @@ class Drawn:
 
 
 ENTRIES = (
-    MixtureEntry(Drawn(9)),
-    MixtureEntry(Drawn(4, "GN", clean=True), repeat=2, synthesis=NOISY),
+    ImageSet("a", Drawn(9)),
+    ImageSet("a", Drawn(4, "GN", clean=True), repeat=2, synthesis=NOISY),
 )
 
 
-def mixture(entries: Sequence[MixtureEntry] = ENTRIES) -> Mixture:
+def batch_of(lq: Tensor, gt: Tensor, label: Tensor, number: Tensor) -> Sample:
+    """A batch of images that have their label alone."""
+    present = F.one_hot(label, len(LABELS)).float()
+    return Sample(lq, gt, label, number, present, present, ())
+
+
+def mixture(entries: Sequence[ImageSet] = ENTRIES) -> Mixture:
     return Mixture(entries, labels=LABELS, seed=3)
 
 

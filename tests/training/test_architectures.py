@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 
-from maskdcpt_cli.data.mixture import Sample
 from maskdcpt_cli.training.events import Initialised
 from maskdcpt_cli.training.finetune import Finetuning
 from maskdcpt_cli.training.pretrain import Pretraining
@@ -16,6 +15,7 @@ from tests.training.runs import (
     ENTRIES,
     LABELS,
     SIZES,
+    batch_of,
     differing,
     finetuning,
     pretraining,
@@ -25,7 +25,7 @@ from tests.training.runs import (
 )
 
 LQ = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-BATCH = Sample(LQ, LQ.sqrt(), torch.tensor([0, 1]), torch.tensor([4, 5]), ())
+BATCH = batch_of(LQ, LQ.sqrt(), torch.tensor([0, 1]), torch.tensor([4, 5]))
 
 
 def of(name: str, **changes: Any) -> dict[str, Any]:
@@ -52,13 +52,19 @@ def test_pre_training_fine_tuning_and_use(name, tmp_path):
     assert model.requests == (LABELS if name.endswith("-instruct") else ())
 
 
-def test_each_image_is_to_lose_what_it_has():
-    preset = finetuning(**of("nafnet-instruct"))
-    task = Finetuning(preset, ("H", "clean", "GN"))
-    assert task.backbone.request_types == 2
-    (requests,) = task.requests(torch.tensor([2, 0, 1]))
-    assert requests.tolist() == [[0, 1], [1, 0], [0, 0]]
-    assert Finetuning(finetuning(), LABELS).requests(torch.tensor([0])) == ()
+def test_a_network_that_can_be_asked_is_trained_with_the_request_of_each_sample():
+    task = Finetuning(finetuning(**of("nafnet-instruct")), (*LABELS, "clean"))
+    assert task.backbone.request_types == len(LABELS)
+    asked: list[torch.Tensor] = []
+
+    def model(lq: torch.Tensor, request: torch.Tensor) -> torch.Tensor:
+        asked.append(request)
+        return lq
+
+    request = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    task.losses(model, BATCH._replace(request=request))
+    assert torch.equal(asked[0], request)
+    assert Finetuning(finetuning(), LABELS).requests(request) == ()
 
 
 def test_the_loss_of_the_load_counts_by_its_weight():

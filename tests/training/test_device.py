@@ -7,13 +7,13 @@ from maskdcpt_cli.data.mixture import Sample
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.models.masking import PatchMask
 from maskdcpt_cli.training.pretrain import Pretraining
-from tests.training.runs import LABELS, SIDE, pretraining
+from tests.training.runs import LABELS, SIDE, batch_of, pretraining
 
 
 def batch_on(device: torch.device, *, images: int = 2) -> Sample:
     lq, gt = torch.rand(2, images, 3, SIDE, SIDE).to(device)
     label = torch.zeros(images, dtype=torch.int64, device=device)
-    return Sample(lq, gt, label, torch.arange(images), ())
+    return batch_of(lq, gt, label, torch.arange(images))
 
 
 @pytest.mark.parametrize("method", ["random", "square", "block-wise"])

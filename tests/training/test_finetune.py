@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from maskdcpt_cli.data.mixture import MixtureEntry
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.training.distributed import DistributedContext
@@ -140,9 +140,9 @@ def test_a_batch_must_be_divided_evenly():
 
 def test_validation_images_are_spread_over_all_there_is():
     twice = [
-        MixtureEntry(Drawn(100)),
-        MixtureEntry(Drawn(3)),
-        MixtureEntry(Drawn(50, "GN", clean=True)),
+        ImageSet("a", Drawn(100)),
+        ImageSet("a", Drawn(3)),
+        ImageSet("a", Drawn(50, "GN", clean=True)),
     ]
     chosen = choose(twice, images=10)
     indices = [[one.pair_index for one in chosen if one.entry is source] for source in twice]

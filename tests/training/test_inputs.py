@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskdcpt_cli.data.mixture import MixtureEntry
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.data import Data, TrainSynthesis
@@ -22,9 +22,8 @@ def write(folder: Path, count: int, *, offset: int = 0) -> Path:
     return folder
 
 
-def colours(entry: MixtureEntry) -> list[int]:
-    pairs = entry.pairs
-    return [int(pairs.read(index).gt[0, 0, 0]) for index in range(len(pairs))]
+def colours(one: ImageSet) -> list[int]:
+    return [int(one.pairs.read(index).gt[0, 0, 0]) for index in range(len(one))]
 
 
 def test_every_tenth_photo_is_held_out_for_validation(tmp_path):
@@ -117,3 +116,8 @@ def test_test_sets_that_no_label_fits_are_left_to_benchmarks(tmp_path):
     )
     (validation,) = from_preset(data, tmp_path).validation
     assert validation.pairs.degradations() == {"GN"}
+
+
+def test_pairs_without_their_degradation_are_refused():
+    with pytest.raises(MaskDCPTError, match="2 pairs of folders and 1 degradations; give one"):
+        from_pairs([(Path("a"), Path("b"))] * 2, ["H"], setting="5d")

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from maskdcpt_cli.data.mixture import Mixture, MixtureEntry, to_float
+from maskdcpt_cli.data.mixture import Mixture, to_float
 from maskdcpt_cli.data.order import SampleKey
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.models.masking import PatchMask, apply
@@ -188,9 +189,9 @@ def test_what_cannot_be_trained_is_refused_before_the_first_iteration(changes, s
 
 def test_a_broken_image_is_reported_once_and_left_out_of_the_validation(tmp_path):
     pairs = Drawn(9, broken=frozenset({0}))
-    data = Mixture([MixtureEntry(pairs)], labels=LABELS)
+    data = Mixture([ImageSet("a", pairs)], labels=LABELS)
     preset = pretraining(iterations=8, training={"save_every": 8}, validation={"every": 8})
-    events = list(started(preset, tmp_path, data=data, validation=[MixtureEntry(pairs)]))
+    events = list(started(preset, tmp_path, data=data, validation=[ImageSet("a", pairs)]))
     texts = [event.text for event in events if isinstance(event, Notice)]
     assert sorted(texts) == [
         "Not validated: 0.png cannot be read.",

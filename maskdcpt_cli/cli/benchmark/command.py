@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from maskdcpt_cli.benchmarking.published import PaperTable
     from maskdcpt_cli.benchmarking.run import BenchmarkSettings
     from maskdcpt_cli.benchmarking.table_rows import SetResult
-    from maskdcpt_cli.benchmarking.test_sets import MissingTestSet, TestSet
     from maskdcpt_cli.cli.benchmark.view import BenchmarkOutcome
+    from maskdcpt_cli.data.sets import ImageSet
     from maskdcpt_cli.inference.networks import Restorer
 
 IDENTITY = "identity"  # in place of a model's name
@@ -144,9 +144,10 @@ def benchmark(**given: Any) -> None:
         click.get_current_context().exit(1)
 
 
-def _sets(options: BenchmarkOptions) -> "Sequence[TestSet | MissingTestSet]":
+def _sets(options: BenchmarkOptions) -> "Sequence[ImageSet]":
     """Return the test sets: own pairs, own photos, or those of the preset."""
-    from maskdcpt_cli.benchmarking.test_sets import from_pairs, from_photos, from_preset
+    from maskdcpt_cli.benchmarking.test_sets import from_photos, from_preset
+    from maskdcpt_cli.data.sets import from_pairs
     from maskdcpt_cli.data.sources import data_root
     from maskdcpt_cli.presets.load import load_data
 
@@ -164,15 +165,14 @@ def _sets(options: BenchmarkOptions) -> "Sequence[TestSet | MissingTestSet]":
         return from_preset(data, root, max_pixels=options.max_pixels)
 
 
-def _tables(
-    options: BenchmarkOptions, sets: "Sequence[TestSet | MissingTestSet]"
-) -> "Sequence[PaperTable]":
+def _tables(options: BenchmarkOptions, sets: "Sequence[ImageSet]") -> "Sequence[PaperTable]":
     """Return the tables of the paper with these test sets; none for the user's own images."""
     from maskdcpt_cli.benchmarking.published import tables
     from maskdcpt_cli.benchmarking.table_rows import check_row
+    from maskdcpt_cli.benchmarking.test_sets import info
 
     own = options.pairs or options.photos
-    found = [] if own else tables(options.preset or "", [one.info for one in sets])
+    found = [] if own else tables(options.preset or "", [info(one) for one in sets])
     with usage_errors():
         check_row(found, options.beside)
     return found
@@ -180,7 +180,7 @@ def _tables(
 
 def _run(
     options: BenchmarkOptions,
-    sets: "Sequence[TestSet | MissingTestSet]",
+    sets: "Sequence[ImageSet]",
     tables: "Sequence[PaperTable]",
 ) -> bool:
     """Measure, show and write; return whether everything was measured."""
@@ -260,20 +260,20 @@ def _notes(measured: "Sequence[SetResult]") -> tuple[str, ...]:
 
 
 def _examples(
-    sets: "Sequence[TestSet | MissingTestSet]",
+    sets: "Sequence[ImageSet]",
     settings: "BenchmarkSettings",
     shown: "BenchmarkOutcome",
 ) -> "dict[str, list[tuple[ExampleCrop, Mapping[str, float]]]]":
     """Return the example crops of each test set, with the figures of the image."""
     from maskdcpt_cli.benchmarking import examples
-    from maskdcpt_cli.benchmarking.test_sets import TestSet
+    from maskdcpt_cli.benchmarking.test_sets import key, sample_name, title
 
     found: dict[str, list[tuple[ExampleCrop, Mapping[str, float]]]] = {}
     for one in sets:
-        if isinstance(one, TestSet):
-            names = [one.name(index) for index in range(min(len(one), settings.limit or len(one)))]
-            found[one.title] = [
-                (example, shown.values.get((one.key, example.name), {}))
-                for example in examples.find_examples(settings.folder, one.key, names)
-            ]
+        count = min(len(one), settings.limit or len(one))
+        names = [sample_name(one, index) for index in range(count)]
+        found[title(one)] = [
+            (example, shown.values.get((key(one), example.name), {}))
+            for example in examples.find_examples(settings.folder, key(one), names)
+        ]
     return found

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from maskdcpt_cli.benchmarking.run import Event, ImageFailed, ImageScored, SetFinished, SetStarted
 from maskdcpt_cli.benchmarking.table_rows import SetResult, TableRow
-from maskdcpt_cli.benchmarking.test_sets import MissingTestSet, TestSet, title
+from maskdcpt_cli.benchmarking.test_sets import key, title
 from maskdcpt_cli.cli.benchmark.tables import (
     PARTIAL,
     TEXT_HEADS,
@@ -35,6 +35,7 @@ from maskdcpt_cli.cli.console import (
     plain_table,
     say,
 )
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.scoring.events import Unavailable
 
@@ -47,7 +48,7 @@ GAP = 2  # between columns
 class BenchmarkView:
     """Progress display: a line for each test set and failure, and a progress bar on a terminal."""
 
-    def __init__(self, sets: Sequence[TestSet | MissingTestSet], limit: int | None) -> None:
+    def __init__(self, sets: Sequence[ImageSet], limit: int | None) -> None:
         self.console = message_console()
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -59,7 +60,7 @@ class BenchmarkView:
             transient=True,
             disable=not is_interactive(self.console),
         )
-        images = sum(min(len(one), limit or len(one)) for one in sets if isinstance(one, TestSet))
+        images = sum(min(len(one), limit or len(one)) for one in sets)
         self.task = self.progress.add_task("", total=images)
 
     def event(self, event: Event) -> None:
@@ -67,14 +68,14 @@ class BenchmarkView:
         match event:
             case SetStarted():
                 self.progress.start()
-                self.progress.update(self.task, description=shown(event.testset.title))
+                self.progress.update(self.task, description=shown(title(event.testset)))
                 if event.cached:
                     cached = f"{event.cached} of {count(event.images, 'image')}"
-                    say(self.console, f"{event.testset.title}: {cached} read from earlier results")
+                    say(self.console, f"{title(event.testset)}: {cached} read from earlier results")
             case ImageScored():
                 self.progress.advance(self.task)
             case ImageFailed():
-                say(self.console, f"{event.testset.title}: {event.name}: {event.reason}")
+                say(self.console, f"{title(event.testset)}: {event.name}: {event.reason}")
             case Unavailable():
                 say(self.console, event.reason)
             case SetFinished() if not event.reason:  # missing sets are listed at the end
@@ -117,7 +118,7 @@ def show(events: Generator[Event, None, None], view: BenchmarkView) -> Benchmark
                 view.event(event)
                 match event:
                     case ImageScored():
-                        values[event.testset.key, event.name] = event.values
+                        values[key(event.testset), event.name] = event.values
                     case Unavailable():
                         unavailable[event.reason] = None
                     case SetFinished():

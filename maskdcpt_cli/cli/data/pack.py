@@ -145,7 +145,7 @@ def _items(
     max_pixels: int | None,
 ) -> "PackItems":
     """Return the images to pack, from exactly one of the three options."""
-    from maskdcpt_cli.data import folders
+    from maskdcpt_cli.data.sets import from_pairs, from_photos
     from maskdcpt_cli.data.shards.pack_items import PackItems, of_preset
     from maskdcpt_cli.data.sources import data_root as find_root
     from maskdcpt_cli.presets.load import load_data
@@ -159,11 +159,10 @@ def _items(
             data, root = load_data(preset), find_root(data_root)
         return of_preset(data, root, max_pixels=max_pixels)
     if not pairs:
-        return PackItems([folders.photos(cast(Path, photos), max_pixels=max_pixels)])
+        return PackItems(from_photos(cast(Path, photos), max_pixels=max_pixels))
     with usage_errors():
         degradation = find(word or "")
-    found = folders.paired(*pairs, degradation=degradation, max_pixels=max_pixels)
-    return PackItems([found])
+    return PackItems(from_pairs([pairs], [degradation], max_pixels=max_pixels))
 
 
 def _report(

@@ -131,7 +131,9 @@ def read_images(options: StudyOptions) -> "list[ProbeImage]":
         MaskDCPTError: If there are too few images.
     """
     from maskdcpt_cli.cli.progress import track
-    from maskdcpt_cli.probing.images import SkippedFile, from_folders, from_photos
+    from maskdcpt_cli.data.sets import from_photos
+    from maskdcpt_cli.presets.data import Synthesis
+    from maskdcpt_cli.probing.images import SkippedFile, from_clean, from_degraded
     from maskdcpt_cli.probing.neighbours import split
     from maskdcpt_cli.probing.study import require_packages
 
@@ -142,15 +144,17 @@ def read_images(options: StudyOptions) -> "list[ProbeImage]":
     refuse_existing(options.output, options.csv, overwrite=options.overwrite)
     require_packages()
     sizes = {"images": options.images, "size": options.size}
-    limit = options.max_pixels
+    by_type = dict(_folder(text) for text in options.folders)
+    sets = [
+        one
+        for label, folder in by_type.items() or [("", folder) for folder in options.photos]
+        for one in from_photos(folder, [(label, Synthesis())], max_pixels=options.max_pixels)
+    ]
     if options.photos:
         types = len(SETTINGS[options.setting])
-        reading = from_photos(
-            options.photos, options.setting, shared=options.shared, max_pixels=limit, **sizes
-        )
+        reading = from_clean(sets, options.setting, shared=options.shared, **sizes)
     else:
-        folders = dict(_folder(text) for text in options.folders)
-        types, reading = len(folders), from_folders(folders, max_pixels=limit, **sizes)
+        types, reading = len(sets), from_degraded(sets, **sizes)
     read = list(track(reading, total=types * options.images, noun="image", quiet=options.quiet))
     for one in read:
         if isinstance(one, SkippedFile):

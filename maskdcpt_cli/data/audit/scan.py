@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from maskdcpt_cli.data.pairs import FilePairs, Names
+from maskdcpt_cli.data.sets import is_clean
 from maskdcpt_cli.data.sources import NONE, SourceScan, check_synthesis, scan
 from maskdcpt_cli.data.templates import Template
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.formats import MAX_PIXELS
-from maskdcpt_cli.presets.data import Data, Folders, Part, Shards, Source, TrainPart
+from maskdcpt_cli.presets.data import Data, Folders, Part, Source, TrainPart
 
 Role = Literal["train", "test"]
 
@@ -90,7 +91,7 @@ def scan_preset(preset: Data, root: Path, *, max_pixels: int | None = MAX_PIXELS
     for role, part in parts:
         check_synthesis(part)
         for source in part.sources:
-            key = (role, source, None if _is_clean(source) else part.degradation)
+            key = (role, source, None if is_clean(source) else part.degradation)
             if key not in known:
                 known[key], found = _scan_row(role, part, source, root, max_pixels)
                 problems += found
@@ -155,12 +156,6 @@ def _one_to_one(source: Source) -> bool:
     if not isinstance(source, Folders) or source.lq is None:
         return False
     return set(Template(source.lq).words) == set(Template(source.gt).words)
-
-
-def _is_clean(source: Source) -> bool:
-    if isinstance(source, Shards):
-        return source.clean
-    return isinstance(source, Folders) and source.lq is None
 
 
 def _each(names: Names) -> Iterator[str]:

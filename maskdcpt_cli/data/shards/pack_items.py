@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs
-from maskdcpt_cli.data.sources import open_pairs
+from maskdcpt_cli.data.sets import ImageSet, check_complete, from_preset
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.formats import MAX_PIXELS
-from maskdcpt_cli.presets.data import Data, Folders, TextList
+from maskdcpt_cli.presets.data import Data
 
 
 class PackItem(NamedTuple):
@@ -32,10 +32,11 @@ class PackItems:
     They are sorted by degradation, and shuffled within one, so that a shard is a fair sample.
     """
 
-    def __init__(self, parts: Sequence[FilePairs]) -> None:
-        self.parts = tuple(parts)
-        self._ends = list(accumulate(len(part) for part in parts))
-        codes = np.concatenate([_codes(part) for part in parts])
+    def __init__(self, sets: Sequence[ImageSet]) -> None:
+        """List the files of sets; raise MaskDCPTError for shards, which are packed already."""
+        self.parts = [_files(one) for one in sets]
+        self._ends = list(accumulate(len(part) for part in self.parts))
+        codes = np.concatenate([_codes(part) for part in self.parts])
         shuffled = np.random.default_rng(0).permutation(len(codes))
         self._order = shuffled[np.argsort(codes[shuffled], kind="stable")]
 
@@ -60,22 +61,21 @@ def of_preset(data: Data, root: Path, *, max_pixels: int | None = MAX_PIXELS) ->
 
     Raises MaskDCPTError for missing files, and for shards, which are packed already.
     """
-    parts: list[FilePairs] = []
-    clean: set[tuple[str, ...]] = set()
-    for one in open_pairs(data.train, root, max_pixels=max_pixels):
-        if not isinstance(one.pairs, FilePairs):
-            raise MaskDCPTError(f"'{one.source.name}' is packed already.")
-        if one.pairs.lq is None:
-            match one.source:
-                case Folders(gt=template):
-                    paths: tuple[str, ...] = (template,)
-                case TextList(list=file, root=below):
-                    paths = (file, below)
-            if paths in clean:
-                continue
-            clean.add(paths)
-        parts.append(one.pairs)
-    return PackItems(parts)
+    sets = from_preset(data.train, root, max_pixels=max_pixels)
+    check_complete(sets)
+    sources = [source for part in data.train for source in part.sources]
+    distinct: dict[object, ImageSet] = {}
+    for source, one in zip(sources, sets, strict=True):
+        clean = _files(one).lq is None
+        key = source.model_copy(update={"name": "", "pairs": None}) if clean else len(distinct)
+        distinct.setdefault(key, one)
+    return PackItems(list(distinct.values()))
+
+
+def _files(images: ImageSet) -> FilePairs:
+    if not isinstance(images.pairs, FilePairs):
+        raise MaskDCPTError(f"'{images.name}' is packed already.")
+    return images.pairs
 
 
 def _codes(part: FilePairs) -> NDArray[np.uint8]:

@@ -16,22 +16,22 @@ from maskdcpt_cli.data.augment import Augmentation
 from maskdcpt_cli.data.loading import run
 from maskdcpt_cli.data.mixture import (
     ATTEMPTS,
-    DEFAULT_SYNTHESIS,
     Sample,
-    check_entry,
+    check_labels,
     make_sample,
     stack,
     too_many_broken,
 )
 from maskdcpt_cli.data.order import Batches, SampleKey
 from maskdcpt_cli.data.pairs import Pair
+from maskdcpt_cli.data.sets import DEFAULT_SYNTHESIS
 from maskdcpt_cli.data.shards import stored_png
 from maskdcpt_cli.data.shards.index import INDEX, Shard, choose, parse_index
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import decode_rgb
-from maskdcpt_cli.presets.data import Data, Shards, TrainSynthesis
+from maskdcpt_cli.presets.data import Data, Shards, Synthesis
 
 Members = Mapping[str, Any]  # of a sample in a shard: bytes by suffix, and "__key__"
 
@@ -48,7 +48,7 @@ class StreamSource:
     degradation: str  # abbreviation
     clean: bool = False  # the clean crops, to be degraded
     repeat: int = 1
-    synthesis: TrainSynthesis = DEFAULT_SYNTHESIS
+    synthesis: Synthesis = DEFAULT_SYNTHESIS
     allow_pipe: bool = False  # whether the index may be a shell command, after "pipe:"
 
 
@@ -86,7 +86,7 @@ class Stream(IterableDataset[Sample]):
         self.workers = workers
         self.lanes = max(workers, 1)  # processes of this rank that read
         for source in sources:
-            check_entry(frozenset({source.degradation}), source.synthesis, labels=self.labels)
+            check_labels(frozenset({source.degradation}), source.synthesis, labels=self.labels)
         self.visits = tuple(visit for source in sources for visit in _visits(source))
         shards, readers = len({visit.url for visit in self.visits}), batches.world * self.lanes
         if shards < readers:
@@ -109,7 +109,7 @@ class Stream(IterableDataset[Sample]):
             yield stack([self._sample(*next(pairs), draw) for draw in draws])
 
     def _sample(
-        self, pair: Pair, synthesis: TrainSynthesis, skipped: Sequence[str], key: SampleKey
+        self, pair: Pair, synthesis: Synthesis, skipped: Sequence[str], key: SampleKey
     ) -> Sample:
         generator = default_rng((self.seed, key.number))
         augmentation = Augmentation.draw(generator)
@@ -128,9 +128,7 @@ class Stream(IterableDataset[Sample]):
             skipped=skipped,
         )
 
-    def _pairs(
-        self, lane: int, *, skip: int
-    ) -> Iterator[tuple[Pair, TrainSynthesis, Sequence[str]]]:
+    def _pairs(self, lane: int, *, skip: int) -> Iterator[tuple[Pair, Synthesis, Sequence[str]]]:
         """Yield the pairs of a lane after the first `skip`; the next good one replaces broken ones.
 
         So each position in the lane has one pair, whatever was skipped before.
