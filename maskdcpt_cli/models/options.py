@@ -1,6 +1,6 @@
 """Bounds of the options of backbones, checked before a layer is built."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from maskdcpt_cli.errors import unknown
 
@@ -10,6 +10,7 @@ MAX_STAGES = 64
 MAX_EXPANSION = 64
 MAX_TYPES = 64  # of degradation that a network can be asked for
 ARCHITECTURES = ("plain", "instruct", "frequency", "moe")  # Table XI
+PLAIN: Mapping[str, object] = {"architecture": "plain", "request_types": 0}  # the defaults
 ASKED = "instruct"  # the architecture of networks that can be asked what to remove
 
 

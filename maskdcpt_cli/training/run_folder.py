@@ -159,7 +159,8 @@ def _check_same(path: Path, preset: Run, *, resume: bool) -> None:
     content = rename_keys(read_yaml(path))
     if not isinstance(content, dict):
         raise MaskDCPTError(f"{shown(path)} is not the preset of a run: begin another --run-dir.")
-    before = dict(_leaves(content))
+    # Earlier versions had no experts, so no weight of their loss.
+    before = {"load_loss": preset.load_loss, **dict(_leaves(content))}
     now = dict(_leaves(preset.model_dump(mode="json")))
     advice = further or "Resume it with the same settings, or begin another --run-dir."
     for key_path in sorted(before.keys() | now.keys()):

@@ -14,7 +14,7 @@ from maskdcpt_cli.errors import CheckpointError, MaskDCPTError, unknown
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.models import BACKBONES, Backbone, build_backbone
 from maskdcpt_cli.models.classifier import Classifier
-from maskdcpt_cli.models.options import ASKED
+from maskdcpt_cli.models.options import ASKED, PLAIN
 from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.events import Initialised
 from maskdcpt_cli.training.losses import Losses
@@ -85,8 +85,12 @@ def init_backbone(preset: Run, labels: Sequence[str]) -> Backbone:
 
 
 def options_of(backbone: Backbone) -> dict[str, object]:
-    """Return the arguments that a backbone was built with."""
-    return {name: getattr(backbone, name) for name in backbone.options}
+    """Return the arguments that a backbone was built with.
+
+    Those of a plain architecture are left out, as they are in states and files of earlier versions.
+    """
+    options = {name: getattr(backbone, name) for name in backbone.options}
+    return {name: value for name, value in options.items() if PLAIN.get(name) != value}
 
 
 def initialise(

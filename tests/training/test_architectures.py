@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from maskdcpt_cli.training.events import Initialised
 from maskdcpt_cli.training.finetune import Finetuning
@@ -105,3 +106,12 @@ def test_a_compiled_step_has_the_loss_of_the_load():
         losses.append(one)
     torch.testing.assert_close(losses[1].parts["load"], losses[0].parts["load"])
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_files_of_plain_networks_are_as_before_there_were_architectures(tmp_path):
+    list(started(finetuning(iterations=1), tmp_path))
+    options = read_checkpoint(tmp_path / "final.safetensors").options
+    assert options["architecture"] == "plain"
+    assert "architecture" not in state(tmp_path)["backbone"]
+    with safe_open(tmp_path / "final.safetensors", framework="pt") as file:
+        assert "architecture" not in file.metadata()["options"]
