@@ -47,21 +47,39 @@ class RestoredPage:
         return self.page
 
 
+@dataclass(frozen=True)
+class PreparedPage:
+    """A page, and what the network gets of it."""
+
+    page: Page
+    source: Native  # its pixels, with the hidden ones filled; one channel of neutral RGB
+    colour: Colour
+    untouched: str | None = None  # a sentence saying why the page is left unchanged
+
+
+def prepare(page: Page, colour: Colour) -> PreparedPage:
+    """Return a page prepared for `restore_page`, which takes time but no device."""
+    source = fill_transparent(page)
+    if untouched := why_untouched(source):
+        return PreparedPage(page, source, colour, untouched)
+    if source.shape[2] == 3 and is_grey(source):
+        source, colour = source[..., :1], colour.of_neutral()
+    return PreparedPage(page, source, colour)
+
+
 def restore_page(
-    engine: Engine, page: Page, colour: Colour, settings: Settings, worker: ThreadPoolExecutor
+    engine: Engine, prepared: PreparedPage, settings: Settings, worker: ThreadPoolExecutor
 ) -> Generator[int, None, RestoredPage]:
     """Yield numbers of restored pixels, negative where an attempt is given up; return the page.
 
     The worker blends finished bands while the network continues.
     """
-    source = fill_transparent(page)
-    if untouched := why_untouched(source):
+    page, source = prepared.page, prepared.source
+    if prepared.untouched:
         yield source.shape[0] * source.shape[1]
-        return RestoredPage(page, notices=(untouched,))
-    if source.shape[2] == 3 and is_grey(source):
-        source, colour = source[..., :1], colour.of_neutral()
+        return RestoredPage(page, notices=(prepared.untouched,))
     transfer = transfer_to(engine.device)
-    target = _Target(page, PagePixels(source, colour, settings.strength, transfer))
+    target = _Target(page, PagePixels(source, prepared.colour, settings.strength, transfer))
     first = yield from _attempt(engine, target, settings, worker)
     if first.reason is None or engine.precision == "fp32":
         return first
