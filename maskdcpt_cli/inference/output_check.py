@@ -18,9 +18,17 @@ BLACK = 1 / 255
 STRUCTURE, SAME_SCENE = 0.1, 0.3
 
 
-def check(lq: Tensor, restored: Tensor) -> str | None:
-    """Return why `restored` (B, 3, H, W), not clipped, is no restoration of lq; None if it is."""
-    before, after = _blocks(lq), _blocks(restored)
+def summary(lq: Tensor, restored: Tensor) -> Tensor:
+    """Return the block means of lq and of what a network made of it, (2, B, 3, h, w).
+
+    `restored` (B, 3, H, W) is not clipped. The means are on its device, and few.
+    """
+    return torch.stack([_blocks(lq), _blocks(restored)])
+
+
+def judge(summary: Tensor) -> str | None:
+    """Return why an output with this summary is no restoration of its input; None if it is."""
+    before, after = summary
     if not torch.isfinite(after).all():  # one such pixel makes its block so
         return "the network's output holds NaN or infinite values"
     low, high = after.min().item(), after.max().item()

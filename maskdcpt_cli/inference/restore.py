@@ -3,10 +3,10 @@
 import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,13 @@ from maskdcpt_cli.images.writing import write_photo
 from maskdcpt_cli.inference.backends import Engine, open_engine
 from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Settings, Started
 from maskdcpt_cli.inference.plan import plan
-from maskdcpt_cli.inference.prefetch import prefetch
-from maskdcpt_cli.inference.restore_page import RestoredPage, restore_page
+from maskdcpt_cli.inference.prefetch import InFlight, prefetch, threads_for
+from maskdcpt_cli.inference.restore_page import (
+    PreparedPage,
+    RestoredPage,
+    prepare,
+    restore_page,
+)
 from maskdcpt_cli.inference.result_log import begin, fingerprint, is_current, record
 from maskdcpt_cli.models import Backbone
 
@@ -51,7 +56,8 @@ def restore(model: Backbone | Engine, image: Pixels, *, settings: Settings | Non
     """
     page = page_from_array(image)
     with ThreadPoolExecutor(1) as worker:
-        steps = _Steps(restore_page(_engine(model), page, Colour(), settings or Settings(), worker))
+        prepared = prepare(page, Colour())
+        steps = _Steps(restore_page(_engine(model), prepared, settings or Settings(), worker))
         for _pixels in steps:
             pass
     restored = steps.result
@@ -104,42 +110,119 @@ def restore_files(
     existing: Existing = "skip",
     reader: PhotoReader | None = None,
 ) -> Generator[Event, None, None]:
-    """Restore files one by one; each job ends in exactly one Outcome.
+    """Restore files one by one; each job ends in exactly one Outcome, in the order of the jobs.
 
-    While a photo is in the network, the next one is read and the previous one is written. Results
-    are written atomically. Where a target exists, `skip` keeps a result of the same weights,
-    settings and source, `overwrite` replaces it, and everything else is a failure. Files are read
-    by `reader`; None opens one.
+    While a photo is in the network, the next ones are read and the previous ones are written, by
+    as many threads as `threads_for` says and within a bound of memory. Results are written
+    atomically. Where a target exists, `skip` keeps a result of the same weights, settings and
+    source, `overwrite` replaces it, and everything else is a failure. Files are read by `reader`;
+    None opens one.
     """
-    made_by = fingerprint(engine.model, settings)
-
-    def read(job: Job) -> Photo | Outcome:
-        return _existing_result(job, made_by, existing) or _read(job, settings, files)
-
+    threads = threads_for(engine.device)
     # The files are closed first: a thread that reads one ends then.
     with (
-        ThreadPoolExecutor(1) as reading_thread,
-        ThreadPoolExecutor(1) as writer,
+        ThreadPoolExecutor(threads) as readers,
+        ThreadPoolExecutor(1) as blender,
+        ThreadPoolExecutor(threads) as writers,
         reading_by(reader) as files,
     ):
+        run = _Run(engine, settings, existing, files, blender=blender, writers=writers)
         writing: deque[Future[Outcome]] = deque()
-        for job, reading in prefetch(reading_thread, read, jobs):
-            photo = reading.result()
-            if isinstance(photo, Outcome):
-                yield photo
-                continue
-            yield Started(job, _area(photo))
-            restored = yield from _restore_photo(engine, job, photo, settings, writer)
-            if isinstance(restored, Outcome):
-                yield restored
-                continue
-            writing.append(
-                writer.submit(_write, job, photo, restored, settings, made_by, reader=files)
-            )
-            while len(writing) > 1 or (writing and writing[0].done()):
+        try:
+            reads = prefetch(readers, run.read, run.count(jobs), ahead=threads, room=run.room)
+            for job, reading in reads:
+                writing.append((yield from run.restore(job, reading.result())))
+                while writing and (len(writing) > threads or writing[0].done() or not run.room()):
+                    yield writing.popleft().result()
+            while writing:
                 yield writing.popleft().result()
-        for written in writing:
-            yield written.result()
+        finally:
+            readers.shutdown(wait=False, cancel_futures=True)
+
+
+class _Loaded(NamedTuple):
+    """A photo that has been read, and its pages prepared for the network."""
+
+    photo: Photo
+    pages: tuple[PreparedPage, ...]
+
+    @property
+    def bytes(self) -> int:
+        """The memory of its pixels and of their result."""
+        arrays = [array for page in self.photo.pages for array in (page.pixels, page.alpha)]
+        return 2 * sum(array.nbytes for array in arrays if array is not None)
+
+
+class _Run:
+    """The steps of one photo after another: read, restore and write."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        existing: Existing,
+        reader: PhotoReader,
+        *,
+        blender: ThreadPoolExecutor,
+        writers: ThreadPoolExecutor,
+    ) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.existing = existing
+        self.made_by = fingerprint(engine.model, settings)
+        self.reader = reader
+        self.blender = blender
+        self.writers = writers
+        self._in_flight = InFlight()
+        self.room = self._in_flight.room
+        self._last: Future[Outcome] | None = None  # the photo that was written last, or is
+
+    def count(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        """Yield the jobs, counted as in flight."""
+        for job in jobs:
+            self._in_flight.begin(job, file_bytes=_file_bytes(job))
+            yield job
+
+    def read(self, job: Job) -> _Loaded | Outcome:
+        known = _existing_result(job, self.made_by, self.existing)
+        loaded = known or _read(job, self.settings, self.reader)
+        self._in_flight.measured(job, loaded.bytes if isinstance(loaded, _Loaded) else 0)
+        return loaded
+
+    def restore(
+        self, job: Job, loaded: _Loaded | Outcome
+    ) -> Generator[Event, None, Future[Outcome]]:
+        """Restore a photo and begin to write it; return its outcome, once it is written."""
+        if isinstance(loaded, Outcome):
+            return self._finished(loaded)
+        yield Started(job, _area(loaded.photo))
+        restored = yield from _restore_photo(self.engine, job, loaded, self.settings, self.blender)
+        if isinstance(restored, Outcome):
+            return self._finished(restored)
+        try:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+            begin(job, made_by=self.made_by)
+        except OSError as error:
+            return self._finished(_failed(job, loaded.photo, restored, str(error)))
+        self._last = self.writers.submit(self._write, job, loaded.photo, restored, self._last)
+        return self._last
+
+    def _write(
+        self, job: Job, photo: Photo, restored: list[RestoredPage], before: Future[Outcome] | None
+    ) -> Outcome:
+        try:
+            return _write(
+                job, photo, restored,
+                settings=self.settings, made_by=self.made_by, before=before, reader=self.reader,
+            )  # fmt: skip
+        finally:
+            self._in_flight.end(job)
+
+    def _finished(self, outcome: Outcome) -> Future[Outcome]:
+        self._in_flight.end(outcome.job)
+        future: Future[Outcome] = Future()
+        future.set_result(outcome)
+        return future
 
 
 class _Steps(Generic[Result]):
@@ -155,17 +238,17 @@ class _Steps(Generic[Result]):
 
 
 def _restore_photo(
-    engine: Engine, job: Job, photo: Photo, settings: Settings, worker: ThreadPoolExecutor
+    engine: Engine, job: Job, loaded: _Loaded, settings: Settings, worker: ThreadPoolExecutor
 ) -> Generator[Advanced, None, list[RestoredPage] | Outcome]:
     restored: list[RestoredPage] = []
     try:
-        for page in photo.pages:
-            steps = _Steps(restore_page(engine, page, photo.colour, settings, worker))
+        for page in loaded.pages:
+            steps = _Steps(restore_page(engine, page, settings, worker))
             for pixels in steps:
                 yield Advanced(job, pixels)
             restored.append(steps.result)
     except (MaskDCPTError, RuntimeError) as error:  # inference runtimes raise RuntimeError
-        return Outcome(job, "failed", str(error).strip(), photo.notices, _area(photo))
+        return _failed(job, loaded.photo, [], str(error).strip())
     return restored
 
 
@@ -186,38 +269,41 @@ def _existing_result(job: Job, made_by: str, existing: Existing) -> Outcome | No
     return Outcome(job, "failed", reason)
 
 
-def _read(job: Job, settings: Settings, reader: PhotoReader) -> Photo | Outcome:
+def _read(job: Job, settings: Settings, reader: PhotoReader) -> _Loaded | Outcome:
     try:
-        return reader.read(job.source, max_pixels=settings.max_pixels)
+        photo = reader.read(job.source, max_pixels=settings.max_pixels)
     except ImageError as error:
         return Outcome(job, "failed", str(error))
+    return _Loaded(photo, tuple(prepare(page, photo.colour) for page in photo.pages))
 
 
 def _write(
     job: Job,
     photo: Photo,
     restored: list[RestoredPage],
+    *,
     settings: Settings,
     made_by: str,
-    *,
+    before: Future[Outcome] | None,
     reader: PhotoReader,
 ) -> Outcome:
-    notices = [*photo.notices, *(notice for page in restored for notice in page.notices)]
+    """Write a photo, and record it after the one before: the log has the order of the jobs."""
     reason = next((page.reason for page in restored if page.reason), None)
     try:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
         finished = [page.finished() for page in restored]
-        begin(job, made_by=made_by)
-        notices += write_photo(
+        losses = write_photo(
             photo,
             finished,
             job.target,
             quality=settings.quality,
             strip=settings.strip,
         )
+        if before is not None:
+            wait([before])
         record(job, made_by=made_by)
     except (ImageError, OSError) as error:
-        return Outcome(job, "failed", str(error), tuple(notices), _area(photo))
+        return _failed(job, photo, restored, str(error))
+    notices = [*_notices(photo, restored), *losses]
     if settings.compare:
         notices += _compare(job, settings, reader)
     return Outcome(
@@ -228,6 +314,21 @@ def _write(
         _area(photo),
         sum(page.seconds for page in restored),
     )
+
+
+def _failed(job: Job, photo: Photo, restored: list[RestoredPage], reason: str) -> Outcome:
+    return Outcome(job, "failed", reason, tuple(_notices(photo, restored)), _area(photo))
+
+
+def _notices(photo: Photo, restored: list[RestoredPage]) -> list[str]:
+    return [*photo.notices, *(notice for page in restored for notice in page.notices)]
+
+
+def _file_bytes(job: Job) -> int:
+    try:
+        return job.source.stat().st_size
+    except OSError:  # which reading reports
+        return 0
 
 
 def _compare(job: Job, settings: Settings, reader: PhotoReader) -> tuple[str, ...]:

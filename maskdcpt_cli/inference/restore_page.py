@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from maskdcpt_cli.images.arrays import Native
@@ -17,8 +18,11 @@ from maskdcpt_cli.images.reading import Page, fill_transparent
 from maskdcpt_cli.inference import output_check
 from maskdcpt_cli.inference.backends import Engine
 from maskdcpt_cli.inference.backends.engine import Network, RestoreTile
+from maskdcpt_cli.inference.backends.transfer import Mark, Transfer, transfer_to
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.input_check import is_grey, why_untouched
+from maskdcpt_cli.inference.out_of_memory import unless_out_of_memory
+from maskdcpt_cli.inference.page_pixels import PagePixels
 from maskdcpt_cli.inference.self_ensemble import Eightfold
 from maskdcpt_cli.inference.tile_size import choose_overlap, choose_samples, choose_tile
 from maskdcpt_cli.inference.tiling import Band, Progress, Step, TileSizeReduced, restore_tiles
@@ -43,20 +47,39 @@ class RestoredPage:
         return self.page
 
 
+@dataclass(frozen=True)
+class PreparedPage:
+    """A page, and what the network gets of it."""
+
+    page: Page
+    source: Native  # its pixels, with the hidden ones filled; one channel of neutral RGB
+    colour: Colour
+    untouched: str | None = None  # a sentence saying why the page is left unchanged
+
+
+def prepare(page: Page, colour: Colour) -> PreparedPage:
+    """Return a page prepared for `restore_page`, which takes time but no device."""
+    source = fill_transparent(page)
+    if untouched := why_untouched(source):
+        return PreparedPage(page, source, colour, untouched)
+    if source.shape[2] == 3 and is_grey(source):
+        source, colour = source[..., :1], colour.of_neutral()
+    return PreparedPage(page, source, colour)
+
+
 def restore_page(
-    engine: Engine, page: Page, colour: Colour, settings: Settings, worker: ThreadPoolExecutor
+    engine: Engine, prepared: PreparedPage, settings: Settings, worker: ThreadPoolExecutor
 ) -> Generator[int, None, RestoredPage]:
     """Yield numbers of restored pixels, negative where an attempt is given up; return the page.
 
     The worker blends finished bands while the network continues.
     """
-    source = fill_transparent(page)
-    if untouched := why_untouched(source):
+    page, source = prepared.page, prepared.source
+    if prepared.untouched:
         yield source.shape[0] * source.shape[1]
-        return RestoredPage(page, notices=(untouched,))
-    if source.shape[2] == 3 and is_grey(source):
-        source, colour = source[..., :1], colour.of_neutral()
-    target = _Target(page, source, colour, settings.strength)
+        return RestoredPage(page, notices=(prepared.untouched,))
+    transfer = transfer_to(engine.device)
+    target = _Target(page, PagePixels(source, prepared.colour, settings.strength, transfer))
     first = yield from _attempt(engine, target, settings, worker)
     if first.reason is None or engine.precision == "fp32":
         return first
@@ -68,26 +91,17 @@ def restore_page(
 
 @dataclass(frozen=True)
 class _Target:
-    """A page to restore, with its hidden pixels filled in `source`."""
+    """A page to restore, and its pixels, with the hidden ones filled."""
 
     page: Page
-    source: Native
-    colour: Colour
-    strength: float
+    pixels: PagePixels
 
-    def read(self, rows: slice, columns: slice) -> Tensor:
-        """Return a rectangle as sRGB (3, h, w)."""
-        lq = self.colour.to_srgb(self.source[rows, columns])
-        return torch.from_numpy(lq).permute(2, 0, 1)
-
-    def blend(self, into: Native, band: Band) -> None:
+    def blend(self, into: Native, band: Band, mark: Mark) -> None:
         """Write the band in the colours of the file; fully transparent pixels stay unchanged."""
-        native = self.source[band.rows]
-        lq = self.colour.to_srgb(native)
-        restored = band.restored.permute(1, 2, 0).numpy()
-        if self.strength < 1:
-            restored = lq + self.strength * (restored.clip(0, 1) - lq)
-        blended = self.colour.from_srgb(restored, lq, native)
+        blended = unless_out_of_memory(partial(self.pixels.restored, band, mark))
+        if blended is None:
+            on_cpu = replace(band, restored=band.restored.cpu())
+            blended = self.pixels.on_cpu().restored(on_cpu, None)
         if self.page.alpha is not None:
             hidden = self.page.alpha[band.rows, :, None] == 0
             blended = np.where(hidden, self.page.pixels[band.rows], blended)
@@ -98,7 +112,8 @@ def _attempt(
     engine: Engine, target: _Target, settings: Settings, worker: ThreadPoolExecutor
 ) -> Generator[int, None, RestoredPage]:
     """Restore a page with one engine; the page unchanged, with the reason, where a check fails."""
-    network = _CheckedNetwork(Eightfold(engine) if settings.tta else engine)
+    transfer = target.pixels.transfer
+    network = _CheckedNetwork(Eightfold(engine) if settings.tta else engine, transfer)
     result = Page(np.empty_like(target.page.pixels), target.page.alpha)
     done, notices, blends = 0, list[str](), list[Future[None]]()
     try:
@@ -108,12 +123,14 @@ def _attempt(
                     done += step.pixels
                     yield step.pixels
                 case Band():
-                    blends.append(worker.submit(target.blend, result.pixels, step))
+                    mark = transfer.mark()
+                    blends.append(worker.submit(target.blend, result.pixels, step, mark))
                 case TileSizeReduced():
                     notices.append(
                         f"Out of memory with tiles of {step.tile} pixels: "
                         f"continued with {step.smaller}."
                     )
+        network.check_last()
     except _UnsoundError as unsound:
         yield -done
         return RestoredPage(target.page, network.seconds, tuple(notices), str(unsound))
@@ -121,12 +138,12 @@ def _attempt(
 
 
 def _steps(network: Network, engine: Engine, target: _Target, settings: Settings) -> Iterator[Step]:
-    size = (target.source.shape[0], target.source.shape[1])
+    size = (target.pixels.source.shape[0], target.pixels.source.shape[1])
     tile = choose_tile(engine, size) if settings.tile is None else settings.tile
     overlap = choose_overlap(tile) if settings.overlap is None else settings.overlap
     return restore_tiles(
         network,
-        target.read,
+        target.pixels.read,
         size,
         tile=tile,
         overlap=overlap,
@@ -140,11 +157,16 @@ class _UnsoundError(Exception):
 
 
 class _CheckedNetwork:
-    """A network whose outputs are checked and whose passes are timed."""
+    """A network whose outputs are checked and whose passes are timed.
 
-    def __init__(self, network: Network) -> None:
+    A pass is checked when the next one is queued, so that the device need not wait for the check.
+    """
+
+    def __init__(self, network: Network, transfer: Transfer) -> None:
         self.network = network
+        self.transfer = transfer
         self.seconds = 0.0
+        self._unchecked: Callable[[], NDArray[np.float32]] | None = None
 
     def __call__(self, lq: Tensor) -> Tensor:
         return self._checked(lq, partial(self.network, lq))
@@ -153,10 +175,20 @@ class _CheckedNetwork:
         restore = self._timed(partial(self.network.record, tiles, boxes))
         return lambda lq, box: self._checked(lq, partial(restore, lq, box))
 
+    def check_last(self) -> None:
+        """Wait for the last pass that was not checked, and check its output."""
+        if self._unchecked is None:
+            return
+        summary = self._timed(self._unchecked)
+        self._unchecked = None
+        if reason := output_check.judge(torch.from_numpy(summary)):
+            raise _UnsoundError(reason)
+
     def _checked(self, lq: Tensor, run: Callable[[], Tensor]) -> Tensor:
         restored = self._timed(run)
-        if reason := output_check.check(lq, restored):
-            raise _UnsoundError(reason)
+        unchecked = self.transfer.fetch(output_check.summary(lq, restored))
+        self.check_last()
+        self._unchecked = unchecked
         return restored
 
     def _timed(self, run: Callable[[], Result]) -> Result:

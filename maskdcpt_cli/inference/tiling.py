@@ -90,7 +90,7 @@ def restore_tiles(
     tile = min(tile or max(size), max(size))
     run = photo.in_tiles(network, samples) if tile < max(size) else photo.in_one_piece(network)
     top, report = 0, _Report()
-    begun = torch.empty(3, 0, width)  # rows from `top` on that the last row of tiles restored too
+    begun: Tensor | None = None  # rows from `top` on that the last row of tiles restored too
     while top < height:
         down, across = (even(side, tile, overlap=overlap, multiple=multiple) for side in size)
         rows, *later = spans(height, tile=down, overlap=overlap, start=top, multiple=multiple)
@@ -98,9 +98,10 @@ def restore_tiles(
         columns = list(spans(width, tile=across, overlap=overlap, multiple=multiple))
         strip = yield from _restore_row(run, rows, columns, bottom, report)
         if strip is not None:
-            begun = begun[:, : strip.shape[1]]
-            both = strip[:, : begun.shape[1]]
-            both.copy_(torch.lerp(begun, both, _ramp(begun.shape[1])[:, None]))
+            if begun is not None:
+                begun = begun[:, : strip.shape[1]]
+                both = strip[:, : begun.shape[1]]
+                both.copy_(torch.lerp(begun, both, _ramp(both.shape[1], strip.device)[:, None]))
             yield Band(slice(top, bottom), strip[:, : bottom - top])
             begun, top = strip[:, bottom - top :].clone(), bottom
             continue
@@ -121,17 +122,28 @@ def _restore_row(
 ) -> Generator[Progress, None, Tensor | None]:
     """Restore a row of tiles, final down to `bottom`; None where memory ran out."""
     width = columns[-1].stop
-    strip = torch.empty(3, rows.stop - rows.start, width)
+    strip: Tensor | None = None
     done = 0
     for span in columns:
-        restored = unless_out_of_memory(partial(run, rows, span))
-        if restored is None:
+        add = partial(_add_tile, strip, run, rows, span, done=done, width=width)
+        strip = unless_out_of_memory(add)
+        if strip is None:
             return None
-        both = done - span.start
-        strip[..., span.start : done].lerp_(restored[0, ..., :both], _ramp(both))
-        strip[..., done : span.stop] = restored[0, ..., both:]
         done = span.stop
         yield report.up_to(rows.start * width + (bottom - rows.start) * done)
+    return strip
+
+
+def _add_tile(
+    strip: Tensor | None, run: Restore, rows: slice, columns: slice, *, done: int, width: int
+) -> Tensor:
+    """Restore a tile and blend it into its strip, which ends at column `done` so far."""
+    restored = run(rows, columns)[0]
+    if strip is None:
+        strip = restored.new_empty(3, rows.stop - rows.start, width)
+    both = done - columns.start
+    strip[..., columns.start : done].lerp_(restored[..., :both], _ramp(both, strip.device))
+    strip[..., done : columns.stop] = restored[..., both:]
     return strip
 
 
@@ -247,10 +259,10 @@ def _up(length: int, multiple: int) -> int:
     return -(-length // multiple) * multiple
 
 
-def _ramp(length: int) -> Tensor:
+def _ramp(length: int, device: torch.device) -> Tensor:
     """Return the weights of the later of two tiles over their overlap.
 
     They are a raised cosine over the middle third: zero padding shows in the outer thirds.
     """
-    at = (torch.arange(length) + 0.5) / max(length, 1)
+    at = (torch.arange(length, device=device) + 0.5) / max(length, 1)
     return torch.sin((3 * at - 1).clip(0, 1) * (torch.pi / 2)) ** 2

@@ -4,10 +4,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from maskdcpt_cli.inference.output_check import check
+from maskdcpt_cli.inference.output_check import judge, summary
 from maskdcpt_cli.models import BACKBONES
 from tests.golden import golden_image
 from tests.small import small
+
+
+def check(lq: Tensor, restored: Tensor) -> str | None:
+    return judge(summary(lq, restored))
 
 
 @pytest.fixture

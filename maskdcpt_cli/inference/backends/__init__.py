@@ -61,7 +61,7 @@ def open_engine(
 
     Returns:
         The engine: called with float32 (B, 3, H, W) in [0, 1] of any size, it returns the restored
-        images, of the same size and not clipped.
+        images, of the same size and not clipped, on the device where they came from.
 
     Raises:
         BackendError: The device, precision or backend does not exist or is not available.

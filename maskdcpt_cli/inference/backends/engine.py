@@ -68,7 +68,7 @@ class Network(Protocol):
 class Engine(ABC):
     """A backbone prepared on one device: (B, 3, h, w) in [0, 1] of any size -> restored.
 
-    Takes and returns float32 on the CPU; the result is not clipped.
+    Takes float32 on the CPU or on its device, and returns it there; the result is not clipped.
     """
 
     backend: ClassVar[str]
@@ -100,7 +100,10 @@ class Engine(ABC):
 
     @abstractmethod
     def residual(self, padded: Tensor) -> Tensor:
-        """Return the residual of lq, whose height and width are multiples of size_multiple."""
+        """Return the residual of lq, whose height and width are multiples of size_multiple.
+
+        It is fp32, on the device of lq.
+        """
 
     @abstractmethod
     def pooled_values(self, tiles: Tensor, boxes: Tensor) -> Sequence[Any]:

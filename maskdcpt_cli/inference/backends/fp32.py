@@ -31,7 +31,8 @@ def tf32(*, allowed: bool) -> Iterator[None]:
 
 @contextmanager
 def _newer_names(precision: str) -> Iterator[None]:
-    operators = (torch.backends.cudnn.conv, torch.backends.cuda.matmul)
+    conv = torch.backends.cudnn.conv  # type: ignore[attr-defined]  # since PyTorch 2.9
+    operators = (conv, torch.backends.cuda.matmul)
     before = [operator.fp32_precision for operator in operators]
     for operator in operators:
         operator.fp32_precision = precision

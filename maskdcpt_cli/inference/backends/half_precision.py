@@ -28,12 +28,12 @@ class HalfChannelAttention(ChannelAttention):
 
     def attention(self, q: Tensor, k: Tensor) -> Tensor:
         q, k = self._normalised(q), self._normalised(k)
-        logits = (q @ k.transpose(-2, -1)).float() * self.temperature
+        logits: Tensor = (q @ k.transpose(-2, -1)).float() * self.temperature
         return logits.softmax(dim=-1).to(q.dtype)
 
     def _normalised(self, x: Tensor) -> Tensor:
         x = self.split(x)
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+        norm: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
         return (x / norm.clamp_min(EPS)).to(x.dtype)
 
 

@@ -17,6 +17,7 @@ from maskdcpt_cli.inference.backends.engine import (
 )
 from maskdcpt_cli.inference.backends.fp32 import tf32
 from maskdcpt_cli.inference.backends.half_precision import convert_to_half
+from maskdcpt_cli.inference.backends.transfer import transfer_to
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.models.restormer import Restormer
 
@@ -75,7 +76,7 @@ class TorchEngine(Engine):
 
     def residual(self, padded: Tensor) -> Tensor:
         residual: Tensor = self._run(Residual(self._network), padded)
-        return residual.to("cpu", torch.float32)
+        return residual.to(padded.device, torch.float32)
 
     def pooled_values(self, tiles: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
         values: tuple[Tensor, ...] = self._run(PooledValues(self._network), tiles, boxes)
@@ -83,13 +84,19 @@ class TorchEngine(Engine):
 
     def tile_residual(self, lq: Tensor, boxes: Tensor, values: Sequence[Tensor]) -> Tensor:
         residual: Tensor = self._run(TileResidual(self._network), lq, boxes, *values)
-        return residual.to("cpu", torch.float32)
+        return residual.to(lq.device, torch.float32)
 
     @torch.inference_mode()
     def _run(self, network: nn.Module, lq: Tensor, *rest: Tensor) -> Any:
         x = lq.to(self.device, self._dtype, memory_format=self._layout)
         with self._arithmetic():
-            return network(x, *(tensor.to(self.device) for tensor in rest))
+            return network(x, *map(self._there, rest))
+
+    def _there(self, tensor: Tensor) -> Tensor:
+        """Return a tensor on the device, without waiting for the work queued there."""
+        if tensor.device.type == self._kind:
+            return tensor
+        return transfer_to(self.device).upload(tensor.numpy())
 
     def _arithmetic(self) -> AbstractContextManager[object]:
         if self._autocast:
