@@ -6,6 +6,8 @@ import signal
 import traceback
 from io import FileIO
 
+from PIL import Image
+
 from maskdcpt_cli.images.limits import limit_files
 from maskdcpt_cli.images.messages import FileBegun, Raised, Request, Returned, receive, send
 
@@ -16,6 +18,7 @@ def main() -> None:
     requests, answers = FileIO(os.dup(0), "rb"), FileIO(os.dup(1), "wb")
     for number in (0, 1):  # what decoders print is no answer
         os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit; --max-pixels is ours
     limit_files(lambda name: send(answers, FileBegun(name)))
     while True:
         try:
