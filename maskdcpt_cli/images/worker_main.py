@@ -8,7 +8,7 @@ from io import FileIO
 
 from PIL import Image
 
-from maskdcpt_cli.images.limits import limit_files
+from maskdcpt_cli.images.limits import FileLimits, limit_files
 from maskdcpt_cli.images.messages import FileBegun, Raised, Request, Returned, receive, send
 
 
@@ -19,7 +19,7 @@ def main() -> None:
     for number in (0, 1):  # what decoders print is no answer
         os.dup2(os.open(os.devnull, os.O_RDWR), number)
     Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit; --max-pixels is ours
-    limit_files(lambda name: send(answers, FileBegun(name)))
+    limit_files(FileLimits(lambda name: send(answers, FileBegun(name))))
     while True:
         try:
             request: Request = receive(requests)
