@@ -139,33 +139,34 @@ def degrade(
     """
     from maskdcpt_cli.images.workers import WorkerPool
 
-    pool = WorkerPool("maskdcpt_cli.data.degrading")
-    pool.start()  # while this process imports the same
-    from maskdcpt_cli.cli.console import count
-    from maskdcpt_cli.cli.progress import track
-    from maskdcpt_cli.data.degrading import degrade_photos, discover_photos
-    from maskdcpt_cli.data.parallel import processors
+    with WorkerPool("maskdcpt_cli.data.degrading") as pool:
+        pool.start()  # while this process imports the same
+        from maskdcpt_cli.cli.progress import track
+        from maskdcpt_cli.data.degrading import degrade_photos, discover_photos
+        from maskdcpt_cli.data.parallel import processors
 
-    requests = _requests(types, setting, levels)
-    sources = discover_photos(photos, out=output)
-    events = degrade_photos(
-        sources,
-        output,
-        requests,
-        per_photo=per_photo,
-        seed=seed,
-        overwrite=overwrite,
-        sheet=sheet,
-        max_pixels=max_pixels,
-        jobs=min(jobs or processors(), len(sources)),
-        pool=pool,
-    )
-    done = list(track(events, total=len(sources), noun="photo", quiet=quiet))
+        requests = _requests(types, setting, levels)
+        sources = discover_photos(photos, out=output)
+        events = degrade_photos(
+            sources,
+            output,
+            requests,
+            per_photo=per_photo,
+            seed=seed,
+            overwrite=overwrite,
+            sheet=sheet,
+            max_pixels=max_pixels,
+            jobs=min(jobs or processors(), len(sources)),
+            pool=pool,
+        )
+        done = list(track(events, total=len(sources), noun="photo", quiet=quiet))
     for one in done:
         if one.reason:
             click.echo(shown(one.reason), err=True)
     pairs = sum(len(one.lines) for one in done)
     if not quiet:
+        from maskdcpt_cli.cli.console import count
+
         types_done = count(len(requests), "type")
         click.echo(f"{count(pairs, 'pair')} of {types_done} in {shown(output)}", err=True)
     if any(one.reason for one in done):

@@ -136,7 +136,7 @@ def degrade_photos(
     What is sampled for a pair depends on the seed, the name of the photo, the degradation and the
     number of the pair alone: the same call writes the same bytes, whatever else is degraded. The
     manifest keeps the lines of earlier runs into the same folder. The `jobs` processes are those of
-    `pool`, which is closed at the end; None starts them.
+    `pool`; None starts them.
 
     Raises MaskDCPTError if a file of other content exists and `overwrite` is not set.
     """

@@ -10,6 +10,7 @@ from maskdcpt_cli.data.mixture import Sample, Samples, stack
 from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.data.parallel import prepare_worker
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.images.limits import FileLimits, limit_files
 
 PATIENCE = 30  # seconds that a process outlives SIGTERM, if its parent does not stop it
 
@@ -66,10 +67,15 @@ def run(
         ) from error
     finally:  # an error's traceback would keep the iterator, and with it the processes
         getattr(iterator, "_shutdown_workers", lambda: None)()
+        for process in getattr(iterator, "_workers", ()):
+            process.kill()  # it is still there where its decoder hangs
+            process.join()
 
 
 def _start(_number: int) -> None:
     prepare_worker()
+    # Not by the clock, and SIGTERM is handled below: the parent decides.
+    limit_files(FileLimits(lambda _name: None, clock=False))
     # Sent to all processes of a job it is for the parent, which saves and then stops this one; one
     # that is left behind goes by itself.
     signal.signal(signal.SIGTERM, lambda _number, _frame: signal.alarm(PATIENCE))

@@ -7,6 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache, partial
 from types import FrameType
 from typing import NoReturn, TypeVar
@@ -14,7 +15,7 @@ from typing import NoReturn, TypeVar
 import cv2
 
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.images.workers import WorkerLost, WorkerPool
+from maskdcpt_cli.images.workers import WorkerLost, WorkerPool, lent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -43,23 +44,29 @@ def in_processes(
 
     The function must be importable by its name, items and results small. Closing the generator
     (Ctrl-C closes it) stops the processes at once. Where a file ends the process that reads it, the
-    item's result is that of `lost`. The processes are those of `pool`, which is closed at the end.
+    item's result is that of `lost`. The processes are those of `pool`; None starts them.
 
     Raises MaskDCPTError when a process ends otherwise, as for want of memory, or without `lost`.
     """
-    pool, threads = pool or WorkerPool(__name__), ThreadPoolExecutor(jobs)
-    call = partial(_call, pool, function, lost)
     waiting: deque[Future[Result]] = deque()
-    try:
-        pool.start(jobs)
-        for item in items:
+    # The processes are closed first: a thread that waits for one ends then.
+    with _threads(jobs) as threads, lent(pool, partial(WorkerPool, __name__)) as workers:
+        call = partial(_call, workers, function, lost)
+        for number, item in enumerate(items, 1):
+            workers.start(min(number, jobs))
             waiting.append(threads.submit(call, item))
             if len(waiting) >= jobs * PREFETCH:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+@contextmanager
+def _threads(count: int) -> Generator[ThreadPoolExecutor, None, None]:
+    threads = ThreadPoolExecutor(count)
+    try:
+        yield threads
     finally:
-        pool.close()
         threads.shutdown(cancel_futures=True)
 
 

@@ -36,45 +36,47 @@ class FileLimits:
 
     Args:
         report: Receives the name of each file before it is read, to be known if the process ends.
+        clock: Let the clock limit, too, and SIGTERM end the process while a file is read.
     """
 
-    def __init__(self, report: Callable[[str], None]) -> None:
-        self.report = report
+    def __init__(self, report: Callable[[str], None], *, clock: bool = True) -> None:
+        self.report, self.clock = report, clock
         self._size = 0  # of the file, in bytes
 
     @contextmanager
     def on(self, name: str, size: int) -> Iterator[None]:
-        """Apply the limits of the header of a file of `size` bytes; lift them at the end.
-
-        Until then SIGTERM ends the process at once.
-        """
+        """Apply the limits of the header of a file of `size` bytes; lift them at the end."""
         self.report(name)
         self._size = size
-        stop = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        stop = signal.signal(signal.SIGTERM, signal.SIG_DFL) if self.clock else None
         self.allow(0)
         try:
             yield
         finally:
-            _limit_time(None)
+            self._limit_time(None)
             _limit_memory(None)
-            signal.signal(signal.SIGTERM, stop)
+            if self.clock:
+                signal.signal(signal.SIGTERM, stop)
 
     def allow(self, pixels: int) -> None:
         """Apply the limits of decoding so many pixels, from now on."""
-        _limit_time(SECONDS + math.ceil(SECONDS_PER_MEGAPIXEL * pixels / 1e6))
+        self._limit_time(SECONDS + math.ceil(SECONDS_PER_MEGAPIXEL * pixels / 1e6))
         _limit_memory(MEMORY + BYTES_PER_PIXEL * pixels + COPIES * self._size)
+
+    def _limit_time(self, seconds: int | None) -> None:
+        if self.clock:
+            _limit_clock(None if seconds is None else CLOCK * seconds)
+        if resource:
+            used = math.ceil(time.process_time())
+            _set_soft(resource.RLIMIT_CPU, None if seconds is None else used + seconds)
 
 
 _of_process: ContextVar[FileLimits | None] = ContextVar("limits", default=None)
 
 
-def limit_files(report: Callable[[str], None]) -> None:
-    """Let this process end where a file that it reads exceeds its limits.
-
-    Args:
-        report: Receives the name of each file before it is read.
-    """
-    _of_process.set(FileLimits(report))
+def limit_files(limits: FileLimits) -> None:
+    """Let this process end where a file that it reads exceeds the limits."""
+    _of_process.set(limits)
     if resource:
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     with suppress(OSError):  # where memory runs out, Linux ends this process first
@@ -98,17 +100,13 @@ def allow(pixels: int) -> None:
         limits.allow(pixels)
 
 
-def _limit_time(seconds: int | None) -> None:
-    """Let the process end after more seconds of the processor, or CLOCK times as many of any."""
-    if resource is None:
-        if seconds is None:
-            faulthandler.cancel_dump_traceback_later()
-        else:  # the one timer that needs no interpreter, which a decoder may hold
-            faulthandler.dump_traceback_later(CLOCK * seconds, exit=True)
-        return
-    signal.alarm(0 if seconds is None else CLOCK * seconds)
-    used = math.ceil(time.process_time())
-    _set_soft(resource.RLIMIT_CPU, None if seconds is None else used + seconds)
+def _limit_clock(seconds: int | None) -> None:
+    if resource:
+        signal.alarm(seconds or 0)
+    elif seconds is None:
+        faulthandler.cancel_dump_traceback_later()
+    else:  # the one timer there that needs no interpreter, which a decoder may hold
+        faulthandler.dump_traceback_later(seconds, exit=True)
 
 
 def _limit_memory(more: int | None) -> None:

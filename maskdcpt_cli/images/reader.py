@@ -1,9 +1,7 @@
 """Reading of image files in processes of their own, so that no file ends or stops the program."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +10,10 @@ from maskdcpt_cli.images import reading
 from maskdcpt_cli.images.colour import colour_of
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.photo import Header, Metadata, Page, Photo
-from maskdcpt_cli.images.workers import WorkerPool
+from maskdcpt_cli.images.workers import Closable, WorkerPool, lent
 
 
-class PhotoReader:
+class PhotoReader(Closable):
     """Reads image files as `images.reading` does, in processes of their own.
 
     A file whose decoder hangs, crashes, or needs more time or memory than an image of its size
@@ -25,17 +23,6 @@ class PhotoReader:
 
     def __init__(self) -> None:
         self._workers = WorkerPool(reading.__name__)
-
-    def __enter__(self) -> "PhotoReader":
-        return self
-
-    def __exit__(
-        self,
-        _type: type[BaseException] | None,
-        _error: BaseException | None,
-        _traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def start(self) -> "PhotoReader":
         """Start a process ahead, which takes 0.3 s, and return the reader."""
@@ -71,18 +58,6 @@ def _read(
     return photo.format, photo.pages, photo.metadata, photo.notices
 
 
-@contextmanager
-def reading_by(reader: PhotoReader | None) -> Iterator[PhotoReader]:
-    """Yield the reader, or one that is closed at the end if there is none.
-
-    On an error, Ctrl-C or the early end of a generator, either is closed: no thread reads on.
-    """
-    if reader is None:
-        with PhotoReader() as own:
-            yield own
-        return
-    try:
-        yield reader
-    except BaseException:
-        reader.close()
-        raise
+def reading_by(reader: PhotoReader | None) -> AbstractContextManager[PhotoReader]:
+    """Return a context of the reader, or of a new one, as `workers.lent` does."""
+    return lent(reader, PhotoReader)

@@ -23,6 +23,7 @@ from maskdcpt_cli.images.codecs.pfm import PfmSource
 from maskdcpt_cli.images.codecs.pillow import PillowSource
 from maskdcpt_cli.images.codecs.raw_heif import HeifSource, RawSource
 from maskdcpt_cli.images.codecs.tiff import TiffSource
+from maskdcpt_cli.images.codecs.webp import WebpSource
 from maskdcpt_cli.images.codecs.xmp import without_announcements
 from maskdcpt_cli.images.colour import Colour, colour_of
 from maskdcpt_cli.images.formats import (
@@ -80,7 +81,7 @@ SIGNATURES: Mapping[str, tuple[re.Pattern[bytes], Opener]] = MappingProxyType(
         "jpeg": (re.compile(rb"\xff\xd8\xff"), PillowSource),
         "png": (re.compile(rb"\x89PNG\r\n\x1a\n"), PillowSource),
         "tiff": (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffSource),
-        "webp": (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), PillowSource),
+        "webp": (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), WebpSource),
         "gif": (re.compile(rb"GIF8[79]a"), PillowSource),
         "bmp": (re.compile(rb"BM"), PillowSource),
         "avif": (re.compile(rb".{4}ftyp.{0,48}avi[fs]", re.DOTALL), PillowSource),

@@ -6,7 +6,9 @@ import signal
 import traceback
 from io import FileIO
 
-from maskdcpt_cli.images.limits import limit_files
+from PIL import Image
+
+from maskdcpt_cli.images.limits import FileLimits, limit_files
 from maskdcpt_cli.images.messages import FileBegun, Raised, Request, Returned, receive, send
 
 
@@ -16,7 +18,8 @@ def main() -> None:
     requests, answers = FileIO(os.dup(0), "rb"), FileIO(os.dup(1), "wb")
     for number in (0, 1):  # what decoders print is no answer
         os.dup2(os.open(os.devnull, os.O_RDWR), number)
-    limit_files(lambda name: send(answers, FileBegun(name)))
+    Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit; --max-pixels is ours
+    limit_files(FileLimits(lambda name: send(answers, FileBegun(name))))
     while True:
         try:
             request: Request = receive(requests)

@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import FileIO
 from threading import Condition
+from types import TracebackType
 from typing import ParamSpec, TypeVar, cast
 
 from maskdcpt_cli.errors import ImageError
@@ -14,6 +16,7 @@ from maskdcpt_cli.images.messages import FileBegun, Raised, Request, receive, se
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+Lent = TypeVar("Lent", bound="Closable")
 
 PROGRAM = "maskdcpt_cli.images.worker_main"
 PIPE = 1 << 20  # bytes
@@ -129,7 +132,42 @@ def _folder() -> str:
         return ""
 
 
-class WorkerPool:
+class Closable:
+    """What ends its processes when it is closed, as a `with` block does at its end."""
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self: Lent) -> Lent:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def lent(given: Lent | None, new: Callable[[], Lent]) -> Iterator[Lent]:
+    """Yield what is given, or a new one, which is closed at the end.
+
+    On an error, Ctrl-C or the early end of a generator, either is closed: no thread works on.
+    """
+    if given is None:
+        with new() as own:
+            yield own
+        return
+    try:
+        yield given
+    except BaseException:
+        given.close()
+        raise
+
+
+class WorkerPool(Closable):
     """Workers for any number of threads; closing it ends what they do.
 
     A worker that is lost is replaced at the next call.

@@ -65,6 +65,17 @@ def test_data_check_reads_the_other_pairs() -> None:
     assert "6 pairs read" in text
 
 
+def test_packing_leaves_out_an_image_whose_header_ends_its_process() -> None:
+    lay_out(Path())
+    write_hostile(Path("gt/bad.png"), "crash", when="header")
+    Image.new("RGB", (8, 8)).save("lq/bad.png")
+    result = run(*COMMANDS["data pack"])
+    text = " ".join(result.output.split())
+    assert result.exit_code == 1, text
+    assert text.count("gt/bad.png cannot be read: its decoder crashed") == 1
+    assert Path("out/index.json").exists()
+
+
 def test_packing_names_the_file_that_ended_it() -> None:
     lay_out(Path())
     for folder in ("lq", "gt"):

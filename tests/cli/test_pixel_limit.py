@@ -12,8 +12,9 @@ from PIL import Image
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images import reading
+from maskdcpt_cli.images.codecs import pillow
 from maskdcpt_cli.images.formats import MAX_PIXELS
-from maskdcpt_cli.images.reading import preview, read_rgb
+from maskdcpt_cli.images.reading import Header, preview, probe, read_rgb
 from maskdcpt_cli.scoring.images import read_image
 from tests.cli.commands import COMMANDS, lay_out, run
 
@@ -104,6 +105,30 @@ def test_the_errors_of_pillow_are_not_repeated(monkeypatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ImageError, match="more pixels than Pillow"):
         preview(Path("a.webp"), max_side=None)
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_webp_is_refused_before_there_is_room_for_it(
+    monkeypatch, mode: str, lossless: bool
+) -> None:
+    Image.new(mode, (80, 60)).save("a.webp", lossless=lossless)
+    monkeypatch.setattr(pillow.WebPImagePlugin, "WebPImageFile", None)
+    assert probe(Path("a.webp")) == Header("webp", 80, 60, 1)
+    with pytest.raises(ImageError, match="4800 pixels are above the limit of 4799 pixels"):
+        preview(Path("a.webp"), max_side=None, max_pixels=4799)
+
+
+def test_the_frames_of_a_webp_are_counted_and_a_damaged_header_is_refused() -> None:
+    one, two = Image.new("RGB", (8, 6)), Image.new("RGB", (8, 6), "red")
+    one.save("a.webp", save_all=True, append_images=[two, one])
+    assert probe(Path("a.webp")) == Header("webp", 8, 6, 3)
+    one.save("b.webp")
+    data = Path("b.webp").read_bytes()
+    for broken in (data[:12] + b"VP8?" + data[16:], data[:25], data[:23] + b"no!" + data[26:]):
+        Path("b.webp").write_bytes(broken)
+        with pytest.raises(ImageError, match="its header is damaged"):
+            probe(Path("b.webp"))
 
 
 def test_a_scored_file_that_changes_is_read_again() -> None:

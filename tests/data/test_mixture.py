@@ -3,7 +3,9 @@
 import multiprocessing
 import os
 import signal
+import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -18,7 +20,10 @@ from maskdcpt_cli.data.order import Batches, BatchStage, SampleKey, permuted
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.images import limits
+from maskdcpt_cli.images.limits import limited
 from maskdcpt_cli.presets.data import RequestKinds, Requests, TrainSynthesis
+from tests.images.hostile_worker import DECODERS, hung_process
 
 LABELS = ("H", "GN", "LL")
 SIDE = 16
@@ -236,6 +241,40 @@ class Terminated(SyntheticPairs):
 def test_workers_leave_it_to_their_parent_to_end_a_job():
     terminated = Mixture([ImageSet("a", Terminated(4))], labels=LABELS)
     assert len(list(load(terminated, batches(last=2), workers=1))) == 2
+
+
+class Hung(SyntheticPairs):
+    how = "spin"
+
+    def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
+        with limited("hung.png", 0):
+            DECODERS[self.how]()
+        return super().read(index, crop_fn)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits differ there")
+def test_a_worker_whose_decoder_hangs_ends_by_its_limit(monkeypatch):
+    monkeypatch.setattr(limits, "SECONDS", 1)
+    hung = Mixture([ImageSet("a", Hung(1))], labels=LABELS)
+    with pytest.raises(MaskDCPTError, match="process was killed"):
+        list(load(hung, batches(last=2), workers=1))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked there")
+def test_a_worker_whose_decoder_hangs_is_not_left_behind(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Hung, "how", "wait for long")
+    hung = Mixture([ImageSet("a", Hung(1))], labels=LABELS)
+
+    def interrupt() -> None:
+        hung_process()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            next(load(hung, batches(last=2), workers=1))
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from maskdcpt_cli.images import limits, workers
 from maskdcpt_cli.images.limits import FileLimits
 from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.images.reading import preview, probe, read_photo
-from maskdcpt_cli.images.workers import WorkerLost
+from maskdcpt_cli.images.workers import WorkerLost, WorkerPool
 from tests.images import hostile_worker
 from tests.images.hostile_worker import write_hostile
 from tests.images.samples import with_metadata
@@ -111,6 +111,16 @@ def test_closing_ends_what_is_being_read(tmp_path: Path, hostile: None, monkeypa
     assert isinstance(running.exception(), ImageError)
     assert isinstance(waiting.exception(), ImageError)
     assert not Path(f"/proc/{process}").exists()
+
+
+def pillows_limit() -> int | None:
+    return Image.MAX_IMAGE_PIXELS
+
+
+def test_pillows_limit_does_not_apply() -> None:
+    assert pillows_limit() is not None
+    with WorkerPool(__name__) as pool:
+        assert pool.call(pillows_limit) is None
 
 
 def test_many_threads_read_at_a_time(tmp_path: Path) -> None:

@@ -64,19 +64,24 @@ def check(
     \b
     Exit code: 0 no errors, 1 some errors, 2 wrong usage, 130 interrupted.
     """
-    from maskdcpt_cli.cli.progress import track
-    from maskdcpt_cli.data import sources
-    from maskdcpt_cli.data.audit.inspect import inspect
-    from maskdcpt_cli.data.audit.scan import scan_preset
-    from maskdcpt_cli.data.parallel import processors
-    from maskdcpt_cli.presets.load import load_data
+    from maskdcpt_cli.images.workers import WorkerPool
 
-    with usage_errors():
-        root = sources.data_root(data_root)
-        known = scan_preset(load_data(preset), root, max_pixels=max_pixels)
-    jobs = min(jobs or processors(), len(known) // 16 + 1)
-    found = track(inspect(known, jobs=jobs), total=len(known) + 1, noun="pair", quiet=json)
-    problems = [*known.problems, *(problem for some in found for problem in some)]
+    with WorkerPool("maskdcpt_cli.data.audit.inspect") as pool:
+        pool.start()  # while this process imports the same
+        from maskdcpt_cli.cli.progress import track
+        from maskdcpt_cli.data import sources
+        from maskdcpt_cli.data.audit.inspect import inspect
+        from maskdcpt_cli.data.audit.scan import scan_preset
+        from maskdcpt_cli.data.parallel import processors
+        from maskdcpt_cli.presets.load import load_data
+
+        with usage_errors():
+            root = sources.data_root(data_root)
+            known = scan_preset(load_data(preset), root, max_pixels=max_pixels)
+        jobs = min(jobs or processors(), len(known) // 16 + 1)
+        events = inspect(known, jobs=jobs, pool=pool)
+        found = track(events, total=len(known) + 1, noun="pair", quiet=json)
+        problems = [*known.problems, *(problem for some in found for problem in some)]
     if json:
         click.echo(jsonlib.dumps(_as_json(known, problems), indent=2))
     else:

@@ -113,24 +113,25 @@ def pack(
     \b
     Exit code: 0 all packed, 1 some images were skipped, 2 wrong usage, 130 interrupted.
     """
-    from maskdcpt_cli.cli.progress import track
-    from maskdcpt_cli.data.parallel import processors
-    from maskdcpt_cli.data.shards import packing
+    from maskdcpt_cli.images.workers import WorkerPool
 
-    cropping = packing.Cropping(crop_size, stride or crop_size, compress)
-    processes = jobs or processors()
-    items = _items(preset, pairs, photos, data_root=data_root, word=word, max_pixels=max_pixels)
-    packing.check_free(output)
-    sizes = track(
-        packing.measure(items, jobs=min(processes, len(items) // 1000 + 1)),
-        total=len(items),
-        noun="image",
-        quiet=quiet,
-    )
-    plans, skipped = packing.plan(items, sizes, cropping=cropping, shard_size=shard_size)
-    jobs = min(processes, len(plans))
-    writing = packing.pack(plans, items, output, cropping=cropping, jobs=jobs)
-    done = list(track(writing, total=len(plans), noun="shard", quiet=quiet))
+    with WorkerPool("maskdcpt_cli.data.shards.packing") as pool:
+        pool.start()  # while this process imports the same
+        from maskdcpt_cli.cli.progress import track
+        from maskdcpt_cli.data.parallel import processors
+        from maskdcpt_cli.data.shards import packing
+
+        cropping = packing.Cropping(crop_size, stride or crop_size, compress)
+        processes = jobs or processors()
+        items = _items(preset, pairs, photos, data_root=data_root, word=word, max_pixels=max_pixels)
+        packing.check_free(output)
+        jobs = min(processes, len(items) // 1000 + 1)
+        measuring = packing.measure(items, jobs=jobs, pool=pool)
+        sizes = track(measuring, total=len(items), noun="image", quiet=quiet)
+        plans, skipped = packing.plan(items, sizes, cropping=cropping, shard_size=shard_size)
+        jobs = min(processes, len(plans))
+        writing = packing.pack(plans, items, output, cropping=cropping, jobs=jobs, pool=pool)
+        done = list(track(writing, total=len(plans), noun="shard", quiet=quiet))
     skipped += [reason for packed in done for reason in packed.skipped]
     _report(done, skipped, output, quiet=quiet)
 

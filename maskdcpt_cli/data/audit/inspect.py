@@ -19,7 +19,7 @@ from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import decode_rgb
-from maskdcpt_cli.images.workers import WorkerLost
+from maskdcpt_cli.images.workers import WorkerLost, WorkerPool
 
 CHUNK = 32  # pairs that one call to another process inspects
 
@@ -63,14 +63,19 @@ class RowInspection:
         self.votes.append(result.vote)
 
 
-def inspect(preset_scan: PresetScan, *, jobs: int) -> Generator[tuple[Problem, ...], None, None]:
+def inspect(
+    preset_scan: PresetScan, *, jobs: int, pool: WorkerPool | None = None
+) -> Generator[tuple[Problem, ...], None, None]:
     """Read every image, and yield the problems of each pair; last, those of all images together.
 
-    Yields one tuple for each pair of the scan, and one more.
+    Yields one tuple for each pair of the scan, and one more. The `jobs` processes are those of
+    `pool`; None starts them.
     """
     every: list[RowInspection] = []
     every_batch = _batches(preset_scan)
-    with closing(in_processes(_inspect_batch, every_batch, jobs=jobs, lost=_lost)) as batches:
+    with closing(
+        in_processes(_inspect_batch, every_batch, jobs=jobs, lost=_lost, pool=pool)
+    ) as batches:
         results = (result for batch in batches for result in batch)
         for row in preset_scan.to_read:
             inspection = RowInspection(row)
@@ -82,9 +87,10 @@ def inspect(preset_scan: PresetScan, *, jobs: int) -> Generator[tuple[Problem, .
                 new = [problem for problem in result.problems if problem not in reported]
                 reported.update(new)
                 yield tuple(Problem(kind, row.title, text, file) for kind, text, file in new)
+        next(results, None)  # there is none: what ends early closes its processes
     yield (
         *(problem for inspection in every for problem in _swaps(inspection)),
-        *_leaks(every, jobs=jobs),
+        *_leaks(every, jobs=jobs, pool=pool),
     )
 
 
@@ -222,13 +228,15 @@ class Fingerprinted:
         return _part(self.row(number).scan.pairs, index, index + 1)
 
 
-def _leaks(every: Sequence[RowInspection], *, jobs: int) -> Iterator[Problem]:
+def _leaks(
+    every: Sequence[RowInspection], *, jobs: int, pool: WorkerPool | None
+) -> Iterator[Problem]:
     """Yield each clean image of a test set that is in a training set, too."""
     train, test = Fingerprinted(every, "train"), Fingerprinted(every, "test")
     candidates = near(train.prints, test.prints).tolist()
     reported: set[tuple[str, str]] = set()
     pairs = ((train.batch(one), test.batch(other)) for one, other in candidates)
-    with closing(in_processes(_same, pairs, jobs=jobs)) as answers:
+    with closing(in_processes(_same, pairs, jobs=jobs, pool=pool)) as answers:
         for (one, other), names in zip(candidates, answers, strict=True):
             title = train.row(one).title
             if names and (title, names[1]) not in reported:

@@ -3,7 +3,7 @@
 import io
 import json
 import tarfile
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +25,7 @@ from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.files import check_inside, replacing, shown
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import probe, read_rgb
+from maskdcpt_cli.images.workers import WorkerLost, WorkerPool
 
 CHUNK = 64  # images that one call to another process measures
 MEMBER_HEADER = 512
@@ -73,13 +74,15 @@ class PackedShard(NamedTuple):
     skipped: tuple[str, ...]  # why images were left out, a sentence each
 
 
-def measure(items: PackItems, *, jobs: int) -> Generator[ImageSize, None, None]:
-    """Yield the size of every image, from its header."""
+def measure(
+    items: PackItems, *, jobs: int, pool: WorkerPool | None = None
+) -> Generator[ImageSize, None, None]:
+    """Yield the size of every image, from its header; `jobs` processes of `pool` read it."""
     groups = (
         [items[number] for number in range(first, min(first + CHUNK, len(items)))]
         for first in range(0, len(items), CHUNK)
     )
-    for sizes in in_processes(_measure, groups, jobs=jobs):
+    for sizes in in_processes(_measure, groups, jobs=jobs, lost=_lost, pool=pool):
         yield from sizes
 
 
@@ -133,14 +136,21 @@ def _unfinished(out: Path) -> frozenset[str]:
 
 
 def pack(
-    plans: Sequence[ShardPlan], items: PackItems, out: Path, *, cropping: Cropping, jobs: int
+    plans: Sequence[ShardPlan],
+    items: PackItems,
+    out: Path,
+    *,
+    cropping: Cropping,
+    jobs: int,
+    pool: WorkerPool | None = None,
 ) -> Generator[PackedShard, None, None]:
     """Write the shards, and at the end the index; the same plans give the same bytes.
 
     Without an index, as after an interruption, the shards are not read as a data set, and the
     next run replaces them.
 
-    Raises MaskDCPTError if `out` holds other shards.
+    Raises MaskDCPTError if `out` holds other shards, and WorkerLost if reading an image ends its
+    process.
     """
     check_free(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -154,7 +164,7 @@ def pack(
         ShardJob(out / plan.file, tuple(items[number] for number in plan.numbers), cropping)
         for plan in plans
     )
-    with closing(in_processes(_write, work, jobs=jobs)) as writing:
+    with closing(in_processes(_write, work, jobs=jobs, pool=pool)) as writing:
         for packed in writing:
             shards.append(packed.shard)
             records.append(packed.records)
@@ -181,8 +191,17 @@ def _starts(length: int, side: int, stride: int) -> list[int]:
     return starts if starts[-1] + side == length else [*starts, length - side]
 
 
-def _measure(items: Sequence[PackItem]) -> list[ImageSize]:
+def _measure(items: list[PackItem]) -> list[ImageSize]:
     return [_measured(item.root / item.gt) for item in items]
+
+
+def _lost(
+    items: list[PackItem], error: WorkerLost, measure: Callable[[list[PackItem]], list[ImageSize]]
+) -> list[ImageSize]:
+    """Measure the images one by one, as one of them ended the process."""
+    if len(items) == 1:
+        return [ImageSize(0, 0, str(error))]
+    return [size for item in items for size in measure([item])]
 
 
 def _measured(path: Path) -> ImageSize:
