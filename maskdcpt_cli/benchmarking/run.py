@@ -13,7 +13,7 @@ from maskdcpt_cli.benchmarking import examples
 from maskdcpt_cli.benchmarking.result_cache import ResultCache, Values
 from maskdcpt_cli.benchmarking.table_rows import SetResult
 from maskdcpt_cli.benchmarking.test_sets import MissingTestSet, TestSet
-from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.errors import MaskDCPTError, check_range
 from maskdcpt_cli.inference.networks import Restore
 from maskdcpt_cli.scoring.events import Item, Unavailable
 from maskdcpt_cli.scoring.metrics import WITH_GT, WITHOUT_GT, find_metric
@@ -35,6 +35,11 @@ class BenchmarkSettings:
     jobs: int | None = None
     limit: int | None = None  # measure only the first images of each test set, this many
     save_images: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in (("jobs", self.jobs), ("limit", self.limit)):
+            if value is not None:
+                check_range(name, value, least=1)
 
 
 class SetStarted(NamedTuple):

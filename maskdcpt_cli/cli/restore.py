@@ -11,6 +11,7 @@ import click
 
 from maskdcpt_cli.cli.listed import with_listed
 from maskdcpt_cli.cli.options import (
+    Number,
     backend_option,
     device_option,
     json_option,
@@ -63,7 +64,7 @@ IS_MAIN_PROCESS = not SHARED or os.environ.get("RANK") == "0"
     default=DEFAULTS.strength,
     show_default=True,
     metavar="0..1",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     help="Blend with the input: 0 leaves the photo unchanged.",
 )
 @click.option(
@@ -154,6 +155,8 @@ def restore(
     from maskdcpt_cli.cli.report import write_report
     from maskdcpt_cli.cli.restore_view import BAD, RestoreView, open_view, show
 
+    if tile and overlap is not None and 2 * overlap >= tile:
+        raise click.UsageError(f"--overlap {overlap} must be less than half of --tile {tile}.")
     settings = Settings(
         tile=tile,
         overlap=overlap,
@@ -164,8 +167,6 @@ def restore(
         compare=compare,
         max_pixels=max_pixels,
     )
-    if tile and overlap is not None and 2 * overlap >= tile:
-        raise click.UsageError(f"--overlap {overlap} must be less than half of --tile {tile}.")
     label = model if model in ZOO else Path(model).stem
     todo = _plan(inputs, output, model=label, recursive=recursive, name=name, format=format)
     view = open_view(todo, json=json, quiet=quiet) if IS_MAIN_PROCESS else RestoreView()

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.errors import ImageError, check_max_pixels
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.formats import MAX_PIXELS
@@ -107,7 +107,11 @@ def classify_files(
     Returns:
         An iterator of one `Classified` per file, in order; where the file or its map failed, its
         `reason` says why.
+
+    Raises:
+        MaskDCPTError: `max_pixels` is below 1.
     """
+    check_max_pixels(max_pixels)
     read = partial(_read, max_pixels=max_pixels)
     with ThreadPoolExecutor(1) as reader:
         for path, reading in prefetch(reader, read, paths):

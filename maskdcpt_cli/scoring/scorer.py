@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskdcpt_cli.data.parallel import processors
-from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.errors import ImageError, check_max_pixels, check_range
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.scoring.events import Item, Scored, Unavailable
 from maskdcpt_cli.scoring.images import ScoringImage, read_image, read_pair
@@ -61,7 +61,8 @@ def score(
         could not be measured are in `Scored.problem` and `ScoreResult.unavailable`.
 
     Raises:
-        MaskDCPTError: A metric is unknown, or lacks its ground truth.
+        MaskDCPTError: A metric is unknown, or lacks its ground truth; `jobs` or `max_pixels` is
+            below 1.
     """
     listed = list(items)
     with_gt = bool(listed) and all(item.gt is not None for item in listed)
@@ -97,6 +98,9 @@ class Scorer:
         device: str = "cpu",
         max_pixels: int | None = MAX_PIXELS,
     ) -> None:
+        check_max_pixels(max_pixels)
+        if jobs is not None:
+            check_range("jobs", jobs, least=1)
         self.metrics: Mapping[str, Metric] = find_metrics(metrics, with_gt=with_gt)
         self.protocol, self.max_pixels = protocol, max_pixels
         self.jobs = jobs or min(processors(), MAX_DEFAULT_JOBS)
