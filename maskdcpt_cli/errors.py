@@ -1,7 +1,9 @@
 """Errors, each in one sentence: the thing, its value, what is valid, what to type instead."""
 
 import difflib
+import math
 from collections.abc import Iterable
+from numbers import Integral, Real
 
 
 class MaskDCPTError(Exception):
@@ -22,6 +24,24 @@ class ImageError(MaskDCPTError):
 
 class BackendError(MaskDCPTError):
     """A device, precision or inference backend is not available here."""
+
+
+def check_range(
+    name: str, value: object, *, least: float, most: float | None = None, whole: bool = True
+) -> None:
+    """Raise MaskDCPTError for a number out of its range, in the words of the command line."""
+    if not isinstance(value, Integral if whole else Real) or isinstance(value, bool):
+        kind = "integer" if whole else "float"
+        raise MaskDCPTError(f"Invalid value for '{name}': {value!r} is not a valid {kind}.")
+    if not least <= float(value) <= (math.inf if most is None else most):
+        valid = f"x>={least}" if most is None else f"{least}<=x<={most}"
+        raise MaskDCPTError(f"Invalid value for '{name}': {value} is not in the range {valid}.")
+
+
+def check_max_pixels(value: object) -> None:
+    """Raise MaskDCPTError for a limit of pixels that is neither None nor at least 1."""
+    if value is not None:
+        check_range("max_pixels", value, least=1)
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> str:

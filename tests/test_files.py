@@ -1,10 +1,8 @@
 """Files are whole, or are not there."""
 
-import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,27 +11,18 @@ from numpy.random import default_rng
 from PIL import Image
 
 from maskdcpt_cli import files
+from maskdcpt_cli.benchmarking.result_cache import ResultCache
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.files import replacing, written
 from maskdcpt_cli.images.formats import WRITABLE
 from maskdcpt_cli.images.photo import Metadata, Page, Photo
 from maskdcpt_cli.images.writing import write_photo
+from tests.faults.writers import room_for
 from tests.images.samples import exif_block
 
 NOISE = default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
 METADATA = Metadata(exif=exif_block()[6:], xmp=b"<x:xmpmeta/>")
 LIMITS = (0, 1, 700, 4096, 8192, 0.5, -4096, -1)  # bytes; a fraction of, or less than, the whole
-
-
-@contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """Let this process write files of `size` bytes; what is longer is cut short by the system."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def limits(size: int) -> list[int]:
@@ -104,3 +93,16 @@ def test_what_a_running_process_writes_stays(tmp_path: Path) -> None:
         with replacing(tmp_path / "b.jpg"):
             pass
     assert {path.name for path in tmp_path.iterdir()} == {"a.jpg", "b.jpg"}
+
+
+def test_a_result_that_does_not_fit_into_the_cache_of_a_benchmark_is_an_error(tmp_path):
+    cache = ResultCache(tmp_path, made_by="a")
+    cache.add("set", "1.png", [1], {"psnr": 30.0})
+    size = (tmp_path / "results.jsonl").stat().st_size
+    for room in (size, size + 1, size + 20):
+        with room_for(room), pytest.raises(MaskDCPTError, match=r"Cannot write '.*jsonl'"):
+            cache.add("set", "2.png", [2], {"psnr": 20.0})
+    cache.add("set", "3.png", [3], {"psnr": 10.0})
+    for known in (cache, ResultCache(tmp_path, made_by="a")):
+        assert known.find("set", "1.png", [1], ["psnr"]) == {"psnr": 30.0}
+        assert known.find("set", "3.png", [3], ["psnr"]) == {"psnr": 10.0}

@@ -1,6 +1,8 @@
 """Cache of results on disk, so that a benchmark can be interrupted at any time and resumed."""
 
+import errno
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -54,11 +56,13 @@ class ResultCache:
         """Append a result in one write; raises MaskDCPTError if it cannot be written."""
         self._entries[of, name] = list(state), values
         entry = {"set": of, "name": name, **values, "state": list(state), "made_by": self.made_by}
-        line = ("\n" if self._truncated else "") + json.dumps(entry) + "\n"
+        line = (("\n" if self._truncated else "") + json.dumps(entry) + "\n").encode("ascii")
         self._truncated = False
         try:
             with self.path.open("ab", buffering=0) as file:
-                file.write(line.encode("ascii"))
+                if file.write(line) < len(line):
+                    self._truncated = True
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise MaskDCPTError(f"Cannot write '{shown(self.path)}': {error.strerror}.") from error
 

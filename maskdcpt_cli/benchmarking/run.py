@@ -20,7 +20,7 @@ from maskdcpt_cli.benchmarking.test_sets import (
     sample_state,
 )
 from maskdcpt_cli.data.sets import ImageSet
-from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.errors import MaskDCPTError, check_range
 from maskdcpt_cli.inference.networks import Restore
 from maskdcpt_cli.scoring.events import Item, Unavailable
 from maskdcpt_cli.scoring.metrics import WITH_GT, WITHOUT_GT, find_metric
@@ -42,6 +42,11 @@ class BenchmarkSettings:
     jobs: int | None = None
     limit: int | None = None  # measure only the first images of each test set, this many
     save_images: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in (("jobs", self.jobs), ("limit", self.limit)):
+            if value is not None:
+                check_range(name, value, least=1)
 
 
 class SetStarted(NamedTuple):

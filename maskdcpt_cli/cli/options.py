@@ -1,5 +1,6 @@
 """Options that several commands share, their values and completions."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from click.types import StringParamType
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.formats import MAX_PIXELS
+from maskdcpt_cli.inference.events import LEAST_TILE
 from maskdcpt_cli.models.options import ARCHITECTURES
 from maskdcpt_cli.scoring.metrics import METRICS
 from maskdcpt_cli.scoring.protocols import DEFAULT as DEFAULT_PROTOCOL
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 MEGA = 1_000_000
 MAX_DIGITS = 12
-LEAST_TILE = 64  # pixels; a test compares it with `inference.tiling`
 DEVICES = ["auto", "cpu", "cuda", "mps"]
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)  # to read
 FILE = click.Path(path_type=Path, dir_okay=False)  # to write
@@ -57,6 +58,18 @@ class ModelName(StringParamType):
             if name.startswith(incomplete) and self.use in (None, model.use)
         ]
         return names or [CompletionItem(incomplete, type="file")]
+
+
+class Number(click.FloatRange):
+    """A number in a range, which NaN is not."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{number} is not in the range {self._describe_range()}.", param, ctx)
+        return number
 
 
 def whole_number(

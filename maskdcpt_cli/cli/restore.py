@@ -11,6 +11,7 @@ import click
 
 from maskdcpt_cli.cli.listed import with_listed
 from maskdcpt_cli.cli.options import (
+    Number,
     backend_option,
     device_option,
     json_option,
@@ -64,7 +65,7 @@ IS_MAIN_PROCESS = not SHARED or os.environ.get("RANK") == "0"
     default=DEFAULTS.strength,
     show_default=True,
     metavar="0..1",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     help="Blend with the input: 0 leaves the photo unchanged.",
 )
 @click.option(
@@ -156,6 +157,8 @@ def restore(
     from maskdcpt_cli.cli.restore_view import BAD, RestoreView, open_view, show
     from maskdcpt_cli.images.reader import PhotoReader
 
+    if tile and overlap is not None and 2 * overlap >= tile:
+        raise click.UsageError(f"--overlap {overlap} must be less than half of --tile {tile}.")
     settings = Settings(
         tile=tile,
         overlap=overlap,
@@ -166,8 +169,6 @@ def restore(
         compare=compare,
         max_pixels=max_pixels,
     )
-    if tile and overlap is not None and 2 * overlap >= tile:
-        raise click.UsageError(f"--overlap {overlap} must be less than half of --tile {tile}.")
     label = model if model in ZOO else Path(model).stem
     todo = _plan(inputs, output, model=label, recursive=recursive, name=name, format=format)
     network = partial(_open_network, model, device=device, precision=precision, backend=backend)

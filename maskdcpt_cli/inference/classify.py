@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.errors import ImageError, check_max_pixels
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.formats import MAX_PIXELS
@@ -109,7 +109,11 @@ def classify_files(
     Returns:
         An iterator of one `Classified` per file, in order; where the file or its map failed, its
         `reason` says why.
+
+    Raises:
+        MaskDCPTError: `max_pixels` is below 1.
     """
+    check_max_pixels(max_pixels)
     # The files are closed first: a thread that reads one ends then.
     with ThreadPoolExecutor(1) as thread, reading_by(reader) as files:
         read = partial(_read, files, max_pixels=max_pixels)

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from maskdcpt_cli.errors import MaskDCPTError, check_max_pixels, check_range
 from maskdcpt_cli.images.formats import MAX_PIXELS
 
+LEAST_TILE = 64  # pixels; a test compares it with `inference.tiling`
 Status = Literal["restored", "skipped", "unrestored", "failed"]
 
 
@@ -19,16 +21,38 @@ class Job:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of restoring and writing; the defaults are those of `maskdcpt restore`."""
+    """Settings of restoring and writing; the defaults are those of `maskdcpt restore`.
 
-    tile: int | None = None  # pixels a side; None: chosen by the memory; 0: no tiles
+    Raises:
+        MaskDCPTError: A value is out of its range.
+    """
+
+    tile: int | None = None  # pixels a side, from 64; None: chosen by the memory; 0: no tiles
     overlap: int | None = None  # pixels shared by neighbouring tiles; None: chosen by the tile
     strength: float = 1.0  # 0 is the input, 1 the output of the network
     tta: bool = False  # eight-fold self-ensemble
-    quality: int | None = None  # of JPEG, WebP and AVIF; None: 95
+    quality: int | None = None  # of JPEG, WebP and AVIF, 1 to 100; None: 95
     strip: bool = False  # drop EXIF, XMP and ICC
     compare: bool = False  # write a before/after sheet beside each result
     max_pixels: int | None = MAX_PIXELS  # larger images are refused; None: no limit
+
+    def __post_init__(self) -> None:
+        if self.tile is not None:
+            check_range("tile", self.tile, least=0)
+        if self.tile and self.tile < LEAST_TILE:
+            raise MaskDCPTError(
+                f"Invalid value for 'tile': {self.tile} is too small: the least is {LEAST_TILE}."
+            )
+        if self.overlap is not None:
+            check_range("overlap", self.overlap, least=0)
+        if self.tile and self.overlap is not None and 2 * self.overlap >= self.tile:
+            raise MaskDCPTError(
+                f"overlap {self.overlap} must be less than half of tile {self.tile}."
+            )
+        check_range("strength", self.strength, least=0, most=1, whole=False)
+        if self.quality is not None:
+            check_range("quality", self.quality, least=1, most=100)
+        check_max_pixels(self.max_pixels)
 
 
 @dataclass(frozen=True)

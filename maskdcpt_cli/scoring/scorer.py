@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskdcpt_cli.data.parallel import processors
-from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.errors import ImageError, check_max_pixels, check_range
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.scoring.events import Item, Scored, Unavailable
@@ -62,7 +62,8 @@ def score(
         could not be measured are in `Scored.problem` and `ScoreResult.unavailable`.
 
     Raises:
-        MaskDCPTError: A metric is unknown, or lacks its ground truth.
+        MaskDCPTError: A metric is unknown, or lacks its ground truth; `jobs` or `max_pixels` is
+            below 1.
     """
     listed = list(items)
     with_gt = bool(listed) and all(item.gt is not None for item in listed)
@@ -99,6 +100,9 @@ class Scorer:
         max_pixels: int | None = MAX_PIXELS,
         reader: PhotoReader | None = None,
     ) -> None:
+        check_max_pixels(max_pixels)
+        if jobs is not None:
+            check_range("jobs", jobs, least=1)
         self.metrics: Mapping[str, Metric] = find_metrics(metrics, with_gt=with_gt)
         self.protocol, self.max_pixels = protocol, max_pixels
         self._reader = reader

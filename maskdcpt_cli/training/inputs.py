@@ -14,8 +14,8 @@ from maskdcpt_cli.data.mixture import Curriculum, Mixture, Samples
 from maskdcpt_cli.data.pairs import Pair, Pairs
 from maskdcpt_cli.data.sets import DEFAULT_SYNTHESIS, ImageSet
 from maskdcpt_cli.data.sources import data_root
-from maskdcpt_cli.degradations import SETTINGS
-from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.degradations import SETTINGS, find
+from maskdcpt_cli.errors import MaskDCPTError, check_max_pixels, unknown
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.presets.data import (
     Data,
@@ -68,9 +68,13 @@ class TrainingData:
         root: the folder of the data sets; None: the environment variable MASKDCPT_DATA.
         photos: a folder of clean photos, degraded as they are read.
         pairs: folders of degraded and of clean images of the same names.
-        degradations: of each of the pairs, by abbreviation.
+        degradations: of each of the pairs, by abbreviation or name.
         setting: of photos and pairs; None: that of the data preset.
         max_pixels: larger images are refused; None for no limit.
+
+    Raises:
+        MaskDCPTError: for a setting or degradation that does not exist, pairs without a degradation
+            each, and a limit below 1.
     """
 
     root: Path | str | None = None
@@ -79,6 +83,18 @@ class TrainingData:
     degradations: Sequence[str] = ()
     setting: str | None = None
     max_pixels: int | None = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        check_max_pixels(self.max_pixels)
+        if self.setting is not None and self.setting not in SETTINGS:
+            raise MaskDCPTError(unknown("setting", self.setting, SETTINGS))
+        if len(self.pairs) != len(self.degradations):
+            raise MaskDCPTError(
+                f"Which degradation do the pairs have? degradations has {len(self.degradations)} "
+                f"for {len(self.pairs)} of pairs: give one for each."
+            )
+        for word in self.degradations:
+            find(word)
 
     def open(self, preset: str) -> Inputs:
         """Find the images.
@@ -101,9 +117,8 @@ class TrainingData:
             return from_photos(Path(self.photos), data, setting=setting, max_pixels=self.max_pixels)
         if self.pairs:
             folders = [(Path(lq), Path(gt)) for lq, gt in self.pairs]
-            return from_pairs(
-                folders, self.degradations, setting=setting, max_pixels=self.max_pixels
-            )
+            labels = [find(word) for word in self.degradations]
+            return from_pairs(folders, labels, setting=setting, max_pixels=self.max_pixels)
         root = None if self.root is None else Path(self.root)
         return from_preset(data, root, max_pixels=self.max_pixels)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from maskdcpt_cli._version import __version__
-from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.errors import MaskDCPTError, check_range
 from maskdcpt_cli.files import check_inside, replacing, shown
 from maskdcpt_cli.presets.load import rename_keys
 from maskdcpt_cli.presets.parse import read_yaml
@@ -62,6 +62,8 @@ def launch(
 ) -> Events:
     """Open the data of a run, begin its folder, and return its events; see `pretrain`."""
     resume, name = resume or restarted(), preset.name
+    if micro_batch is not None:
+        check_range("micro_batch", micro_batch, least=1)
     if is_main_process():
         check_resumable(run_dir, preset, resume=resume)
     inputs = data.open(preset.data)

@@ -1,7 +1,8 @@
-"""Kill a command at any moment, run it again, and compare: `python -m tests.faults --kills 100`.
+"""Kill commands, and fill disks: `python -m tests.faults --kills 100`, `--full-disk 1`.
 
 After each kill the second run gives the files of an undisturbed run, byte for byte, and leaves no
-unfinished file. What does not is printed, and the exit code is 1.
+unfinished file. On a disk that is full after N bytes (every N, or one of `--full-disk`) there is an
+error, and the file of before. What does not is printed, and the exit code is 1.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch  # loaded once, for all runs are forks of this process
+import pyiqa  # noqa: F401 - loaded once, as torch, for all runs are forks of this process
+import torch
 from PIL import Image
 
 import maskdcpt_cli.benchmarking.run
@@ -27,6 +29,7 @@ import maskdcpt_cli.training.finetune
 import maskdcpt_cli.training.pretrain  # noqa: F401
 from maskdcpt_cli.cli import main as program
 from maskdcpt_cli.weights.checkpoint import Checkpoint, save_checkpoint
+from tests.faults.writers import fill_disk, inputs
 from tests.small import SMALL, calm
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -70,6 +73,13 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "pretrain": Command(("pretrain", *TRAINING), ("--resume",), "out/final.safetensors"),
     "finetune": Command(("finetune", *TRAINING), ("--resume",), "out/final.safetensors"),
+    "benchmark": Command(
+        (
+            *("benchmark", "--data-preset", "denoise", "--photos", "photos", "-o", "out"),
+            *("--model", "small.safetensors", "--device", "cpu", "--backend", "torch"),
+            *("--metrics", "psnr", "--jobs", "1", "--limit", "3", "--save-images"),
+        )
+    ),
     "score": Command(
         (
             "score",
@@ -167,23 +177,45 @@ def kill_and_rerun(name: str, command: Command, inputs: Path, kills: int, dice: 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--command", choices=COMMANDS, action="append")
-    parser.add_argument("--kills", type=int, default=70, help="of all commands together")
+    parser.add_argument("--kills", type=int, default=0, help="of all commands together")
+    parser.add_argument("--full-disk", type=int, metavar="N", help="at every Nth byte of each file")
+    parser.add_argument("--writer", action="append", help="of --full-disk, these alone")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    names = options.command or list(COMMANDS)
+    lost = 0
+    if options.kills:
+        lost = _kill(options.command or list(COMMANDS), options.kills, options.seed)
+    if options.full_disk:
+        lost += _fill_disks(options.writer, stride=options.full_disk)
+    return 1 if lost else 0
+
+
+def _fill_disks(names: Sequence[str] | None, *, stride: int) -> int:
+    lost = 0
+    with inputs() as writers:
+        for name in names or writers:
+            found = list(fill_disk(name, writers[name], stride=stride))
+            for problem in filter(None, found):
+                print(problem)
+            lost += sum(map(bool, found))
+            print(f"{name}: full at {len(found)} sizes")
+    return lost
+
+
+def _kill(names: Sequence[str], kills: int, seed: int) -> int:
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as prepared:
         prepare(Path(prepared))
         for name in names:
-            dice = random.Random(f"{options.seed} {name}")
-            share = options.kills // len(names)
+            dice = random.Random(f"{seed} {name}")
+            share = kills // len(names)
             for found in kill_and_rerun(name, COMMANDS[name], Path(prepared), share, dice):
                 if found and found != "done before":
                     print(found)
                 counts[found if found in ("", "done before") else "lost"] += 1
     print(f"{counts['']} kills survived, {counts['done before']} too late, {counts['lost']} lost")
-    return 1 if counts["lost"] else 0
+    return counts["lost"]
 
 
 if __name__ == "__main__":

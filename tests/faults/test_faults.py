@@ -1,10 +1,13 @@
-"""A killed command, run again, gives the same files; `python -m tests.faults` tries more."""
+"""Commands that are killed, and disks that are full; `python -m tests.faults` tries more."""
 
 import subprocess
 import sys
 
+import pytest
 
-def test_commands_that_are_killed_and_run_again_give_the_same_files() -> None:
-    command = [sys.executable, "-m", "tests.faults", "--kills", "21"]
+
+@pytest.mark.parametrize("given", [("--kills", "24"), ("--full-disk", "1500")], ids=lambda g: g[0])
+def test_nothing_is_lost(given: tuple[str, str]) -> None:
+    command = [sys.executable, "-m", "tests.faults", *given]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr

@@ -31,7 +31,7 @@ class Brighten:
         return 100 * tile**2
 
 
-TILED = Settings(tile=32, overlap=4)
+TILED = Settings(tile=64, overlap=8)
 
 
 def ramp(*shape, dtype=np.uint8):

@@ -12,7 +12,7 @@ from tests.inference.brighten import ramp
 def photos(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
-    for i, size in enumerate([(40, 50), (24, 24), (70, 33)]):
+    for i, size in enumerate([(80, 100), (24, 24), (140, 66)]):
         Image.fromarray(ramp(*size, 3)).save(folder / f"{i}.png")
     return folder
 

@@ -32,8 +32,8 @@ def test_a_result_log_in_the_format_of_the_first_release_is_read(photos, tmp_pat
     job.target.write_bytes(b"a result")
     log = tmp_path / "out" / ".maskdcpt.jsonl"
     line = '{"name": "0.png", "made": ["%s", %d, 1700000000000000000]}\n'
-    log.write_text(line % ("e2df0e9ac8861852", size))
-    settings = Settings(tile=32, overlap=4, strength=0.5)
+    log.write_text(line % ("251433f2918e0a28", size))
+    settings = Settings(tile=64, overlap=8, strength=0.5)
     assert [one.status for one in outcomes_of(engine, [job], settings)] == ["skipped"]
     assert [one.status for one in outcomes_of(engine, [job], Settings())] == ["failed"]
 
@@ -43,7 +43,7 @@ def test_skip_refuses_other_results(photos, tmp_path):
     outcomes_of(Brighten(), jobs)
     other_weights = Brighten()
     other_weights.model = small("nafnet", width=4)
-    other_settings = Settings(tile=32, overlap=4, strength=0.5)
+    other_settings = Settings(tile=64, overlap=8, strength=0.5)
     for engine, settings in [(other_weights, TILED), (Brighten(), other_settings)]:
         outcomes = outcomes_of(engine, jobs, settings)
         assert {outcome.status for outcome in outcomes} == {"failed"}
@@ -81,7 +81,7 @@ def test_an_earlier_result_is_not_taken_for_one_that_a_kill_prevented(
 ):
     jobs = jobs_of(photos, tmp_path / "out")
     outcomes_of(Brighten(), jobs)
-    other = Settings(tile=32, overlap=4, strength=0.5)
+    other = Settings(tile=64, overlap=8, strength=0.5)
     with monkeypatch.context() as patch:
         patch.setattr(restore_module, "write_photo", lambda *_, **__: ())
         patch.setattr(restore_module, "record", lambda *_, **__: None)

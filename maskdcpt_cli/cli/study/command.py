@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from maskdcpt_cli.cli.options import Number
 from maskdcpt_cli.cli.study.options import StudyOptions, measure_models, read_images, study_options
 
 RATIOS = "0,0.25,0.5,0.75"
@@ -104,7 +105,7 @@ def mask(ratios: tuple[float, ...], method: str, patch_size: int, **given: Any) 
 @study.command(short_help="Draw a t-SNE embedding of the images.")
 @click.option(
     "--perplexity", default=30.0, show_default=True, metavar="P",
-    type=click.FloatRange(min=1), help="About the number of neighbours of an image.",
+    type=Number(min=1), help="About the number of neighbours of an image.",
 )  # fmt: skip
 @study_options
 def tsne(perplexity: float, **given: Any) -> None:
