@@ -66,7 +66,7 @@ class Heads(Schema):
 
     reconstruction: Fraction = paper(1.0, "Eq. 5, lambda; 0 for none")
     classification: Fraction = paper(1.0, "Eq. 5; 0 for none")
-    focal_gamma: NonNegativeFloat = paper(2.0, "Sec. IV-B")
+    focal_gamma: NonNegativeFloat = paper(2.0, "ours: of Lin et al., 2017")
     classifier_dims: tuple[Width, Width, Width, Width] = paper(
         (64, 128, 256, 512), "Sec. IV-A: ResNet-18's"
     )
@@ -136,7 +136,7 @@ class Training(Schema):
 
     stages: tuple[Stage, ...] = Field(min_length=1)
     precision: Literal["fp32", "bf16", "fp16"] = paper("fp32", "ours")
-    ema: Fraction | None = paper(None, "Sec. V-C has 0.999 for fine-tuning")
+    ema: Fraction | None = paper(None, "ours; the presets of fine-tuning have one")
     channels_last: bool = paper(True, "ours: faster, same numbers")
     compile: bool = paper(False, "ours")
     checkpointing: bool = paper(False, "ours: recompute activations, less memory")
@@ -285,7 +285,7 @@ class Finetune(Run):
     """Fine-tuning for restoration (Sec. V)."""
 
     loss: str = paper(
-        "l1", "Sec. V-A; relative to the input's it is ours, for short runs on many types"
+        "l1", "ours, as all LOSSES; relative to the input's for short runs on many types"
     )
 
 
