@@ -3,6 +3,8 @@
 import atexit
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -88,6 +90,23 @@ def peak_memory(device: torch.device) -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Let the peak begin anew, where that can be done: on a GPU."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+@contextmanager
+def cudnn_benchmark(device: torch.device, *, enabled: bool) -> Iterator[None]:
+    """Let cuDNN try its algorithms for each new shape within the context, on a GPU."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before or (enabled and device.type == "cuda")
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def physical_memory() -> int:

@@ -43,6 +43,7 @@ MAY_CHANGE = (  # between the launches of a run: settings that change no weight
     "training.save_every",
     "training.checkpointing",
     "training.compile",
+    "training.deterministic",
     "validation.",
 )
 
