@@ -22,6 +22,7 @@ from maskdcpt_cli.training.distributed import (
     restarted,
 )
 from maskdcpt_cli.training.events import Event, Notice, Saved, Step
+from maskdcpt_cli.training.failures import ending_together
 from maskdcpt_cli.training.optimizer import segment_at
 from maskdcpt_cli.training.stages import memory_errors, rank_stages, stage_index
 from maskdcpt_cli.training.steps import LaunchedStep, StepResult
@@ -134,6 +135,10 @@ class Loop:
         However it ends, also by an error or when the generator is closed, the state of the last
         complete iteration is saved.
         """
+        with ending_together(self.distributed):
+            yield from self._train(first)
+
+    def _train(self, first: Event | None) -> Generator[Event, None, None]:
         if first:
             yield first
         progress, training = self.trainer.progress, self.run.training

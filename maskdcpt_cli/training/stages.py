@@ -39,10 +39,7 @@ def rank_stages(run: Run, distributed: DistributedContext) -> list[BatchStage]:
     size, memory = distributed.world_size, physical_memory()
     for number, stage in enumerate(run.training.stages):
         if stage.batch % size:
-            raise MaskDCPTError(
-                f"A batch of {stage.batch} cannot be divided evenly among {size} processes: "
-                "start a number that divides it, or --set another training.stages.0.batch."
-            )
+            raise MaskDCPTError(_indivisible(stage.batch, size, stage=number))
         needed = BYTES_PER_PIXEL * stage.crop_size**2 * stage.batch // size
         if needed > memory > 0:
             raise MaskDCPTError(
@@ -55,6 +52,17 @@ def rank_stages(run: Run, distributed: DistributedContext) -> list[BatchStage]:
         BatchStage(stage.batch // size, stage.crop_size, stage.iterations)
         for stage in run.training.stages
     ]
+
+
+def _indivisible(batch: int, processes: int, *, stage: int) -> str:
+    """Return the sentence for a batch that cannot be shared, with the numbers that fit."""
+    fitting = [str(number) for number in range(1, processes * 2) if batch % number == 0]
+    lower = batch - batch % processes
+    batches = " or ".join(str(one) for one in (lower, lower + processes) if one)
+    return (
+        f"A batch of {batch} cannot be divided evenly among {processes} processes: start "
+        f"{' or '.join(fitting)}, or --set training.stages.{stage}.batch={batches}."
+    )
 
 
 def stage_index(stages: Sequence[BatchStage], iteration: int) -> int:
