@@ -136,14 +136,22 @@ def reset_peak_memory(device: torch.device) -> None:
 
 
 @contextmanager
-def cudnn_benchmark(device: torch.device, *, enabled: bool) -> Iterator[None]:
-    """Let cuDNN try its algorithms for each new shape within the context, on a GPU."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = before or (enabled and device.type == "cuda")
+def algorithms(device: torch.device, *, deterministic: bool) -> Iterator[None]:
+    """Choose within the context between algorithms that repeat bit for bit and the fastest ones.
+
+    On a GPU the fastest are those that cuDNN finds by trying all of them, once for each new shape.
+    """
+    benchmark = torch.backends.cudnn.benchmark
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    torch.backends.cudnn.benchmark = device.type == "cuda" and not deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS may not repeat
+        torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        torch.backends.cudnn.benchmark = before
+        torch.backends.cudnn.benchmark = benchmark
+        torch.use_deterministic_algorithms(was_deterministic)
 
 
 def physical_memory() -> int:

@@ -16,7 +16,7 @@ from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.checkpointing import SKIPPED, CheckpointFolder, how_to_go_on
 from maskdcpt_cli.training.distributed import (
     DistributedContext,
-    cudnn_benchmark,
+    algorithms,
     peak_memory,
     reset_peak_memory,
     restarted,
@@ -143,7 +143,7 @@ class Loop:
             yield first
         progress, training = self.trainer.progress, self.run.training
         try:
-            with cudnn_benchmark(self.distributed.device, enabled=not training.deterministic):
+            with algorithms(self.distributed.device, deterministic=training.deterministic):
                 yield from self._iterate()
         finally:
             if self.trainer.consistent and progress.iteration > self.saved_at:

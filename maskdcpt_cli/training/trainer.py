@@ -18,6 +18,7 @@ from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models.layers import BlockSequence
 from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.checkpointing import RunProgress, State
+from maskdcpt_cli.training.compiling import compile_model
 from maskdcpt_cli.training.distributed import DistributedContext
 from maskdcpt_cli.training.ema import exponential_average, update_if
 from maskdcpt_cli.training.losses import Losses
@@ -71,7 +72,7 @@ class Trainer:
         if run.training.checkpointing:
             recompute_activations(task.model)
         if run.training.compile:
-            task.model.compile(dynamic=False)
+            compile_model(task.model, run.training)
         self.wrapped = self._wrap(task.model)
 
     def _wrap(self, model: nn.Module) -> nn.Module:

@@ -12,15 +12,16 @@ import torch
 import torch.distributed as dist
 
 from maskdcpt_cli.errors import BackendError, MaskDCPTError
+from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.training.distributed import (
     DistributedContext,
+    algorithms,
     check_devices,
-    cudnn_benchmark,
     init_distributed,
 )
 from maskdcpt_cli.training.launcher import Launch, first_host, launched, meeting_point
 from maskdcpt_cli.training.stages import rank_stages, stage_index
-from tests.training.runs import finetuning, state
+from tests.training.runs import finetuning, pretraining, started, state, steps
 
 STEP = {
     "SLURM_JOB_ID": "123456", "SLURM_STEP_ID": "2", "SLURM_PROCID": "5", "SLURM_NTASKS": "8",
@@ -139,12 +140,24 @@ def test_the_stage_of_an_iteration():
 
 def test_cudnn_tries_its_algorithms_on_a_gpu_only_and_for_a_run_only():
     assert not torch.backends.cudnn.benchmark
-    with cudnn_benchmark(torch.device("cuda"), enabled=True):
+    with algorithms(torch.device("cuda"), deterministic=False):
         assert torch.backends.cudnn.benchmark
-    for device, enabled in (("cpu", True), ("cuda", False)):
-        with cudnn_benchmark(torch.device(device), enabled=enabled):
+    for device, deterministic in (("cpu", False), ("cuda", True)):
+        with algorithms(torch.device(device), deterministic=deterministic):
             assert not torch.backends.cudnn.benchmark
+            assert torch.are_deterministic_algorithms_enabled() == deterministic
     assert not torch.backends.cudnn.benchmark
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_deterministic_runs_have_the_numbers_of_the_others_on_the_cpu(backbone, tmp_path):
+    results = []
+    for deterministic in (False, True):
+        training = {"deterministic": deterministic}
+        preset = pretraining(backbone=backbone, iterations=1, batch=2, training=training)
+        results.append(steps(started(preset, tmp_path / str(deterministic)))[0].losses)
+    assert results[0] == results[1]
 
 
 def start_step(folder: Path, *arguments: str) -> list["subprocess.Popen[str]"]:
