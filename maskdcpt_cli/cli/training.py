@@ -1,7 +1,6 @@
 """The options of `maskdcpt pretrain` and `maskdcpt finetune`, and a run from them."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.models import BACKBONES
+from maskdcpt_cli.training.launcher import launched
 
 if TYPE_CHECKING:
     from maskdcpt_cli.presets.training import Run
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from maskdcpt_cli.training.inputs import Inputs, TrainingData
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
-IS_MAIN_PROCESS = os.environ.get("RANK", "0") == "0"  # the first of torchrun's processes
+LAUNCH = launched()
+PROCESSES, IS_MAIN_PROCESS = LAUNCH.world_size, LAUNCH.rank == 0
 SLUGS = [degradation.slug for degradation in DEGRADATIONS.values()]
 
 

@@ -49,9 +49,10 @@ class Standardise(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        centred = x - x.mean(dim=(-2, -1), keepdim=True)
+        # In float32: the square of 256, and the sums of gradients, exceed the range of fp16.
+        centred = x.float() - x.float().mean(dim=(-2, -1), keepdim=True)
         variance = centred.square().mean(dim=(1, 2, 3), keepdim=True)
-        return centred * (variance + STD_EPS**2).rsqrt()
+        return (centred * (variance + STD_EPS**2).rsqrt()).to(x.dtype)
 
 
 class Classifier(nn.Module):

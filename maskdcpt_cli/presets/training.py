@@ -139,6 +139,7 @@ class Training(Schema):
     ema: Fraction | None = paper(None, "ours; the presets of fine-tuning have one")
     channels_last: bool = paper(True, "ours: faster, same numbers")
     compile: bool = paper(False, "ours")
+    deterministic: bool = paper(False, "ours: on a GPU, the same bits again, slower")
     checkpointing: bool = paper(False, "ours: recompute activations, less memory")
     workers: Workers = paper(4, "ours: loading data, of each process")
     save_every: PositiveInt = paper(5000, "ours")

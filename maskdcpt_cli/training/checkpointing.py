@@ -23,7 +23,7 @@ class RunProgress:
 
     iteration: int = 0  # how many are done
     skipped: int = 0  # of them
-    skipped_in_a_row: int = 0
+    skipped_in_a_row: int = 0  # for NaN or infinity
     best: float | None = None  # mean score of a validation
     validated_at: int = 0  # iteration
     temperature: float | None = None  # of the classifier, from the last validation

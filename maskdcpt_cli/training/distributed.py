@@ -1,9 +1,13 @@
-"""The processes that train together: a single one, or those that torchrun started."""
+"""The processes that train together: a single one, or those that torchrun or srun started."""
 
 import atexit
 import os
+import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -11,11 +15,13 @@ import torch.distributed as dist
 from torch import Tensor
 
 from maskdcpt_cli.errors import BackendError
+from maskdcpt_cli.training.launcher import Launch, launched, meeting_point, restarts
 
 if sys.platform != "win32":
     import resource
 
 T = TypeVar("T")
+TIMEOUT = timedelta(minutes=20)  # for the slowest process: its data, or the files of the first one
 
 
 @dataclass(frozen=True)
@@ -47,17 +53,17 @@ class DistributedContext:
 
 
 def is_main_process() -> bool:
-    """Return whether this process is the first of torchrun's, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
+    """Return whether this process is the first of those that train together, or the only one."""
+    return launched().rank == 0
 
 
 def restarted() -> bool:
     """Return whether torchrun restarted this process, after one of the processes had failed."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    return restarts() > 0
 
 
 def init_distributed(device: str | None = None) -> DistributedContext:
-    """Join the processes that torchrun started, or return the context of a single process.
+    """Join the processes that torchrun or srun started, or return the context of a single one.
 
     Args:
         device: as "cuda" or "cpu"; None: a GPU where there is one.
@@ -68,16 +74,49 @@ def init_distributed(device: str | None = None) -> DistributedContext:
     Raises:
         BackendError: where there is no such device, or not one for each process.
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    local = _device(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
-    if world_size == 1:
+    launch = launched()
+    local = _device(device, launch)
+    if launch.world_size == 1:
         return DistributedContext(local)
     if local.type == "cuda":
         torch.cuda.set_device(local)
     if not dist.is_initialized():  # a process group can be initialized only once
-        dist.init_process_group("nccl" if local.type == "cuda" else "gloo")
+        _join(launch, local)
         atexit.register(dist.destroy_process_group)
     return DistributedContext(local, dist.get_rank(), dist.get_world_size())
+
+
+def _join(launch: Launch, local: torch.device) -> None:
+    host, port = meeting_point()
+    os.environ.update(MASTER_ADDR=host, MASTER_PORT=str(port))
+    store, _, _ = next(dist.rendezvous("env://", launch.rank, launch.world_size, timeout=TIMEOUT))
+    if local.type == "cuda":
+        uuid = torch.cuda.get_device_properties(local).uuid
+        check_devices(store, f"{socket.gethostname()} {uuid}", launch)
+    dist.init_process_group(
+        "nccl" if local.type == "cuda" else "gloo",
+        store=store,
+        rank=launch.rank,
+        world_size=launch.world_size,
+        timeout=TIMEOUT,
+        device_id=local if local.type == "cuda" else None,
+    )
+
+
+def check_devices(store: dist.Store, name: str, launch: Launch) -> None:
+    """Check that every process has a GPU of its own; `name` is that of this process's.
+
+    Raises:
+        BackendError: where two processes have the same.
+    """
+    store.set(f"maskdcpt/gpu/{launch.rank}", name)
+    names = [store.get(f"maskdcpt/gpu/{rank}").decode() for rank in range(launch.world_size)]
+    same = [rank for rank, one in enumerate(names) if one == name]
+    if len(same) > 1:
+        raise BackendError(
+            f"Processes {', '.join(map(str, same))} have the same GPU ({name}): start as many "
+            "processes as GPUs, or give each its own by CUDA_VISIBLE_DEVICES."
+        )
 
 
 def peak_memory(device: torch.device) -> int:
@@ -90,6 +129,31 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Let the peak begin anew, where that can be done: on a GPU."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+@contextmanager
+def algorithms(device: torch.device, *, deterministic: bool) -> Iterator[None]:
+    """Choose within the context between algorithms that repeat bit for bit and the fastest ones.
+
+    On a GPU the fastest are those that cuDNN finds by trying all of them, once for each new shape.
+    """
+    benchmark = torch.backends.cudnn.benchmark
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    torch.backends.cudnn.benchmark = device.type == "cuda" and not deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS may not repeat
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = benchmark
+        torch.use_deterministic_algorithms(was_deterministic)
+
+
 def physical_memory() -> int:
     """Return the bytes of memory of this machine; 0 if unknown."""
     try:
@@ -98,18 +162,32 @@ def physical_memory() -> int:
         return 0
 
 
-def _device(name: str | None, *, local_rank: int) -> torch.device:
+def _device(name: str | None, launch: Launch) -> torch.device:
     kind = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    if kind != "cuda":
-        try:
-            return torch.empty(0, device=kind).device
-        except (RuntimeError, AssertionError) as error:
-            raise BackendError(
-                f"There is no device '{kind}' here: {str(error).splitlines()[0]}"
-            ) from error
-    if local_rank >= torch.cuda.device_count():
+    if kind == "cuda":
+        return torch.device("cuda", _gpu(launch))
+    if launch.world_size > 1 and kind.startswith("cuda:"):
         raise BackendError(
-            f"Process {local_rank} of this machine has no GPU: there are "
-            f"{torch.cuda.device_count()}. Start as many processes as GPUs, or type --device cpu."
+            f"--device {kind} is one GPU, and each of the {launch.world_size} processes takes one "
+            "of its own: type --device cuda."
         )
-    return torch.device("cuda", local_rank)
+    try:
+        return torch.empty(0, device=kind).device
+    except (RuntimeError, AssertionError) as error:
+        raise BackendError(
+            f"There is no device '{kind}' here: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _gpu(launch: Launch) -> int:
+    """Return the index of the GPU of this process among those that it sees."""
+    visible, count = os.environ.get("CUDA_VISIBLE_DEVICES", ""), torch.cuda.device_count()
+    one_each = launch.by == "srun" or ("," not in visible and visible != "")
+    if launch.world_size > 1 and count == 1 and one_each:
+        return 0
+    if launch.local_rank >= count:
+        raise BackendError(
+            f"Process {launch.local_rank} of this machine has no GPU: there are {count}. "
+            "Start as many processes as GPUs, or type --device cpu."
+        )
+    return launch.local_rank

@@ -152,11 +152,6 @@ def from_pairs(
     max_pixels: int | None = MAX_PIXELS,
 ) -> Inputs:
     """Open pairs of two folders each, with the degradation of each of them."""
-    if len(degradations) != len(folders):
-        raise MaskDCPTError(
-            f"There are {len(folders)} pairs of folders and {len(degradations)} degradations; "
-            "give one degradation for each pair."
-        )
     own = sets.from_pairs(folders, degradations, max_pixels=max_pixels)
     return _held_out(own, SETTINGS[setting])
 

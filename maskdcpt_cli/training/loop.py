@@ -1,16 +1,15 @@
 """A training run, from its first iteration or any other to its last."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-import torch
-
 from maskdcpt_cli.data.loading import load
 from maskdcpt_cli.data.mixture import Sample, Samples
-from maskdcpt_cli.data.order import Batches, BatchStage
+from maskdcpt_cli.data.order import Batches
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
@@ -18,18 +17,23 @@ from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.checkpointing import SKIPPED, CheckpointFolder, how_to_go_on
 from maskdcpt_cli.training.distributed import (
     DistributedContext,
+    algorithms,
     peak_memory,
-    physical_memory,
+    reset_peak_memory,
     restarted,
 )
 from maskdcpt_cli.training.events import Event, Notice, Saved, Step
+from maskdcpt_cli.training.failures import ending_together
 from maskdcpt_cli.training.optimizer import segment_at
+from maskdcpt_cli.training.stages import memory_errors, rank_stages, stage_index
+from maskdcpt_cli.training.steps import LaunchedStep, StepResult
 from maskdcpt_cli.training.task import Task
-from maskdcpt_cli.training.trainer import StepResult, Trainer
+from maskdcpt_cli.training.trainer import Trainer
 from maskdcpt_cli.training.validation import choose, mean_score, validate
 
 PATIENCE = 5  # iterations in a row that may be skipped
-BYTES_PER_PIXEL = 2 * 3 * 4  # of a crop: lq and gt, RGB, float32
+OVERFLOWS = 20  # in a row: each halves the scale of the loss, from 65536
+WARM_UP = 2  # iterations of a stage that compile, try algorithms, and fill the queues of data
 MAX_BATCHES = 10  # of skipped iterations of a run that are kept
 
 Stop = Callable[[], bool]
@@ -37,6 +41,21 @@ Stop = Callable[[], bool]
 
 def never() -> bool:
     return False
+
+
+@dataclass
+class Iteration:
+    """An iteration that was launched, with the batch of this rank."""
+
+    step: LaunchedStep
+    batch: Sample
+    waited: float  # seconds for data
+    memory: int  # peak bytes
+    warm_up: bool
+    seconds: float = 0.0  # until the next one began
+    result: StepResult | None = None
+    skipped: int = 0  # of the run, up to this one
+    kept: Path | None = None  # where the batch of a skipped iteration is
 
 
 class Loop:
@@ -68,6 +87,10 @@ class Loop:
         self.folder = CheckpointFolder(run_dir)
         self.stop = stop
         self.saved_at = 0
+        self.stopping = False
+        self.launched: deque[Iteration] = deque()  # not finished yet
+        self.stage: int | None = None  # of the last iteration of this process
+        self.stage_began = 0  # iteration
         self.reported: set[str] = set()  # reasons why images were replaced
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
@@ -113,37 +136,91 @@ class Loop:
         However it ends, also by an error or when the generator is closed, the state of the last
         complete iteration is saved.
         """
+        with ending_together(self.distributed):
+            yield from self._train(first)
+
+    def _train(self, first: Event | None) -> Generator[Event, None, None]:
         if first:
             yield first
-        progress = self.trainer.progress
+        progress, training = self.trainer.progress, self.run.training
         try:
-            yield from self._iterate()
+            with algorithms(self.distributed.device, deterministic=training.deterministic):
+                yield from self._iterate()
         finally:
             if self.trainer.consistent and progress.iteration > self.saved_at:
+                self._finish(pending=0)
                 deque(self._save("last"), maxlen=0)
-        if progress.iteration < self.run.training.iterations:
+        if progress.iteration < training.iterations:
             yield Notice(f"Stopped after iteration {progress.iteration}; --resume continues.")
         elif self.distributed.is_main:
             path = self.folder.save_final(self.trainer.checkpoint())
             yield Saved(progress.iteration, path)
 
     def _iterate(self) -> Generator[Event, None, None]:
-        progress, stopping = self.trainer.progress, False
         with closing(self._load()) as batches:
             while True:
-                if not stopping:
+                if self.stopping or self._validation_due() or self._saving_due():
+                    yield from self._report(self._finish(pending=0))
+                if not self.stopping:
                     yield from self._validate_if_due()
                 yield from self._save_if_due()
-                if stopping or progress.iteration == self.run.training.iterations:
+                if self.stopping or self._at_end():
                     return
+                yield from self._begin_stage()
                 began = perf_counter()
-                with _memory_errors(self.run):
-                    batch = next(batches)
-                    waited = perf_counter() - began
-                    result = self.trainer.step(batch, stop=self.stop())
+                with memory_errors(self.run):
+                    self._launch(batches)
+                    # A GPU computes an iteration while the host prepares the next one.
+                    finished = self._finish(pending=1 if self.trainer.deferred else 0)
                 seconds = perf_counter() - began
-                yield from self._report(batch, result, seconds=seconds, waited=waited)
-                stopping = result.stop
+                (self.launched or finished)[-1].seconds = seconds
+                yield from self._compiled(seconds)
+                yield from self._report(finished)
+
+    def _begin_stage(self) -> Generator[Notice, None, None]:
+        """Prepare for the batches of another stage, where the next iteration begins one."""
+        iteration = self.trainer.progress.iteration
+        index = stage_index(self.stages, iteration)
+        if index == self.stage:
+            return
+        self.stage, self.stage_began = index, iteration
+        reset_peak_memory(self.distributed.device)
+        if self.run.training.compile:
+            yield Notice(f"Compiling for {self._crops()} of a process: this step may take minutes.")
+
+    def _compiled(self, seconds: float) -> Generator[Notice, None, None]:
+        """Report the time of a step that compiled."""
+        first = self.trainer.progress.iteration == self.stage_began + 1
+        if self.run.training.compile and first:
+            yield Notice(f"The first step of {self._crops()} took {seconds:.0f} s to compile.")
+
+    def _crops(self) -> str:
+        stage = self.stages[self.stage or 0]
+        return f"{self.trainer.micro_batch or stage.batch} crops of {stage.crop_size} pixels"
+
+    def _launch(self, batches: Generator[Sample, None, None]) -> None:
+        """Launch an iteration."""
+        began = perf_counter()
+        batch = next(batches)
+        waited = perf_counter() - began
+        step = self.trainer.step(batch, stop=self.stop())
+        warm_up = step.iteration - self.stage_began <= WARM_UP
+        memory = peak_memory(self.distributed.device)
+        self.launched.append(Iteration(step, batch, waited, memory, warm_up))
+
+    def _finish(self, *, pending: int) -> list[Iteration]:
+        """Wait for iterations until only some are pending; keep the batches of skipped ones."""
+        finished = []
+        while len(self.launched) > pending:
+            iteration = self.launched[0]
+            result = self.trainer.finish(iteration.step)
+            self.stopping = self.stopping or result.stop
+            if result.at_fault and self.trainer.progress.skipped <= MAX_BATCHES:
+                name = f"{iteration.step.iteration}-{self.distributed.rank}"
+                iteration.kept = self.folder.save_batch(iteration.batch, name)
+            iteration.result, iteration.skipped = result, self.trainer.progress.skipped
+            finished.append(self.launched.popleft())
+        return finished
 
     def _load(self) -> Generator[Sample, None, None]:
         batches = Batches(
@@ -162,9 +239,7 @@ class Loop:
     def _validate_if_due(self) -> Generator[Event, None, None]:
         """Validate; all is done before the first event, as the run may be left at any event."""
         task, trainer, progress = self.trainer.task, self.trainer, self.trainer.progress
-        if not self.validation or not self._due(
-            self.run.validation.every, last=progress.validated_at
-        ):
+        if not self._validation_due():
             return
         with trainer.evaluating():
             validated, unreadable = validate(
@@ -186,14 +261,23 @@ class Loop:
         yield from saved
 
     def _save_if_due(self) -> Generator[Saved, None, None]:
-        if self._due(self.run.training.save_every, last=self.saved_at):
+        if self._saving_due():
             yield from self._save("last")
+
+    def _validation_due(self) -> bool:
+        every, last = self.run.validation.every, self.trainer.progress.validated_at
+        return bool(self.validation) and self._due(every, last=last)
+
+    def _saving_due(self) -> bool:
+        return self._due(self.run.training.save_every, last=self.saved_at)
 
     def _due(self, every: int, *, last: int) -> bool:
         """Return whether something is due now; it is not repeated where it was done last."""
         iteration = self.trainer.progress.iteration
-        at_end = iteration == self.run.training.iterations
-        return iteration > last and (iteration % every == 0 or at_end)
+        return iteration > last and (iteration % every == 0 or self._at_end())
+
+    def _at_end(self) -> bool:
+        return self.trainer.progress.iteration == self.run.training.iterations
 
     def _save(self, which: str) -> Generator[Saved, None, None]:
         iteration = self.trainer.progress.iteration
@@ -203,92 +287,60 @@ class Loop:
             path = self.folder.save(which, self.trainer.state(), self.trainer.checkpoint())
             yield Saved(iteration, path)
 
-    def _report(
-        self, batch: Sample, result: StepResult, *, seconds: float, waited: float
-    ) -> Generator[Event, None, None]:
-        """Report an iteration, and what went wrong in it.
+    def _report(self, finished: Sequence[Iteration]) -> Generator[Event, None, None]:
+        """Report iterations, and what went wrong in them.
 
         Raises:
             MaskDCPTError: when PATIENCE iterations in a row were skipped.
         """
-        images = len(batch.lq) * self.distributed.world_size
-        yield Step(
-            iteration=self.trainer.progress.iteration,
-            iterations=self.run.training.iterations,
-            losses=result.losses,
-            accuracy=result.accuracy,
-            lr=self.trainer.optimizer.param_groups[0]["lr"],
-            batch=images,
-            images_per_second=images / seconds,
-            waited=waited / seconds,
-            memory=peak_memory(self.distributed.device),
-            skipped=self.trainer.progress.skipped,
-        )
-        for reason in batch.skipped:
-            if reason not in self.reported:
-                self.reported.add(reason)
-                yield Notice(f"Replaced by another image: {reason}")
-        if not result.updated:
-            yield from self._report_skipped(batch, at_fault=result.at_fault)
+        for one in finished:
+            assert one.result
+            images = len(one.batch.lq) * self.distributed.world_size
+            yield Step(
+                iteration=one.step.iteration,
+                iterations=self.run.training.iterations,
+                losses=one.result.losses,
+                accuracy=one.result.accuracy,
+                lr=one.step.lr,
+                batch=images,
+                images_per_second=images / one.seconds,
+                waited=one.waited / one.seconds,
+                memory=one.memory,
+                skipped=one.skipped,
+                warm_up=one.warm_up,
+            )
+            for reason in one.batch.skipped:
+                if reason not in self.reported:
+                    self.reported.add(reason)
+                    yield Notice(f"Replaced by another image: {reason}")
+            if not one.result.updated:
+                yield from self._report_skipped(one, one.result)
 
-    def _report_skipped(self, batch: Sample, *, at_fault: bool) -> Generator[Notice, None, None]:
+    def _report_skipped(self, one: Iteration, result: StepResult) -> Generator[Notice, None, None]:
         progress = self.trainer.progress
-        if at_fault and progress.skipped <= MAX_BATCHES:
-            name = f"{progress.iteration}-{self.distributed.rank}"
-            path = self.folder.save_batch(batch, name)
-            yield Notice(f"The batch of the skipped iteration is kept: {shown(path)}")
+        if one.kept:
+            yield Notice(f"The batch of the skipped iteration is kept: {shown(one.kept)}")
         if progress.skipped_in_a_row >= PATIENCE:
             lr = segment_at(self.run.lr_segments, progress.iteration - 1).schedule.initial
             raise MaskDCPTError(
                 f"The loss or its gradient was NaN or infinite in {PATIENCE} iterations in a row, "
-                f"up to {progress.iteration}; the batches are in "
+                f"up to {one.step.iteration}; the batches are in "
                 f"'{shown(self.folder.path / SKIPPED)}'. "
                 f"A learning rate lower than {lr:g} (--set optimizer.lr.initial=..., or that of "
                 "the stage), clipping (--set optimizer.clip=1), or bf16 or fp32 in place of fp16 "
                 "may help."
             )
-        yield Notice(f"Iteration {progress.iteration} was skipped: its loss was NaN or infinite.")
-
-
-@contextmanager
-def _memory_errors(run: Run) -> Iterator[None]:
-    """Turn the errors of allocators within into a sentence of what takes less memory."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        allocator = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not allocator and "allocate memory" not in str(error):
-            raise
-        batches = ", ".join(f"{one.batch} crops of {one.crop_size}" for one in run.training.stages)
-        raise MaskDCPTError(
-            f"There is not enough memory for batches of {batches}: give --micro-batch, or --set a "
-            "smaller training.stages.0.batch or .crop_size; --dry-run estimates the memory."
-        ) from error
-
-
-def rank_stages(run: Run, distributed: DistributedContext) -> list[BatchStage]:
-    """Return the stages of a run for one rank.
-
-    Raises:
-        MaskDCPTError: where a batch cannot be divided evenly among the processes, and where its
-            crops alone do not fit into the memory of this machine.
-    """
-    size, memory = distributed.world_size, physical_memory()
-    for number, stage in enumerate(run.training.stages):
-        if stage.batch % size:
+        if self.trainer.overflowed_in_a_row >= OVERFLOWS:
             raise MaskDCPTError(
-                f"A batch of {stage.batch} cannot be divided evenly among {size} processes: "
-                "start a number that divides it, or --set another training.stages.0.batch."
+                f"The gradient exceeded the range of fp16 in {OVERFLOWS} iterations in a row, up "
+                f"to {one.step.iteration}, however small the scale of the loss: "
+                "--set training.precision=bf16, or fp32."
             )
-        needed = BYTES_PER_PIXEL * stage.crop_size**2 * stage.batch // size
-        if needed > memory > 0:
-            raise MaskDCPTError(
-                f"A batch of {stage.batch // size} crops of {stage.crop_size} pixels takes "
-                f"{needed / 1e9:.0f} GB before the first layer, and this machine has "
-                f"{memory / 1e9:.0f} GB: --set a smaller training.stages.{number}.batch or "
-                ".crop_size."
+        iteration = one.step.iteration
+        if result.overflowed:
+            yield Notice(
+                f"Iteration {iteration} was skipped: its gradient exceeded the range of fp16; the "
+                "scale of the loss is halved."
             )
-    return [
-        BatchStage(stage.batch // size, stage.crop_size, stage.iterations)
-        for stage in run.training.stages
-    ]
+        else:
+            yield Notice(f"Iteration {iteration} was skipped: its loss was NaN or infinite.")

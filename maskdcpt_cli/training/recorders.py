@@ -103,7 +103,11 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def mean_step(steps: Sequence[Step]) -> Step:
-    """Return the last step with the means of all; losses that are not finite are left out."""
+    """Return the last step with the means of all; losses that are not finite are left out.
+
+    The means of speed and of waiting leave out steps of warm-up, if there are others.
+    """
+    timed = [step for step in steps if not step.warm_up] or steps
     losses = {
         name: _mean(step.losses[name] for step in steps if name in step.losses)
         for name in steps[-1].losses
@@ -112,8 +116,9 @@ def mean_step(steps: Sequence[Step]) -> Step:
         steps[-1],
         losses={name: loss for name, loss in losses.items() if loss is not None},
         accuracy=_mean(step.accuracy for step in steps),
-        images_per_second=_mean(step.images_per_second for step in steps) or 0.0,
-        waited=_mean(step.waited for step in steps) or 0.0,
+        images_per_second=_mean(step.images_per_second for step in timed) or 0.0,
+        waited=_mean(step.waited for step in timed) or 0.0,
+        warm_up=timed is steps and steps[-1].warm_up,
     )
 
 

@@ -26,8 +26,9 @@ from maskdcpt_cli.presets.parse import read_yaml
 from maskdcpt_cli.presets.show import annotated
 from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.checkpointing import CheckpointFolder, how_to_go_on
-from maskdcpt_cli.training.distributed import is_main_process, restarted
+from maskdcpt_cli.training.distributed import init_distributed, is_main_process, restarted
 from maskdcpt_cli.training.events import Event
+from maskdcpt_cli.training.failures import ending_together
 from maskdcpt_cli.training.inputs import TrainingData, samples_of
 from maskdcpt_cli.training.loop import Stop
 from maskdcpt_cli.training.recorders import ImageSheets, Log, Recorder, open_tensorboard, plot
@@ -43,6 +44,7 @@ MAY_CHANGE = (  # between the launches of a run: settings that change no weight
     "training.save_every",
     "training.checkpointing",
     "training.compile",
+    "training.deterministic",
     "validation.",
 )
 
@@ -64,17 +66,18 @@ def launch(
     resume, name = resume or restarted(), preset.name
     if micro_batch is not None:
         check_range("micro_batch", micro_batch, least=1)
-    if is_main_process():
-        check_resumable(run_dir, preset, resume=resume)
-    inputs = data.open(preset.data)
-    events = train(
-        preset, samples_of(preset, data, inputs), run_dir,
-        validation=inputs.validation, name=name and shown(Path(Path(name).stem)), resume=resume,
-        micro_batch=micro_batch, device=device, stop=stop,
-    )  # fmt: skip
-    if not is_main_process():
-        return events
-    begin(run_dir, preset, name=name, kind=kind, command=command, resume=resume)
+    with ending_together(init_distributed(device)):
+        if is_main_process():
+            check_resumable(run_dir, preset, resume=resume)
+        inputs = data.open(preset.data)
+        events = train(
+            preset, samples_of(preset, data, inputs), run_dir,
+            validation=inputs.validation, name=name and shown(Path(Path(name).stem)),
+            resume=resume, micro_batch=micro_batch, device=device, stop=stop,
+        )  # fmt: skip
+        if not is_main_process():
+            return events
+        begin(run_dir, preset, name=name, kind=kind, command=command, resume=resume)
     return record(events, run_dir, iterations=preset.training.iterations)
 
 

@@ -1,19 +1,17 @@
 """Optimizer steps, with the same result on any number of processes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import accumulate
 from math import isfinite
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
 
 from maskdcpt_cli.data.mixture import Sample, to_float
@@ -21,23 +19,16 @@ from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models.layers import BlockSequence
 from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.checkpointing import RunProgress, State
+from maskdcpt_cli.training.compiling import compile_model
 from maskdcpt_cli.training.distributed import DistributedContext
+from maskdcpt_cli.training.ema import exponential_average, update_if
 from maskdcpt_cli.training.losses import Losses
 from maskdcpt_cli.training.optimizer import build_optimizer, freeze, parameter_groups, set_lr
+from maskdcpt_cli.training.steps import LaunchedStep, StepResult, fetch
 from maskdcpt_cli.training.task import Task, fork_seed, options_of
 from maskdcpt_cli.weights.checkpoint import Checkpoint
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class StepResult(NamedTuple):
-    """The outcome of an iteration."""
-
-    losses: Mapping[str, float]  # over all ranks
-    accuracy: float | None
-    updated: bool  # whether the weights changed: not when anything was NaN or infinite
-    at_fault: bool  # whether this rank's part of the batch was the reason
-    stop: bool  # whether any rank requests to stop
 
 
 class Trainer:
@@ -76,11 +67,13 @@ class Trainer:
         decay = run.training.ema
         self.ema = None if decay is None else exponential_average(task.model, decay=decay)
         self.progress = RunProgress()
+        self.overflowed_in_a_row = 0  # iterations of fp16
+        self.deferred = device.type == "cuda"  # whether steps are not waited for
         self.consistent = True  # False during an update
         if run.training.checkpointing:
             recompute_activations(task.model)
         if run.training.compile:
-            task.model.compile(dynamic=False)
+            compile_model(task.model, run.training)
         self.wrapped = self._wrap(task.model)
 
     def _wrap(self, model: nn.Module) -> nn.Module:
@@ -90,38 +83,54 @@ class Trainer:
         device_ids = [device] if device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=device_ids, gradient_as_bucket_view=True)
 
-    def step(self, batch: Sample, *, stop: bool = False) -> StepResult:
-        """Train on this rank's part of an iteration's batch.
+    def step(self, batch: Sample, *, stop: bool = False) -> LaunchedStep:
+        """Train on this rank's part of an iteration's batch; on a GPU, without waiting for it.
 
-        When the loss of any rank, or the gradient, is NaN or infinite, no rank changes anything
-        but its count of iterations. fp16's gradients may overflow, which its scale then adapts to.
+        When the loss of any rank, or the gradient, is NaN or infinite, no rank changes its weights.
 
         Args:
             batch: of this rank.
             stop: whether this rank requests to stop.
 
         Returns:
-            The outcome, the same on all ranks but for `at_fault`.
+            The iteration, for `finish`.
         """
-        progress = self.progress
-        set_lr(self.optimizer, self.groups, progress.iteration)
+        set_lr(self.optimizer, self.groups, self.progress.iteration)
         with fork_seed(self._seed()):
             own = self._accumulate(batch)
-        values = torch.stack([*own.values(), own["total"].new_tensor(float(stop))])
-        *means, stopping = self.distributed.mean(values).tolist()
-        losses = dict(zip(own, means, strict=True))
+        total = own["total"]
+        values = torch.stack([*own.values(), total.new_full((), float(stop))])
+        means = self.distributed.mean(values)
         self.consistent = False
-        updated = isfinite(losses["total"]) and self._optimizer_step()
-        if updated and self.ema:
-            self.ema.update_parameters(self.task.model)
+        norm = self._update_weights(means[0])
         self.optimizer.zero_grad()
-        progress.iteration += 1
-        progress.skipped += not updated
-        progress.skipped_in_a_row = 0 if updated else progress.skipped_in_a_row + 1
+        self.progress.iteration += 1
         self.consistent = True
-        at_fault = not updated and (isfinite(losses["total"]) or not isfinite(own["total"].item()))
+        values, done = fetch(torch.cat([means, torch.stack([total, norm.to(total)])]))
+        lr: float = self.optimizer.param_groups[0]["lr"]
+        return LaunchedStep(self.progress.iteration, lr, tuple(own), values, done)
+
+    def finish(self, step: LaunchedStep) -> StepResult:
+        """Wait for an iteration, and count it; its outcome is the same on all ranks but `at_fault`.
+
+        Iterations are finished in their order, and all of them before a state is saved.
+        """
+        *means, stopping, own_total, norm = step.read()
+        losses = dict(zip(step.names, means, strict=True))
+        finite_loss = isfinite(losses["total"])
+        updated = finite_loss and isfinite(norm)
+        overflowed = finite_loss and not updated and self.scaler.is_enabled()
+        at_fault = not updated and not overflowed and (finite_loss or not isfinite(own_total))
+        self._count(updated=updated, overflowed=overflowed)
         accuracy = losses.pop("accuracy", None)
-        return StepResult(losses, accuracy, updated, at_fault, stop=stopping > 0)
+        return StepResult(losses, accuracy, updated, overflowed, at_fault, stop=stopping > 0)
+
+    def _count(self, *, updated: bool, overflowed: bool) -> None:
+        self.progress.skipped += not updated
+        self.overflowed_in_a_row = self.overflowed_in_a_row + 1 if overflowed else 0
+        if not overflowed:  # an overflow says nothing about the losses before and after it
+            in_a_row = self.progress.skipped_in_a_row
+            self.progress.skipped_in_a_row = 0 if updated else in_a_row + 1
 
     def _accumulate(self, batch: Sample) -> dict[str, Tensor]:
         """Accumulate the gradients of a batch; return its losses and accuracy, of this rank."""
@@ -165,18 +174,32 @@ class Trainer:
         enabled = precision != torch.float32
         return torch.autocast(self.distributed.device.type, dtype=precision, enabled=enabled)
 
-    def _optimizer_step(self) -> bool:
-        """Update the weights if the gradient is finite; return whether it is."""
+    def _update_weights(self, loss: Tensor) -> Tensor:
+        """Update the weights if the loss and the gradient are finite; return the gradient's norm.
+
+        Where the result is not waited for, the optimizer decides on the device.
+        """
         self.scaler.unscale_(self.optimizer)
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
-        norm = get_total_norm(gradients)
-        if not self.scaler.is_enabled() and not norm.isfinite():
-            return False
-        if self.run.optimizer.clip is not None:
-            clip_grads_with_norm_(self.parameters, self.run.optimizer.clip, norm)
-        self.scaler.step(self.optimizer)
+        norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        finite = loss.isfinite() & norm.isfinite()
+        if self.deferred or finite:
+            if self.run.optimizer.clip is not None:
+                clip_grads_with_norm_(self.parameters, self.run.optimizer.clip, norm)
+            if self.deferred:  # as GradScaler tells a fused optimizer
+                self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+            self.optimizer.step()
+            self._update_average(finite)
         self.scaler.update()
-        return True
+        return norm
+
+    def _update_average(self, updated: Tensor) -> None:
+        decay = self.run.training.ema
+        if self.ema is None or decay is None:
+            return
+        if self.deferred:
+            update_if(updated, self.ema, self.task.model, decay=decay)
+        else:
+            self.ema.update_parameters(self.task.model)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -282,16 +305,6 @@ class Trainer:
             "backbone": f"{self.run.backbone} with {options}",
             "order of labels": " ".join(self.task.labels),
         }
-
-
-def exponential_average(model: nn.Module, *, decay: float) -> AveragedModel:
-    """Return the exponential moving average of a model's parameters, beginning with its own.
-
-    After each step: average = decay * average + (1 - decay) * parameters.
-    """
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
-    average.n_averaged += 1  # else the first update would replace the initial weights
-    return average
 
 
 def recompute_activations(model: nn.Module) -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from maskdcpt_cli.models.classifier import Classifier
+from maskdcpt_cli.models.classifier import Classifier, Standardise
 from maskdcpt_cli.models.masking import PatchMask
 
 SIZE = (64, 96)
@@ -92,6 +92,16 @@ def test_faint_detail_counts_however_bright_the_feature(classifier):
     features = features_of((4, 6, 8))
     bright = [100 + feature / 10 for feature in features]
     assert torch.allclose(classifier(features), classifier(bright), atol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_features_in_half_precision_may_be_far_apart(dtype):
+    x = 1000 * features_of((4,))[0].requires_grad_()
+    expected, half = Standardise()(x), Standardise()(x.to(dtype))
+    assert half.dtype == dtype
+    assert torch.allclose(half.float(), expected, atol=0.05)
+    (gradient,) = torch.autograd.grad(half.float().square().sum(), x)
+    assert gradient.isfinite().all()
 
 
 def test_flat_features_have_a_finite_gradient(classifier):

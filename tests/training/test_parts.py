@@ -13,6 +13,7 @@ from torch import nn
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.training import Finetune, LRSchedule, LRSegment
 from maskdcpt_cli.training.distributed import DistributedContext
+from maskdcpt_cli.training.ema import exponential_average
 from maskdcpt_cli.training.finetune import Finetuning
 from maskdcpt_cli.training.losses import (
     L1_EPS,
@@ -30,7 +31,7 @@ from maskdcpt_cli.training.optimizer import (
     set_lr,
     stage_depths,
 )
-from maskdcpt_cli.training.trainer import Trainer, exponential_average
+from maskdcpt_cli.training.trainer import Trainer
 from maskdcpt_cli.training.validation import psnr, ssim
 from tests.small import NETWORKS, small
 from tests.training.runs import LABELS, finetuning

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +183,14 @@ def test_what_is_no_number_is_left_out_of_a_mean(tmp_path):
     (first, second) = (json.loads(line) for line in (tmp_path / "log.jsonl").open())
     assert first["losses"] == {}
     assert second["notice"] == "Iteration 1 was skipped."
+
+
+def test_the_speed_of_a_warm_up_is_left_out_of_a_mean():
+    slow = replace(step(1), images_per_second=1.0, waited=0.9, warm_up=True)
+    mean = mean_step([slow, step(2), step(3)])
+    assert (mean.images_per_second, mean.waited, mean.warm_up) == (16.0, 0.02, False)
+    alone = mean_step([slow])
+    assert (alone.images_per_second, alone.waited, alone.warm_up) == (1.0, 0.9, True)
 
 
 def test_curves_are_read_from_the_log(tmp_path):

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
-from maskdcpt_cli.training import finetune, loop
+from maskdcpt_cli.training import finetune
+from maskdcpt_cli.training import stages as stages_module
 from maskdcpt_cli.training.events import Notice, Saved, Step
 from maskdcpt_cli.training.trainer import Trainer
 from maskdcpt_cli.weights.checkpoint import build, read_checkpoint
@@ -246,7 +247,7 @@ def test_memory_that_runs_out_is_a_sentence_of_what_needs_less(error, tmp_path, 
 
 
 def test_a_batch_that_cannot_fit_is_refused_with_the_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "physical_memory", lambda: 16 * 10**9)
+    monkeypatch.setattr(stages_module, "physical_memory", lambda: 16 * 10**9)
     stages = [{"iterations": 1, "crop_size": 2048, "batch": 1000}]
     with pytest.raises(MaskDCPTError, match=r"1000 crops of 2048 pixels takes 101 GB .* has 16 GB"):
         started(finetuning(training={"stages": stages}), tmp_path / "run")

@@ -1,0 +1,75 @@
+"""The stages of a run on one rank, and whether they fit into its memory."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from maskdcpt_cli.data.order import BatchStage
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.presets.training import Run
+from maskdcpt_cli.training.distributed import DistributedContext, physical_memory
+
+BYTES_PER_PIXEL = 2 * 3 * 4  # of a crop: lq and gt, RGB, float32
+
+
+@contextmanager
+def memory_errors(run: Run) -> Iterator[None]:
+    """Turn the errors of allocators within into a sentence of what takes less memory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        allocator = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not allocator and "allocate memory" not in str(error):
+            raise
+        batches = ", ".join(f"{one.batch} crops of {one.crop_size}" for one in run.training.stages)
+        raise MaskDCPTError(
+            f"There is not enough memory for batches of {batches}: give --micro-batch, or --set a "
+            "smaller training.stages.0.batch or .crop_size; --dry-run estimates the memory."
+        ) from error
+
+
+def rank_stages(run: Run, distributed: DistributedContext) -> list[BatchStage]:
+    """Return the stages of a run for one rank.
+
+    Raises:
+        MaskDCPTError: where a batch cannot be divided evenly among the processes, and where its
+            crops alone do not fit into the memory of this machine.
+    """
+    size, memory = distributed.world_size, physical_memory()
+    for number, stage in enumerate(run.training.stages):
+        if stage.batch % size:
+            raise MaskDCPTError(_indivisible(stage.batch, size, stage=number))
+        needed = BYTES_PER_PIXEL * stage.crop_size**2 * stage.batch // size
+        if needed > memory > 0:
+            raise MaskDCPTError(
+                f"A batch of {stage.batch // size} crops of {stage.crop_size} pixels takes "
+                f"{needed / 1e9:.0f} GB before the first layer, and this machine has "
+                f"{memory / 1e9:.0f} GB: --set a smaller training.stages.{number}.batch or "
+                ".crop_size."
+            )
+    return [
+        BatchStage(stage.batch // size, stage.crop_size, stage.iterations)
+        for stage in run.training.stages
+    ]
+
+
+def _indivisible(batch: int, processes: int, *, stage: int) -> str:
+    """Return the sentence for a batch that cannot be shared, with the numbers that fit."""
+    fitting = [str(number) for number in range(1, processes * 2) if batch % number == 0]
+    lower = batch - batch % processes
+    batches = " or ".join(str(one) for one in (lower, lower + processes) if one)
+    return (
+        f"A batch of {batch} cannot be divided evenly among {processes} processes: start "
+        f"{' or '.join(fitting)}, or --set training.stages.{stage}.batch={batches}."
+    )
+
+
+def stage_index(stages: Sequence[BatchStage], iteration: int) -> int:
+    """Return the index of the stage of an iteration; the last one, after the run's end."""
+    end = 0
+    for index, stage in enumerate(stages):
+        end += stage.iterations or 0
+        if iteration < end:
+            return index
+    return len(stages) - 1
