@@ -168,7 +168,8 @@ def batch_of(bench: Bench, *, images: int, side: int) -> Sample:
     shape = (2, images, 3, side, side)
     lq, gt = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
     label, number = torch.zeros(images, dtype=torch.int64), torch.arange(images)
-    tensors = [lq, gt, label, number]
+    present = torch.eye(len(LABELS))[label]
+    tensors = [lq, gt, label, number, present, present]
     if bench.device.type == "cuda":
         tensors = [tensor.pin_memory() for tensor in tensors]
     return Sample(*tensors, ())
