@@ -22,7 +22,7 @@ from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images import limits
 from maskdcpt_cli.images.limits import limited
-from maskdcpt_cli.presets.data import RequestKinds, Requests, TrainSynthesis
+from maskdcpt_cli.presets.data import TrainSynthesis
 from tests.images.hostile_worker import DECODERS, hung_process
 
 LABELS = ("H", "GN", "LL")
@@ -347,41 +347,3 @@ def test_a_fraction_of_the_lq_is_saved_as_jpeg_files_and_no_gt_is(fraction, leas
         assert sample.gt.equal(plain.gt)
         changed.append(not sample.lq.equal(plain.lq))
     assert least <= np.mean(changed) <= most
-
-
-def asked(kind: str, **changes: object) -> Mixture:
-    """A mixture whose network is asked in one way; H is of pairs."""
-    entries = [
-        ImageSet("a", SyntheticPairs(4)),
-        ImageSet("a", SyntheticPairs(4, "GN", clean=True), synthesis=NOISY),
-        ImageSet("a", SyntheticPairs(4, "clean", clean=True)),
-    ]
-    kinds = dict.fromkeys(RequestKinds.model_fields, 0) | {kind: 1}
-    requests = Requests(p_several=0, ask=RequestKinds(**kinds))
-    return Mixture(entries, labels=(*LABELS, "clean"), requests=requests, **changes)
-
-
-def by_label(samples: Mixture) -> dict[str, Sample]:
-    drawn = [samples[SampleKey(number, SIDE)] for number in range(12)]
-    return {samples.labels[int(sample.label)]: sample for sample in drawn}
-
-
-def test_without_requests_exactly_what_is_there_is_asked_for():
-    sample = mixture()[SampleKey(0, SIDE)]
-    assert sample.present.tolist() == [float(label == LABELS[sample.label]) for label in LABELS]
-    assert torch.equal(sample.request, sample.present)
-
-
-@pytest.mark.parametrize("kind", ["exactly", "all", "more", "some"])
-def test_asked_for_what_is_there_the_target_is_clean(kind):
-    asking, plain = by_label(asked(kind)), by_label(asked("all"))
-    for label in ("H", "GN", "clean"):
-        assert torch.equal(to_float(asking[label].gt), to_float(plain[label].gt))
-        assert (asking[label].present <= asking[label].request).all()
-        assert asking[label].present.sum() == (label != "clean")
-
-
-def test_asked_for_nothing_the_target_is_the_input():
-    for sample in by_label(asked("nothing")).values():
-        assert torch.equal(to_float(sample.gt), to_float(sample.lq))
-        assert not sample.request.any()

@@ -3,14 +3,19 @@
 from collections import Counter
 
 import pytest
+import torch
 from numpy.random import default_rng
 from pydantic import ValidationError
 
+from maskdcpt_cli.data.mixture import Mixture, Sample, to_float
+from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.data.requests import sample_request, sample_steps
+from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.degradations import TWELVE, Range
 from maskdcpt_cli.presets.data import RequestKinds, Requests, TrainSynthesis
 from maskdcpt_cli.synthesis.composition import compatible
 from maskdcpt_cli.synthesis.table import sample
+from tests.data.test_mixture import LABELS, NOISY, SIDE, SyntheticPairs, mixture
 
 NEVER = dict.fromkeys(RequestKinds.model_fields, 0.0)
 RECIPES = {
@@ -87,3 +92,41 @@ def test_the_kinds_come_as_often_as_the_preset_says():
 def test_a_preset_that_asks_for_nothing_at_all_is_refused():
     with pytest.raises(ValidationError, match="one of them must be above 0"):
         RequestKinds(**NEVER)
+
+
+def asked(kind: str, **changes: object) -> Mixture:
+    """A mixture whose network is asked in one way; H is of pairs."""
+    entries = [
+        ImageSet("a", SyntheticPairs(4)),
+        ImageSet("a", SyntheticPairs(4, "GN", clean=True), synthesis=NOISY),
+        ImageSet("a", SyntheticPairs(4, "clean", clean=True)),
+    ]
+    kinds = dict.fromkeys(RequestKinds.model_fields, 0) | {kind: 1}
+    requests = Requests(p_several=0, ask=RequestKinds(**kinds))
+    return Mixture(entries, labels=(*LABELS, "clean"), requests=requests, **changes)
+
+
+def by_label(samples: Mixture) -> dict[str, Sample]:
+    drawn = [samples[SampleKey(number, SIDE)] for number in range(12)]
+    return {samples.labels[int(one.label)]: one for one in drawn}
+
+
+def test_without_requests_exactly_what_is_there_is_asked_for():
+    one = mixture()[SampleKey(0, SIDE)]
+    assert one.present.tolist() == [float(label == LABELS[one.label]) for label in LABELS]
+    assert torch.equal(one.request, one.present)
+
+
+@pytest.mark.parametrize("kind", ["exactly", "all", "more", "some"])
+def test_asked_for_what_is_there_the_target_is_clean(kind):
+    asking, plain = by_label(asked(kind)), by_label(asked("all"))
+    for label in ("H", "GN", "clean"):
+        assert torch.equal(to_float(asking[label].gt), to_float(plain[label].gt))
+        assert (asking[label].present <= asking[label].request).all()
+        assert asking[label].present.sum() == (label != "clean")
+
+
+def test_asked_for_nothing_the_target_is_the_input():
+    for one in by_label(asked("nothing")).values():
+        assert torch.equal(to_float(one.gt), to_float(one.lq))
+        assert not one.request.any()
