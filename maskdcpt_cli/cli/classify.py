@@ -82,31 +82,30 @@ def classify(
     if not photos and not missing:
         raise click.UsageError(f"No image found in {', '.join(repr(text) for text in inputs)}.")
     targets = _targets(photos, maps) if maps else {}
-    reader = PhotoReader()
-    if photos:
-        reader.start()  # while the network is loaded
-    from maskdcpt_cli.inference.classify import Classified, classify_files
+    with PhotoReader() as reader:
+        if photos:
+            reader.start()  # while the network is loaded
+        from maskdcpt_cli.inference.classify import Classified, classify_files
 
-    classifier = _load(model, device) if photos else None
+        classifier = _load(model, device) if photos else None
 
-    def events() -> Generator[Classified, None, None]:
-        yield from (Classified(path, {}, reason) for path, reason in missing)
-        if classifier:
-            paths = [photo.source for photo in photos]
-            yield from classify_files(
-                classifier,
-                paths,
-                max_pixels=max_pixels,
-                maps=targets,
-                overwrite=overwrite,
-                reader=reader,
-            )
+        def events() -> Generator[Classified, None, None]:
+            yield from (Classified(path, {}, reason) for path, reason in missing)
+            if classifier:
+                yield from classify_files(
+                    classifier,
+                    [photo.source for photo in photos],
+                    max_pixels=max_pixels,
+                    maps=targets,
+                    overwrite=overwrite,
+                    reader=reader,
+                )
 
-    total = len(photos) + len(missing)
-    view = open_view(classifier, total=total, csv=csv, json=json, quiet=quiet)
-    with reader, view:
-        for one in track(events(), total=total, noun="photo", quiet=quiet or json):
-            view.take(one)
+        total = len(photos) + len(missing)
+        view = open_view(classifier, total=total, csv=csv, json=json, quiet=quiet)
+        with view:
+            for one in track(events(), total=total, noun="photo", quiet=quiet or json):
+                view.take(one)
     if view.failed:
         click.get_current_context().exit(1)
 
