@@ -223,7 +223,7 @@ def _open_test_set(
     try:
         scanned = scan(source, root, part.degradation, max_pixels=max_pixels)
     except MaskDCPTError as error:
-        return MissingTestSet(info, str(error))
+        return MissingTestSet(info, str(error).removesuffix("."))
     if scanned.missing:
         return MissingTestSet(
             info, f"there is no {', no '.join(scanned.missing)} in '{shown(root)}'"
