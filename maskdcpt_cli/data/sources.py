@@ -64,7 +64,7 @@ def scan(
         root: data root.
         degradation: abbreviation, of the pairs; of a manifest and of shards the pairs to take, None
             for all.
-        max_pixels: larger images will be refused; None for no limit. Shards have the default.
+        max_pixels: larger images will be refused; None for no limit.
 
     Returns:
         The pairs, and what is unpaired, unused or missing.
@@ -72,13 +72,15 @@ def scan(
     Raises:
         MaskDCPTError: for a list, manifest or index that is not valid.
     """
-    found = _scan(source, root, degradation)
+    found = _scan(source, root, degradation, max_pixels)
     if not isinstance(found.pairs, FilePairs):
         return found
     return replace(found, pairs=replace(found.pairs, max_pixels=max_pixels))
 
 
-def _scan(source: Source, root: Path, degradation: str | None) -> SourceScan:
+def _scan(
+    source: Source, root: Path, degradation: str | None, max_pixels: int | None
+) -> SourceScan:
     match source:
         case Folders():
             return _scan_folders(source, root, degradation or "")
@@ -87,7 +89,7 @@ def _scan(source: Source, root: Path, degradation: str | None) -> SourceScan:
         case Manifest():
             return _scan_manifest(source, root, degradation)
         case Shards():
-            return _scan_shards(source, root, degradation)
+            return _scan_shards(source, root, degradation, max_pixels)
         case Unpaired():
             # Read as gt alone, as clean images are.
             return _scan_folders(Folders(name=source.name, gt=source.lq), root, degradation or "")
@@ -165,7 +167,9 @@ def _manifest_line(line: bytes, place: str) -> tuple[str, str, str]:
     raise MaskDCPTError(f"{place}: not a line of a manifest.")
 
 
-def _scan_shards(source: Shards, root: Path, degradation: str | None) -> SourceScan:
+def _scan_shards(
+    source: Shards, root: Path, degradation: str | None, max_pixels: int | None
+) -> SourceScan:
     if missing := _missing([source.shards], root):
         return SourceScan(FilePairs(root, NONE, None, degradation or ""), missing=missing)
     index = root / source.shards
@@ -173,7 +177,7 @@ def _scan_shards(source: Shards, root: Path, degradation: str | None) -> SourceS
         open_regular(index).close()
     except OSError as error:
         raise MaskDCPTError(f"{shown(index)} cannot be read: {error.strerror}.") from error
-    return SourceScan(ShardPairs(index, degradation, clean=source.clean))
+    return SourceScan(ShardPairs(index, degradation, clean=source.clean, max_pixels=max_pixels))
 
 
 def _missing(names: Sequence[str], root: Path) -> tuple[str, ...]:

@@ -2,11 +2,13 @@
 
 import csv
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from maskdcpt_cli.cli.csv_file import write_csv
+from maskdcpt_cli.weights.zoo import EMBEDDED
 from tests.cli.commands import COMMANDS, lay_out, run
 
 HOSTILE = "\x1b[31m\u202egpj\u2066\u200e\u061c\n\r\x07.png"
@@ -87,3 +89,21 @@ def test_figures_in_csv_files_stay_numbers(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", [["-1.5", -2, "+3e4", "-1+1", "=1", "a"], ["'b", "", None]])
     text = (tmp_path / "a.csv").read_text(encoding="utf-8")
     assert text == "-1.5,-2,+3e4,'-1+1,'=1,a\n'b,,\n"
+
+
+@pytest.mark.parametrize("command", ["knn", "mask", "tsne"])
+def test_names_of_weights_in_csv_files_of_studies_are_no_formulas(command: str) -> None:
+    lay_out(Path())
+    names = ["=1+1", "+a", "-b", "@c"]
+    models = [word for name in names for word in ("-m", f"./{name}.safetensors")]
+    for name in names:
+        shutil.copy(EMBEDDED / "tiny.safetensors", f"{name}.safetensors")
+    folders = ("--folder", "haze=lq", "--folder", "noise=gt", "--size", "32", "--images", "6")
+    given = ["study", command, *models, *folders, "--csv", "study.csv", "-o", "study.png"]
+    result = run(*given, *(["--perplexity", "2"] if command == "tsne" else []))
+    assert result.exit_code == 0, result.output
+    with Path("study.csv").open(encoding="utf-8", newline="") as stream:
+        cells = {cell for row in csv.reader(stream) for cell in row}
+    for name in names:
+        assert any(cell.startswith(f"'{name}") for cell in cells)
+        assert not any(cell.startswith(name) for cell in cells)

@@ -156,3 +156,31 @@ def test_the_preview_of_a_large_jpeg_takes_little_memory() -> None:
     *shape, megabytes = map(int, run.stdout.split())
     assert shape == [51, 64, 3]
     assert megabytes < 30
+
+
+SHARDS = """
+setting: derain
+{part}:
+  - degradation: RS
+    sources:
+      - {{name: own, shards: out/index.json}}
+"""
+
+
+@pytest.mark.parametrize("packed", [(), ("--compress",)], ids=["stored", "compressed"])
+def test_the_limit_is_that_of_images_in_shards(packed: tuple[str, ...]) -> None:
+    for folder in ("lq", "gt"):
+        Path(folder).mkdir()
+        Image.new("RGB", (1001, 1000)).save(Path(folder, "large.png"))
+    pack = ("data", "pack", "--pairs", "lq", "gt", "--type", "rain", "-o", "out")
+    result = run(*pack, "--crop-size", "2000", "--jobs", "1", *packed)
+    assert result.exit_code == 0, result.output
+    Path("test.yaml").write_text(SHARDS.format(part="test"), encoding="utf-8")
+    given = ("benchmark", "--data-preset", "test.yaml", "--data-root", ".", "-m", "identity")
+    refused = run(*given, "-o", "a", "--metrics", "psnr", "--jobs", "1", "--max-pixels", "1")
+    assert refused.exit_code == 1, refused.output
+    text = " ".join(refused.output.split())
+    assert "1001000 pixels are above the limit of 1000000 pixels; lift it with --max-pi" in text
+    assert ".." not in text.split("Not measured")[-1]
+    taken = run(*given, "-o", "b", "--metrics", "psnr", "--jobs", "1", "--max-pixels", "2")
+    assert taken.exit_code == 0, taken.output

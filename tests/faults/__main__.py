@@ -204,18 +204,21 @@ def _fill_disks(names: Sequence[str] | None, *, stride: int) -> int:
 
 
 def _kill(names: Sequence[str], kills: int, seed: int) -> int:
-    counts: Counter[str] = Counter()
+    lost = 0
     with tempfile.TemporaryDirectory() as prepared:
         prepare(Path(prepared))
         for name in names:
+            counts: Counter[str] = Counter()
             dice = random.Random(f"{seed} {name}")
             share = kills // len(names)
             for found in kill_and_rerun(name, COMMANDS[name], Path(prepared), share, dice):
                 if found and found != "done before":
                     print(found)
                 counts[found if found in ("", "done before") else "lost"] += 1
-    print(f"{counts['']} kills survived, {counts['done before']} too late, {counts['lost']} lost")
-    return counts["lost"]
+            lost += counts["lost"]
+            survived, late = counts[""], counts["done before"]
+            print(f"{name}: {survived} kills survived, {late} too late, {counts['lost']} lost")
+    return lost
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.arrays import Pixels
+from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.reading import decode_rgb
 
 INDEX = "index.json"  # which shards there are
@@ -105,16 +106,25 @@ class ShardPairs:
     processes share one copy of it.
     """
 
-    def __init__(self, index: Path, degradation: str | None = None, *, clean: bool = False) -> None:
+    def __init__(
+        self,
+        index: Path,
+        degradation: str | None = None,
+        *,
+        clean: bool = False,
+        max_pixels: int | None = MAX_PIXELS,
+    ) -> None:
         """Open all pairs of `index`, an index.json, or those of a degradation.
 
-        With `clean` these are the clean crops, to be degraded by the degradation.
+        With `clean` these are the clean crops, to be degraded by the degradation. Larger ones than
+        `max_pixels` are refused when they are read; None for no limit.
 
         Raises MaskDCPTError if there are none, or if shards are missing or of another size.
         """
         self.index = index
         self.degradation = degradation
         self.clean = clean
+        self.max_pixels = max_pixels
         if clean and degradation is None:
             raise MaskDCPTError(f"{shown(index)}: give the degradation of the clean crops.")
         everything = parse_index(_bytes_of(index), name=shown(index))
@@ -147,6 +157,11 @@ class ShardPairs:
         gt_start, lq_start, gt_size, lq_size, height, width = fields
         path = self.index.with_name(shard.file)
         name = f"{shown(path)}:{shard.key(number)}"
+        if self.max_pixels is not None and height * width > self.max_pixels:
+            raise ImageError(
+                f"{name} cannot be read: {height * width} pixels are above the limit of "
+                f"{self.max_pixels} pixels; lift it with --max-pixels."
+            )
         try:
             with path.open("rb", buffering=0) as stream:
                 crop = crop_fn(height, width)
@@ -205,7 +220,7 @@ def _part(
         part = stored_png.crop_rows(_read(stream, start + offset, length), crop, width=width)
         if part is not None:
             return part
-    pixels = decode_rgb(_read(stream, start, size), name=name)
+    pixels = decode_rgb(_read(stream, start, size), name=name, max_pixels=height * width)
     if pixels.shape[:2] != shape:
         raise ImageError(f"{name} has another size than in the index.")
     return crop.of(pixels)
