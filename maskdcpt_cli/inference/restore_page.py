@@ -131,6 +131,8 @@ def _attempt(
                         f"continued with {step.smaller}."
                     )
         network.check_last()
+        notices += engine.notices
+        engine.notices.clear()
     except _UnsoundError as unsound:
         yield -done
         return RestoredPage(target.page, network.seconds, tuple(notices), str(unsound))
