@@ -1,0 +1,4 @@
+"""Every figure that a GPU should reach, against eager PyTorch in the same run.
+
+python -m benchmarks.gpu
+"""
