@@ -177,14 +177,14 @@ def test_closing_early_writes_what_was_restored_and_reads_nothing_more(
 ) -> None:
     uneven(monkeypatch)
     read: list[str] = []
-    reading = restore_module.read_photo
+    reading = restore_module._read
 
-    def counted(path, **options):  # type: ignore[no-untyped-def]
-        read.append(path.name)
+    def counted(job, *rest):  # type: ignore[no-untyped-def]
+        read.append(job.source.name)
         time.sleep(0.05)
-        return reading(path, **options)
+        return reading(job, *rest)
 
-    monkeypatch.setattr(restore_module, "read_photo", counted)
+    monkeypatch.setattr(restore_module, "_read", counted)
     with closing(restore_files(Brighten(), many, Settings(tile=32, overlap=4))) as events:
         for event in events:
             if isinstance(event, Started) and event.job == many[3]:
