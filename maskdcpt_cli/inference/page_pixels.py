@@ -70,7 +70,8 @@ class PagePixels:
         if self.strength < 1:
             restored = lq + self.strength * (restored.clamp(0, 1) - lq)
         change = restored.clamp(0, 1).sub_(lq).mul_(scale).add_(native).round_()
-        return change.clamp_(0, np.iinfo(self.source.dtype).max).to(pixels.dtype)
+        change.clamp_(0, np.iinfo(self.source.dtype).max)
+        return change.to(pixels.dtype, memory_format=torch.contiguous_format)
 
     def _scale(self) -> Tensor:
         """Return the largest value of integer pixels, on the device.
