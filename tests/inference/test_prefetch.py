@@ -13,6 +13,7 @@ from PIL import Image
 
 from maskdcpt_cli.inference import prefetch as prefetch_module
 from maskdcpt_cli.inference import restore as restore_module
+from maskdcpt_cli.inference import restore_page as restore_page_module
 from maskdcpt_cli.inference.events import Job, Outcome, Settings, Started
 from maskdcpt_cli.inference.prefetch import InFlight, prefetch, threads_for
 from maskdcpt_cli.inference.restore import restore_files
@@ -170,6 +171,30 @@ def test_memory_bounds_the_photos_in_flight(
             case Outcome():
                 seen.append(event.job.source.name)
     assert len(seen) == 12
+
+
+def test_bands_of_two_photos_at_most_wait_on_the_device(
+    many: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blend, passes, blended = restore_page_module._Target.blend, 0, 0
+    ahead: list[int] = []
+
+    def slowly(*arguments):  # type: ignore[no-untyped-def]
+        nonlocal blended
+        time.sleep(0.03)
+        blend(*arguments)
+        blended += 1
+
+    class Counting(Brighten):
+        def __call__(self, lq):  # type: ignore[no-untyped-def]
+            nonlocal passes
+            ahead.append(passes - blended)
+            passes += 1
+            return super().__call__(lq)
+
+    monkeypatch.setattr(restore_page_module._Target, "blend", slowly)
+    outcomes_of(Counting(), many, Settings(tile=0))
+    assert 1 <= max(ahead) <= 2
 
 
 def test_closing_early_writes_what_was_restored_and_reads_nothing_more(
