@@ -39,7 +39,7 @@ class PagePixels:
         """Return a rectangle as sRGB (3, h, w) on the device."""
         native = self.source[rows, columns]
         if self.converted_on_device:
-            lq = _unit(self.transfer.upload(native).to(torch.float32), _peak(native))
+            lq = self.transfer.upload(native).to(torch.float32).div_(self._scale())
         else:
             lq = self.transfer.upload(self.colour.to_srgb(native))
         return lq.permute(2, 0, 1)
@@ -51,7 +51,8 @@ class PagePixels:
         if self.converted_on_device:
             with self.transfer.beside(mark, band.restored):
                 pixels = self.transfer.upload(native)
-                return self.transfer.fetch(self._blended(pixels, restored, _peak(native)))()
+                scale = self._scale()
+                return self.transfer.fetch(self._blended(pixels, restored, scale))()
         lq = self.colour.to_srgb(native)
         with self.transfer.beside(mark, band.restored):
             on_host = self.transfer.fetch(restored)()
@@ -62,20 +63,19 @@ class PagePixels:
     def on_cpu(self) -> "PagePixels":
         return replace(self, transfer=Transfer("cpu"))
 
-    def _blended(self, pixels: Tensor, restored: Tensor, peak: float) -> Tensor:
+    def _blended(self, pixels: Tensor, restored: Tensor, scale: Tensor) -> Tensor:
         """Return pixels (h, w, 3) plus their change, as `Colour.from_srgb` computes it."""
         native = pixels.to(torch.float32)
-        lq = _unit(native, peak)
+        lq = native / scale
         if self.strength < 1:
             restored = lq + self.strength * (restored.clamp(0, 1) - lq)
-        change = restored.clamp(0, 1).sub_(lq)
-        return change.mul_(peak).add_(native).round_().clamp_(0, peak).to(pixels.dtype)
+        change = restored.clamp(0, 1).sub_(lq).mul_(scale).add_(native).round_()
+        change.clamp_(0, np.iinfo(self.source.dtype).max)
+        return change.to(pixels.dtype, memory_format=torch.contiguous_format)
 
+    def _scale(self) -> Tensor:
+        """Return the largest value of integer pixels, on the device.
 
-def _peak(native: Native) -> float:
-    return float(np.iinfo(native.dtype).max)
-
-
-def _unit(native: Tensor, peak: float) -> Tensor:
-    # By a tensor: CUDA multiplies by the reciprocal of a number, which rounds otherwise.
-    return native / torch.full((), peak, device=native.device)
+        CUDA would divide by a number by multiplying, which rounds otherwise.
+        """
+        return torch.full((), float(np.iinfo(self.source.dtype).max), device=self.transfer.device)

@@ -176,6 +176,7 @@ class _Run:
         self._in_flight = InFlight()
         self.room = self._in_flight.room
         self._last: Future[Outcome] | None = None  # the photo that was written last, or is
+        self._blends: list[Future[None]] = []  # of the photo before
 
     def count(self, jobs: Iterable[Job]) -> Iterator[Job]:
         """Yield the jobs, counted as in flight."""
@@ -199,6 +200,8 @@ class _Run:
         restored = yield from _restore_photo(self.engine, job, loaded, self.settings, self.blender)
         if isinstance(restored, Outcome):
             return self._finished(restored)
+        wait(self._blends)  # or bands of many photos would stay on the device
+        self._blends = [blend for page in restored for blend in page.blends]
         try:
             job.target.parent.mkdir(parents=True, exist_ok=True)
             begin(job, made_by=self.made_by)

@@ -28,6 +28,7 @@ from maskdcpt_cli.inference.tile_size import choose_overlap, choose_samples, cho
 from maskdcpt_cli.inference.tiling import Band, Progress, Step, TileSizeReduced, restore_tiles
 
 Result = TypeVar("Result")
+BLENDED = 1 << 20  # pixels blended at a time, which bounds the memory for it
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,13 @@ class _Target:
 
     def blend(self, into: Native, band: Band, mark: Mark) -> None:
         """Write the band in the colours of the file; fully transparent pixels stay unchanged."""
+        step = max(1, BLENDED // band.restored.shape[2])
+        for top in range(band.rows.start, band.rows.stop, step):
+            rows = slice(top, min(top + step, band.rows.stop))
+            part = slice(rows.start - band.rows.start, rows.stop - band.rows.start)
+            into[rows] = self._blended(Band(rows, band.restored[:, part]), mark)
+
+    def _blended(self, band: Band, mark: Mark) -> Native:
         blended = unless_out_of_memory(partial(self.pixels.restored, band, mark))
         if blended is None:
             on_cpu = replace(band, restored=band.restored.cpu())
@@ -105,7 +113,7 @@ class _Target:
         if self.page.alpha is not None:
             hidden = self.page.alpha[band.rows, :, None] == 0
             blended = np.where(hidden, self.page.pixels[band.rows], blended)
-        into[band.rows] = blended
+        return blended
 
 
 def _attempt(
@@ -131,6 +139,8 @@ def _attempt(
                         f"continued with {step.smaller}."
                     )
         network.check_last()
+        notices += engine.notices
+        engine.notices.clear()
     except _UnsoundError as unsound:
         yield -done
         return RestoredPage(target.page, network.seconds, tuple(notices), str(unsound))

@@ -1,5 +1,7 @@
 """A network that brightens, and the photos that tests restore with it."""
 
+from typing import ClassVar
+
 import numpy as np
 
 from maskdcpt_cli.inference.events import Job, Outcome, Settings
@@ -13,6 +15,7 @@ class Brighten:
     backend, device, precision, size_multiple = "torch", "cpu", "fp32", 8
     model = small("nafnet")
     bytes_per_pixel = 100
+    notices: ClassVar[list[str]] = []
 
     def record(self, _tiles, _boxes):
         return lambda lq, _box: self(lq)

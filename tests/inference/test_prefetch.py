@@ -13,6 +13,7 @@ from PIL import Image
 
 from maskdcpt_cli.inference import prefetch as prefetch_module
 from maskdcpt_cli.inference import restore as restore_module
+from maskdcpt_cli.inference import restore_page as restore_page_module
 from maskdcpt_cli.inference.events import Job, Outcome, Settings, Started
 from maskdcpt_cli.inference.prefetch import InFlight, prefetch, threads_for
 from maskdcpt_cli.inference.restore import restore_files
@@ -172,19 +173,43 @@ def test_memory_bounds_the_photos_in_flight(
     assert len(seen) == 12
 
 
+def test_bands_of_two_photos_at_most_wait_on_the_device(
+    many: list[Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blend, passes, blended = restore_page_module._Target.blend, 0, 0
+    ahead: list[int] = []
+
+    def slowly(*arguments):  # type: ignore[no-untyped-def]
+        nonlocal blended
+        time.sleep(0.03)
+        blend(*arguments)
+        blended += 1
+
+    class Counting(Brighten):
+        def __call__(self, lq):  # type: ignore[no-untyped-def]
+            nonlocal passes
+            ahead.append(passes - blended)
+            passes += 1
+            return super().__call__(lq)
+
+    monkeypatch.setattr(restore_page_module._Target, "blend", slowly)
+    outcomes_of(Counting(), many, Settings(tile=0))
+    assert 1 <= max(ahead) <= 2
+
+
 def test_closing_early_writes_what_was_restored_and_reads_nothing_more(
     many: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uneven(monkeypatch)
     read: list[str] = []
-    reading = restore_module.read_photo
+    reading = restore_module._read
 
-    def counted(path, **options):  # type: ignore[no-untyped-def]
-        read.append(path.name)
+    def counted(job, *rest):  # type: ignore[no-untyped-def]
+        read.append(job.source.name)
         time.sleep(0.05)
-        return reading(path, **options)
+        return reading(job, *rest)
 
-    monkeypatch.setattr(restore_module, "read_photo", counted)
+    monkeypatch.setattr(restore_module, "_read", counted)
     with closing(restore_files(Brighten(), many, Settings(tile=32, overlap=4))) as events:
         for event in events:
             if isinstance(event, Started) and event.job == many[3]:

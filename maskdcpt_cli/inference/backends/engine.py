@@ -80,6 +80,7 @@ class Engine(ABC):
         self.device = device
         self.precision = precision
         self.size_multiple = model.size_multiple
+        self.notices: list[str] = []  # messages for the user, a sentence each, until they are shown
 
     def __call__(self, lq: Tensor) -> Tensor:
         height, width = lq.shape[-2:]

@@ -47,7 +47,11 @@ class Transfer:
 
     def fetch(self, tensor: Tensor) -> Callable[[], NDArray[Any]]:
         """Begin to copy a tensor to host memory; the function waits for the copy and returns it."""
-        host = tensor.to("cpu", non_blocking=self._streams)
+        if self._streams:
+            tensor = (
+                tensor.contiguous()
+            )  # the copy of another goes through pageable memory, and waits
+        host = tensor.to("cpu", non_blocking=self._streams)  # pinned, if it comes from CUDA
         mark = self.mark()
 
         def wait() -> NDArray[Any]:
