@@ -18,7 +18,7 @@ TWO_BLOCKS: dict[str, dict[str, object]] = {  # to be compiled, which takes seco
     "swinir": {"depths": (2,), "num_heads": (2,)},
 }
 assert SMALL.keys() == TWO_BLOCKS.keys() == BACKBONES.keys(), (
-    "a new backbone needs a small form for the tests"
+    "a new backbone needs a row in SMALL and in TWO_BLOCKS of tests/small.py"
 )
 
 

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskdcpt_cli.models import build_backbone
+from maskdcpt_cli.models import BACKBONES, backbone_class, build_backbone
 from maskdcpt_cli.weights.checkpoint import (
     Checkpoint,
 )
 from tests.golden import fill_with_golden_weights
+from tests.small import small
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "nafnet": {
@@ -42,6 +43,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "window_size": 8,
     },
 }
+for new in BACKBONES.keys() - OPTIONS.keys():
+    OPTIONS[new] = {option: getattr(small(new), option) for option in backbone_class(new).options}
 
 
 def filled(backbone: str) -> Checkpoint:
