@@ -29,7 +29,7 @@ SHALLOW: dict[str, dict[str, object]] = {  # where golden weights would amplify 
 }
 NETWORKS = sorted([*BACKBONES, *ARCHITECTURES])
 assert SMALL.keys() == TWO_BLOCKS.keys() == BACKBONES.keys(), (
-    "a new backbone needs a small form for the tests"
+    "a new backbone needs a row in SMALL and in TWO_BLOCKS of tests/small.py"
 )
 assert ARCHITECTURES.keys() == {
     f"{name}-{architecture}"

@@ -1,11 +1,11 @@
 """The command `maskdcpt restore`."""
 
 import os
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
+from collections.abc import Generator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -37,6 +37,52 @@ DEFAULTS = Settings()
 # Under torchrun several processes share the photos, and the main one reports the events of all.
 SHARED = int(os.environ.get("WORLD_SIZE", "1")) > 1
 IS_MAIN_PROCESS = not SHARED or os.environ.get("RANK") == "0"
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """Options of the command line."""
+
+    inputs: tuple[str, ...]
+    output: Path
+    model: str
+    device: str
+    precision: str
+    backend: str
+    tile: int | None
+    overlap: int | None
+    strength: float
+    tta: bool
+    format: str
+    quality: int | None
+    name: str
+    existing: Existing
+    strip: bool
+    compare: bool
+    report: Path | None
+    recursive: bool
+    max_pixels: int | None
+    json: bool
+    quiet: bool
+
+    @property
+    def label(self) -> str:
+        """Name of the model."""
+        return self.model if self.model in ZOO else Path(self.model).stem
+
+    @property
+    def settings(self) -> Settings:
+        """What changes the pixels or the files of results."""
+        return Settings(
+            tile=self.tile,
+            overlap=self.overlap,
+            strength=self.strength,
+            tta=self.tta,
+            quality=self.quality,
+            strip=self.strip,
+            compare=self.compare,
+            max_pixels=self.max_pixels,
+        )
 
 
 @click.command(short_help="Restore photos and folders of photos.")
@@ -113,30 +159,7 @@ IS_MAIN_PROCESS = not SHARED or os.environ.get("RANK") == "0"
 @max_pixels_option
 @json_option("one object per photo")
 @quiet_option
-def restore(
-    *,
-    inputs: tuple[str, ...],
-    output: Path,
-    model: str,
-    device: str,
-    precision: str,
-    backend: str,
-    tile: int | None,
-    overlap: int | None,
-    strength: float,
-    tta: bool,
-    format: str,
-    quality: int | None,
-    name: str,
-    existing: Existing,
-    strip: bool,
-    compare: bool,
-    report: Path | None,
-    recursive: bool,
-    max_pixels: int | None,
-    json: bool,
-    quiet: bool,
-) -> None:
+def restore(**given: Any) -> None:
     """Restore photos: files, folders, quoted globs, or `-` for a list of names on standard input.
 
     Results keep the bit depth, colour profile, EXIF and transparency of their photos. No other file
@@ -157,43 +180,42 @@ def restore(
     from maskdcpt_cli.cli.restore_view import BAD, RestoreView, open_view, show
     from maskdcpt_cli.images.reader import PhotoReader
 
-    if tile and overlap is not None and 2 * overlap >= tile:
-        raise click.UsageError(f"--overlap {overlap} must be less than half of --tile {tile}.")
-    settings = Settings(
-        tile=tile,
-        overlap=overlap,
-        strength=strength,
-        tta=tta,
-        quality=quality,
-        strip=strip,
-        compare=compare,
-        max_pixels=max_pixels,
-    )
-    label = model if model in ZOO else Path(model).stem
-    todo = _plan(inputs, output, model=label, recursive=recursive, name=name, format=format)
-    network = partial(_open_network, model, device=device, precision=precision, backend=backend)
+    options = RestoreOptions(**given)
+    if options.tile and options.overlap is not None and 2 * options.overlap >= options.tile:
+        raise click.UsageError(
+            f"--overlap {options.overlap} must be less than half of --tile {options.tile}."
+        )
+    todo = _plan(options)
     with PhotoReader() as reader:
         view = RestoreView()
         if IS_MAIN_PROCESS:
-            view = open_view(todo, json=json, quiet=quiet, reader=reader)
-        events = _events(todo, settings, network, view, reader, label=label, existing=existing)
-        outcomes = show(events, todo, view)
-        if report and IS_MAIN_PROCESS:
-            write_report(report, outcomes, model=label, settings=settings, reader=reader)
+            view = open_view(todo, json=options.json, quiet=options.quiet, reader=reader)
+        outcomes = show(_events(options, todo, view, reader), todo, view)
+        if options.report and IS_MAIN_PROCESS:
+            write_report(
+                options.report,
+                outcomes,
+                model=options.label,
+                settings=options.settings,
+                reader=reader,
+            )
     if any(outcome.status in BAD for outcome in outcomes) and not SHARED:
         click.get_current_context().exit(1)  # torchrun would print a traceback of its own
 
 
-def _plan(
-    inputs: Sequence[str], output: Path, *, model: str, recursive: bool, name: str, format: str
-) -> "Plan":
+def _plan(options: RestoreOptions) -> "Plan":
     from maskdcpt_cli.inference.plan import PlanError, plan
 
-    if SHARED and "-" in inputs:
+    if SHARED and "-" in options.inputs:
         raise click.UsageError("Under torchrun the list cannot be read from standard input.")
     try:
         todo = plan(
-            with_listed(inputs), output, model=model, recursive=recursive, name=name, format=format
+            with_listed(options.inputs),
+            options.output,
+            model=options.label,
+            recursive=options.recursive,
+            name=options.name,
+            format=options.format,
         )
     except PlanError as error:
         raise click.UsageError(str(error)) from error
@@ -201,14 +223,7 @@ def _plan(
 
 
 def _events(
-    todo: "Plan",
-    settings: Settings,
-    network: "Callable[[], Engine]",
-    view: "RestoreView",
-    reader: "PhotoReader",
-    *,
-    label: str,
-    existing: Existing,
+    options: RestoreOptions, todo: "Plan", view: "RestoreView", reader: "PhotoReader"
 ) -> Generator[Event, None, None]:
     """Yield the events of the photos; without a photo to restore, no network is loaded."""
     if not todo.jobs:
@@ -216,26 +231,33 @@ def _events(
     reader.start()  # while the network is loaded
     from maskdcpt_cli.inference.restore import restore_files
 
-    engine = network()
-    view.opened(f"{label}: {engine.describe()}")
+    engine = _open_network(options)
+    view.opened(f"{options.label}: {engine.describe()}")
+    restored = partial(
+        restore_files, engine, settings=options.settings, existing=options.existing, reader=reader
+    )
     if not SHARED:
-        yield from restore_files(engine, todo.jobs, settings, existing=existing, reader=reader)
+        yield from restored(todo.jobs)
         return
     from maskdcpt_cli.inference.sharing import Share
 
     share = Share.from_environment()
-    yield from share.gather(
-        restore_files(engine, share.take(todo.jobs), settings, existing=existing, reader=reader)
-    )
+    yield from share.gather(restored(share.take(todo.jobs)))
 
 
-def _open_network(model: str, *, device: str, precision: str, backend: str) -> "Engine":
+def _open_network(options: RestoreOptions) -> "Engine":
     from maskdcpt_cli.inference.backends import open_engine
     from maskdcpt_cli.weights.zoo import load_model
 
+    device = options.device
     if SHARED and device in ("auto", "cuda"):
         device = _own_gpu() or device
-    return open_engine(load_model(model), device=device, precision=precision, backend=backend)
+    return open_engine(
+        load_model(options.model),
+        device=device,
+        precision=options.precision,
+        backend=options.backend,
+    )
 
 
 def _own_gpu() -> str | None:

@@ -52,7 +52,7 @@ def parameter_groups(
     stages: dict[int, list[nn.Parameter]] = {}
     for name, parameter in backbone.named_parameters():
         if parameter.requires_grad:
-            depth = next(depths[unit] for unit in depths if name.startswith(f"{unit}."))
+            depth = next((depths[unit] for unit in depths if name.startswith(f"{unit}.")), 0)
             stages.setdefault(depth if layer_decay < 1 else 0, []).append(parameter)
     last = max(stages, default=0)
     groups = [
@@ -92,13 +92,13 @@ def stage_depths(backbone: Backbone) -> dict[str, int]:
     return depths
 
 
-def _units(backbone: Backbone) -> Iterable[tuple[str, nn.Module]]:
-    """Yield the children of a backbone, and in place of a list its items."""
-    for name, child in backbone.named_children():
+def _units(module: nn.Module, above: str = "") -> Iterable[tuple[str, nn.Module]]:
+    """Yield the children of a module, and in place of a list its items."""
+    for name, child in module.named_children():
         if isinstance(child, nn.ModuleList):
-            yield from ((f"{name}.{index}", item) for index, item in child.named_children())
+            yield from _units(child, f"{above}{name}.")
         else:
-            yield name, child
+            yield f"{above}{name}", child
 
 
 def build_optimizer(groups: Sequence[ParameterGroup], settings: Optimizer) -> AdamW:

@@ -239,7 +239,8 @@ def build(checkpoint: Checkpoint) -> Backbone:
         with _WithoutInit():
             model = build_backbone(checkpoint.backbone, **checkpoint.options)
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{name} has options that do not work: {error}") from error
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise CheckpointError(f"{name} has options that do not work: {reason}.") from error
     except RuntimeError as error:  # torch's for memory that cannot be allocated
         raise CheckpointError(f"{name} has options whose network is too large.") from error
     _fill(model, checkpoint.state_dict, name=name, kind=checkpoint.backbone)

@@ -22,7 +22,9 @@ def golden(request):
 
 
 def test_every_backbone_has_a_golden_case():
-    assert {name.partition("-")[0] for name in BACKBONE_CASES} == set(BACKBONES)
+    assert {name.partition("-")[0] for name in BACKBONE_CASES} == set(BACKBONES), (
+        "`python -m tests.golden NAME` writes the case of a new backbone"
+    )
 
 
 def test_keys_shapes_and_parameters_are_the_released_ones(golden):
@@ -62,4 +64,5 @@ def test_cost_is_the_released_one(name):
         backbone, lq = build_backbone(name), torch.empty(1, 3, 256, 256)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         backbone(lq)
-    assert counter.get_total_flops() / 2e9 == pytest.approx(MACS[name], abs=0.05)
+    expected = MACS.get(name) or CASES[name]["macs"]
+    assert counter.get_total_flops() / 2e9 == pytest.approx(expected, abs=0.05)

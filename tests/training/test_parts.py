@@ -215,3 +215,22 @@ def test_ssim_is_the_one_of_a_gaussian_window():
     assert ssim(restored, gt) == pytest.approx(index.mean(), abs=1e-5)
     assert ssim(gt, gt) == pytest.approx(1, abs=1e-6)
     assert math.isfinite(ssim(gt * 0, gt * 0))
+
+
+class Nested(torch.nn.Module):
+    """A network with lists in lists, a part that is never called, and a parameter of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size_multiple = 1
+        self.levels = torch.nn.ModuleList([torch.nn.ModuleList([torch.nn.Conv2d(3, 3, 1)])])
+        self.unused = torch.nn.Conv2d(3, 3, 1)
+        self.scale = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return self.scale * self.levels[0][0](x)
+
+
+def test_parameters_of_any_network_are_trained():
+    (group,) = parameter_groups(Nested(), [], run_with(lr={"initial": 1e-3}))
+    assert len(group.parameters) == 5

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskdcpt_cli.models import build_backbone
+from maskdcpt_cli.models import BACKBONES, backbone_class, build_backbone
 from maskdcpt_cli.weights.checkpoint import (
     Checkpoint,
 )
 from tests.golden import fill_with_golden_weights
-from tests.small import backbone_of
+from tests.small import backbone_of, small
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "nafnet": {
@@ -50,6 +50,8 @@ for architecture, types in {"instruct": 3, "frequency": 0, "moe": 0}.items():
     OPTIONS[f"restormer-{architecture}"] = OPTIONS["restormer"] | form
 OPTIONS["nafnet"] |= PLAIN
 OPTIONS["restormer"] |= PLAIN
+for new in BACKBONES.keys() - OPTIONS.keys():
+    OPTIONS[new] = {option: getattr(small(new), option) for option in backbone_class(new).options}
 
 
 def filled(name: str) -> Checkpoint:

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -26,16 +27,43 @@ from maskdcpt_cli.cli.options import (
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.scoring.metrics import default_metrics
-from maskdcpt_cli.scoring.protocols import PROTOCOLS
+from maskdcpt_cli.scoring.protocols import PROTOCOLS, Protocol
 
 if TYPE_CHECKING:
     from maskdcpt_cli.cli.score.report import Bound, ScoreReport
     from maskdcpt_cli.images.reader import PhotoReader
     from maskdcpt_cli.scoring.pairing import Pairing
-    from maskdcpt_cli.scoring.protocols import Protocol
     from maskdcpt_cli.scoring.scorer import Scorer
 
 NUMBER = r"[-+]?\d+(?:\.\d+)?"
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """Options of the command line."""
+
+    pred: Path
+    gt: Path | None
+    metrics: tuple[str, ...]
+    protocol: str
+    crop: int | None
+    pair_by: str
+    least: tuple[str, ...]
+    most: tuple[str, ...]
+    csv: Path | None
+    html: Path | None
+    json: bool
+    overwrite: bool
+    device: str
+    jobs: int | None
+    max_pixels: int | None
+    quiet: bool
+
+    @property
+    def chosen_protocol(self) -> Protocol:
+        """The protocol, with the border of --crop."""
+        protocol = PROTOCOLS[self.protocol]
+        return protocol if self.crop is None else protocol._replace(border=self.crop)
 
 
 @click.command(short_help="Measure restored images: PSNR, SSIM, LPIPS and others.")
@@ -81,25 +109,7 @@ NUMBER = r"[-+]?\d+(?:\.\d+)?"
 @jobs_option("Images measured", default="one per processor, at most 8")
 @max_pixels_option
 @quiet_option
-def score(
-    *,
-    pred: Path,
-    gt: Path | None,
-    metrics: tuple[str, ...],
-    protocol: str,
-    crop: int | None,
-    pair_by: str,
-    least: tuple[str, ...],
-    most: tuple[str, ...],
-    csv: Path | None,
-    html: Path | None,
-    json: bool,
-    overwrite: bool,
-    device: str,
-    jobs: int | None,
-    max_pixels: int | None,
-    quiet: bool,
-) -> None:
+def score(**given: Any) -> None:
     """Measure the restored images in PRED, a folder or a file, against those in GT.
 
     Metrics are pyiqa's, under its own names. Images are paired by name, with any suffix;
@@ -123,30 +133,17 @@ def score(
     from maskdcpt_cli.cli.score.view import show
     from maskdcpt_cli.images.reader import PhotoReader
 
-    if csv and csv == html:
+    options = ScoreOptions(**given)
+    if options.csv and options.csv == options.html:
         raise click.UsageError("--csv and --html name the same file.")
-    refuse_existing(csv, html, overwrite=overwrite)
-    chosen = PROTOCOLS[protocol]
-    bounds = [*_bounds("min", least), *_bounds("max", most)]
+    refuse_existing(options.csv, options.html, overwrite=options.overwrite)
     with PhotoReader() as reader:
-        report = _report(
-            pred,
-            gt,
-            reader,
-            metrics=metrics,
-            bounds=bounds,
-            protocol=chosen if crop is None else chosen._replace(border=crop),
-            pair_by=pair_by,
-            device=device,
-            jobs=jobs,
-            max_pixels=max_pixels,
-            quiet=quiet or json,
-        )
-        if csv:
-            write_csv(csv, report)
-        if html:
-            write_scores(html, report, reader=reader)
-    show(report, json=json, quiet=quiet)
+        report = _report(options, reader)
+        if options.csv:
+            write_csv(options.csv, report)
+        if options.html:
+            write_scores(options.html, report, reader=reader)
+    show(report, json=options.json, quiet=options.quiet)
     if report.failed:
         click.get_current_context().exit(1)
 
@@ -176,55 +173,31 @@ def _bounds(option: str, texts: Sequence[str]) -> "list[Bound]":
     return found
 
 
-def _report(
-    pred: Path,
-    gt: Path | None,
-    reader: "PhotoReader",
-    *,
-    metrics: Sequence[str],
-    bounds: "Sequence[Bound]",
-    protocol: "Protocol",
-    pair_by: str,
-    device: str,
-    jobs: int | None,
-    max_pixels: int | None,
-    quiet: bool,
-) -> "ScoreReport":
+def _report(options: ScoreOptions, reader: "PhotoReader") -> "ScoreReport":
     """Pair and measure the images, and summarise the values."""
     from maskdcpt_cli.cli.progress import track
     from maskdcpt_cli.cli.score.report import ScoreReport
     from maskdcpt_cli.scoring.summary import summarise
 
-    pairing = _paired(pred, gt, pair_by=pair_by)
-    requested = [
-        *(metrics or default_metrics(with_gt=gt is not None)),
-        *(bound.metric for bound in bounds),
-    ]
-    names = list(dict.fromkeys(requested))
+    bounds = [*_bounds("min", options.least), *_bounds("max", options.most)]
+    pairing = _paired(options.pred, options.gt, pair_by=options.pair_by)
+    requested = options.metrics or default_metrics(with_gt=options.gt is not None)
     reader.start()  # while the metrics are opened
-    scorer = _opened(
-        names,
-        protocol,
-        reader,
-        with_gt=gt is not None,
-        device=device,
-        jobs=jobs,
-        max_pixels=max_pixels,
-        quiet=quiet,
-    )
+    scorer = _opened(options, [*requested, *(bound.metric for bound in bounds)], reader)
     events = scorer.score(pairing.items)
+    quiet = options.quiet or options.json
     scored = tuple(track(events, total=len(pairing.items), noun="image", quiet=quiet))
     return ScoreReport(
-        pred,
-        gt,
+        options.pred,
+        options.gt,
         pairing,
-        protocol,
+        options.chosen_protocol,
         scorer.metrics,
         scored,
         tuple(summarise(scorer.metrics, scored, scorer.over_set)),
         scorer.unavailable,
         tuple(bounds),
-        max_pixels,
+        options.max_pixels,
     )
 
 
@@ -241,22 +214,12 @@ def _paired(pred: Path, gt: Path | None, *, pair_by: str) -> "Pairing":
     return pairing
 
 
-def _opened(
-    names: Sequence[str],
-    protocol: "Protocol",
-    reader: "PhotoReader",
-    *,
-    with_gt: bool,
-    device: str,
-    jobs: int | None,
-    max_pixels: int | None,
-    quiet: bool,
-) -> "Scorer":
+def _opened(options: ScoreOptions, names: Sequence[str], reader: "PhotoReader") -> "Scorer":
     """Open the metrics; importing pyiqa takes seconds, downloading weights more."""
     from maskdcpt_cli.cli.console import is_interactive, message_console
 
     console = message_console()
-    shows_status = is_interactive(console) and not quiet
+    shows_status = is_interactive(console) and not (options.quiet or options.json)
     with (
         console.status("Opening the metrics") if shows_status else nullcontext(),
         usage_errors(),
@@ -266,12 +229,12 @@ def _opened(
 
         keep_freed_memory()
         return Scorer(
-            names,
-            protocol=protocol,
-            with_gt=with_gt,
-            jobs=jobs,
-            device=_find_device(device),
-            max_pixels=max_pixels,
+            list(dict.fromkeys(names)),
+            protocol=options.chosen_protocol,
+            with_gt=options.gt is not None,
+            jobs=options.jobs,
+            device=_find_device(options.device),
+            max_pixels=options.max_pixels,
             reader=reader,
         )
 
