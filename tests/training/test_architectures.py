@@ -76,10 +76,11 @@ def test_the_loss_of_the_load_counts_by_its_weight():
         task.model.train()
         torch.manual_seed(0)
         losses = task.losses(task.model, BATCH)
-        totals[weight] = losses.total
+        totals[weight] = losses.total.item()
         parts = losses.parts
     assert parts.keys() == {"reconstruction", "classification", "load"}
-    assert float(totals[0.5] - totals[0.0]) == pytest.approx(0.5 * float(parts["load"]), rel=1e-3)
+    load = parts["load"].item()
+    assert totals[0.5] - totals[0.0] == pytest.approx(0.5 * load, rel=1e-3)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
