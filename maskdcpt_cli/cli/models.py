@@ -2,12 +2,14 @@
 
 import json as jsonlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import click
 
 from maskdcpt_cli.cli.options import ModelName, json_option
 from maskdcpt_cli.degradations import LABELS
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.weights.zoo import ZOO, Model, Use, address, card, find, on_disk
 
 MEGA = 1_000_000
@@ -39,15 +41,21 @@ def models(context: click.Context, json: bool) -> None:
 
 
 @models.command(short_help="Show one model in full.")
-@click.argument("name", metavar="NAME", type=ModelName())
+@click.argument("name", metavar="NAME|FILE", type=ModelName())
 @json_option("the model")
 def show(name: str, json: bool) -> None:
     """Show one model in full: its source, its path on disk, and its card.
 
+    Of a file of weights: what it holds, as far as it is recorded or recognised.
+
     \b
-    Example:
+    Examples:
       maskdcpt models show tiny
+      maskdcpt models show runs/pretrain-5d/final.safetensors
     """
+    if name not in ZOO and Path(name).is_file():
+        _show_file(Path(name), json=json)
+        return
     model = find(name)
     if json:
         click.echo(jsonlib.dumps(_facts(model), indent=2))
@@ -68,6 +76,32 @@ def show(name: str, json: bool) -> None:
         click.echo(f"{fact:<14}{value}")
     if text := card(name):
         _print_card(text)
+
+
+def _show_file(path: Path, *, json: bool) -> None:
+    from maskdcpt_cli.weights.checkpoint import read_checkpoint
+
+    weights = read_checkpoint(path)
+    uses = [*["restores"] * weights.restores, *["classifies"] * bool(weights.classifier)]
+    facts = {
+        "file": str(path),
+        "use": " and ".join(uses),
+        "backbone": weights.backbone,
+        "options": dict(weights.options),
+        "parameters": sum(tensor.numel() for tensor in weights.state_dict.values()),
+        "degradations": weights.degradations,
+        "preset": weights.preset,
+        "licence": weights.licence,
+        "version": weights.version,
+    }
+    if json:
+        click.echo(jsonlib.dumps(facts, indent=2))
+        return
+    facts["parameters"] = f"{facts['parameters']:,}"
+    facts["options"] = ", ".join(f"{name} {value}" for name, value in weights.options.items())
+    facts["degradations"] = " ".join(weights.degradations)
+    for fact, value in facts.items():
+        click.echo(shown(f"{fact:<14}{value or 'not recorded'}"))
 
 
 def _print_card(text: str) -> None:

@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from maskdcpt_cli.cli import main
+from maskdcpt_cli.weights.checkpoint import Checkpoint, save_checkpoint
 from maskdcpt_cli.weights.zoo import ZOO
+from tests.small import small
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -90,6 +92,25 @@ def test_a_model_is_shown_with_the_command_that_takes_it(cache: Path) -> None:
 def test_one_model_as_json(cache: Path) -> None:
     listed = json.loads(maskdcpt("models", "--json").stdout)
     assert json.loads(maskdcpt("models", "show", "tiny", "--json").stdout) == listed[0]
+
+
+def test_a_file_of_weights_is_shown_with_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    network = small("nafnet")
+    options = {option: getattr(network, option) for option in network.options}
+    weights = Checkpoint("nafnet", options, network.state_dict(), ("H", "GN"), preset="5d")
+    save_checkpoint(weights, path)
+    lines = dict(
+        line.split(maxsplit=1) for line in maskdcpt("models", "show", str(path)).stdout.splitlines()
+    )
+    assert lines["file"] == str(path)
+    assert (lines["use"], lines["backbone"], lines["preset"]) == ("restores", "nafnet", "5d")
+    assert lines["degradations"] == "H GN"
+    assert lines["options"].startswith("width 8, enc_blk_nums (1, 1, 1, 2)")
+    assert lines["licence"] == "not recorded"
+    facts = json.loads(maskdcpt("models", "show", str(path), "--json").stdout)
+    assert facts["options"]["width"] == 8
+    assert facts["parameters"] == sum(p.numel() for p in network.parameters())
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones() -> None:

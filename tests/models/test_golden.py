@@ -6,6 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maskdcpt_cli.models import BACKBONES, build_backbone
 from tests.golden import CASES, fill_with_golden_weights, golden_image
+from tests.golden.__main__ import case
 
 # The released options that are constants here.
 FIXED = {"window_size", "bias", "decoder", "upscale"}
@@ -66,3 +67,13 @@ def test_cost_is_the_released_one(name):
         backbone(lq)
     expected = MACS.get(name) or CASES[name]["macs"]
     assert counter.get_total_flops() / 2e9 == pytest.approx(expected, abs=0.05)
+
+
+def test_a_case_that_is_written_here_has_the_released_figures():
+    written, released = case("nafnet"), CASES["nafnet"]
+    assert written["keys"] == released["keys"]
+    assert written["parameters"] == released["parameters"]
+    assert written["macs"] == pytest.approx(MACS["nafnet"], abs=0.05)
+    for statistic in ("mean", "std", "min", "max"):
+        expected = released["output"][statistic]
+        assert written["output"][statistic] == pytest.approx(expected, abs=1e-3)
