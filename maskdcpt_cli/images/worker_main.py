@@ -4,6 +4,7 @@ import os
 import pickle
 import signal
 import traceback
+from functools import partial
 from io import FileIO
 
 from PIL import Image
@@ -23,13 +24,24 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_RDWR), number)
     Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit; --max-pixels is ours
     keep_freed_memory(KEPT)
-    limit_files(FileLimits(lambda name: send(answers, FileBegun(name))))
+    limit_files(FileLimits(partial(report, answers)))
     while True:
         try:
             request: Request = receive(requests)
         except EOFError:
             return
         send(answers, _answer(request))
+
+
+def report(answers: FileIO, name: str) -> None:
+    """Report the file that is read from now on; SystemExit where the parent has ended.
+
+    It is no error of the file: what is being written must not be finished without it.
+    """
+    try:
+        send(answers, FileBegun(name))
+    except OSError as error:
+        raise SystemExit from error
 
 
 def _answer(request: Request) -> Returned | Raised:
