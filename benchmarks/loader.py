@@ -25,13 +25,14 @@ from maskdcpt_cli.data.loading import load
 from maskdcpt_cli.data.mixture import Mixture
 from maskdcpt_cli.data.order import Batches, BatchStage, SampleKey
 from maskdcpt_cli.data.pairs import FilePairs, Names
-from maskdcpt_cli.data.parallel import keep_freed_memory, processors
+from maskdcpt_cli.data.parallel import processors
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.data.shards.index import INDEX, ShardPairs
 from maskdcpt_cli.data.shards.pack_items import PackItems
 from maskdcpt_cli.data.shards.packing import Cropping, measure, pack, plan
 from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
+from maskdcpt_cli.images.heap import keep_freed_memory
 from maskdcpt_cli.images.reading import probe
 from maskdcpt_cli.presets.load import load_data
 from maskdcpt_cli.synthesis.table import degrade

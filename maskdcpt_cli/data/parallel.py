@@ -1,9 +1,7 @@
 """Work on many files in several processes."""
 
-import ctypes
 import os
 import signal
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +13,7 @@ from typing import NoReturn, TypeVar
 import cv2
 
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.images.heap import keep_freed_memory
 from maskdcpt_cli.images.workers import WorkerLost, WorkerPool, lent
 
 Item = TypeVar("Item")
@@ -22,8 +21,6 @@ Result = TypeVar("Result")
 # What to return for an item whose process was lost; called with a function that tries another one.
 Lost = Callable[[Item, WorkerLost, Callable[[Item], Result]], Result]
 
-# Of mallopt(3): M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD, in bytes.
-_MALLOC = {-3: 2**30, -1: 2**30, -2: 2**26}
 PREFETCH = 4  # items that wait for each process; bounds the memory that results take
 
 
@@ -110,14 +107,3 @@ def prepare_worker(_number: int = 0) -> None:
     # As many workers as cores: threads of theirs would only compete. 0, as 1 hangs after a fork.
     cv2.setNumThreads(0)
     keep_freed_memory()
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep freed memory for the next image.
-
-    Faulting its pages in again takes a quarter of the time of most degradations.
-    """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if mallopt := getattr(libc, "mallopt", None):
-        for parameter, value in _MALLOC.items():
-            mallopt(parameter, value)

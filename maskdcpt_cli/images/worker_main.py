@@ -4,12 +4,16 @@ import os
 import pickle
 import signal
 import traceback
+from functools import partial
 from io import FileIO
 
 from PIL import Image
 
+from maskdcpt_cli.images.heap import keep_freed_memory
 from maskdcpt_cli.images.limits import FileLimits, limit_files
 from maskdcpt_cli.images.messages import FileBegun, Raised, Request, Returned, receive, send
+
+KEPT = 2**25  # bytes of freed memory: of small photos, and none of large ones
 
 
 def main() -> None:
@@ -19,13 +23,25 @@ def main() -> None:
     for number in (0, 1):  # what decoders print is no answer
         os.dup2(os.open(os.devnull, os.O_RDWR), number)
     Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit; --max-pixels is ours
-    limit_files(FileLimits(lambda name: send(answers, FileBegun(name))))
+    keep_freed_memory(KEPT)
+    limit_files(FileLimits(partial(report, answers)))
     while True:
         try:
             request: Request = receive(requests)
         except EOFError:
             return
         send(answers, _answer(request))
+
+
+def report(answers: FileIO, name: str) -> None:
+    """Report the file that is read from now on; SystemExit where the parent has ended.
+
+    It is no error of the file: what is being written must not be finished without it.
+    """
+    try:
+        send(answers, FileBegun(name))
+    except OSError as error:
+        raise SystemExit from error
 
 
 def _answer(request: Request) -> Returned | Raised:

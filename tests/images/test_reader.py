@@ -7,6 +7,9 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ from maskdcpt_cli.images import limits, workers
 from maskdcpt_cli.images.limits import FileLimits
 from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.images.reading import preview, probe, read_photo
+from maskdcpt_cli.images.worker_main import report
 from maskdcpt_cli.images.workers import WorkerLost, WorkerPool
 from tests.images import hostile_worker
 from tests.images.hostile_worker import write_hostile
@@ -171,6 +175,20 @@ def test_a_process_ends_with_its_parent() -> None:
     while child.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not child.exists()
+
+
+def test_a_process_without_a_parent_does_not_take_a_file_for_unreadable(tmp_path: Path) -> None:
+    Image.new("RGB", (5, 4)).save(tmp_path / "a.png")
+    reading_end, writing_end = os.pipe()
+    os.close(reading_end)
+
+    def read() -> None:
+        with FileIO(writing_end, "wb") as answers:
+            limits._of_process.set(FileLimits(partial(report, answers), clock=False))
+            read_photo(tmp_path / "a.png")
+
+    with pytest.raises(SystemExit):
+        copy_context().run(read)
 
 
 @on_linux

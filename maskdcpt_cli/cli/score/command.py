@@ -224,7 +224,7 @@ def _opened(options: ScoreOptions, names: Sequence[str], reader: "PhotoReader") 
         console.status("Opening the metrics") if shows_status else nullcontext(),
         usage_errors(),
     ):
-        from maskdcpt_cli.data.parallel import keep_freed_memory
+        from maskdcpt_cli.images.heap import keep_freed_memory
         from maskdcpt_cli.scoring.scorer import Scorer
 
         keep_freed_memory()
