@@ -20,6 +20,7 @@ from maskdcpt_cli import (
 from maskdcpt_cli.benchmarking.run import BenchmarkSettings
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.training.distributed import init_distributed
+from tests.cli.commands import COMMANDS, lay_out
 
 RESTORE = ("restore", "x.png", "-o", "out")
 OUT_OF_RANGE = [
@@ -82,9 +83,24 @@ def test_counts_below_one_are_refused(call: str) -> None:
     for value in (0, -1):
         with pytest.raises(MaskDCPTError) as raised:
             function(**{name: value})
+        valid = "1<=x<=256" if name == "jobs" else "x>=1"
         assert str(raised.value) == (
-            f"Invalid value for '{name}': {value} is not in the range x>=1."
+            f"Invalid value for '{name}': {value} is not in the range {valid}."
         )
+
+
+@pytest.mark.parametrize("call", ["score jobs", "benchmark jobs"])
+def test_jobs_without_end_are_refused_as_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    with pytest.raises(MaskDCPTError) as raised:
+        CALLS[call][0](jobs=4_294_967_296)
+    sentence = str(raised.value).replace("'jobs'", "'--jobs'")
+    lay_out(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for command in ("score", "benchmark", "degrade", "data pack"):
+        result = CliRunner().invoke(main, [*COMMANDS[command], "--jobs", "4294967296"])
+        assert sentence in result.stderr
 
 
 def test_training_data_that_does_not_fit_together_is_refused() -> None:

@@ -25,7 +25,7 @@ from maskdcpt_cli.inference.networks import Restore
 from maskdcpt_cli.scoring.events import Item, Unavailable
 from maskdcpt_cli.scoring.metrics import WITH_GT, WITHOUT_GT, find_metric
 from maskdcpt_cli.scoring.protocols import DEFAULT, Protocol
-from maskdcpt_cli.scoring.scorer import Scorer
+from maskdcpt_cli.scoring.scorer import MAX_JOBS, Scorer
 
 RESTORED = "restored"  # folder of the restored images, with save_images
 ALL = ""  # in place of an image's name: for metrics over the whole set
@@ -44,9 +44,10 @@ class BenchmarkSettings:
     save_images: bool = False
 
     def __post_init__(self) -> None:
-        for name, value in (("jobs", self.jobs), ("limit", self.limit)):
-            if value is not None:
-                check_range(name, value, least=1)
+        if self.jobs is not None:
+            check_range("jobs", self.jobs, least=1, most=MAX_JOBS)
+        if self.limit is not None:
+            check_range("limit", self.limit, least=1)
 
 
 class SetStarted(NamedTuple):

@@ -41,7 +41,7 @@ class Program(click.Group):
     """The program: turns errors into a sentence and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        _silence_decoders()
+        _silence_libraries()
         _check_folder()
         try:
             with _terminable():
@@ -85,10 +85,11 @@ def _escaped(message: str) -> str:
     return "\n".join(map(shown, message.split("\n")))
 
 
-def _silence_decoders() -> None:
-    """Silence the messages of decoders about damaged files: the errors are enough."""
+def _silence_libraries() -> None:
+    """Silence decoders about damaged files, for the errors are enough, and Matplotlib's cache."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    for library in ("tifffile", "matplotlib"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     for category in (UserWarning, RuntimeWarning):
         warnings.filterwarnings("ignore", category=category, module="PIL")
 

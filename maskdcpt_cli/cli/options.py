@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 MEGA = 1_000_000
 MAX_DIGITS = 12
+MAX_JOBS = 256
 DEVICES = ["auto", "cpu", "cuda", "mps"]
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)  # to read
 FILE = click.Path(path_type=Path, dir_okay=False)  # to write
@@ -240,7 +241,7 @@ def jobs_option(content: str, *, default: str = "one per processor") -> Decorato
     return click.option(
         "--jobs",
         metavar="N",
-        type=click.IntRange(min=1),
+        type=click.IntRange(1, MAX_JOBS),
         help=f"{content} at a time.  [default: {default}]",
     )
 

@@ -31,6 +31,7 @@ from maskdcpt_cli.scoring.summary import ScoreResult, summarise
 __all__ = ["Item", "ScoreResult", "Scored", "Scorer", "Unavailable", "score"]
 
 PREFETCH = 2  # images in the queue, per thread
+MAX_JOBS = 256
 MAX_DEFAULT_JOBS = 8  # SSIM takes 400 bytes per pixel in each
 LARGE = 4_000_000  # pixels; larger images are measured one at a time
 
@@ -62,8 +63,8 @@ def score(
         could not be measured are in `Scored.problem` and `ScoreResult.unavailable`.
 
     Raises:
-        MaskDCPTError: A metric is unknown, or lacks its ground truth; `jobs` or `max_pixels` is
-            below 1.
+        MaskDCPTError: A metric is unknown, or lacks its ground truth; `jobs` is not from 1 to
+            256, or `max_pixels` below 1.
     """
     listed = list(items)
     with_gt = bool(listed) and all(item.gt is not None for item in listed)
@@ -102,7 +103,7 @@ class Scorer:
     ) -> None:
         check_max_pixels(max_pixels)
         if jobs is not None:
-            check_range("jobs", jobs, least=1)
+            check_range("jobs", jobs, least=1, most=MAX_JOBS)
         self.metrics: Mapping[str, Metric] = find_metrics(metrics, with_gt=with_gt)
         self.protocol, self.max_pixels = protocol, max_pixels
         self._reader = reader

@@ -68,3 +68,15 @@ def test_reasons_of_test_sets_that_are_missing_end_with_one_full_stop() -> None:
     result = run(*given, "-o", "out", "--metrics", "psnr")
     assert result.output.count("Not measured") == 2, result.output
     check(result.output, "there is no no in '.'.")
+
+
+def test_figures_are_drawn_without_a_word_where_the_home_folder_cannot_be_written() -> None:
+    lay_out(Path())
+    Path("file").write_text("", encoding="utf-8")
+    words = [sys.executable, "-m", "maskdcpt_cli", *COMMANDS["study knn"], "-o", "a.png", "-q"]
+    homes = dict.fromkeys(("HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"), "file/a")
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=False, env={**os.environ, **homes}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Path("a.png").stat().st_size
