@@ -6,7 +6,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.gpu import __main__ as command
+from benchmarks.gpu import command
 from benchmarks.gpu.rows import Bench, Line, OutOfTime, Row, run_row, time_limit, timed
 
 CPU = torch.device("cpu")

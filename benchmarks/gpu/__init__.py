@@ -2,3 +2,7 @@
 
 python -m benchmarks.gpu
 """
+
+from benchmarks.gpu.command import main
+
+__all__ = ["main"]

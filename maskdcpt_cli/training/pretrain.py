@@ -48,8 +48,9 @@ def pretrain(
     keeps its temperature with the weights.
 
     Everything that can be refused is refused by the call itself, before anything is written. Under
-    torchrun each process does its part of every batch. Closing the generator saves and ends the run
-    in this process; `stop` ends it in all of them, after the same iteration.
+    torchrun or srun each process does its part of every batch. Closing the generator saves and ends
+    the run in this process; `stop` ends it in all of them, after the same iteration. On a GPU an
+    iteration is reported when the next one has begun.
 
     Args:
         preset: the result of `load_preset`, or the name of a preset.

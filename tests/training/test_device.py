@@ -3,10 +3,12 @@
 import pytest
 import torch
 
-from maskdcpt_cli.data.mixture import Sample
+from maskdcpt_cli.data.mixture import Sample, to_float
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.models.masking import PatchMask
+from maskdcpt_cli.training.distributed import DistributedContext
 from maskdcpt_cli.training.pretrain import Pretraining
+from maskdcpt_cli.training.trainer import Trainer
 from tests.training.runs import LABELS, SIDE, batch_of, pretraining
 
 
@@ -44,3 +46,26 @@ def test_a_mask_is_drawn_without_waiting_for_the_gpu_and_is_that_of_the_cpu(meth
     assert isinstance(cpu, PatchMask)
     assert isinstance(gpu, PatchMask)
     assert torch.equal(cpu.visible, gpu.visible.cpu())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_step_waits_for_nothing(precision):
+    preset = pretraining(training={"precision": precision, "ema": 0.9}, optimizer={"clip": 0.1})
+    context = DistributedContext(torch.device("cuda"))
+    trainer = Trainer(Pretraining(preset, LABELS), preset, distributed=context, micro_batch=None)
+    batch = batch_on(torch.device("cpu"))
+    pinned = batch_of(*(tensor.pin_memory() for tensor in batch[:4]))
+    trainer.finish(trainer.step(pinned))  # allocates
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step = trainer.step(pinned)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert trainer.finish(step).losses["total"] > 0
+
+
+@pytest.mark.gpu
+def test_8_bits_become_the_same_floats_on_a_gpu():
+    pixels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_float(pixels.cuda()).cpu(), to_float(pixels))
