@@ -42,7 +42,8 @@ AUTOCAST_ON_CPU = Restormer  # and PromptIR, which is one
 
 # Memory layouts of weights and maps by the kind of device; a network that is not listed has the one
 # of Backbone. Measured, as the time in channels-last over that in NCHW:
-#   cpu, fp32   NAFNet 0.68 (256x256), Restormer 0.93, PromptIR 0.93 (128x128), SwinIR 1.0 (64x64)
+#   cpu, fp32   NAFNet 0.68 to 0.83 (256x256), Restormer 0.36 to 0.93, PromptIR 0.93 to 0.94
+#               (128x128), two runs on a busy machine; SwinIR 1.0 (64x64), one run
 #   cuda        NAFNet 0.94 (fp32 with TF32, copies included, 1024x1024, H200); others not measured
 #   mps         not measured
 LAYOUTS: Mapping[str, Mapping[type[Backbone], torch.memory_format]] = MappingProxyType(
