@@ -1,9 +1,11 @@
 """The command line; light to import, because every TAB in a shell runs it."""
 
 import errno
+import io
 import logging
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +44,7 @@ class Program(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         _silence_libraries()
+        _print_everything()
         _check_folder()
         try:
             with _terminable():
@@ -83,6 +86,12 @@ def _reason(error: OSError) -> str:
 def _escaped(message: str) -> str:
     """Return a message, which may have several lines, with all else unprintable escaped."""
     return "\n".join(map(shown, message.split("\n")))
+
+
+def _print_everything() -> None:
+    """Escape what the terminal's encoding lacks, as in an ASCII or Latin-1 locale."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _silence_libraries() -> None:

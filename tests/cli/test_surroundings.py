@@ -1,4 +1,4 @@
-"""Folders that cannot be written, or are none, are refused in one sentence."""
+"""Folders that cannot be written, a locale without letters, a home folder that is none."""
 
 import os
 import shutil
@@ -68,6 +68,18 @@ def test_reasons_of_test_sets_that_are_missing_end_with_one_full_stop() -> None:
     result = run(*given, "-o", "out", "--metrics", "psnr")
     assert result.output.count("Not measured") == 2, result.output
     check(result.output, "there is no no in '.'.")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_names_that_the_terminal_has_no_letters_for_are_escaped(encoding: str) -> None:
+    lay_out(Path())
+    Path("lq", "日本.png").write_bytes(b"")
+    words = [sys.executable, "-m", "maskdcpt_cli", *COMMANDS["data check"]]
+    given = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(words, capture_output=True, check=False, env=given)
+    assert b"Traceback" not in done.stdout + done.stderr
+    expected = "日本.png" if encoding == "utf-8" else r"\u65e5\u672c.png"
+    assert expected in (done.stdout + done.stderr).decode(encoding)
 
 
 def test_figures_are_drawn_without_a_word_where_the_home_folder_cannot_be_written() -> None:
