@@ -174,8 +174,8 @@ def calmed(model: Backbone, lq: Tensor) -> Backbone:
 
 
 ROWS: tuple[Row, ...] = (
-    *(Row(f"pass-{name}", 45, partial(one_pass, name)) for name in SIZES),
-    Row("numbers", 60, numbers),
-    Row("folder", 60, folder),
-    Row("large", 60, large),
+    *(Row(f"pass-{name}", 21, partial(one_pass, name)) for name in SIZES),
+    Row("numbers", 30, numbers),
+    Row("folder", 45, folder),
+    Row("large", 45, large),
 )

@@ -147,12 +147,15 @@ def scratch(inputs: Path):
 
 def kill_and_rerun(name: str, command: Command, inputs: Path, kills: int, dice: random.Random):
     """Yield what came of each kill: "" where nothing was lost."""
-    with scratch(inputs) as folder:
-        began = time.perf_counter()
-        if code := run(command.arguments, folder):
-            yield f"{name}: exit code {code} undisturbed: {(folder / 'log.txt').read_text()}"
-            return
-        seconds, expected = time.perf_counter() - began, results(command, folder)
+    seconds = float("inf")
+    for _ in range(2):  # the first may be slow, as what it loads is not in memory yet
+        with scratch(inputs) as folder:
+            began = time.perf_counter()
+            if code := run(command.arguments, folder):
+                yield f"{name}: exit code {code} undisturbed: {(folder / 'log.txt').read_text()}"
+                return
+            seconds = min(seconds, time.perf_counter() - began)
+            expected = results(command, folder)
     for _ in range(kills):
         moment = dice.uniform(0.02, 1.0) * seconds
         with scratch(inputs) as folder:

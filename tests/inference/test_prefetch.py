@@ -210,7 +210,7 @@ def test_closing_early_writes_what_was_restored_and_reads_nothing_more(
         return reading(job, *rest)
 
     monkeypatch.setattr(restore_module, "_read", counted)
-    with closing(restore_files(Brighten(), many, Settings(tile=32, overlap=4))) as events:
+    with closing(restore_files(Brighten(), many, Settings(tile=64, overlap=4))) as events:
         for event in events:
             if isinstance(event, Started) and event.job == many[3]:
                 break

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.data.mixture import Mixture
+from maskdcpt_cli.data.mixture import Mixture, to_float
 from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.presets.data import TrainSynthesis
@@ -70,8 +70,9 @@ def test_a_fraction_of_the_clean_images_is_changed_before_it_is_degraded(
 
     changed = []
     for plain, sample in zip(samples(0), samples(fraction), strict=True):
-        assert sample.lq.equal(sample.gt), "of clean photos"
-        changed.append(not sample.gt.equal(plain.gt))
+        lq, gt, unchanged = map(to_float, (sample.lq, sample.gt, plain.gt))
+        assert lq.equal(gt), "of clean photos"
+        changed.append(not gt.equal(unchanged))
     assert least <= np.mean(changed) <= most
 
 
@@ -99,4 +100,4 @@ def test_the_smallest_photos_can_be_upscaled(size):
 def test_pairs_stay_as_they_are():
     of = ImageSet("a", SyntheticPairs(7), synthesis=TrainSynthesis(p_tone=1, p_upscale=1, p_jpeg=1))
     sample = Mixture([of], labels=["H"])[SampleKey(3, SIDE)]
-    assert sample.lq.allclose(1 - sample.gt)
+    assert to_float(sample.lq).allclose(1 - to_float(sample.gt))

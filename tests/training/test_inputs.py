@@ -116,8 +116,3 @@ def test_test_sets_that_no_label_fits_are_left_to_benchmarks(tmp_path):
     )
     (validation,) = from_preset(data, tmp_path).validation
     assert validation.pairs.degradations() == {"GN"}
-
-
-def test_pairs_without_their_degradation_are_refused():
-    with pytest.raises(MaskDCPTError, match="2 pairs of folders and 1 degradations; give one"):
-        from_pairs([(Path("a"), Path("b"))] * 2, ["H"], setting="5d")
