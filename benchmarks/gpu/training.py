@@ -62,7 +62,7 @@ def shards(*, images: int, side: int) -> Iterator[Path]:
         gt_names, lq_names = (Names(f"{part}/{one}" for one in names) for part in ("gt", "lq"))
         pairs = FilePairs(folder, gt_names, lq_names, "H")
         (folder / "packed").mkdir()
-        yield pack_all([pairs], folder / "packed")
+        yield pack_all([ImageSet("crops", pairs)], folder / "packed")
 
 
 def tiny_preset(bench: Bench, *more: str, iterations: int = 10**6) -> Finetune:

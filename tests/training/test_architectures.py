@@ -96,6 +96,7 @@ def test_noisy_routing_resumes_bit_for_bit(checkpointing, tmp_path):
     assert not differing(state(tmp_path / "whole"), state(tmp_path / "parts"))
 
 
+@pytest.mark.slow
 def test_a_compiled_step_has_the_loss_of_the_load():
     task = Finetuning(finetuning(**of("restormer-moe")), LABELS)
     model = task.model.train()
