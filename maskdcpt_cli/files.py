@@ -39,7 +39,7 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     Until then it is beside it under a hidden name; if writing fails, it is removed and the target
     stays as it was. What a killed process left in the folder is removed, too. Raises OSError.
     """
-    _remove_left_over(target.parent)
+    _look_into(target.parent)
     # The name is short, as the target's may be as long as a file system allows.
     name = zlib.crc32(os.fsencode(target.name))
     part = target.with_name(f".{name:08x}-{HOST}-{os.getpid()}.part")
@@ -55,8 +55,12 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
 
 
 @cache
-def _remove_left_over(folder: Path) -> None:
-    """Remove the unfinished files of processes that have ended; looks into a folder once."""
+def _look_into(folder: Path) -> None:
+    remove_left_over(folder)
+
+
+def remove_left_over(folder: Path) -> None:
+    """Remove the unfinished files of processes that have ended."""
     with contextlib.suppress(OSError):
         for part in folder.glob(".????????-????????-*.part"):
             with contextlib.suppress(OSError, ValueError):

@@ -81,7 +81,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
     ours = tmp_path / ".notes.part"
     ours.touch()
-    files._remove_left_over.cache_clear()
+    files._look_into.cache_clear()
     with replacing(tmp_path / "b.jpg"):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {"b.jpg", ours.name}
@@ -89,7 +89,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
 
 def test_what_a_running_process_writes_stays(tmp_path: Path) -> None:
     with replacing(tmp_path / "a.jpg"):
-        files._remove_left_over.cache_clear()
+        files._look_into.cache_clear()
         with replacing(tmp_path / "b.jpg"):
             pass
     assert {path.name for path in tmp_path.iterdir()} == {"a.jpg", "b.jpg"}

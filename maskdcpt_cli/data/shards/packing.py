@@ -22,7 +22,7 @@ from maskdcpt_cli.data.shards.index import FILE_NAME, INDEX, RECORD, RECORDS, Sh
 from maskdcpt_cli.data.shards.pack_items import PackItem, PackItems
 from maskdcpt_cli.degradations import CLEAN, LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.files import check_inside, replacing, shown
+from maskdcpt_cli.files import check_inside, remove_left_over, replacing, shown
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import probe, read_rgb
 from maskdcpt_cli.images.workers import WorkerLost, WorkerPool
@@ -164,11 +164,14 @@ def pack(
         ShardJob(out / plan.file, tuple(items[number] for number in plan.numbers), cropping)
         for plan in plans
     )
-    with closing(in_processes(_write, work, jobs=jobs, pool=pool)) as writing:
-        for packed in writing:
-            shards.append(packed.shard)
-            records.append(packed.records)
-            yield packed
+    try:
+        with closing(in_processes(_write, work, jobs=jobs, pool=pool)) as writing:
+            for packed in writing:
+                shards.append(packed.shard)
+                records.append(packed.records)
+                yield packed
+    finally:
+        remove_left_over(out)  # of a process that was ended while it read an image
     with replacing(out / RECORDS) as stream:
         np.save(stream, np.concatenate(records))
     with replacing(out / INDEX) as stream:
