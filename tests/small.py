@@ -1,5 +1,6 @@
 """Each backbone at a size that a test can afford, in each of its architectures."""
 
+import pytest
 import torch
 
 from maskdcpt_cli.models import BACKBONES, Backbone, backbone_class, build_backbone
@@ -28,6 +29,10 @@ SHALLOW: dict[str, dict[str, object]] = {  # where golden weights would amplify 
     "restormer-moe": {"num_blocks": (1, 1, 1, 1)},
 }
 NETWORKS = sorted([*BACKBONES, *ARCHITECTURES])
+IN_SHORT = [  # what takes seconds for each: the architectures by hand
+    *BACKBONES,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ARCHITECTURES),
+]
 assert SMALL.keys() == TWO_BLOCKS.keys() == BACKBONES.keys(), (
     "a new backbone needs a row in SMALL and in TWO_BLOCKS of tests/small.py"
 )

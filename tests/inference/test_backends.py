@@ -16,7 +16,7 @@ from maskdcpt_cli.inference.backends.memory import activation_bytes
 from maskdcpt_cli.models import BACKBONES, Backbone
 from maskdcpt_cli.weights.zoo import load_model
 from tests.golden import golden_image
-from tests.small import NETWORKS, calm, small
+from tests.small import IN_SHORT, NETWORKS, calm, small
 
 SIZES = [(64, 64), (48, 80), (1, 1), (37, 23)]
 
@@ -40,7 +40,7 @@ def psnr(restored: Tensor, reference: Tensor) -> float:
     return float(-10 * torch.log10((restored - reference).square().mean()))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", IN_SHORT)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_backend_gives_the_pixels_of_the_network(backend: str, name: str) -> None:
     needs(backend)
@@ -53,7 +53,7 @@ def test_every_backend_gives_the_pixels_of_the_network(backend: str, name: str) 
         torch.testing.assert_close(restored, expected[size], atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", IN_SHORT)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_backend_restores_tiles_by_what_it_recorded(backend: str, name: str) -> None:
     needs(backend)

@@ -12,7 +12,7 @@ from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.models.masking import PatchMask, apply
 from maskdcpt_cli.weights.zoo import ZOO
 from tests.golden import golden_image
-from tests.small import ARCHITECTURES, NETWORKS, backbone_of, small, two_blocks
+from tests.small import ARCHITECTURES, IN_SHORT, NETWORKS, backbone_of, small, two_blocks
 
 SIZE = (32, 64)
 
@@ -169,7 +169,7 @@ def test_bfloat16_gives_about_the_same(name):
         assert (a - b).abs().mean() < 0.05 * b.abs().mean()
 
 
-@every_backbone
+@pytest.mark.parametrize("name", IN_SHORT)
 def test_compiles_as_one_graph_for_every_draw(name):
     model, lq, graphs = model_of(name, **two_blocks(name)), golden_image(*SIZE, 2), []
 

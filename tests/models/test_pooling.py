@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from maskdcpt_cli.inference.backends.engine import PooledValues, TileResidual
-from maskdcpt_cli.models import Backbone, frequency
+from maskdcpt_cli.models import BACKBONES, Backbone, frequency
 from maskdcpt_cli.models.fourier import WindowConvolution
 from maskdcpt_cli.models.masking import PatchMask
 from maskdcpt_cli.models.pooling import JointPool, RecordedPool, whole_image
 from tests.golden import golden_image
-from tests.small import NETWORKS, small, two_blocks
+from tests.small import IN_SHORT, NETWORKS, small, two_blocks
 
 SIZE = (64, 768)
 WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
@@ -153,7 +153,9 @@ def test_values_pooled_over_visible_positions_are_recorded_too(name):
     torch.testing.assert_close(again, plain, rtol=0, atol=1e-5 * float(plain.std()))
 
 
-@every_pooling_backbone
+@pytest.mark.parametrize(
+    "name", [name for name in IN_SHORT if name not in BACKBONES or name in POOLING]
+)
 def test_recording_and_tiles_compile_as_one_graph(name):
     backbone, lq = small(name, **two_blocks(name)), golden_image(*SIZE)
     tile, at = lq[..., :320].contiguous(), box(slice(0, 64), slice(0, 320)).float()
