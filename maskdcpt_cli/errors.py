@@ -26,6 +26,9 @@ class BackendError(MaskDCPTError):
     """A device, precision or inference backend is not available here."""
 
 
+MAX_JOBS = 256  # threads or processes of a command
+
+
 def check_range(
     name: str, value: object, *, least: float, most: float | None = None, whole: bool = True
 ) -> None:

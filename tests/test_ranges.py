@@ -60,8 +60,14 @@ def test_values_of_another_type_are_refused(name: str, value: object) -> None:
 
 
 def test_the_ends_of_the_ranges_are_taken() -> None:
-    Settings(tile=0, overlap=0, strength=0, quality=1, max_pixels=1)
-    Settings(tile=np.int64(64), overlap=31, strength=np.float32(1), quality=100, max_pixels=None)
+    lowest = Settings(tile=0, overlap=0, strength=0, quality=1, max_pixels=1)
+    assert (lowest.tile, lowest.overlap, lowest.strength) == (0, 0, 0)
+    assert (lowest.quality, lowest.max_pixels) == (1, 1)
+    highest = Settings(
+        tile=np.int64(64), overlap=31, strength=np.float32(1), quality=100, max_pixels=None
+    )
+    assert (highest.tile, highest.overlap, highest.strength) == (64, 31, 1)
+    assert (highest.quality, highest.max_pixels) == (100, None)
 
 
 CALLS: dict[str, tuple[Callable[..., Any], str]] = {

@@ -20,12 +20,12 @@ from maskdcpt_cli.benchmarking.test_sets import (
     sample_state,
 )
 from maskdcpt_cli.data.sets import ImageSet
-from maskdcpt_cli.errors import MaskDCPTError, check_range
+from maskdcpt_cli.errors import MAX_JOBS, MaskDCPTError, check_range
 from maskdcpt_cli.inference.networks import Restore
 from maskdcpt_cli.scoring.events import Item, Unavailable
 from maskdcpt_cli.scoring.metrics import WITH_GT, WITHOUT_GT, find_metric
 from maskdcpt_cli.scoring.protocols import DEFAULT, Protocol
-from maskdcpt_cli.scoring.scorer import MAX_JOBS, Scorer
+from maskdcpt_cli.scoring.scorer import Scorer
 
 RESTORED = "restored"  # folder of the restored images, with save_images
 ALL = ""  # in place of an image's name: for metrics over the whole set

@@ -1,8 +1,9 @@
 """The command `maskdcpt classify`."""
 
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,8 +23,24 @@ from maskdcpt_cli.files import check_inside, shown
 from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.images.discover import Found
+    from maskdcpt_cli.images.discover import Found, Missing
     from maskdcpt_cli.weights.checkpoint import DegradationClassifier
+
+
+@dataclass(frozen=True)
+class ClassifyOptions:
+    """Options of the command line."""
+
+    inputs: tuple[str, ...]
+    model: str
+    device: str
+    csv: Path | None
+    maps: Path | None
+    overwrite: bool
+    recursive: bool
+    max_pixels: int | None
+    json: bool
+    quiet: bool
 
 
 @click.command(short_help="Classify the degradation of photos: haze, rain, noise, or none.")
@@ -43,19 +60,7 @@ if TYPE_CHECKING:
 @max_pixels_option
 @json_option("one object per photo")
 @quiet_option
-def classify(
-    *,
-    inputs: tuple[str, ...],
-    model: str,
-    device: str,
-    csv: Path | None,
-    maps: Path | None,
-    overwrite: bool,
-    recursive: bool,
-    max_pixels: int | None,
-    json: bool,
-    quiet: bool,
-) -> None:
+def classify(**given: Any) -> None:
     """Classify the degradation of photos: files, folders, quoted globs, or `-` for a list of names
     on standard input.
 
@@ -72,22 +77,33 @@ def classify(
     \b
     Exit code: 0 all classified, 1 some failed, 2 wrong usage, 130 interrupted.
     """
+    from maskdcpt_cli.images.discover import discover_photos
+
+    options = ClassifyOptions(**given)
+    refuse_existing(options.csv, overwrite=options.overwrite)
+    photos, missing = discover_photos(with_listed(options.inputs), recursive=options.recursive)
+    if not photos and not missing:
+        names = ", ".join(repr(text) for text in options.inputs)
+        raise click.UsageError(f"No image found in {names}.")
+    if _classify(options, photos, missing):
+        click.get_current_context().exit(1)
+
+
+def _classify(
+    options: ClassifyOptions, photos: "Sequence[Found]", missing: "Sequence[Missing]"
+) -> bool:
+    """Classify the photos and show what was found; return whether any failed."""
     from maskdcpt_cli.cli.classify_view import open_view
     from maskdcpt_cli.cli.progress import track
-    from maskdcpt_cli.images.discover import discover_photos
     from maskdcpt_cli.images.reader import PhotoReader
 
-    refuse_existing(csv, overwrite=overwrite)
-    photos, missing = discover_photos(with_listed(inputs), recursive=recursive)
-    if not photos and not missing:
-        raise click.UsageError(f"No image found in {', '.join(repr(text) for text in inputs)}.")
-    targets = _targets(photos, maps) if maps else {}
+    targets = _targets(photos, options.maps) if options.maps else {}
     with PhotoReader() as reader:
         if photos:
             reader.start()  # while the network is loaded
         from maskdcpt_cli.inference.classify import Classified, classify_files
 
-        classifier = _load(model, device) if photos else None
+        classifier = _load(options.model, options.device) if photos else None
 
         def events() -> Generator[Classified, None, None]:
             yield from (Classified(path, {}, reason) for path, reason in missing)
@@ -95,19 +111,18 @@ def classify(
                 yield from classify_files(
                     classifier,
                     [photo.source for photo in photos],
-                    max_pixels=max_pixels,
+                    max_pixels=options.max_pixels,
                     maps=targets,
-                    overwrite=overwrite,
+                    overwrite=options.overwrite,
                     reader=reader,
                 )
 
-        total = len(photos) + len(missing)
-        view = open_view(classifier, total=total, csv=csv, json=json, quiet=quiet)
+        total, quiet = len(photos) + len(missing), options.quiet
+        view = open_view(classifier, total=total, csv=options.csv, json=options.json, quiet=quiet)
         with view:
-            for one in track(events(), total=total, noun="photo", quiet=quiet or json):
+            for one in track(events(), total=total, noun="photo", quiet=quiet or options.json):
                 view.take(one)
-    if view.failed:
-        click.get_current_context().exit(1)
+    return view.failed
 
 
 def _load(model: str, device: str) -> "DegradationClassifier":

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,11 +21,30 @@ from maskdcpt_cli.degradations import LABELS, SETTINGS, Range, find
 from maskdcpt_cli.files import shown
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.data.degrading import DegradeRequest, Levels
+    from maskdcpt_cli.data.degrading import DegradedPhoto, DegradeRequest, Levels
+    from maskdcpt_cli.images.workers import WorkerPool
 
 SLUGS = [degradation.slug for degradation in LABELS.values()]
 MAX_PER_PHOTO = 100_000
 NUMBER = r"\d+(?:\.\d+)?"
+
+
+@dataclass(frozen=True)
+class DegradeOptions:
+    """Options of the command line."""
+
+    photos: tuple[Path, ...]
+    output: Path
+    types: tuple[str, ...]
+    setting: str | None
+    levels: tuple[str, ...]
+    per_photo: int
+    seed: int
+    sheet: bool
+    overwrite: bool
+    jobs: int | None
+    max_pixels: int | None
+    quiet: bool
 
 
 def _list_types(context: click.Context, _parameter: click.Parameter, requested: bool) -> None:
@@ -106,21 +126,7 @@ def _list_types(context: click.Context, _parameter: click.Parameter, requested: 
 @jobs_option("Photos degraded")
 @max_pixels_option
 @quiet_option
-def degrade(
-    *,
-    photos: tuple[Path, ...],
-    output: Path,
-    types: tuple[str, ...],
-    setting: str | None,
-    levels: tuple[str, ...],
-    per_photo: int,
-    seed: int,
-    sheet: bool,
-    overwrite: bool,
-    jobs: int | None,
-    max_pixels: int | None,
-    quiet: bool,
-) -> None:
+def degrade(**given: Any) -> None:
     """Synthesize training pairs from clean photos: OUT/<type>/lq/ and OUT/<type>/gt/.
 
     OUT/manifest.jsonl has a line for each pair: file, type, kind, level, seed, parameters. PHOTOS
@@ -139,38 +145,45 @@ def degrade(
     """
     from maskdcpt_cli.images.workers import WorkerPool
 
+    options = DegradeOptions(**given)
     with WorkerPool("maskdcpt_cli.data.degrading") as pool:
         pool.start()  # while this process imports the same
-        from maskdcpt_cli.cli.progress import track
-        from maskdcpt_cli.data.degrading import degrade_photos, discover_photos
-        from maskdcpt_cli.data.parallel import processors
-
-        requests = _requests(types, setting, levels)
-        sources = discover_photos(photos, out=output)
-        events = degrade_photos(
-            sources,
-            output,
-            requests,
-            per_photo=per_photo,
-            seed=seed,
-            overwrite=overwrite,
-            sheet=sheet,
-            max_pixels=max_pixels,
-            jobs=min(jobs or processors(), len(sources)),
-            pool=pool,
-        )
-        done = list(track(events, total=len(sources), noun="photo", quiet=quiet))
-    for one in done:
-        if one.reason:
-            click.echo(shown(one.reason), err=True)
-    pairs = sum(len(one.lines) for one in done)
-    if not quiet:
+        requests = _requests(options.types, options.setting, options.levels)
+        done = _degrade(options, requests, pool)
+    failures = [one.reason for one in done if one.reason]
+    for reason in failures:
+        click.echo(shown(reason), err=True)
+    if not options.quiet:
         from maskdcpt_cli.cli.console import count
 
-        types_done = count(len(requests), "type")
-        click.echo(f"{count(pairs, 'pair')} of {types_done} in {shown(output)}", err=True)
-    if any(one.reason for one in done):
+        pairs = count(sum(len(one.lines) for one in done), "pair")
+        types = count(len(requests), "type")
+        click.echo(f"{pairs} of {types} in {shown(options.output)}", err=True)
+    if failures:
         click.get_current_context().exit(1)
+
+
+def _degrade(
+    options: DegradeOptions, requests: "Sequence[DegradeRequest]", pool: "WorkerPool"
+) -> "list[DegradedPhoto]":
+    from maskdcpt_cli.cli.progress import track
+    from maskdcpt_cli.data.degrading import degrade_photos, discover_photos
+    from maskdcpt_cli.data.parallel import processors
+
+    sources = discover_photos(options.photos, out=options.output)
+    events = degrade_photos(
+        sources,
+        options.output,
+        requests,
+        per_photo=options.per_photo,
+        seed=options.seed,
+        overwrite=options.overwrite,
+        sheet=options.sheet,
+        max_pixels=options.max_pixels,
+        jobs=min(options.jobs or processors(), len(sources)),
+        pool=pool,
+    )
+    return list(track(events, total=len(sources), noun="photo", quiet=options.quiet))
 
 
 def _requests(

@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 from click.types import StringParamType
 
-from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.errors import MAX_JOBS, MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.inference.events import LEAST_TILE
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 MEGA = 1_000_000
 MAX_DIGITS = 12
-MAX_JOBS = 256
 DEVICES = ["auto", "cpu", "cuda", "mps"]
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)  # to read
 FILE = click.Path(path_type=Path, dir_okay=False)  # to write

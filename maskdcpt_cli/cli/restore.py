@@ -5,7 +5,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,7 @@ from maskdcpt_cli.cli.options import (
     tile_option,
 )
 from maskdcpt_cli.inference.events import Event, Settings
+from maskdcpt_cli.inference.result_log import Existing
 from maskdcpt_cli.weights.zoo import DEFAULT, ZOO
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from maskdcpt_cli.images.reader import PhotoReader
     from maskdcpt_cli.inference.backends import Engine
     from maskdcpt_cli.inference.plan import Plan
-
-Existing = Literal["skip", "overwrite", "error"]
 
 DEFAULTS = Settings()
 # Under torchrun several processes share the photos, and the main one reports the events of all.

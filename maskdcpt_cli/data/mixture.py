@@ -65,7 +65,7 @@ class Mixture(Dataset[Sample]):
         self.labels = tuple(labels)
         self.seed = seed
         self.asking = (
-            None if requests is None else Asking(requests, _recipes(self.sets), removable(labels))
+            None if requests is None else Asking(requests, _syntheses(self.sets), removable(labels))
         )
         self._ends = tuple(accumulate(len(one) * one.repeat for one in self.sets))
         for one in self.sets:
@@ -167,13 +167,13 @@ def make_sample(
     pixels = gt = augmentation.apply(pair.gt, side=key.crop_size)
     present = request = frozenset({pair.degradation})
     if pair.lq is None:
-        recipe = _recipe(synthesis)
-        clean, changed = _varied(pixels, recipe, generator)
+        synthesis = _train_synthesis(synthesis)
+        clean, changed = _varied(pixels, synthesis, generator)
         gt = clean if changed else gt
         if asking:
-            lq, gt, present, request = asking.pair(clean, pair.degradation, recipe, generator)
+            lq, gt, present, request = asking.pair(clean, pair.degradation, synthesis, generator)
         else:
-            lq = _degraded(clean, pair.degradation, recipe, generator)
+            lq = _degraded(clean, pair.degradation, synthesis, generator)
     else:
         lq = augmentation.apply(pair.lq, side=key.crop_size)
         if asking:
@@ -191,20 +191,20 @@ def make_sample(
     )
 
 
-def _recipe(synthesis: Synthesis) -> TrainSynthesis:
+def _train_synthesis(synthesis: Synthesis) -> TrainSynthesis:
     """Return a synthesis as one of training; that of a test set varies nothing else."""
     if isinstance(synthesis, TrainSynthesis):
         return synthesis
     return TrainSynthesis(variant=synthesis.variant, levels=synthesis.levels)
 
 
-def _recipes(sets: Sequence[ImageSet]) -> dict[str, list[TrainSynthesis]]:
+def _syntheses(sets: Sequence[ImageSet]) -> dict[str, list[TrainSynthesis]]:
     """Return how the sets synthesise each degradation."""
-    recipes: dict[str, list[TrainSynthesis]] = {}
+    syntheses: dict[str, list[TrainSynthesis]] = {}
     for one in sets:
         for label in sorted(one.pairs.degradations()):
-            recipes.setdefault(label, []).append(_recipe(one.synthesis))
-    return recipes
+            syntheses.setdefault(label, []).append(_train_synthesis(one.synthesis))
+    return syntheses
 
 
 def _multi_hot(present: frozenset[str], types: Sequence[str]) -> Tensor:

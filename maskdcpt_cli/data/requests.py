@@ -18,7 +18,7 @@ from maskdcpt_cli.synthesis.contract import Image
 from maskdcpt_cli.synthesis.jpeg import USUAL_QUALITIES
 from maskdcpt_cli.synthesis.table import DegradationStep, sample
 
-Recipes = Mapping[str, Sequence[TrainSynthesis]]  # of each degradation that may be added
+Syntheses = Mapping[str, Sequence[TrainSynthesis]]  # of each degradation that may be added
 
 
 class CounterfactualPair(NamedTuple):
@@ -35,7 +35,7 @@ class Asking:
     """How samples with requests are made."""
 
     settings: Requests
-    recipes: Recipes
+    syntheses: Syntheses
     types: tuple[str, ...]  # that can be asked for
 
     def __post_init__(self) -> None:
@@ -59,14 +59,15 @@ class Asking:
             first = sample(
                 degradation, generator, variant=synthesis.variant, levels=synthesis.levels
             )
-            steps = sample_steps(first, self.recipes, self.settings, generator)
+            steps = sample_steps(first, self.syntheses, self.settings, generator)
         present = frozenset(step.degradation for step in steps)
         if compatible("J", present) and generator.random() < synthesis.p_jpeg:
             steps.append(sample("J", generator, levels=USUAL_QUALITIES))
         request = self.request(present, generator)
-        return CounterfactualPair(
-            compose(clean, steps), compose(clean, steps, without=request), present, request
-        )
+        lq = compose(clean, steps)
+        removes = any(step.degradation in request for step in steps)
+        gt = compose(clean, steps, without=request) if removes else lq
+        return CounterfactualPair(lq, gt, present, request)
 
     def request(self, present: Collection[str], generator: Generator) -> frozenset[str]:
         """Sample a request for an image with these degradations."""
@@ -74,7 +75,7 @@ class Asking:
 
 
 def sample_steps(
-    first: DegradationStep, recipes: Recipes, settings: Requests, generator: Generator
+    first: DegradationStep, syntheses: Syntheses, settings: Requests, generator: Generator
 ) -> list[DegradationStep]:
     """Return `first` and, with the probability `p_several`, further degradations.
 
@@ -84,12 +85,14 @@ def sample_steps(
     if compatible(first.degradation, ()) and generator.random() < settings.p_several:
         for _ in range(int(generator.integers(1, settings.most))):
             present = [step.degradation for step in steps]
-            possible = [label for label in recipes if compatible(label, present)]
+            possible = [label for label in syntheses if compatible(label, present)]
             if not possible:
                 break
             label = possible[int(generator.integers(len(possible)))]
-            recipe = recipes[label][int(generator.integers(len(recipes[label])))]
-            steps.append(sample(label, generator, variant=recipe.variant, levels=recipe.levels))
+            synthesis = syntheses[label][int(generator.integers(len(syntheses[label])))]
+            steps.append(
+                sample(label, generator, variant=synthesis.variant, levels=synthesis.levels)
+            )
     return steps
 
 

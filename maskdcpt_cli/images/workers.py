@@ -154,7 +154,8 @@ class Closable:
 def lent(given: Lent | None, new: Callable[[], Lent]) -> Iterator[Lent]:
     """Yield what is given, or a new one, which is closed at the end.
 
-    On an error, Ctrl-C or the early end of a generator, either is closed: no thread works on.
+    On an error, Ctrl-C or the early end of a generator, either is closed: no thread works on. What
+    is wrong with one file closes nothing.
     """
     if given is None:
         with new() as own:
@@ -162,6 +163,8 @@ def lent(given: Lent | None, new: Callable[[], Lent]) -> Iterator[Lent]:
         return
     try:
         yield given
+    except ImageError:
+        raise
     except BaseException:
         given.close()
         raise

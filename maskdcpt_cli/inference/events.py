@@ -7,7 +7,7 @@ from typing import Literal
 from maskdcpt_cli.errors import MaskDCPTError, check_max_pixels, check_range
 from maskdcpt_cli.images.formats import MAX_PIXELS
 
-LEAST_TILE = 64  # pixels; a test compares it with `inference.tiling`
+LEAST_TILE = 64  # pixels
 Status = Literal["restored", "skipped", "unrestored", "failed"]
 
 

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import torch
 
+from maskdcpt_cli.data.parallel import processors
+
 Item = TypeVar("Item")
 Read = TypeVar("Read")
 
@@ -42,8 +44,7 @@ def threads_for(device: str) -> int:
 
     On a GPU they share the cores of this process; on the CPU the network needs the cores.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cores = (cores or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of torchrun
+    cores = processors() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of torchrun
     return max(1, cores // (4 if torch.device(device).type == "cpu" else 2))
 
 
@@ -57,7 +58,7 @@ class InFlight:
 
     def begin(self, item: object, *, file_bytes: int) -> None:
         """Add an item that is not read yet, as the largest one so far or by its file."""
-        self._bytes[item] = max(self._largest, PIXEL_BYTES * file_bytes)
+        self._bytes[item] = max(self._next, PIXEL_BYTES * file_bytes)
 
     def measured(self, item: object, size: int) -> None:
         """Set the bytes of an item that has been read."""
@@ -69,4 +70,10 @@ class InFlight:
 
     def room(self) -> bool:
         """Return whether another item as large as the largest one fits."""
-        return sum(list(self._bytes.values())) + self._largest <= self._limit
+        return sum(list(self._bytes.values())) + self._next <= self._limit
+
+    @property
+    def _next(self) -> int:
+        """Bytes that the next item is taken for; half of the limit at most, or one that is huge
+        would keep all later ones apart."""
+        return min(self._largest, self._limit // 2)

@@ -1,18 +1,16 @@
 """Restoration of an image in memory, or of files while others are read and written."""
 
-import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.contact_sheets import write_sheet
 from maskdcpt_cli.images.reader import PhotoReader, reading_by
@@ -28,10 +26,15 @@ from maskdcpt_cli.inference.restore_page import (
     prepare,
     restore_page,
 )
-from maskdcpt_cli.inference.result_log import begin, fingerprint, is_current, record
+from maskdcpt_cli.inference.result_log import (
+    Existing,
+    begin,
+    existing_result,
+    fingerprint,
+    record,
+)
 from maskdcpt_cli.models import Backbone
 
-Existing = Literal["skip", "overwrite", "error"]
 Pixels = NDArray[Any]
 Result = TypeVar("Result")
 
@@ -119,12 +122,13 @@ def restore_files(
     None opens one.
     """
     threads = threads_for(engine.device)
-    # The files are closed first: a thread that reads one ends then.
+    # What is being written is finished, with its sheet; then the files are closed, so that a thread
+    # that reads one ends.
     with (
         ThreadPoolExecutor(threads) as readers,
+        reading_by(reader) as files,
         ThreadPoolExecutor(1) as blender,
         ThreadPoolExecutor(threads) as writers,
-        reading_by(reader) as files,
     ):
         run = _Run(engine, settings, existing, files, blender=blender, writers=writers)
         writing: deque[Future[Outcome]] = deque()
@@ -185,7 +189,7 @@ class _Run:
             yield job
 
     def read(self, job: Job) -> _Loaded | Outcome:
-        known = _existing_result(job, self.made_by, self.existing)
+        known = existing_result(job, self.made_by, self.existing)
         loaded = known or _read(job, self.settings, self.reader)
         self._in_flight.measured(job, loaded.bytes if isinstance(loaded, _Loaded) else 0)
         return loaded
@@ -255,23 +259,6 @@ def _restore_photo(
     return restored
 
 
-def _existing_result(job: Job, made_by: str, existing: Existing) -> Outcome | None:
-    """Return the outcome of a job whose target exists; None where it is to be restored."""
-    if existing == "overwrite" or not os.path.lexists(job.target):
-        return None
-    if existing == "error":
-        return Outcome(
-            job, "failed", f"'{shown(job.target)}' exists; --existing overwrite replaces it."
-        )
-    if is_current(job, made_by=made_by):
-        return Outcome(job, "skipped")
-    reason = (
-        f"'{shown(job.target)}' exists and is not this model's result with these settings; "
-        "--existing overwrite replaces it."
-    )
-    return Outcome(job, "failed", reason)
-
-
 def _read(job: Job, settings: Settings, reader: PhotoReader) -> _Loaded | Outcome:
     try:
         photo = reader.read(job.source, max_pixels=settings.max_pixels)
@@ -304,8 +291,13 @@ def _write(
         if before is not None:
             wait([before])
         record(job, made_by=made_by)
-    except (ImageError, OSError) as error:
-        return _failed(job, photo, restored, str(error))
+    except (
+        MaskDCPTError,
+        OSError,
+        RuntimeError,
+        MemoryError,
+    ) as error:
+        return _failed(job, photo, restored, str(error).strip() or type(error).__name__)
     notices = [*_notices(photo, restored), *losses]
     if settings.compare:
         notices += _compare(job, settings, reader)

@@ -7,12 +7,15 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from maskdcpt_cli.inference.events import Job, Settings
+from maskdcpt_cli.files import shown
+from maskdcpt_cli.inference.events import Job, Outcome, Settings
 
 if TYPE_CHECKING:
     from maskdcpt_cli.models import Backbone
+
+Existing = Literal["skip", "overwrite", "error"]
 
 RESULT_LOG = ".maskdcpt.jsonl"  # in the folder of the results; of a name the last line counts
 
@@ -119,3 +122,20 @@ def read_log(folder: Path) -> dict[str, ResultOrigin]:
             if file_state(folder / name) != before:
                 entries[name] = made
     return entries
+
+
+def existing_result(job: Job, made_by: str, existing: Existing) -> Outcome | None:
+    """Return the outcome of a job whose target exists; None where it is to be restored."""
+    if existing == "overwrite" or not os.path.lexists(job.target):
+        return None
+    if existing == "error":
+        return Outcome(
+            job, "failed", f"'{shown(job.target)}' exists; --existing overwrite replaces it."
+        )
+    if is_current(job, made_by=made_by):
+        return Outcome(job, "skipped")
+    reason = (
+        f"'{shown(job.target)}' exists and is not this model's result with these settings; "
+        "--existing overwrite replaces it."
+    )
+    return Outcome(job, "failed", reason)

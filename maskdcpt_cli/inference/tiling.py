@@ -16,6 +16,7 @@ from torch import Tensor
 
 from maskdcpt_cli.errors import BackendError, MaskDCPTError
 from maskdcpt_cli.inference.backends.engine import Network, RestoreTile
+from maskdcpt_cli.inference.events import LEAST_TILE
 from maskdcpt_cli.inference.out_of_memory import unless_out_of_memory
 from maskdcpt_cli.models.backbone import pad_by_reflection
 
@@ -24,7 +25,6 @@ Read = Callable[[slice, slice], Tensor]  # rows, columns -> (3, h, w) in [0, 1]
 Restore = Callable[[slice, slice], Tensor]  # rows, columns -> (1, 3, h, w), restored
 
 
-MINIMUM_TILE = 64
 SAMPLE_SIDE = 128
 SAMPLES = 100
 
@@ -106,7 +106,7 @@ def restore_tiles(
             begun, top = strip[:, bottom - top :].clone(), bottom
             continue
         smaller = tile // 2 // multiple * multiple
-        if smaller < max(MINIMUM_TILE, 2 * multiple):
+        if smaller < max(LEAST_TILE, 2 * multiple):
             raise BackendError(
                 f"Out of memory at tiles of {tile} pixels, and smaller ones would not help; "
                 "close other programs or take a smaller --model."

@@ -11,7 +11,7 @@ MAX_EXPANSION = 64
 MAX_TYPES = 64  # of degradation that a network can be asked for
 ARCHITECTURES = ("plain", "instruct", "frequency", "moe")  # Table XI
 PLAIN: Mapping[str, object] = {"architecture": "plain", "request_types": 0}  # the defaults
-ASKED = "instruct"  # the architecture of networks that can be asked what to remove
+INSTRUCT = "instruct"  # the architecture of networks that can be asked what to remove
 
 
 def whole_number(name: str, value: object, *, least: int = 1, most: int = MAX_CHANNELS) -> int:
@@ -64,12 +64,12 @@ def check_architecture(value: str, among: Sequence[str]) -> str:
 
 def check_request_types(value: object, *, architecture: str) -> int:
     """Return the number of types that a network can be asked for, 0 where it cannot be asked."""
-    if architecture == ASKED:
+    if architecture == INSTRUCT:
         return whole_number("request_types", value, most=MAX_TYPES)
     if value != 0:
         raise ValueError(
-            f"request_types is {_short(value)}, but only the architecture '{ASKED}' can be asked "
-            f"what to remove, and this one is '{architecture}'."
+            f"request_types is {_short(value)}, but only the architecture '{INSTRUCT}' can be "
+            f"asked what to remove, and this one is '{architecture}'."
         )
     return 0
 

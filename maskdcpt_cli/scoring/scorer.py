@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskdcpt_cli.data.parallel import processors
-from maskdcpt_cli.errors import ImageError, check_max_pixels, check_range
+from maskdcpt_cli.errors import MAX_JOBS, ImageError, check_max_pixels, check_range
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.scoring.events import Item, Scored, Unavailable
@@ -31,7 +31,6 @@ from maskdcpt_cli.scoring.summary import ScoreResult, summarise
 __all__ = ["Item", "ScoreResult", "Scored", "Scorer", "Unavailable", "score"]
 
 PREFETCH = 2  # images in the queue, per thread
-MAX_JOBS = 256
 MAX_DEFAULT_JOBS = 8  # SSIM takes 400 bytes per pixel in each
 LARGE = 4_000_000  # pixels; larger images are measured one at a time
 

@@ -24,19 +24,21 @@ _numbers = count()  # of the contexts of this process, which all processes enter
 
 
 @contextmanager
-def ending_together(distributed: DistributedContext) -> Iterator[None]:
+def ending_together(distributed: DistributedContext) -> Iterator[Event]:
     """Report an exception within to all processes, and end where another reports one.
+
+    Yields an event to be set before this process saves as it ends: it has the time for it then.
 
     Raises:
         MaskDCPTError: with the reason of another process that failed, in place of an error that
             follows from it.
     """
     if distributed.world_size == 1:
-        yield
+        yield Event()
         return
     watch = FailureWatch(distributed.rank, name=f"{restarts()}/{next(_numbers)}")
     try:
-        yield
+        yield watch.ending
     except BaseException as error:
         watch.ending.set()
         reason = watch.reason()

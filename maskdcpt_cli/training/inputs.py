@@ -17,6 +17,7 @@ from maskdcpt_cli.data.sources import data_root
 from maskdcpt_cli.degradations import SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError, check_max_pixels, unknown
 from maskdcpt_cli.images.formats import MAX_PIXELS
+from maskdcpt_cli.models.options import INSTRUCT
 from maskdcpt_cli.presets.data import (
     Data,
     Manifest,
@@ -26,7 +27,7 @@ from maskdcpt_cli.presets.data import (
     Unpaired,
 )
 from maskdcpt_cli.presets.load import load_data, names
-from maskdcpt_cli.presets.training import Run
+from maskdcpt_cli.presets.training import Finetune, Run
 
 HELD_OUT = 10  # one of so many images is held out for validation where there are no test sets
 
@@ -124,10 +125,20 @@ class TrainingData:
 
 
 def samples_of(run: Run, data: TrainingData, inputs: Inputs) -> Samples:
-    """Return the samples of a run; a stage with data of its own opens them."""
+    """Return the samples of a run; a stage with data of its own opens them.
+
+    Requests of a data preset are for fine-tuning networks that take them; else an image has one
+    degradation, and its target none.
+    """
+    asks = isinstance(run, Finetune) and run.options.get("architecture") == INSTRUCT
     opened = [data.open(one.data) if one.data else inputs for one in run.training.stages]
     mixtures = [
-        Mixture(one.train, labels=inputs.labels, seed=run.training.seed, requests=one.requests)
+        Mixture(
+            one.train,
+            labels=inputs.labels,
+            seed=run.training.seed,
+            requests=one.requests if asks else None,
+        )
         for one in opened
     ]
     return Curriculum(mixtures, [stage.iterations * stage.batch for stage in run.training.stages])

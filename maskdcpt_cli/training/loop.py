@@ -1,5 +1,7 @@
 """A training run, from its first iteration or any other to its last."""
 
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -82,6 +84,8 @@ class Loop:
         self.distributed = distributed
         self.data = data
         self.stages = rank_stages(run, distributed)
+        if run.training.deterministic:  # PyTorch looks at it once, at the first matrix product
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.trainer = Trainer(task, run, distributed=distributed, micro_batch=micro_batch)
         self.validation = choose(validation, images=run.validation.images)
         self.folder = CheckpointFolder(run_dir)
@@ -136,10 +140,10 @@ class Loop:
         However it ends, also by an error or when the generator is closed, the state of the last
         complete iteration is saved.
         """
-        with ending_together(self.distributed):
-            yield from self._train(first)
+        with ending_together(self.distributed) as ending:
+            yield from self._train(first, ending)
 
-    def _train(self, first: Event | None) -> Generator[Event, None, None]:
+    def _train(self, first: Event | None, ending: threading.Event) -> Generator[Event, None, None]:
         if first:
             yield first
         progress, training = self.trainer.progress, self.run.training
@@ -147,6 +151,7 @@ class Loop:
             with algorithms(self.distributed.device, deterministic=training.deterministic):
                 yield from self._iterate()
         finally:
+            ending.set()
             if self.trainer.consistent and progress.iteration > self.saved_at:
                 self._finish(pending=0)
                 deque(self._save("last"), maxlen=0)
@@ -212,14 +217,14 @@ class Loop:
         """Wait for iterations until only some are pending; keep the batches of skipped ones."""
         finished = []
         while len(self.launched) > pending:
-            iteration = self.launched[0]
+            iteration = self.launched.popleft()
+            finished.append(iteration)
             result = self.trainer.finish(iteration.step)
             self.stopping = self.stopping or result.stop
             if result.at_fault and self.trainer.progress.skipped <= MAX_BATCHES:
                 name = f"{iteration.step.iteration}-{self.distributed.rank}"
                 iteration.kept = self.folder.save_batch(iteration.batch, name)
             iteration.result, iteration.skipped = result, self.trainer.progress.skipped
-            finished.append(self.launched.popleft())
         return finished
 
     def _load(self) -> Generator[Sample, None, None]:

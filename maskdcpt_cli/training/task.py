@@ -14,7 +14,7 @@ from maskdcpt_cli.errors import CheckpointError, MaskDCPTError, unknown
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.models import BACKBONES, Backbone, build_backbone
 from maskdcpt_cli.models.classifier import Classifier
-from maskdcpt_cli.models.options import ASKED, PLAIN
+from maskdcpt_cli.models.options import INSTRUCT, PLAIN
 from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.events import Initialised
 from maskdcpt_cli.training.losses import Losses
@@ -72,7 +72,7 @@ def init_backbone(preset: Run, labels: Sequence[str]) -> Backbone:
     for name in preset.sizes.keys() - BACKBONES.keys():
         raise MaskDCPTError(f"sizes.{name}: {unknown('backbone', name, BACKBONES)}")
     options = dict(preset.options)
-    if options.get("architecture") == ASKED:
+    if options.get("architecture") == INSTRUCT:
         options.setdefault("request_types", len(removable(labels)))
     try:
         return build_backbone(preset.backbone, **options)

@@ -8,8 +8,6 @@ from click.testing import CliRunner
 from PIL import Image
 
 from maskdcpt_cli.cli import main
-from maskdcpt_cli.cli.options import LEAST_TILE
-from maskdcpt_cli.inference import tiling
 
 COMPARE = ("compare", "in", "--input", "in")
 CLASSIFY = ("classify", "in")
@@ -64,10 +62,6 @@ def test_a_shared_option_has_the_same_type_in_every_command(name):
 def commands(command: click.Command) -> list[click.Command]:
     below = command.commands.values() if isinstance(command, click.Group) else ()
     return [command, *(each for one in below for each in commands(one))]
-
-
-def test_the_least_tile_is_that_of_the_tiling():
-    assert LEAST_TILE == tiling.MINIMUM_TILE
 
 
 @pytest.mark.parametrize(("command", "output"), [("restore", ["-o", "out"]), ("classify", [])])

@@ -18,7 +18,7 @@ from maskdcpt_cli.synthesis.table import sample
 from tests.data.test_mixture import LABELS, NOISY, SIDE, SyntheticPairs, mixture
 
 NEVER = dict.fromkeys(RequestKinds.model_fields, 0.0)
-RECIPES = {
+SYNTHESES = {
     "H": [TrainSynthesis(levels=(1.0,)), TrainSynthesis(levels=Range(2, 3))],
     "GN": [TrainSynthesis(variant="poisson", levels=(25.0,))],
     "RN": [TrainSynthesis()],
@@ -34,7 +34,7 @@ def only(kind: str) -> Requests:
 
 def steps_of(seed: int, settings: Requests, first: str = "LL") -> list[str]:
     generator = default_rng(seed)
-    steps = sample_steps(sample(first, generator), RECIPES, settings, generator)
+    steps = sample_steps(sample(first, generator), SYNTHESES, settings, generator)
     return [step.degradation for step in steps]
 
 
@@ -62,8 +62,8 @@ def test_further_degradations_have_the_levels_and_variants_of_their_recipes():
     for seed in SEEDS:
         generator = default_rng(seed)
         first = sample("LL", generator)
-        recipes = {"GN": RECIPES["GN"]}
-        _, second = sample_steps(first, recipes, Requests(p_several=1), generator)
+        syntheses = {"GN": SYNTHESES["GN"]}
+        _, second = sample_steps(first, syntheses, Requests(p_several=1), generator)
         assert (second.variant, second.level) == ("poisson", 25)
 
 

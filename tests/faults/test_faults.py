@@ -6,7 +6,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("given", [("--kills", "24"), ("--full-disk", "4000")], ids=lambda g: g[0])
+@pytest.mark.parametrize("given", [("--kills", "20"), ("--full-disk", "4000")], ids=lambda g: g[0])
 def test_nothing_is_lost(given: tuple[str, str]) -> None:
     command = [sys.executable, "-m", "tests.faults", *given]
     run = subprocess.run(command, capture_output=True, text=True, check=False)

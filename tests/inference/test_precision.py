@@ -6,15 +6,15 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from maskdcpt_cli.inference.backends import open_engine
 from maskdcpt_cli.inference.backends.engine import Residual
 from maskdcpt_cli.inference.backends.fp32 import tf32
-from maskdcpt_cli.inference.backends.half_precision import HalfChannelAttention, convert_to_half
+from maskdcpt_cli.inference.backends.half_precision import convert_to_half
 from maskdcpt_cli.inference.backends.pytorch import DTYPES, TorchEngine, memory_layout
 from maskdcpt_cli.models import BACKBONES, build_backbone
-from maskdcpt_cli.models.layers import ChannelAttention
+from maskdcpt_cli.models.layers import AcrossChannels, ChannelAttention, ChannelCrossAttention
 from maskdcpt_cli.weights.zoo import load_model
 from tests.golden import golden_image
 from tests.inference.test_backends import dark_and_noisy, psnr, restored_by
@@ -53,14 +53,15 @@ def test_weights_in_half_precision_stay_near_fp32(dtype: torch.dtype, name: str)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", [ChannelAttention, ChannelCrossAttention])
 def test_channel_attention_of_large_maps_neither_overflows_nor_divides_by_zero(
-    dtype: torch.dtype,
+    dtype: torch.dtype, kind: type[AcrossChannels]
 ) -> None:
-    attention = ChannelAttention(8, heads=2, bias=False)
+    attention = kind(8, heads=2, bias=False)
     q, k = torch.rand(2, 1, 8, 256, 256) * 1000  # norms of 150,000: fp16 ends at 65,504
     q[:, 3] = 0
     expected = attention.attention(q, k)
-    half = HalfChannelAttention(copy.deepcopy(attention).to(dtype))
+    half = convert_to_half(nn.Sequential(copy.deepcopy(attention)), dtype)[0]
     found = half.attention(q.to(dtype), k.to(dtype))
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), expected, atol=5e-3, rtol=0)

@@ -77,6 +77,18 @@ def test_an_item_that_is_not_read_counts_as_the_largest_or_by_its_file() -> None
     assert in_flight.room()
 
 
+def test_after_an_item_above_the_limit_others_are_read_ahead_again() -> None:
+    in_flight = InFlight(limit=100)
+    in_flight.begin("huge", file_bytes=0)
+    in_flight.measured("huge", 500)
+    assert not in_flight.room()
+    in_flight.end("huge")
+    assert in_flight.room()
+    in_flight.begin("a", file_bytes=1)
+    in_flight.measured("a", 20)
+    assert in_flight.room()
+
+
 @pytest.mark.parametrize(
     ("device", "cores", "processes", "expected"),
     [

@@ -8,6 +8,8 @@ import torch
 from PIL import Image
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.images.reader import PhotoReader
+from maskdcpt_cli.inference import restore as restore_module
 from maskdcpt_cli.inference.events import Advanced, Job, Outcome, Settings, Started
 from maskdcpt_cli.inference.restore import restore, restore_files, restore_folder
 from tests.inference.brighten import TILED, Brighten, jobs_of, outcomes_of, ramp
@@ -259,6 +261,48 @@ def test_a_sheet_that_fails_does_not_fail_the_photo(photos, tmp_path):
     (outcome,) = outcomes_of(Brighten(), jobs, Settings(tile=64, overlap=8, compare=True))
     assert outcome.status == "restored"
     assert any("No before/after sheet" in notice for notice in outcome.notices)
+
+
+def test_a_sheet_that_cannot_be_read_does_not_fail_later_photos(photos, tmp_path, monkeypatch):
+    preview = PhotoReader.preview
+
+    def failing(self, path, **how):  # type: ignore[no-untyped-def]
+        if path.name == "0.png":
+            raise ImageError("its decoder crashed.")
+        return preview(self, path, **how)
+
+    monkeypatch.setattr(PhotoReader, "preview", failing)
+    jobs = jobs_of(photos, tmp_path / "out")
+    outcomes = outcomes_of(Brighten(), jobs, Settings(tile=64, overlap=8, compare=True))
+    assert {outcome.status for outcome in outcomes} == {"restored"}
+    assert len(list((tmp_path / "out").glob("*compare*"))) == len(jobs) - 1
+
+
+def test_an_interrupted_run_writes_the_sheets_of_what_it_has_restored(photos, tmp_path):
+    jobs = jobs_of(photos, tmp_path / "out")
+    settings = Settings(tile=64, overlap=8, compare=True)
+    with PhotoReader() as reader:
+        events = restore_files(Brighten(), jobs, settings, reader=reader)
+        while not (isinstance(event := next(events), Started) and event.job == jobs[-1]):
+            pass
+        with pytest.raises(KeyboardInterrupt):
+            events.throw(KeyboardInterrupt())
+    written = [job.target for job in jobs if job.target.exists()]
+    assert written
+    for target in written:
+        assert target.with_name(target.name + ".compare.jpg").exists()
+
+
+def test_an_error_of_the_device_while_a_photo_is_finished_fails_that_photo(
+    photos, tmp_path, monkeypatch
+):
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(restore_module, "write_photo", fail)
+    outcomes = outcomes_of(Brighten(), jobs_of(photos, tmp_path / "out"))
+    assert {outcome.status for outcome in outcomes} == {"failed"}
+    assert all("illegal memory access" in str(outcome.reason) for outcome in outcomes)
 
 
 def test_a_smaller_tile_size_is_reported(photos, tmp_path):

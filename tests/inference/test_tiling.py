@@ -19,7 +19,7 @@ from maskdcpt_cli.inference.tiling import (
     spans,
 )
 from tests.inference.local import Local, Restoring, twice
-from tests.small import NETWORKS, calm
+from tests.small import IN_SHORT, calm
 
 # (H, W), tile, overlap
 CUTS = [
@@ -281,7 +281,7 @@ class Halves:
         return max(float(half.max()) for half in halves)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", IN_SHORT)
 def test_a_photo_of_one_colour_per_half_shows_no_step_at_a_border(name: str) -> None:
     network = open_engine(calm(name), device="cpu", backend="torch")
     assert Halves(network).step() < 0.1 / 255

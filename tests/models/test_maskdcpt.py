@@ -186,7 +186,7 @@ def test_compiles_as_one_graph_for_every_draw(name):
     assert len(graphs) == 1
 
 
-@every_backbone
+@pytest.mark.parametrize("name", IN_SHORT)
 def test_loss_falls_on_one_batch_at_hidden_places_too(name):
     model, mask = model_of(name), draw({})
     gt = golden_image(*SIZE, 2)

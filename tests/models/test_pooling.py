@@ -40,6 +40,7 @@ def pools(name: str) -> bool:
 
 POOLING = [name for name in sorted(NETWORKS) if pools(name)]
 every_pooling_backbone = pytest.mark.parametrize("name", POOLING)
+every_pooling_in_short = pytest.mark.parametrize("name", [x for x in IN_SHORT if x != "swinir"])
 
 
 def test_the_released_backbones_pool_but_for_attention_within_windows():
@@ -51,7 +52,7 @@ def residual(backbone: Backbone, lq: Tensor, boxes: Tensor, values: list[Tensor]
     return backbone.head(backbone.encode(lq, pool=RecordedPool(boxes, values)).latent)
 
 
-@every_backbone
+@pytest.mark.parametrize("name", IN_SHORT)
 @pytest.mark.parametrize("upright", [False, True])
 @torch.inference_mode()
 def test_tiles_equal_the_whole_image_inside_their_receptive_field(name, upright):
@@ -122,7 +123,7 @@ def test_tiles_that_cover_the_image_once_record_the_same_as_the_whole(name, blin
     assert not all(torch.allclose(a, b, rtol=1e-3) for a, b in zip(one, whole, strict=True))
 
 
-@every_pooling_backbone
+@every_pooling_in_short
 @torch.inference_mode()
 def test_context_keeps_zero_padding_out_of_what_is_recorded(name):
     backbone, size = small(name), (512, 512)
@@ -153,7 +154,7 @@ def test_values_pooled_over_visible_positions_are_recorded_too(name):
     torch.testing.assert_close(again, plain, rtol=0, atol=1e-5 * float(plain.std()))
 
 
-@pytest.mark.parametrize("name", [one for one in IN_SHORT if one != "swinir"])
+@every_pooling_in_short
 def test_recording_and_tiles_compile_as_one_graph(name):
     backbone, lq = small(name, **two_blocks(name)), golden_image(*SIZE)
     tile, at = lq[..., :320].contiguous(), box(slice(0, 64), slice(0, 320)).float()

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.training.checkpointing import CheckpointFolder
 from maskdcpt_cli.training.distributed import DistributedContext
 from maskdcpt_cli.training.ema import exponential_average, update_if
 from maskdcpt_cli.training.events import Event, Notice, Saved, Step, Validated
@@ -109,6 +110,20 @@ def test_a_nan_is_counted_before_anything_is_saved(save_every, deferred, tmp_pat
     held = state(tmp_path)
     assert (held["iteration"], held["skipped"], held["skipped_in_a_row"]) == (4, 1, 1)
     assert (tmp_path / "skipped" / "4-0.pt").exists()
+
+
+def test_a_batch_that_cannot_be_kept_does_not_lose_the_state(deferred, tmp_path, monkeypatch):
+    def full(*_arguments: object) -> None:
+        raise MaskDCPTError("No space left.")
+
+    monkeypatch.setattr(CheckpointFolder, "save_batch", full)
+    deferred()
+    preset = finetuning(iterations=9, training={"save_every": 100})
+    with pytest.raises(MaskDCPTError, match="No space left"):
+        list(started(preset, tmp_path, data=Poisoned(13)))  # of the fourth iteration
+    held = state(tmp_path)
+    assert held["iteration"] >= 4
+    assert held["skipped"] == 1
 
 
 def test_validations_see_the_iterations_before_them(deferred, tmp_path):

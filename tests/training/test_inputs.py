@@ -9,9 +9,16 @@ from PIL import Image
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets.data import Data, TrainSynthesis
+from maskdcpt_cli.presets.data import Data, Requests, TrainSynthesis
 from maskdcpt_cli.presets.load import load_data
-from maskdcpt_cli.training.inputs import from_pairs, from_photos, from_preset
+from maskdcpt_cli.training.inputs import (
+    TrainingData,
+    from_pairs,
+    from_photos,
+    from_preset,
+    samples_of,
+)
+from tests.training.runs import SIZES, finetuning, pretraining
 
 
 def write(folder: Path, count: int, *, offset: int = 0) -> Path:
@@ -116,3 +123,20 @@ def test_test_sets_that_no_label_fits_are_left_to_benchmarks(tmp_path):
     )
     (validation,) = from_preset(data, tmp_path).validation
     assert validation.pairs.degradations() == {"GN"}
+
+
+@pytest.mark.parametrize(
+    ("preset", "taken"),
+    [
+        (pretraining(), False),
+        (finetuning(), False),
+        (finetuning(sizes={"nafnet": {**SIZES["nafnet"], "architecture": "instruct"}}), True),
+    ],
+    ids=["pre-training", "a plain network", "a network that takes requests"],
+)
+def test_requests_are_for_fine_tuning_networks_that_take_them(tmp_path, preset, taken):
+    write(tmp_path / "photos", 4)
+    requests = Requests(p_several=0)
+    inputs = from_photos(tmp_path / "photos", Data(setting="5d"), setting="5d")
+    curriculum = samples_of(preset, TrainingData(), inputs._replace(requests=requests))
+    assert {mixture.asking is not None for mixture in curriculum.mixtures} == {taken}

@@ -33,7 +33,7 @@ def write_lossless(stream: BinaryIO, page: Page, metadata: Metadata) -> None:
     }
     given = {kind: np.frombuffer(block, np.uint8)[None] for kind, block in blocks.items() if block}
     try:
-        _, data = cv2.imencodeWithMetadata(
+        done, data = cv2.imencodeWithMetadata(
             ".avif",
             np.concatenate(layers, axis=2),
             list(given),
@@ -42,4 +42,6 @@ def write_lossless(stream: BinaryIO, page: Page, metadata: Metadata) -> None:
         )
     except cv2.error as error:
         raise RuntimeError("the encoder of AVIF failed") from error
+    if not done:
+        raise RuntimeError("the encoder of AVIF failed")
     stream.write(data.tobytes())

@@ -15,9 +15,6 @@ from maskdcpt_cli.inference.out_of_memory import is_out_of_memory
 Run = Callable[..., Any]
 Compiler = Callable[[nn.Module], Run]
 
-# Pixels that a size has had before it is compiled: a thousand tiles of 1024. Compiling takes long
-# where it pays at all; neither is measured on a GPU yet.
-COMPILE_AFTER = 1_000_000_000
 CACHE = "TORCHINDUCTOR_CACHE_DIR"  # an environment variable
 COMPILED_SIZES = 4  # PyTorch keeps eight graphs of a function
 

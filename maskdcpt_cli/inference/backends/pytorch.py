@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from maskdcpt_cli.inference.backends.compiling import (
-    COMPILE_AFTER,
     CompiledWhereOften,
     Run,
     compile_by_pytorch,
@@ -61,7 +60,9 @@ class TorchEngine(Engine):
     backend = "torch"
     precisions = ("fp32", "bf16")
     memory_factor = 1.5
-    compile_after = COMPILE_AFTER  # pixels of one size
+    # Pixels of one size on CUDA after which it is compiled. Never until `python -m benchmarks.gpu`,
+    # which sets it, has shown that it pays: pixels would differ from those before by 1 of 255.
+    compile_after: int | None = None
 
     def __init__(self, model: Backbone, *, device: str, precision: str) -> None:
         super().__init__(model, device=device, precision=precision)
@@ -105,11 +106,10 @@ class TorchEngine(Engine):
         return self._compiled_where_often(TileResidual(self._network))
 
     def _compiled_where_often(self, network: nn.Module) -> Run:
-        if self._compiler is None:
+        after = self.compile_after
+        if self._compiler is None or after is None:
             return network
-        return CompiledWhereOften(
-            network, self._compiler, after=self.compile_after, notices=self.notices
-        )
+        return CompiledWhereOften(network, self._compiler, after=after, notices=self.notices)
 
     @torch.inference_mode()
     def _run(self, network: Run, lq: Tensor, *rest: Tensor) -> Any:
