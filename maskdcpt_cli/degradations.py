@@ -1,7 +1,7 @@
 """The taxonomy of UIR-2.5M: 19 degradation types and the settings of the paper (Sec. IV-D)."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 
@@ -13,12 +13,18 @@ class Range(NamedTuple):
     high: float
 
 
+# What a degradation is a matter of: the whole scene, which shows in a reduced photo; the single
+# pixels, which reducing destroys; or either, by its size in the photo (rain, blur).
+Scale = Literal["scene", "pixel", "either"]
+
+
 class Degradation(NamedTuple):
     """A type of degradation, or a mixture of several."""
 
     name: str
     slug: str  # its name on the command line and of folders
     group: str  # noise, blur, compression, weather, others; or mixed
+    scale: Scale = "pixel"
 
     @property
     def mixed(self) -> bool:
@@ -29,17 +35,17 @@ class Degradation(NamedTuple):
 DEGRADATIONS: dict[str, Degradation] = {
     "GN": Degradation("Gaussian, Poisson, salt & pepper noise", "noise", "noise"),
     "RN": Degradation("real captured noise", "real-noise", "noise"),
-    "MB": Degradation("motion blur", "motion-blur", "blur"),
-    "DB": Degradation("defocus blur", "defocus", "blur"),
-    "GB": Degradation("Gaussian & sinc blur", "gaussian-blur", "blur"),
+    "MB": Degradation("motion blur", "motion-blur", "blur", "either"),
+    "DB": Degradation("defocus blur", "defocus", "blur", "either"),
+    "GB": Degradation("Gaussian & sinc blur", "gaussian-blur", "blur", "either"),
     "J": Degradation("JPEG", "jpeg", "compression"),
-    "H": Degradation("haze", "haze", "weather"),
-    "RS": Degradation("rain streak", "rain", "weather"),
-    "RD": Degradation("raindrop", "raindrop", "weather"),
-    "RSD": Degradation("rain streak + raindrop", "rain+raindrop", "weather"),
-    "S": Degradation("snow", "snow", "weather"),
+    "H": Degradation("haze", "haze", "weather", "scene"),
+    "RS": Degradation("rain streak", "rain", "weather", "either"),
+    "RD": Degradation("raindrop", "raindrop", "weather", "either"),
+    "RSD": Degradation("rain streak + raindrop", "rain+raindrop", "weather", "either"),
+    "S": Degradation("snow", "snow", "weather", "either"),
     "MS": Degradation("mosaic", "mosaic", "others"),
-    "LL": Degradation("low light", "low-light", "others"),
+    "LL": Degradation("low light", "low-light", "others", "scene"),
     "MR": Degradation("moire", "moire", "others"),
     "MB+J": Degradation("blur + JPEG", "blur+jpeg", "mixed"),
     "MB+RS": Degradation("blur + rain", "blur+rain", "mixed"),

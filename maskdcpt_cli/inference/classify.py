@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskdcpt_cli.degradations import removable
 from maskdcpt_cli.errors import ImageError, check_max_pixels
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.colour import Colour
@@ -47,6 +48,15 @@ ALIGNMENT = 16  # pixels; tiles start at multiples of it, as the blocks of a JPE
 BATCH_TILES = 8  # tiles in a batch of the network
 MIN_PROBABILITY = 0.5  # below it, all other labels together are likelier
 UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True)
+class Found:
+    """The degradations that a classifier found in a photo."""
+
+    probabilities: Mapping[str, float]  # by label of the classifier, highest first
+    labels: tuple[str, ...]  # abbreviations; () where the photo looks clean, or none is likely
+    reduced: frozenset[str] = frozenset()  # of these, what the photo shows when it is reduced
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,17 @@ def classify_files(
                 continue
             target = maps.get(path) if maps else None
             yield _classify_photo(classifier, photo, map_to=target, overwrite=overwrite)
+
+
+def find_degradations(
+    classifier: DegradationClassifier, page: Page, colour: Colour, *, orientation: int = 1
+) -> Found:
+    """Return the degradations of a page, whose EXIF orientation is given, in its colour space."""
+    probabilities = _ordered(
+        classifier, _probabilities(classifier, page, colour, orientation=orientation)
+    )
+    label, probability = next(iter(probabilities.items()))
+    return Found(probabilities, removable([label]) if probability >= MIN_PROBABILITY else ())
 
 
 def _read(reader: PhotoReader, path: Path, *, max_pixels: int | None) -> Photo | Classified:

@@ -12,11 +12,14 @@ from torch import Tensor, nn
 from maskdcpt_cli import classify_files
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.errors import CheckpointError, ImageError
+from maskdcpt_cli.images.colour import Colour
+from maskdcpt_cli.images.reading import page_from_array
 from maskdcpt_cli.inference.classify import (
     MAX_PIXELS,
     UNCERTAIN,
     Classified,
     classify,
+    find_degradations,
     tile_positions,
 )
 from maskdcpt_cli.models import BACKBONES
@@ -268,3 +271,13 @@ def test_a_checkpoint_without_a_classifier_says_what_has_one(checkpoint):
     bare = Checkpoint(checkpoint.backbone, checkpoint.options, checkpoint.state_dict)
     with pytest.raises(CheckpointError, match=r"no classifier .* tiny-classifier, .* pretrain"):
         build_classifier(bare)
+
+
+@pytest.mark.parametrize(
+    ("colour", "temperature", "found"),
+    [((255, 0, 0), None, ("GN",)), ((0, 255, 0), None, ()), ((255, 0, 0), 20.0, ())],
+)
+def test_a_photo_has_the_answer_that_is_neither_clean_nor_uncertain(colour, temperature, found):
+    page = page_from_array(painted(16, 16, colour))
+    one = find_degradations(means(temperature), page, Colour())
+    assert (one.labels, len(one.probabilities)) == (found, len(LABELS))
