@@ -2,26 +2,22 @@
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
-def exponential_average(model: nn.Module, *, decay: float) -> AveragedModel:
-    """Return the exponential moving average of a model's parameters, beginning with its own.
+class ExponentialAverage:
+    """The exponential moving average of a model's parameters, beginning with their values.
 
-    After each step: average = decay * average + (1 - decay) * parameters.
+    After each update: average = average + (1 - decay) * (parameter - average).
     """
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
-    average.n_averaged += 1  # else the first update would replace the initial weights
-    return average
 
+    def __init__(self, model: nn.Module, *, decay: float) -> None:
+        self.decay = decay
+        self.parameters = {name: p.detach().clone() for name, p in model.named_parameters()}
 
-@torch.no_grad()
-def update_if(updated: Tensor, average: AveragedModel, model: nn.Module, *, decay: float) -> None:
-    """Update the average if a truth value on the device says so, without waiting for it.
-
-    Where it is false, nothing changes. `AveragedModel.update_parameters` reads a counter back.
-    """
-    averages = [parameter.detach() for parameter in average.module.parameters()]
-    change = torch._foreach_sub([p.detach() for p in model.parameters()], averages)
-    torch._foreach_mul_(change, updated * (1 - decay))
-    torch._foreach_add_(averages, change)
+    @torch.no_grad()
+    def update(self, model: nn.Module, *, when: Tensor) -> None:
+        """Update the averages if a truth value on their device says so, without waiting for it."""
+        averages = list(self.parameters.values())
+        change = torch._foreach_sub([p.detach() for p in model.parameters()], averages)
+        torch._foreach_mul_(change, when * (1 - self.decay))
+        torch._foreach_add_(averages, change)

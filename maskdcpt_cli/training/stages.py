@@ -7,7 +7,7 @@ import torch
 
 from maskdcpt_cli.data.order import BatchStage
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets.training import Run
+from maskdcpt_cli.presets.training import Run, Stage
 from maskdcpt_cli.training.distributed import DistributedContext, physical_memory
 
 BYTES_PER_PIXEL = 2 * 3 * 4  # of a crop: lq and gt, RGB, float32
@@ -65,7 +65,7 @@ def _indivisible(batch: int, processes: int, *, stage: int) -> str:
     )
 
 
-def stage_index(stages: Sequence[BatchStage], iteration: int) -> int:
+def stage_index(stages: Sequence[BatchStage | Stage], iteration: int) -> int:
     """Return the index of the stage of an iteration; the last one, after the run's end."""
     end = 0
     for index, stage in enumerate(stages):

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import accumulate
 from math import isfinite
 
 import numpy as np
@@ -21,9 +20,10 @@ from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.checkpointing import RunProgress, State
 from maskdcpt_cli.training.compiling import compile_model
 from maskdcpt_cli.training.distributed import DistributedContext
-from maskdcpt_cli.training.ema import exponential_average, update_if
+from maskdcpt_cli.training.ema import ExponentialAverage
 from maskdcpt_cli.training.losses import Losses
 from maskdcpt_cli.training.optimizer import build_optimizer, freeze, parameter_groups, set_lr
+from maskdcpt_cli.training.stages import stage_index
 from maskdcpt_cli.training.steps import LaunchedStep, StepResult, fetch
 from maskdcpt_cli.training.task import Task, fork_seed, options_of
 from maskdcpt_cli.weights.checkpoint import Checkpoint
@@ -65,7 +65,7 @@ class Trainer:
         self.optimizer = build_optimizer(self.groups, run.optimizer)
         self.scaler = torch.amp.GradScaler(device.type, enabled=run.training.precision == "fp16")
         decay = run.training.ema
-        self.ema = None if decay is None else exponential_average(task.model, decay=decay)
+        self.ema = None if decay is None else ExponentialAverage(task.model, decay=decay)
         self.progress = RunProgress()
         self.overflowed_in_a_row = 0  # iterations of fp16
         self.deferred = device.type == "cuda"  # whether steps are not waited for
@@ -188,18 +188,10 @@ class Trainer:
             if self.deferred:  # as GradScaler tells a fused optimizer
                 self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
             self.optimizer.step()
-            self._update_average(finite)
+            if self.ema:
+                self.ema.update(self.task.model, when=finite)
         self.scaler.update()
         return norm
-
-    def _update_average(self, updated: Tensor) -> None:
-        decay = self.run.training.ema
-        if self.ema is None or decay is None:
-            return
-        if self.deferred:
-            update_if(updated, self.ema, self.task.model, decay=decay)
-        else:
-            self.ema.update_parameters(self.task.model)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -222,8 +214,8 @@ class Trainer:
 
     def _swap_ema_weights(self) -> None:
         if self.ema:
-            pairs = zip(self.task.model.parameters(), self.ema.module.parameters(), strict=True)
-            for own, average in pairs:
+            averages = self.ema.parameters.values()
+            for own, average in zip(self.task.model.parameters(), averages, strict=True):
                 own.data, average.data = average.data, own.data
 
     def checkpoint(self) -> Checkpoint:
@@ -240,7 +232,7 @@ class Trainer:
             **self._identity(),
             **asdict(self.progress),
             "model": dict(self.task.model.state_dict()),
-            "averages": self._averages(),
+            "averages": self.ema.parameters if self.ema else {},
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
         }
@@ -274,17 +266,11 @@ class Trainer:
         # "optimiser" is the key in states of earlier versions.
         self.optimizer.load_state_dict(state.get("optimizer") or state["optimiser"])
         averages = state["averages"] or state["model"]
-        for key, average in self._averages().items():
+        for key, average in (self.ema.parameters if self.ema else {}).items():
             average.copy_(averages[key])
         self.scaler.load_state_dict(state["scaler"])
         counters = {key: state[key] for key in asdict(self.progress) if key in state}
         self.progress = RunProgress(**counters)  # earlier states have no temperature
-
-    def _averages(self) -> dict[str, Tensor]:
-        """Return the averages by the names of the parameters; empty without an average."""
-        if self.ema is None:
-            return {}
-        return {name: p.detach() for name, p in self.ema.module.named_parameters()}
 
     def state_bytes(self) -> int:
         """Return the approximate size of a state: weights, averages, and AdamW's two moments."""
@@ -295,8 +281,7 @@ class Trainer:
     def _crop_size(self) -> int:
         """Return the crop size of the last iteration's stage."""
         stages = self.run.training.stages
-        ends = accumulate(stage.iterations for stage in stages[:-1])
-        return stages[sum(end < self.progress.iteration for end in ends)].crop_size
+        return stages[stage_index(stages, self.progress.iteration - 1)].crop_size
 
     def _identity(self) -> dict[str, str]:
         options = options_of(self.task.backbone)

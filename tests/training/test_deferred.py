@@ -12,7 +12,7 @@ import torch
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.training.checkpointing import CheckpointFolder
 from maskdcpt_cli.training.distributed import DistributedContext
-from maskdcpt_cli.training.ema import exponential_average, update_if
+from maskdcpt_cli.training.ema import ExponentialAverage
 from maskdcpt_cli.training.events import Event, Notice, Saved, Step, Validated
 from maskdcpt_cli.training.finetune import Finetuning
 from maskdcpt_cli.training.trainer import Trainer
@@ -195,10 +195,10 @@ def test_an_overflow_neither_adds_to_nans_in_a_row_nor_ends_them():
 
 def test_an_average_is_updated_where_the_device_says_so():
     model = torch.nn.Linear(3, 2)
-    average = exponential_average(model, decay=0.9)
-    before = average.module.weight.clone()
+    average = ExponentialAverage(model, decay=0.9)
+    before = model.weight.detach().clone()
     torch.nn.init.zeros_(model.weight)
-    update_if(torch.tensor(False), average, model, decay=0.9)
-    assert torch.equal(average.module.weight, before)
-    update_if(torch.tensor(True), average, model, decay=0.9)
-    torch.testing.assert_close(average.module.weight, 0.9 * before)
+    average.update(model, when=torch.tensor(False))
+    assert torch.equal(average.parameters["weight"], before)
+    average.update(model, when=torch.tensor(True))
+    torch.testing.assert_close(average.parameters["weight"], 0.9 * before)

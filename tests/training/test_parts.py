@@ -13,7 +13,7 @@ from torch import nn
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.training import Finetune, LRSchedule, LRSegment
 from maskdcpt_cli.training.distributed import DistributedContext
-from maskdcpt_cli.training.ema import exponential_average
+from maskdcpt_cli.training.ema import ExponentialAverage
 from maskdcpt_cli.training.finetune import Finetuning
 from maskdcpt_cli.training.losses import (
     L1_EPS,
@@ -169,13 +169,13 @@ def test_freezing_what_is_not_there_or_everything_is_refused():
 def test_the_averages_begin_with_the_weights_and_are_exponential():
     model = nn.Linear(1, 1, bias=False)
     nn.init.constant_(model.weight, 1.0)
-    average = exponential_average(model, decay=0.9)
+    average = ExponentialAverage(model, decay=0.9)
     nn.init.constant_(model.weight, 2.0)
-    average.update_parameters(model)
-    assert average.module.weight.item() == pytest.approx(1.1)
+    average.update(model, when=torch.tensor(True))
+    assert average.parameters["weight"].item() == pytest.approx(1.1)
     assert model.weight.item() == 2.0
-    average.update_parameters(model)
-    assert average.module.weight.item() == pytest.approx(0.9 * 1.1 + 0.1 * 2)
+    average.update(model, when=torch.tensor(True))
+    assert average.parameters["weight"].item() == pytest.approx(0.9 * 1.1 + 0.1 * 2)
 
 
 def test_evaluation_has_the_averages_and_training_the_weights():
@@ -184,7 +184,7 @@ def test_evaluation_has_the_averages_and_training_the_weights():
     context = DistributedContext(torch.device("cpu"))
     trainer = Trainer(task, run, distributed=context, micro_batch=None)
     bias = task.backbone.intro.bias
-    nn.init.constant_(trainer.ema.module.intro.bias, 7.0)
+    trainer.ema.parameters["intro.bias"].fill_(7.0)
     before = bias.clone()
     with trainer.evaluating():
         assert (bias == 7).all()
