@@ -2,21 +2,25 @@
 
 They are gathered into OUT/photographs (216, 111 megapixels) and OUT/further (68), mostly CC BY-SA,
 GPL or in the public domain; see the copyright file of each package. Of every ten of the former,
-and of the folders given besides, one is kept for validation in OUT/unseen. The others are packed
-into OUT/shards, and once more, reduced, into OUT/scenes, where a crop holds most of a photograph;
-the latter, dull or hazy snapshots in part, into OUT/further-shards.
+and of the folders given besides, one is kept for validation in OUT/unseen. Of a folder with a
+table of their sources, sources.tsv, whole sources are kept, since photos of one book or site are
+alike. The others are packed into OUT/shards, and once more, reduced, into OUT/scenes, where a crop
+holds most of a photograph; OUT/further, dull or hazy snapshots in part, into OUT/further-shards.
 Needs Debian's apt-get and dpkg, an index that is up to date (apt-get update), and pip.
 
     python -m recipes.tiny.photographs data/ --also cid22/
 """
 
+import csv
 import io
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 import click
@@ -25,6 +29,8 @@ from PIL import Image
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
 
 HELD_OUT = 10  # of so many photos one is for validation
+HELD_OUT_BY_SOURCE = 12  # of so many photos with a source, one at most
+SOURCES = "sources.tsv"  # with the columns `file` and `source`
 SHORTEST, ENOUGH = 240, 480  # sides in pixels: smaller ones are left, larger ones reduced to it
 SCENE = 384  # shorter side in pixels of what is reduced once more
 
@@ -153,11 +159,43 @@ def _write(photo: Image.Image, target: Path) -> None:
 
 
 def split(folders: Sequence[Path], out: Path) -> None:
-    """Copy photos for training into OUT/train, one of HELD_OUT for validation into OUT/unseen."""
-    for index, path in enumerate(path for folder in folders for path in _photos(folder)):
-        part = out / ("unseen" if index % HELD_OUT == HELD_OUT - 1 else "train")
-        part.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, part / f"{index:05d}{path.suffix}")
+    """Copy photos for training into OUT/train, and those for validation into OUT/unseen."""
+    index = 0
+    for folder in folders:
+        sources = _sources(folder)
+        unseen = held_out_sources(sources.values())
+        for path in _photos(folder):
+            source = sources.get(path.relative_to(folder).as_posix())
+            held_out = source in unseen if source else index % HELD_OUT == HELD_OUT - 1
+            part = out / ("unseen" if held_out else "train")
+            part.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, part / f"{index:05d}{path.suffix}")
+            index += 1
+
+
+def held_out_sources(sources: Iterable[str]) -> frozenset[str]:
+    """Return sources that have one of HELD_OUT_BY_SOURCE photos together, or fewer.
+
+    Args:
+        sources: The source of each photo.
+    """
+    photos = Counter(sources)
+    left = photos.total() // HELD_OUT_BY_SOURCE
+    held_out = set()
+    for source in sorted(photos, key=lambda name: blake2b(name.encode()).digest()):
+        if photos[source] <= left:
+            held_out.add(source)
+            left -= photos[source]
+    return frozenset(held_out)
+
+
+def _sources(folder: Path) -> dict[str, str]:
+    """Return the source of each photo, by its path in the folder; none without a table."""
+    path = folder / SOURCES
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["file"]: row["source"] for row in csv.DictReader(file, delimiter="\t")}
 
 
 def reduce(photos: Path, out: Path) -> None:

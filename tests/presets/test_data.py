@@ -53,7 +53,7 @@ TRAIN = {
     "motion-deblur": {"MB": (2_103, 1)},
     "tiny": dict.fromkeys(SETTINGS["12d+clean"], (None, 1)),
 }
-OWN = {"embedded", "embedded-labelled", "embedded-strong"}  # of no setting of the paper
+OWN = {"asked", "embedded", "embedded-labelled", "embedded-strong"}  # of no setting of the paper
 TESTS_ALONE = {"denoise", "real-world"}  # presets without anything to train on
 CLEAN = ("CBSD68", "Kodak24", "McMaster", "Urban100")
 TEST = {  # degradation, level where there is one, test set
@@ -111,7 +111,11 @@ def test_what_the_embedded_model_learns_from_has_every_type_and_clean_photos(nam
     for parts in filter(None, (data.train, data.test)):
         assert {part.degradation for part in parts} == set(SETTINGS["12d+clean"])
     assert data.train
-    assert bool(data.test) == (name == "embedded")
+    assert bool(data.test) == (name in {"asked", "embedded"})
+
+
+def test_what_can_be_asked_is_measured_as_the_embedded_model_is():
+    assert load_data("asked").test == load_data("embedded").test
 
 
 @pytest.mark.parametrize("name", sorted(TESTS_ALONE))

@@ -8,12 +8,14 @@ import pytest
 import torch
 import yaml
 
+from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.models import BACKBONES, build_backbone
+from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.models.mask_methods import METHODS
 from maskdcpt_cli.presets.load import load, load_data, names
 from maskdcpt_cli.presets.show import OVERRIDDEN, annotated
 from maskdcpt_cli.presets.training import SCHEMAS, Finetune, Mask, Pretrain, Run
+from maskdcpt_cli.training.task import init_backbone
 
 EARLIER = Path(__file__).parents[1] / "reference"
 ALL = [(kind, name) for kind in SCHEMAS for name in names(kind)]
@@ -31,7 +33,7 @@ def loaded(kind: str, name: str, *overrides: str) -> Run:
 def test_there_are_the_presets_of_the_paper():
     assert names("pretrain") == ["12d", "5d", "9d", "classifier", "dcpt", "embedded", "ram", "tiny"]
     tasks = ["12d", "5d", "9d", "derain", "mixed", "motion-deblur", "tiny"]
-    assert names("finetune") == sorted([*tasks, "embedded"])
+    assert names("finetune") == sorted([*tasks, "asked", "embedded"])
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -39,9 +41,16 @@ def test_there_are_the_presets_of_the_paper():
 def test_every_preset_fits_every_backbone(kind, name, backbone):
     preset = loaded(kind, name, f"backbone={backbone}")
     with torch.device("meta"):
-        network = build_backbone(preset.backbone, **preset.options)
+        network = init_backbone(preset, SETTINGS[load_data(preset.data).setting])
     sizes = [stage.crop_size for stage in preset.training.stages] + [preset.validation.crop_size]
     assert not any(size % network.size_multiple for size in sizes)
+
+
+def test_the_network_that_can_be_asked_is_the_blind_one_with_requests():
+    asked, blind = loaded("finetune", "asked"), loaded("finetune", "embedded")
+    assert asked.options == {**blind.options, "architecture": "instruct"}
+    assert load_data(asked.data).requests
+    assert load_data(asked.data).setting == load_data(blind.data).setting
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL)
