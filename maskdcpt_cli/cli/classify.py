@@ -23,7 +23,7 @@ from maskdcpt_cli.files import check_inside, shown
 from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
-    from maskdcpt_cli.images.discover import Found, Missing
+    from maskdcpt_cli.images.discover import InputFile, Missing
     from maskdcpt_cli.weights.checkpoint import DegradationClassifier
 
 
@@ -90,7 +90,7 @@ def classify(**given: Any) -> None:
 
 
 def _classify(
-    options: ClassifyOptions, photos: "Sequence[Found]", missing: "Sequence[Missing]"
+    options: ClassifyOptions, photos: "Sequence[InputFile]", missing: "Sequence[Missing]"
 ) -> bool:
     """Classify the photos and show what was found; return whether any failed."""
     from maskdcpt_cli.cli.classify_view import open_view
@@ -134,7 +134,7 @@ def _load(model: str, device: str) -> "DegradationClassifier":
     return classifier
 
 
-def _targets(photos: "Sequence[Found]", folder: Path) -> dict[Path, Path]:
+def _targets(photos: "Sequence[InputFile]", folder: Path) -> dict[Path, Path]:
     """Return the path of the map of each photo, in the same tree as the inputs."""
     from maskdcpt_cli.images.contact_sheets import MAP_SUFFIX
 

@@ -90,6 +90,7 @@ def _show_file(path: Path, *, json: bool) -> None:
         "options": dict(weights.options),
         "parameters": sum(tensor.numel() for tensor in weights.state_dict.values()),
         "degradations": weights.degradations,
+        **({"multi_label": True, "thresholds": weights.thresholds} if weights.multi_label else {}),
         "preset": weights.preset,
         "licence": weights.licence,
         "version": weights.version,
@@ -100,6 +101,9 @@ def _show_file(path: Path, *, json: bool) -> None:
     facts["parameters"] = f"{facts['parameters']:,}"
     facts["options"] = ", ".join(f"{name} {value}" for name, value in weights.options.items())
     facts["degradations"] = " ".join(weights.degradations)
+    if weights.multi_label:
+        named = (f"{label} {value:.2f}" for label, value in weights.thresholds.items())
+        facts["multi_label"], facts["thresholds"] = "yes", ", ".join(named)
     for fact, value in facts.items():
         click.echo(shown(f"{fact:<14}{value or 'not recorded'}"))
 

@@ -23,7 +23,7 @@ class Missing(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
+class InputFile:
     """A file that an input names."""
 
     source: Path
@@ -48,12 +48,12 @@ class Found:
         return self.root is not None and self.source.name.endswith((SHEET_SUFFIX, MAP_SUFFIX))
 
 
-def discover(inputs: Sequence[str], *, recursive: bool) -> tuple[list[Found], list[Missing]]:
+def discover(inputs: Sequence[str], *, recursive: bool) -> tuple[list[InputFile], list[Missing]]:
     """Return the files that `inputs` name, each once, in order, and the missing ones.
 
     An input is a file, a folder, or a glob pattern; of several folders each keeps its name.
     """
-    found: dict[Path, Found] = {}
+    found: dict[Path, InputFile] = {}
     problems: list[Missing] = []
     several = sum(is_folder(Path(text)) for text in inputs) > 1
     for text in inputs:
@@ -65,10 +65,12 @@ def discover(inputs: Sequence[str], *, recursive: bool) -> tuple[list[Found], li
     return list(found.values()), problems
 
 
-def discover_photos(inputs: Sequence[str], *, recursive: bool) -> tuple[list[Found], list[Missing]]:
+def discover_photos(
+    inputs: Sequence[str], *, recursive: bool
+) -> tuple[list[InputFile], list[Missing]]:
     """Return images alone, as discover does: without other files, sheets and maps in folders."""
     found, missing = discover(inputs, recursive=recursive)
-    photos: list[Found] = []
+    photos: list[InputFile] = []
     for one in found:
         if not one.is_image or one.is_sheet:
             continue
@@ -79,20 +81,20 @@ def discover_photos(inputs: Sequence[str], *, recursive: bool) -> tuple[list[Fou
     return photos, missing
 
 
-def _expand(path: Path, *, keep_name: bool, recursive: bool) -> Iterator[Found | Missing]:
+def _expand(path: Path, *, keep_name: bool, recursive: bool) -> Iterator[InputFile | Missing]:
     if is_folder(path):
         root = real(path)
         below = Path(root.name) if keep_name else Path()
         yield from _walk(path, below, root=root, recursive=recursive, visited=set())
     elif os.path.lexists(path) or not WILDCARD.search(str(path)):
-        yield Found(path, real(path.parent))
+        yield InputFile(path, real(path.parent))
     else:
         yield from _glob(path, recursive=recursive)
 
 
 def _walk(
     folder: Path, below: Path, *, root: Path, recursive: bool, visited: set[Path]
-) -> Iterator[Found | Missing]:
+) -> Iterator[InputFile | Missing]:
     resolved = real(folder)
     if resolved in visited:  # a symbolic link back up
         return
@@ -110,10 +112,10 @@ def _walk(
                 inner = below / entry.name
                 yield from _walk(entry, inner, root=root, recursive=recursive, visited=visited)
         else:
-            yield Found(entry, resolved, below, root)
+            yield InputFile(entry, resolved, below, root)
 
 
-def _glob(pattern: Path, *, recursive: bool) -> Iterator[Found | Missing]:
+def _glob(pattern: Path, *, recursive: bool) -> Iterator[InputFile | Missing]:
     """Yield the matches of a pattern; its part without wildcards is the root of the tree."""
     plain = next(i for i, part in enumerate(pattern.parts) if WILDCARD.search(part))
     top = Path(*pattern.parts[:plain])
@@ -128,7 +130,7 @@ def _glob(pattern: Path, *, recursive: bool) -> Iterator[Found | Missing]:
         if is_folder(match):
             yield from _walk(match, below, root=root, recursive=recursive, visited=visited)
         else:
-            yield Found(match, real(match.parent), below.parent, root)
+            yield InputFile(match, real(match.parent), below.parent, root)
 
 
 def why_unreadable(source: Path) -> str | None:

@@ -60,6 +60,7 @@ __all__ = [
     "read_photo",
     "render_preview",
     "result_suffix",
+    "shrink",
     "upright",
 ]
 
@@ -147,8 +148,8 @@ def render_preview(photo: Photo, *, max_side: int | None) -> NDArray[np.uint8]:
     height, width = page.pixels.shape[:2]
     scale = min(1.0, max_side / max(height, width)) if max_side else 1.0
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    alpha = None if page.alpha is None else _shrunk(page.alpha[..., None], size)
-    picture = to_srgb8(_shrunk(fill_transparent(page), size), photo.colour, alpha=alpha)
+    alpha = None if page.alpha is None else shrink(page.alpha[..., None], size)
+    picture = to_srgb8(shrink(fill_transparent(page), size), photo.colour, alpha=alpha)
     return np.ascontiguousarray(upright(picture, photo.metadata.orientation))
 
 
@@ -290,7 +291,8 @@ def _range_notice(decoded: Decoded) -> tuple[str, ...]:
     return (f"Values reach {peak:.3g}: the network sees them clipped to [0, 1].",)
 
 
-def _shrunk(pixels: Native, size: tuple[int, int]) -> Native:
+def shrink(pixels: Native, size: tuple[int, int]) -> Native:
+    """Average pixels (H, W, C) down to a size (width, height); float16 becomes float32."""
     if pixels.dtype == np.float16:
         pixels = pixels.astype(np.float32)
     smaller: Native = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)

@@ -1,51 +1,36 @@
 """Classification of the degradation of images.
 
-Noise, blur and JPEG change single pixels, so nothing is ever resized: the network reads tiles as
-large as the crops it was trained on, and the mean of their logits decides.
+A classifier of one label reads tiles of the photo as it is, and the mean of their logits decides.
+One of several labels (`multi_label`) looks at the photo reduced, too.
 """
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice, product
-from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskdcpt_cli.degradations import removable
+from maskdcpt_cli.degradations import CLEAN, removable, scale
 from maskdcpt_cli.errors import ImageError, check_max_pixels
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.reader import PhotoReader, reading_by
-from maskdcpt_cli.images.reading import (
-    Page,
-    Photo,
-    fill_transparent,
-    page_from_array,
-    upright,
-)
+from maskdcpt_cli.images.reading import Page, Photo, page_from_array, upright
 from maskdcpt_cli.inference.heatmap import write_map
+from maskdcpt_cli.inference.looking import page_logits, reduce_page, tile_logits, tile_positions
 from maskdcpt_cli.inference.prefetch import prefetch
-from maskdcpt_cli.models.backbone import pad_by_reflection
 from maskdcpt_cli.weights.checkpoint import DegradationClassifier
 
-# Measured on four held-out photos of 512x512, each with nine degradations, by a network trained on
-# crops of 128. Accuracy: 72 % for the mean of the logits of 16 tiles, 67 % for the middle tile
-# alone, 67 % for the photo in one piece, 56 % for tiles 5 pixels off a JPEG's blocks and a mosaic's
-# pattern, 28 % for the photo shrunk to 128 pixels. A temperature fitted to single crops also suits
-# the mean: its cross-entropy is 0.72, that of the middle tile 0.95.
 # On 217 synthetic and real photos the accuracy of `tiny-classifier` is 65 % where its probability
 # is below MIN_PROBABILITY, and 97 % on the others.
-TILED_PIXELS = 64 * 128**2  # in all tiles of a photo, spread evenly; below it, they cover it
-MAX_MAP_PIXELS = 400 * 128**2  # the same for its map, whose tiles are at least half a side apart
-ALIGNMENT = 16  # pixels; tiles start at multiples of it, as the blocks of a JPEG do
-BATCH_TILES = 8  # tiles in a batch of the network
+MAX_MAP_PIXELS = 400 * 128**2  # in all tiles of a map, which are at least half a side apart
 MIN_PROBABILITY = 0.5  # below it, all other labels together are likelier
 UNCERTAIN = "uncertain"
 
@@ -67,12 +52,19 @@ class Classified:
     probabilities: Mapping[str, float]  # by label of the classifier, highest first
     reason: str | None = None  # for which the photo, or its map, failed
     notices: tuple[str, ...] = ()  # messages for the user, a sentence each
+    labels: tuple[str, ...] = ()  # abbreviations, as `Found.labels`
+    multi_label: bool = False  # whether the classifier finds several degradations
 
     @property
     def answer(self) -> str | None:
-        """The likeliest label (or CLEAN), UNCERTAIN below MIN_PROBABILITY, None on failure."""
+        """The likeliest label (or CLEAN), UNCERTAIN below MIN_PROBABILITY, None on failure.
+
+        Of several labels, the likeliest that is above its threshold; CLEAN where none is.
+        """
         if not self.probabilities:
             return None
+        if self.multi_label:
+            return self.labels[0] if self.labels else CLEAN
         label, probability = next(iter(self.probabilities.items()))
         return label if probability >= MIN_PROBABILITY else UNCERTAIN
 
@@ -86,12 +78,13 @@ def classify(classifier: DegradationClassifier, image: NDArray[Any]) -> dict[str
             uint8, uint16, or float32 in [0, 1].
 
     Returns:
-        The probability of each label of the classifier, highest first.
+        The probability of each label of the classifier, highest first. A photo has those labels of
+        a multi-label classifier whose probability is above `classifier.threshold(label)`.
 
     Raises:
         ImageError: `image` has another shape or dtype.
     """
-    return _ordered(classifier, _probabilities(classifier, page_from_array(image), Colour()))
+    return dict(find_degradations(classifier, page_from_array(image), Colour()).probabilities)
 
 
 def classify_files(
@@ -112,7 +105,8 @@ def classify_files(
         paths: The files.
         max_pixels: Larger images are refused; None for no limit.
         maps: The file to write the map of a photo to, by the path of the photo; a map shows the
-            likeliest label of each tile.
+            likeliest label of each tile; of several labels, CLEAN where none is above its
+            threshold.
         overwrite: Let maps replace other files.
         reader: Reader of the files; None opens one.
 
@@ -139,12 +133,47 @@ def classify_files(
 def find_degradations(
     classifier: DegradationClassifier, page: Page, colour: Colour, *, orientation: int = 1
 ) -> Found:
-    """Return the degradations of a page, whose EXIF orientation is given, in its colour space."""
-    probabilities = _ordered(
-        classifier, _probabilities(classifier, page, colour, orientation=orientation)
-    )
+    """Return the degradations of a page, whose EXIF orientation is given, in its colour space.
+
+    A multi-label classifier looks at the page as it is and reduced, and each type is judged by its
+    scale: one of the scene by the reduced page, one of the pixel by the page as it is, others by
+    the look that is surer.
+    """
+    native = _calibrated(classifier, page_logits(classifier, page, colour, orientation=orientation))
+    if classifier.multi_label:
+        return _found_several(classifier, page, colour, native, orientation=orientation)
+    probabilities = _ordered(classifier, native)
     label, probability = next(iter(probabilities.items()))
     return Found(probabilities, removable([label]) if probability >= MIN_PROBABILITY else ())
+
+
+def _found_several(
+    classifier: DegradationClassifier,
+    page: Page,
+    colour: Colour,
+    native: Tensor,
+    *,
+    orientation: int,
+) -> Found:
+    """Return the labels above their thresholds; `native` are those of the page as it is."""
+    smaller, reduced = reduce_page(page), native
+    if smaller is not page:
+        reduced = _calibrated(
+            classifier, page_logits(classifier, smaller, colour, orientation=orientation)
+        )
+    looks = {"scene": reduced, "pixel": native, "either": torch.maximum(native, reduced)}
+    seen = [looks[scale(label)][i] for i, label in enumerate(classifier.degradations)]
+    probabilities = _ordered(classifier, torch.stack(seen))
+    labels = tuple(
+        label for label, value in probabilities.items() if value > classifier.threshold(label)
+    )
+    when_reduced = _ordered(classifier, reduced)
+    shown_reduced = frozenset(
+        label
+        for label in labels
+        if scale(label) != "pixel" and when_reduced[label] == probabilities[label]
+    )
+    return Found(probabilities, labels, shown_reduced)
 
 
 def _read(reader: PhotoReader, path: Path, *, max_pixels: int | None) -> Photo | Classified:
@@ -162,31 +191,22 @@ def _classify_photo(
         notices += (f"It has {len(photo.pages)} pages: only the first one was classified.",)
     turn = photo.metadata.orientation
     try:
-        found = _probabilities(classifier, photo.pages[0], photo.colour, orientation=turn)
+        found = find_degradations(classifier, photo.pages[0], photo.colour, orientation=turn)
     except (MemoryError, RuntimeError) as error:  # networks raise RuntimeError
         return Classified(photo.path, {}, f"{shown(photo.path)}: {str(error).strip()}", notices)
     reason = None
     if map_to:
         try:
-            _write_map(classifier, photo, map_to, overwrite=overwrite)
+            _write_map(classifier, photo, found, map_to, overwrite=overwrite)
         except (ImageError, MemoryError, RuntimeError) as error:
             reason = str(error).strip()
-    return Classified(photo.path, _ordered(classifier, found), reason, notices)
-
-
-def _probabilities(
-    classifier: DegradationClassifier, page: Page, colour: Colour, *, orientation: int = 1
-) -> Tensor:
-    """Return the probability of each label, (classes,)."""
-    size = (page.pixels.shape[0], page.pixels.shape[1])
-    tile = classifier.crop_size
-    rows, columns = tile_positions(size, tile=tile, step=tile, max_pixels=TILED_PIXELS)
-    tiles = _tiles(page, colour, rows, columns, tile=tile, orientation=orientation)
-    return _calibrated(classifier, _logits(classifier, tiles).mean(dim=0))
+    return Classified(
+        photo.path, found.probabilities, reason, notices, found.labels, classifier.multi_label
+    )
 
 
 def _write_map(
-    classifier: DegradationClassifier, photo: Photo, target: Path, *, overwrite: bool
+    classifier: DegradationClassifier, photo: Photo, found: Found, target: Path, *, overwrite: bool
 ) -> None:
     page, turn = photo.pages[0], photo.metadata.orientation
     size = (page.pixels.shape[0], page.pixels.shape[1])
@@ -194,66 +214,36 @@ def _write_map(
     rows, columns = tile_positions(
         size, tile=tile, step=max(tile // 2, 1), max_pixels=MAX_MAP_PIXELS
     )
-    tiles = _tiles(page, photo.colour, rows, columns, tile=tile, orientation=turn)
-    found = _calibrated(classifier, _logits(classifier, tiles))
-    cells = upright(found.reshape(len(rows), len(columns), -1).numpy(), turn)
-    likeliest = [[classifier.degradations[i] for i in row] for row in cells.argmax(axis=2)]
-    write_map(photo, likeliest, cells.max(axis=2), target, overwrite=overwrite)
+    logits = tile_logits(classifier, page, photo.colour, rows, columns, orientation=turn)
+    probabilities = _calibrated(classifier, logits).numpy()
+    labels, sure = _likeliest(classifier, probabilities, found)
+    cells = [upright(np.reshape(one, (len(rows), len(columns))), turn) for one in (labels, sure)]
+    write_map(photo, cells[0].tolist(), cells[1], target, overwrite=overwrite)
 
 
-def tile_positions(
-    size: tuple[int, int], *, tile: int, step: int, max_pixels: int
-) -> tuple[list[int], list[int]]:
-    """Return the top rows and left columns of tiles, spread evenly over a photo of (H, W).
+def _likeliest(
+    classifier: DegradationClassifier, tiles: NDArray[np.float32], found: Found
+) -> tuple[NDArray[np.str_], NDArray[np.float32]]:
+    """Return the likeliest label of each tile, and how sure it is, from probabilities (tiles, ...).
 
-    They are `step` pixels apart, or more where the tiles would exceed `max_pixels` in all.
+    What is a matter of the scene is as likely in each tile as in the whole photo.
     """
-    height, width = size
-    most = max(max_pixels // tile**2, 1)
-    down, across = (max(ceil((length - tile) / step), 0) + 1 for length in size)
-    if down * across > most:
-        down = min(max(round(sqrt(most * height / width)), 1), down, most)
-        across = min(most // down, across)
-        down = min(most // across, down)
-    return _spread(height, down, tile=tile), _spread(width, across, tile=tile)
-
-
-def _spread(length: int, count: int, *, tile: int) -> list[int]:
-    last = max(length - tile, 0)
-    return [last * index // max(count - 1, 1) // ALIGNMENT * ALIGNMENT for index in range(count)]
-
-
-def _tiles(
-    page: Page,
-    colour: Colour,
-    rows: Sequence[int],
-    columns: Sequence[int],
-    *,
-    tile: int,
-    orientation: int,
-) -> Iterator[Tensor]:
-    """Yield tiles (3, h, w) in [0, 1], upright: rain falls down, a JPEG's blocks stay aligned."""
-    pixels = fill_transparent(page)
-    for top, left in product(rows, columns):
-        crop = colour.to_srgb(pixels[top : top + tile, left : left + tile])
-        yield torch.from_numpy(upright(crop, orientation).copy()).permute(2, 0, 1)
-
-
-@torch.inference_mode()
-def _logits(classifier: DegradationClassifier, tiles: Iterator[Tensor]) -> Tensor:
-    """Return the logits (tiles, classes), on the CPU."""
-    network = classifier.network
-    device = next(network.parameters()).device
-    found: list[Tensor] = []
-    while batch := list(islice(tiles, BATCH_TILES)):
-        padded = pad_by_reflection(torch.stack(batch), network.backbone.size_multiple)
-        logits: Tensor = network(padded.to(device)).logits
-        found.append(logits.float().cpu())
-    return torch.cat(found)
+    labels = np.array(classifier.degradations)
+    if not classifier.multi_label:
+        return labels[tiles.argmax(axis=1)], tiles.max(axis=1)
+    for index, label in enumerate(classifier.degradations):
+        if scale(label) == "scene":
+            tiles[:, index] = found.probabilities[label]
+    above = tiles > [classifier.threshold(label) for label in classifier.degradations]
+    likeliest = np.where(above, tiles, -1).argmax(axis=1)
+    clean = ~above.any(axis=1)
+    sure = np.where(clean, 1 - tiles.max(axis=1), tiles[np.arange(len(tiles)), likeliest])
+    return np.where(clean, CLEAN, labels[likeliest]), sure
 
 
 def _calibrated(classifier: DegradationClassifier, logits: Tensor) -> Tensor:
-    return (logits / (classifier.temperature or 1.0)).softmax(dim=-1)
+    scaled = logits / (classifier.temperature or 1.0)
+    return scaled.sigmoid() if classifier.multi_label else scaled.softmax(dim=-1)
 
 
 def _ordered(classifier: DegradationClassifier, probabilities: Tensor) -> dict[str, float]:

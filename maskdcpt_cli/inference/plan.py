@@ -9,7 +9,14 @@ from pathlib import Path
 from maskdcpt_cli.errors import ImageError, MaskDCPTError, unknown
 from maskdcpt_cli.files import check_inside, shown
 from maskdcpt_cli.images.contact_sheets import SHEET_SUFFIX
-from maskdcpt_cli.images.discover import Found, discover, identity, is_folder, real, why_unreadable
+from maskdcpt_cli.images.discover import (
+    InputFile,
+    discover,
+    identity,
+    is_folder,
+    real,
+    why_unreadable,
+)
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES, WRITABLE, format_of, result_suffix
 from maskdcpt_cli.images.photo import Header
 from maskdcpt_cli.images.reader import PhotoReader, reading_by
@@ -135,7 +142,7 @@ def _check_name(name: str) -> None:
         raise PlanError(f"--name '{name}' must be a file name; choose the folder with -o.")
 
 
-def _single(found: list[Found], problems: list[Outcome], out: Path, naming: _Naming) -> Plan:
+def _single(found: list[InputFile], problems: list[Outcome], out: Path, naming: _Naming) -> Plan:
     if len(found) + len(problems) != 1 or found[0].root is not None:
         raise PlanError(
             f"'{shown(out)}' names one result, but there are several inputs: give a folder."
@@ -151,7 +158,7 @@ def _single(found: list[Found], problems: list[Outcome], out: Path, naming: _Nam
 
 
 def _assign_targets(
-    items: list[Found], out: Path, naming: _Naming
+    items: list[InputFile], out: Path, naming: _Naming
 ) -> tuple[list[Job], list[Outcome]]:
     jobs, problems = [], []
     for item in items:

@@ -67,6 +67,7 @@ class Heads(Schema):
     reconstruction: Fraction = paper(1.0, "Eq. 5, lambda; 0 for none")
     classification: Fraction = paper(1.0, "Eq. 5; 0 for none")
     focal_gamma: NonNegativeFloat = paper(2.0, "ours: of Lin et al., 2017")
+    multi_label: bool = paper(False, "ours: a sigmoid for each type, so that several are found")
     classifier_dims: tuple[Width, Width, Width, Width] = paper(
         (64, 128, 256, 512), "Sec. IV-A: ResNet-18's"
     )

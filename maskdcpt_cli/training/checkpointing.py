@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,11 @@ class RunProgress:
     best: float | None = None  # mean score of a validation
     validated_at: int = 0  # iteration
     temperature: float | None = None  # of the classifier, from the last validation
+    thresholds: dict[str, float] = field(default_factory=dict)  # likewise, by label
+
+    def counters(self) -> dict[str, Any]:
+        """Return what a state holds, by name; no thresholds where there are none, as before."""
+        return {name: value for name, value in asdict(self).items() if value != {}}
 
 
 @dataclass(frozen=True)

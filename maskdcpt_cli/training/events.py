@@ -1,7 +1,7 @@
 """Events of a training run; the same on every rank, unless stated otherwise."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ class Step:
     iteration: int  # how many are done
     iterations: int  # of the whole run
     losses: Mapping[str, float]  # "total" and its parts, each the mean over the batch of all ranks
-    accuracy: float | None  # fraction of the batch classified correctly; None: no classifier
+    accuracy: float | None  # fraction of the batch with all labels right; None: no classifier
     lr: float  # of the encoder's last stage
     batch: int  # images of all ranks together
     images_per_second: float  # of all ranks together
@@ -56,6 +56,7 @@ class Validated:
     scores: Scores  # "accuracy", in pre-training; "psnr" and "ssim", in fine-tuning
     images: tuple[ValidationImages, ...] = ()  # one of each degradation, on rank 0
     temperature: float | None = None  # that calibrates the classifier, where there is one
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # of a multi-label one, by label
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,15 @@ from maskdcpt_cli.presets.data import (
     Data,
     Manifest,
     Part,
+    RequestKinds,
     Requests,
     Shards,
     Unpaired,
 )
 from maskdcpt_cli.presets.load import load_data, names
-from maskdcpt_cli.presets.training import Finetune, Run
+from maskdcpt_cli.presets.training import Finetune, Pretrain, Run
 
+EVERYTHING = RequestKinds(exactly=0, some=0, more=0, all=1, nothing=0)
 HELD_OUT = 10  # one of so many images is held out for validation where there are no test sets
 
 
@@ -127,21 +129,29 @@ class TrainingData:
 def samples_of(run: Run, data: TrainingData, inputs: Inputs) -> Samples:
     """Return the samples of a run; a stage with data of its own opens them.
 
-    Requests of a data preset are for fine-tuning networks that take them; else an image has one
-    degradation, and its target none.
+    Requests of a data preset are for networks that can be asked, in fine-tuning, and for
+    multi-label classifiers, in pre-training; else an image has one degradation, and its target
+    none.
     """
-    asks = isinstance(run, Finetune) and run.options.get("architecture") == INSTRUCT
     opened = [data.open(one.data) if one.data else inputs for one in run.training.stages]
     mixtures = [
         Mixture(
             one.train,
             labels=inputs.labels,
             seed=run.training.seed,
-            requests=one.requests if asks else None,
+            requests=_requests(run, one.requests),
         )
         for one in opened
     ]
     return Curriculum(mixtures, [stage.iterations * stage.batch for stage in run.training.stages])
+
+
+def _requests(run: Run, given: Requests | None) -> Requests | None:
+    """Return the requests that a run has a use for; in pre-training all is to be removed."""
+    if isinstance(run, Finetune):
+        return given if run.options.get("architecture") == INSTRUCT else None
+    multi_label = isinstance(run, Pretrain) and run.heads.multi_label
+    return given.model_copy(update={"ask": EVERYTHING}) if given and multi_label else None
 
 
 def from_preset(data: Data, root: Path | None, *, max_pixels: int | None = MAX_PIXELS) -> Inputs:

@@ -247,21 +247,20 @@ class Loop:
         if not self._validation_due():
             return
         with trainer.evaluating():
-            validated, unreadable = validate(
-                task.validate_sample,
-                self.validation,
+            validated, notices = validate(
+                task.validate_sample, self.validation, labels=task.labels,
                 crop_size=self.run.validation.crop_size,
-                distributed=self.distributed,
-                iteration=progress.iteration,
-            )
+                distributed=self.distributed, iteration=progress.iteration,
+            )  # fmt: skip
         progress.validated_at = progress.iteration
         progress.temperature = validated.temperature
+        progress.thresholds = dict(validated.thresholds)
         score = mean_score(validated.scores, task.best_by)
         saved: list[Saved] = []
         if score is not None and (progress.best is None or score > progress.best):
             progress.best = score
             saved = list(self._save("best"))
-        yield from (Notice(f"Not validated: {sentence}") for sentence in unreadable)
+        yield from map(Notice, notices)
         yield validated
         yield from saved
 

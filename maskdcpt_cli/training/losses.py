@@ -17,7 +17,7 @@ class Losses(NamedTuple):
 
     total: Tensor  # ()
     parts: Mapping[str, Tensor] = {}  # the total is their weighted sum
-    accuracy: Tensor | None = None  # fraction of the images classified correctly
+    accuracy: Tensor | None = None  # fraction of the images classified correctly, in all labels
 
 
 def l1(restored: Tensor, lq: Tensor, gt: Tensor) -> Tensor:  # noqa: ARG001  # as all LOSSES
@@ -80,4 +80,19 @@ def focal_loss(logits: Tensor, label: Tensor, *, gamma: float) -> Tensor:
         gamma: from 0; the larger, the less the examples that are classified well count.
     """
     log_p = -F.cross_entropy(logits, label, reduction="none")
+    return -((1 - log_p.exp()) ** gamma * log_p).mean()
+
+
+def multi_label_focal_loss(logits: Tensor, present: Tensor, *, gamma: float) -> Tensor:
+    """Return -(1 - p)^gamma log p of the truth about each label, the mean over labels and batch.
+
+    p is the sigmoid of a logit where the label is present, and 1 minus it where it is not: Lin et
+    al., Eq. 4, without alpha (ours: it would move the probabilities, which are calibrated).
+
+    Args:
+        logits: (B, labels).
+        present: as logits, 1 for each label of an image and 0 for the others.
+        gamma: as of `focal_loss`.
+    """
+    log_p = -F.binary_cross_entropy_with_logits(logits, present, reduction="none")
     return -((1 - log_p.exp()) ** gamma * log_p).mean()

@@ -10,23 +10,20 @@ from torch import Tensor, nn
 
 from maskdcpt_cli.data.mixture import Sample, Samples
 from maskdcpt_cli.data.sets import ImageSet
+from maskdcpt_cli.degradations import CLEAN, removable
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.models.masking import OnGrid, PatchMask, apply
 from maskdcpt_cli.presets.training import Pretrain, load_preset
+from maskdcpt_cli.training.calibration import MultiLabelPrediction, Prediction
 from maskdcpt_cli.training.distributed import init_distributed
 from maskdcpt_cli.training.events import Event
 from maskdcpt_cli.training.inputs import TrainingData
 from maskdcpt_cli.training.loop import Loop, Stop, never
-from maskdcpt_cli.training.losses import Losses, focal_loss
+from maskdcpt_cli.training.losses import Losses, focal_loss, multi_label_focal_loss
 from maskdcpt_cli.training.run_folder import launch
 from maskdcpt_cli.training.task import fork_seed, init_backbone, initialise, options_of
-from maskdcpt_cli.training.validation import (
-    Prediction,
-    ValidationResult,
-    ValidationSample,
-    psnr,
-)
+from maskdcpt_cli.training.validation import ValidationResult, ValidationSample, psnr
 from maskdcpt_cli.weights.checkpoint import Checkpoint
 
 
@@ -45,7 +42,7 @@ def pretrain(
 
     Half of each degraded image is hidden; the network reconstructs the clean image and classifies
     the degradation. Each validation calibrates the classifier on pairs that are not trained on, and
-    keeps its temperature with the weights.
+    keeps its temperature with the weights, and its thresholds where it is multi-label (ours).
 
     Everything that can be refused is refused by the call itself, before anything is written. Under
     torchrun or srun each process does its part of every batch. Closing the generator saves and ends
@@ -97,8 +94,9 @@ def train(
     """Train on samples, without launches, logs and plots in the run folder; see `pretrain`."""
     task = Pretraining(preset, data.labels, name=name)
     initialised = initialise(
-        task.backbone, preset, classifier=task.maskdcpt.classifier, labels=task.labels
-    )
+        task.backbone, preset, classifier=task.maskdcpt.classifier,
+        labels=task.labels, multi_label=preset.heads.multi_label,
+    )  # fmt: skip
     loop = Loop(
         task, preset, data, run_dir, distributed=init_distributed(device),
         validation=validation, micro_batch=micro_batch, stop=stop,
@@ -119,14 +117,14 @@ class Pretraining:
         """
         heads = preset.heads
         self.preset = preset
-        self.labels = tuple(labels)
+        self.labels = removable(labels) if heads.multi_label else tuple(labels)
         self.preset_name = name
         self.best_by = "accuracy" if heads.classification else "psnr"
         with fork_seed(preset.training.seed):
             self.backbone = init_backbone(preset, labels)
             self.maskdcpt = MaskDCPT(
                 self.backbone,
-                classes=len(labels),
+                classes=len(self.labels),
                 reconstruction=heads.reconstruction > 0,
                 classification=heads.classification > 0,
                 classifier_dims=heads.classifier_dims,
@@ -167,12 +165,20 @@ class Pretraining:
             parts["reconstruction"] = F.l1_loss(reconstructed[-count:].float(), batch.gt)
             total = total + heads.reconstruction * parts["reconstruction"]
         if logits is not None:
-            logits = logits[:count].float()
-            gamma = heads.focal_gamma
-            parts["classification"] = focal_loss(logits, batch.label, gamma=gamma)
+            parts["classification"], accuracy = self._classified(logits[:count].float(), batch)
             total = total + heads.classification * parts["classification"]
-            accuracy = (logits.argmax(dim=1) == batch.label).float().mean()
         return Losses(total, parts, accuracy)
+
+    def _classified(self, logits: Tensor, batch: Sample) -> tuple[Tensor, Tensor]:
+        """Return the loss of the classifier, and the fraction of images with all labels right."""
+        heads = self.preset.heads
+        if heads.multi_label:
+            loss = multi_label_focal_loss(logits, batch.present, gamma=heads.focal_gamma)
+            right = ((logits > 0) == batch.present.bool()).all(dim=1)
+        else:
+            loss = focal_loss(logits, batch.label, gamma=heads.focal_gamma)
+            right = logits.argmax(dim=1) == batch.label
+        return loss, right.float().mean()
 
     def mask(self, number: Tensor, images: Tensor) -> OnGrid:
         """Return the mask of each sample, a function of the seed and its number (B,) alone.
@@ -204,15 +210,20 @@ class Pretraining:
         if reconstructed is not None:
             scores["psnr"] = psnr(reconstructed.float().clip(0, 1), sample.gt)
         if prediction is not None:
-            scores["accuracy"] = float(np.argmax(prediction.logits) == prediction.label)
+            scores["accuracy"] = float(_is_right(prediction))
         return ValidationResult(scores, image[0], output[0], prediction)
 
-    def _predict(self, sample: ValidationSample) -> Prediction | None:
+    def _predict(self, sample: ValidationSample) -> Prediction | MultiLabelPrediction | None:
         """Classify the whole image; None without a classifier, or without a label."""
-        if self.maskdcpt.classifier is None or sample.degradation not in self.labels:
+        multi_label = self.preset.heads.multi_label
+        known = (*self.labels, CLEAN) if multi_label else self.labels
+        if self.maskdcpt.classifier is None or sample.degradation not in known:
             return None
-        logits = self.maskdcpt(sample.lq, apply).logits[0].float().tolist()
-        return Prediction(tuple(logits), self.labels.index(sample.degradation))
+        logits = tuple(self.maskdcpt(sample.lq, apply).logits[0].float().tolist())
+        if multi_label:
+            present = tuple(label == sample.degradation for label in self.labels)
+            return MultiLabelPrediction(logits, present)
+        return Prediction(logits, self.labels.index(sample.degradation))
 
     def checkpoint(self) -> Checkpoint:
         classifier = self.maskdcpt.classifier
@@ -223,8 +234,16 @@ class Pretraining:
             degradations=self.labels,
             preset=self.preset_name,
             classifier={} if classifier is None else classifier.state_dict(),
+            multi_label=classifier is not None and self.preset.heads.multi_label,
             restores=False,
         )
+
+
+def _is_right(prediction: Prediction | MultiLabelPrediction) -> bool:
+    """Return whether all labels are right; those of several are called above a logit of 0."""
+    if isinstance(prediction, MultiLabelPrediction):
+        return tuple(logit > 0 for logit in prediction.logits) == prediction.present
+    return bool(np.argmax(prediction.logits) == prediction.label)
 
 
 def _generator(*seed: int) -> torch.Generator:

@@ -216,7 +216,8 @@ def _fields(event: Initialised | Validated | Saved | Notice) -> dict[str, Any]:
         case Initialised():
             return {"initialised": {**asdict(event), "source": str(event.source)}}
         case Validated():
-            return {"scores": event.scores, "temperature": event.temperature}
+            thresholds = {"thresholds": dict(event.thresholds)} if event.thresholds else {}
+            return {"scores": event.scores, "temperature": event.temperature, **thresholds}
         case Saved():
             return {"saved": event.path.name}
         case Notice():

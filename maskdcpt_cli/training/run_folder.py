@@ -164,9 +164,10 @@ def _check_same(path: Path, preset: Run, *, resume: bool) -> None:
     content = rename_keys(read_yaml(path))
     if not isinstance(content, dict):
         raise MaskDCPTError(f"{shown(path)} is not the preset of a run: begin another --run-dir.")
-    # Earlier versions had no experts, so no weight of their loss.
-    before = {"load_loss": preset.load_loss, **dict(_leaves(content))}
     now = dict(_leaves(preset.model_dump(mode="json")))
+    # Earlier versions had no experts, so no weight of their loss, and one label of each image.
+    absent = {"load_loss": preset.load_loss, "heads.multi_label": False}
+    before = {key: absent[key] for key in absent.keys() & now.keys()} | dict(_leaves(content))
     advice = further or "Resume it with the same settings, or begin another --run-dir."
     for key_path in sorted(before.keys() | now.keys()):
         if before.get(key_path) != now.get(key_path) and not key_path.startswith(MAY_CHANGE):

@@ -27,7 +27,7 @@ class Task(Protocol):
 
     name: str
     backbone: Backbone
-    labels: tuple[str, ...]  # abbreviations, in the order of a classifier's classes
+    labels: tuple[str, ...]  # abbreviations, in the order of a classifier's logits
     best_by: str  # the score whose mean over degradations selects the best weights
 
     @property
@@ -99,16 +99,19 @@ def initialise(
     *,
     classifier: Classifier | None = None,
     labels: Sequence[str] = (),
+    multi_label: bool = False,
 ) -> Initialised | None:
     """Load the weights of the preset's file that the backbone has under the same names.
 
-    A classifier is loaded whole, where the file's has the same labels and widths, or not at all.
+    A classifier is loaded whole, where the file's has the same labels, widths and form, or not at
+    all.
 
     Args:
         backbone: to be initialised.
         preset: of the run.
         classifier: to be initialised; None: there is none.
         labels: of the classifier.
+        multi_label: its form.
 
     Returns:
         The names of the tensors, or None where the preset has no file.
@@ -137,7 +140,7 @@ def initialise(
     loaded: Mapping[str, Tensor] = {}  # of the classifier
     if (
         classifier is not None
-        and tuple(labels) == given.degradations
+        and (tuple(labels), multi_label) == (given.degradations, given.multi_label)
         and _shapes(classifier.state_dict()) == _shapes(given.classifier)
     ):
         classifier.load_state_dict(given.classifier)

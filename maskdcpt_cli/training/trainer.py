@@ -156,10 +156,11 @@ class Trainer:
             to_float(image.to(device, non_blocking=pinned).contiguous(memory_format=self.layout))
             for image in (piece.lq, piece.gt)
         )
-        label, request = (
-            tensor.to(device, non_blocking=pinned) for tensor in (piece.label, piece.request)
+        label, present, request = (
+            tensor.to(device, non_blocking=pinned)
+            for tensor in (piece.label, piece.present, piece.request)
         )
-        moved = piece._replace(lq=lq, gt=gt, label=label, request=request)
+        moved = piece._replace(lq=lq, gt=gt, label=label, present=present, request=request)
         with self.autocast():
             return self.task.losses(self.wrapped, moved)
 
@@ -224,13 +225,14 @@ class Trainer:
             return replace(
                 self.task.checkpoint(),
                 temperature=self.progress.temperature,
+                thresholds=self.progress.thresholds,
                 crop_size=self._crop_size(),
             )
 
     def state(self) -> State:
         return {
             **self._identity(),
-            **asdict(self.progress),
+            **self.progress.counters(),
             "model": dict(self.task.model.state_dict()),
             "averages": self.ema.parameters if self.ema else {},
             "optimizer": self.optimizer.state_dict(),
@@ -270,7 +272,7 @@ class Trainer:
             average.copy_(averages[key])
         self.scaler.load_state_dict(state["scaler"])
         counters = {key: state[key] for key in asdict(self.progress) if key in state}
-        self.progress = RunProgress(**counters)  # earlier states have no temperature
+        self.progress = RunProgress(**counters)  # earlier states lack some
 
     def state_bytes(self) -> int:
         """Return the approximate size of a state: weights, averages, and AdamW's two moments."""

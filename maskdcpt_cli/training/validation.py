@@ -1,4 +1,4 @@
-"""Validation: scores of a model on images that it is not trained on, and its calibration."""
+"""Validation: scores of a model on images that it is not trained on."""
 
 import math
 from collections import Counter, defaultdict
@@ -18,6 +18,7 @@ from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.training.calibration import MultiLabelPrediction, Prediction, calibrate
 from maskdcpt_cli.training.distributed import DistributedContext
 from maskdcpt_cli.training.events import Pixels, Scores, Validated, ValidationImages
 
@@ -25,8 +26,10 @@ CENTRE = Augmentation(down=0.5, right=0.5, mirrored=False, quarter_turns=0)
 ALL = tuple(LABELS)
 SIDE, SIGMA = 11, 1.5  # of SSIM's Gaussian window, in pixels
 C1, C2 = 0.01**2, 0.03**2  # of SSIM
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
-BISECTIONS = 50  # of the interval of log temperatures: to the last digits
+NO_CLEAN = (
+    "No clean image is held out, so the classifier has no thresholds: it finds a type where its "
+    "probability exceeds 50 %. A setting that ends in +clean has clean images."
+)
 
 
 class ValidationItem(NamedTuple):
@@ -45,20 +48,15 @@ class ValidationSample(NamedTuple):
     degradation: str  # abbreviation
 
 
-class Prediction(NamedTuple):
-    """A classifier's logits for an image, and the true class."""
-
-    logits: tuple[float, ...]
-    label: int
-
-
 class ValidationResult(NamedTuple):
     """A model's output for an image, and its scores."""
 
     scores: Mapping[str, float]
     lq: Tensor  # (3, H, W), the network's input
     output: Tensor  # (3, H, W)
-    prediction: Prediction | None = None  # of its classifier, for the whole image
+    prediction: Prediction | MultiLabelPrediction | None = (
+        None  # of its classifier, for the whole image
+    )
 
 
 class ScoredImage(NamedTuple):
@@ -66,7 +64,7 @@ class ScoredImage(NamedTuple):
 
     degradation: str
     scores: dict[str, float]
-    prediction: Prediction | None
+    prediction: Prediction | MultiLabelPrediction | None
     images: ValidationImages | None = None  # on rank 0, of the first image of a degradation
 
 
@@ -85,6 +83,7 @@ def validate(
     validate_sample: Callable[[ValidationSample], ValidationResult],
     items: Sequence[ValidationItem],
     *,
+    labels: Sequence[str],
     crop_size: int,
     distributed: DistributedContext,
     iteration: int,
@@ -94,20 +93,22 @@ def validate(
     Args:
         validate_sample: as `Task.validate_sample`.
         items: the images.
+        labels: of the task, for the thresholds of its classifier.
         crop_size: of the centre of an image that is looked at.
         distributed: the ranks.
         iteration: of the run.
 
     Returns:
-        The scores of all ranks, and a sentence for each image that cannot be read.
+        The scores and the calibration of all ranks, and sentences for the user, one for each image
+        that cannot be read.
     """
     scored: list[ScoredImage] = []
-    unreadable: list[str] = []
+    notices: list[str] = []
     for item in items[distributed.rank :: distributed.world_size]:
         try:
             sample = _read(item, crop_size=crop_size, device=distributed.device)
         except ImageError as error:
-            unreadable.append(str(error))
+            notices.append(f"Not validated: {error}")
             continue
         result = validate_sample(sample)
         shown = {other.degradation for other in scored}
@@ -119,36 +120,19 @@ def validate(
     images_shown = tuple(one.images for one in scored if one.images)
     of_all_ranks = distributed.gather([one._replace(images=None) for one in scored])
     predictions = [one.prediction for one in of_all_ranks if one.prediction]
-    temperature = fit_temperature(predictions) if predictions else None
-    validated = Validated(iteration, _means(of_all_ranks), images_shown, temperature)
-    return validated, distributed.gather(unreadable)
+    calibration = calibrate(predictions, labels)
+    validated = Validated(iteration, _means(of_all_ranks), images_shown, *calibration)
+    notices = distributed.gather(notices)
+    several = any(isinstance(one, MultiLabelPrediction) for one in predictions)
+    if several and not calibration.thresholds:
+        notices.append(NO_CLEAN)
+    return validated, notices
 
 
 def mean_score(scores: Scores, metric: str) -> float | None:
     """Return the mean over degradations, weighted equally; None where none has the score."""
     values = [row[metric] for row in scores.values() if metric in row]
     return sum(values) / len(values) if values else None
-
-
-def fit_temperature(predictions: Sequence[Prediction]) -> float:
-    """Return the T for which softmax(logits / T) has the least cross-entropy with the labels.
-
-    One number for all classes (Guo et al., On calibration of modern neural networks, 2017, Sec.
-    4.2): it changes no prediction, only the probabilities. The true class counts as n + 1 of n +
-    classes, for n predictions, and every other class as 1 (as Platt does for two classes, 1999),
-    so that a few predictions, all of them correct, do not ask for certainty.
-    """
-    logits = torch.tensor([one.logits for one in predictions], dtype=torch.float64)
-    count, classes = logits.shape
-    one_hot = F.one_hot(torch.tensor([one.label for one in predictions]), classes)
-    targets = (one_hot * count + 1) / (count + classes)
-    low, high = torch.tensor([MIN_TEMPERATURE, MAX_TEMPERATURE]).double().log().tolist()
-    for _ in range(BISECTIONS):  # the cross-entropy is convex in 1/T, so its slope has one root
-        middle = (low + high) / 2
-        probabilities = (logits / torch.e**middle).softmax(dim=1)
-        slope = ((probabilities - targets) * logits).sum().item()  # by 1/T
-        low, high = (middle, high) if slope > 0 else (low, middle)
-    return float(torch.e ** ((low + high) / 2))
 
 
 def psnr(restored: Tensor, gt: Tensor) -> float:

@@ -37,6 +37,7 @@ OTHER_FILES = {
     b"\x80": "is a bare pickle, which could run code; it was not opened",
 }
 CROP_SIZE = 128  # of a classifier whose file does not record it
+MIN_THRESHOLD = 0.5  # of a label, and that of a label without one; see docs/classifying.md
 ADVICE = "Give weights written by maskdcpt, or a name or file that `maskdcpt models` lists."
 
 
@@ -56,6 +57,8 @@ class Checkpoint:
         default_factory=dict
     )  # of degradations; empty if not trained
     temperature: float | None = None  # divides its logits; None: not calibrated
+    multi_label: bool = False  # whether it has a sigmoid for each label, not one softmax
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # of a multi-label one, by label
     crop_size: int | None = None  # side of its last training crops, in pixels; None: unknown
     restores: bool = True  # false: the head still has its initial weights, as after pre-training
 
@@ -73,6 +76,12 @@ class DegradationClassifier:
     degradations: tuple[str, ...]  # abbreviations, or CLEAN, in the order of its logits
     temperature: float | None = None  # divides its logits; None: not calibrated
     crop_size: int = CROP_SIZE  # side of its last training crops, and of its tiles, in pixels
+    multi_label: bool = False  # whether it has a sigmoid for each label, not one softmax
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # of a multi-label one, by label
+
+    def threshold(self, label: str) -> float:
+        """Return the probability above which a photo has the label, of a multi-label one."""
+        return self.thresholds.get(label, MIN_THRESHOLD)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -123,6 +132,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         source=path,
         classifier=classifier,
         temperature=metadata.temperature,
+        multi_label=metadata.multi_label,
+        thresholds=metadata.thresholds,
         crop_size=metadata.crop_size,
         restores=not classifier and metadata.restores,
     )
@@ -140,6 +151,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         preset=checkpoint.preset,
         licence=checkpoint.licence,
         temperature=checkpoint.temperature,
+        multi_label=checkpoint.multi_label,
+        thresholds=dict(checkpoint.thresholds),
         crop_size=checkpoint.crop_size,
         restores=checkpoint.restores,
         version=__version__,
@@ -286,6 +299,8 @@ def build_classifier(checkpoint: Checkpoint) -> DegradationClassifier:
         checkpoint.degradations,
         checkpoint.temperature,
         checkpoint.crop_size or CROP_SIZE,
+        checkpoint.multi_label,
+        checkpoint.thresholds,
     )
 
 

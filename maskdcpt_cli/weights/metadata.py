@@ -12,7 +12,11 @@ from pydantic import (
     FiniteFloat,
     Json,
     ValidationError,
+    ValidationInfo,
+    field_validator,
 )
+
+from maskdcpt_cli.degradations import CLEAN
 
 
 def _frozen(options: dict[str, Any]) -> dict[str, Any]:
@@ -22,6 +26,8 @@ def _frozen(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+OMITTED = {"restores": True, "multi_label": False, "thresholds": {}}  # as in earlier files
+Probability = Annotated[float, Field(ge=0, le=1)]
 Label = Annotated[str, Field(pattern=r"^[\w+-]{1,40}$")]  # printable
 
 
@@ -36,9 +42,26 @@ class CheckpointMetadata(BaseModel):
     preset: str | None = None
     licence: str | None = None
     temperature: Annotated[FiniteFloat, Field(ge=1e-6)] | None = None  # of the classifier's logits
+    multi_label: bool = False
+    thresholds: Json[dict[Label, Probability]] = Field(default_factory=dict)  # by label
     crop_size: Annotated[int, Field(ge=1, le=9999)] | None = None  # pixels a side
     restores: bool = True
     version: str | None = None  # of the maskdcpt that wrote the file
+
+    @field_validator("multi_label")
+    @classmethod
+    def _clean_is_no_label(cls, multi_label: bool, known: ValidationInfo) -> bool:
+        if multi_label and CLEAN in known.data.get("degradations", ()):
+            raise ValueError("a clean image has none of the labels")
+        return multi_label
+
+    @field_validator("thresholds")
+    @classmethod
+    def _of_labels(cls, thresholds: dict[str, float], known: ValidationInfo) -> dict[str, float]:
+        labels = known.data.get("degradations", ()) if known.data.get("multi_label") else ()
+        if not thresholds.keys() <= set(labels):
+            raise ValueError("thresholds are of the labels of a multi-label classifier")
+        return thresholds
 
 
 def parse_metadata(header: Mapping[str, str]) -> CheckpointMetadata:
@@ -55,9 +78,9 @@ def parse_metadata(header: Mapping[str, str]) -> CheckpointMetadata:
 
 
 def format_metadata(metadata: CheckpointMetadata) -> dict[str, str]:
-    """Return the metadata as strings; entries that are unknown, and `restores: true`, left out."""
+    """Return the metadata as strings; entries that are unknown, and those OMITTED, left out."""
     return {
         name: value if isinstance(value, str) else json.dumps(value)
         for name, value in metadata.model_dump().items()
-        if value is not None and value is not True
+        if value is not None and OMITTED.get(name) != value
     }

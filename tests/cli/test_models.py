@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from subprocess import run
 
@@ -92,6 +93,22 @@ def test_a_model_is_shown_with_the_command_that_takes_it(cache: Path) -> None:
 def test_one_model_as_json(cache: Path) -> None:
     listed = json.loads(maskdcpt("models", "--json").stdout)
     assert json.loads(maskdcpt("models", "show", "tiny", "--json").stdout) == listed[0]
+
+
+def test_a_multi_label_classifier_is_shown_with_its_thresholds(tmp_path: Path) -> None:
+    path = tmp_path / "mine.safetensors"
+    network = small("nafnet")
+    options = {option: getattr(network, option) for option in network.options}
+    weights = Checkpoint("nafnet", options, network.state_dict(), ("H", "GN"))
+    several = replace(weights, multi_label=True, thresholds={"H": 0.75, "GN": 0.5})
+    save_checkpoint(several, path)
+    lines = maskdcpt("models", "show", str(path)).stdout.splitlines()
+    assert "multi_label   yes" in lines
+    assert "thresholds    H 0.75, GN 0.50" in lines
+    facts = json.loads(maskdcpt("models", "show", str(path), "--json").stdout)
+    assert (facts["multi_label"], facts["thresholds"]) == (True, {"H": 0.75, "GN": 0.5})
+    save_checkpoint(weights, path)
+    assert "\nmulti_label " not in maskdcpt("models", "show", str(path)).stdout
 
 
 def test_a_file_of_weights_is_shown_with_what_it_holds(tmp_path: Path) -> None:

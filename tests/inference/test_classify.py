@@ -20,8 +20,8 @@ from maskdcpt_cli.inference.classify import (
     Classified,
     classify,
     find_degradations,
-    tile_positions,
 )
+from maskdcpt_cli.inference.looking import tile_positions
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.models.maskdcpt import MaskDCPT, Output
 from maskdcpt_cli.weights.checkpoint import Checkpoint, DegradationClassifier, build_classifier
@@ -256,6 +256,8 @@ def test_the_network_of_every_backbone_names_what_pre_training_would(checkpoint)
     assert (classifier.degradations, classifier.temperature) == (LABELS, 2.0)
     assert classifier.crop_size == 96
     assert build_classifier(replace(checkpoint, crop_size=None)).crop_size == TILE
+    several = replace(checkpoint, multi_label=True, thresholds={"LL": 0.8})
+    assert [build_classifier(several).threshold(label) for label in LABELS[:2]] == [0.8, 0.5]
     assert classifier.network.reconstruction is None
     assert not classifier.network.training
     image = np.random.default_rng(0).random((64, 64, 3), np.float32)

@@ -53,7 +53,8 @@ TRAIN = {
     "motion-deblur": {"MB": (2_103, 1)},
     "tiny": dict.fromkeys(SETTINGS["12d+clean"], (None, 1)),
 }
-OWN = {"asked", "embedded", "embedded-labelled", "embedded-strong"}  # of no setting of the paper
+# of no setting of the paper
+OWN = {"asked", "embedded", "embedded-labelled", "embedded-several", "embedded-strong"}
 TESTS_ALONE = {"denoise", "real-world"}  # presets without anything to train on
 CLEAN = ("CBSD68", "Kodak24", "McMaster", "Urban100")
 TEST = {  # degradation, level where there is one, test set

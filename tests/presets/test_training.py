@@ -31,7 +31,8 @@ def loaded(kind: str, name: str, *overrides: str) -> Run:
 
 
 def test_there_are_the_presets_of_the_paper():
-    assert names("pretrain") == ["12d", "5d", "9d", "classifier", "dcpt", "embedded", "ram", "tiny"]
+    ours = ["classifier", "classifier-multi-label", "embedded", "tiny"]
+    assert names("pretrain") == sorted(["12d", "5d", "9d", "dcpt", "ram", *ours])
     tasks = ["12d", "5d", "9d", "derain", "mixed", "motion-deblur", "tiny"]
     assert names("finetune") == sorted([*tasks, "asked", "embedded"])
 

@@ -1,17 +1,22 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from maskdcpt_cli.training.events import Validated
-from maskdcpt_cli.training.validation import (
+from maskdcpt_cli.training.calibration import (
     MAX_TEMPERATURE,
     MIN_TEMPERATURE,
+    MultiLabelPrediction,
     Prediction,
+    calibrate,
+    fit_multi_label_temperature,
     fit_temperature,
+    fit_thresholds,
 )
-from maskdcpt_cli.weights.checkpoint import read_checkpoint
+from maskdcpt_cli.training.events import Validated
+from maskdcpt_cli.weights.checkpoint import MIN_THRESHOLD, read_checkpoint
 from tests.training.runs import ENTRIES, finetuning, pretraining, started, state
 
 
@@ -83,3 +88,80 @@ def test_there_is_no_temperature_without_predictions(preset, validation, tmp_pat
     checkpoint = read_checkpoint(tmp_path / "final.safetensors")
     assert checkpoint.temperature is None
     assert checkpoint.restores == (preset.__class__.__name__ == "Finetune")
+
+
+def several(temperature: float, *, count: int = 3000) -> list[MultiLabelPrediction]:
+    """Return predictions whose labels were sampled from sigmoid(logits / temperature)."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(count, 4, generator=generator) - 1
+    present = torch.bernoulli((logits / temperature).sigmoid(), generator=generator).bool()
+    return [
+        MultiLabelPrediction(tuple(one), tuple(labels))
+        for one, labels in zip(logits.tolist(), present.tolist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_the_temperature_of_several_labels_is_fitted(temperature):
+    fitted = fit_multi_label_temperature(several(temperature))
+    assert fitted == pytest.approx(temperature, rel=0.1)
+
+
+def test_no_other_temperature_of_several_labels_has_a_smaller_cross_entropy():
+    predictions = several(2.0, count=50)
+    logits = torch.tensor([one.logits for one in predictions]).double()
+    targets = (torch.tensor([one.present for one in predictions]).double() * 50 + 1) / 52
+    fitted = fit_multi_label_temperature(predictions)
+    least, *others = (
+        F.binary_cross_entropy_with_logits(logits / t, targets).item()
+        for t in (fitted, 0.99 * fitted, 1.01 * fitted)
+    )
+    assert least < min(others)
+
+
+def test_few_answers_that_are_all_correct_do_not_ask_for_certainty():
+    predictions = [MultiLabelPrediction((3.0, -3.0), (True, False))] * 2
+    probability = torch.tensor(3.0 / fit_multi_label_temperature(predictions)).sigmoid().item()
+    assert probability == pytest.approx(3 / 4, abs=1e-6)  # Laplace's rule: 2 + 1 of 2 + 2
+
+
+LABELS = ("H", "GN", "LL", "J")  # two are matters of the scene
+
+
+def fraction_called(clean: np.ndarray, thresholds: dict[str, float], *labels: str) -> float:
+    columns = [LABELS.index(label) for label in labels]
+    limits = [thresholds[label] for label in labels]
+    return float((clean[:, columns] > limits).any(axis=1).mean())
+
+
+@pytest.mark.parametrize("count", [1, 20, 99, 100, 1000])
+@pytest.mark.parametrize("correlated", [0.0, 0.9])
+def test_thresholds_keep_the_promises_about_clean_photos(count, correlated):
+    generator = np.random.default_rng(count)
+    shared, own = generator.random((count, 1)), generator.random((count, 4))
+    clean = correlated * shared + (1 - correlated) * own
+    thresholds = fit_thresholds(clean, LABELS)
+    assert list(thresholds) == list(LABELS)
+    assert fraction_called(clean, thresholds, "H", "LL") <= 0.01
+    assert fraction_called(clean, thresholds, *LABELS) <= 0.03
+
+
+def test_thresholds_are_no_larger_than_the_promises_need():
+    clean = np.full((100, 4), 0.1)
+    clean[:2, 0] = 0.95, 0.9  # H
+    clean[2:5, 1] = 0.94, 0.88, 0.8  # GN
+    thresholds = fit_thresholds(clean, LABELS)
+    assert thresholds == {"H": 0.9, "GN": 0.8, "LL": MIN_THRESHOLD, "J": MIN_THRESHOLD}
+    assert fraction_called(clean, thresholds, "H", "LL") == 0.01
+    assert fraction_called(clean, thresholds, *LABELS) == 0.03
+
+
+def test_several_labels_are_calibrated_with_thresholds_only_where_there_are_clean_images():
+    predictions = several(2.0, count=60)
+    assert any(not any(one.present) for one in predictions)
+    temperature, thresholds = calibrate(predictions, LABELS)
+    assert temperature == fit_multi_label_temperature(predictions)
+    assert all(MIN_THRESHOLD <= threshold <= 1 for threshold in thresholds.values())
+    degraded = [one for one in predictions if any(one.present)]
+    assert calibrate(degraded, LABELS) == (fit_multi_label_temperature(degraded), {})
+    assert calibrate([], LABELS) == (None, {})

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -92,6 +93,21 @@ def test_what_pre_training_knows_comes_back(
     assert same(read.classifier, classifier)
 
 
+def test_the_form_and_the_thresholds_of_a_classifier_come_back(
+    nafnet: Checkpoint, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_checkpoint(replace(nafnet, degradations=("H", "GN")), path)
+    with safe_open(path, framework="pt") as file:
+        assert not file.metadata().keys() & {"multi_label", "thresholds"}, "as earlier files"
+    assert not read_checkpoint(path).multi_label
+    thresholds = {"H": 0.8000000000000002, "GN": 0.5}
+    known = {"degradations": ("H", "GN"), "multi_label": True, "thresholds": thresholds}
+    save_checkpoint(replace(nafnet, **known), path)
+    read = read_checkpoint(path)
+    assert {name: getattr(read, name) for name in known} == known
+
+
 def test_metadata_in_the_format_of_the_first_release_is_read(
     nafnet: Checkpoint, tmp_path: Path
 ) -> None:
@@ -124,6 +140,8 @@ def test_metadata_in_the_format_of_the_first_release_is_read(
         "source": path,
         "classifier": {},
         "temperature": 1.2343729348276442,
+        "multi_label": False,
+        "thresholds": {},
         "crop_size": 192,
         "restores": False,
     }

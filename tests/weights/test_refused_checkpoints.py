@@ -45,6 +45,11 @@ def marked(tensors: dict[str, Tensor], **metadata: str) -> Callable[[Path], None
     return lambda path: save_file(tensors, path, metadata=metadata)
 
 
+def several(**metadata: str) -> Callable[[Path], None]:
+    """A file of a multi-label classifier with other metadata."""
+    return marked(NAFNET, **{"degradations": '["GN", "H"]', "multi_label": "true", **metadata})
+
+
 RESNET = {"conv1.weight": torch.zeros(8, 3, 7, 7), "fc.bias": torch.zeros(5)}
 UNUSABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (Path.exists, "No such file"),
@@ -71,6 +76,19 @@ UNUSABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no options": (marked(NAFNET, options="[1, 2]"), "metadata"),
     "no temperature": (marked(NAFNET, temperature="nan"), "temperature nan"),
     "a temperature of 0": (marked(NAFNET, temperature="0"), "temperature 0"),
+    "no form": (marked(NAFNET, multi_label="7"), "multi_label 7"),
+    "clean as one of several": (
+        marked(NAFNET, degradations='["GN", "clean"]', multi_label="true"),
+        "multi_label true",
+    ),
+    "no thresholds": (several(thresholds="0.5"), "thresholds 0.5"),
+    "a threshold of 2": (several(thresholds='{"GN": 2}'), 'thresholds {"GN": 2}'),
+    "a threshold that is no number": (several(thresholds='{"GN": NaN}'), "thresholds"),
+    "a threshold of nothing": (several(thresholds='{"LL": 0.5}'), 'thresholds {"LL": 0.5}'),
+    "thresholds of one label": (
+        several(thresholds='{"GN": 0.5}', multi_label="false"),
+        "thresholds",
+    ),
     "labels that draw": (marked(NAFNET, degradations='["\\u001b[2J"]'), "metadata"),
     "no crop size": (marked(NAFNET, crop_size="0"), "crop_size 0"),
     "a huge crop size": (marked(NAFNET, crop_size="10000"), "crop_size 10000"),

@@ -1,0 +1,145 @@
+"""Calibration of a classifier on held-out images: its temperature, and thresholds of its labels."""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from maskdcpt_cli.degradations import scale
+from maskdcpt_cli.weights.checkpoint import MIN_THRESHOLD
+
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
+BISECTIONS = 50  # of the interval of log temperatures: to the last digits
+MAX_CALLED_SCENE = 1  # percent of clean photos that may be called hazy or dark: scale "scene"
+MAX_CALLED = 3  # percent of clean photos that may be called anything
+
+
+class Prediction(NamedTuple):
+    """A classifier's logits for an image, and the true class."""
+
+    logits: tuple[float, ...]
+    label: int
+
+
+class MultiLabelPrediction(NamedTuple):
+    """A multi-label classifier's logits for an image, and which of its labels the image has."""
+
+    logits: tuple[float, ...]
+    present: tuple[bool, ...]
+
+
+class Calibration(NamedTuple):
+    """What turns the logits of a classifier into an answer."""
+
+    temperature: float | None = None
+    thresholds: Mapping[str, float] = MappingProxyType({})  # of a multi-label one, by label
+
+
+def calibrate(
+    predictions: Sequence[Prediction | MultiLabelPrediction], labels: Sequence[str]
+) -> Calibration:
+    """Calibrate a classifier of some labels, which made the predictions.
+
+    One that is multi-label has thresholds where some of the images are clean.
+    """
+    single = [one for one in predictions if isinstance(one, Prediction)]
+    several = [one for one in predictions if isinstance(one, MultiLabelPrediction)]
+    if single:
+        return Calibration(fit_temperature(single))
+    if not several:
+        return Calibration()
+    temperature = fit_multi_label_temperature(several)
+    clean = [one.logits for one in several if not any(one.present)]
+    if not clean:
+        return Calibration(temperature)
+    probabilities = (torch.tensor(clean) / temperature).sigmoid()
+    return Calibration(temperature, fit_thresholds(probabilities.double().numpy(), labels))
+
+
+def fit_temperature(predictions: Sequence[Prediction]) -> float:
+    """Return the T for which softmax(logits / T) has the least cross-entropy with the labels.
+
+    One number for all classes (Guo et al., On calibration of modern neural networks, 2017, Sec.
+    4.2): it changes no prediction, only the probabilities. The true class counts as n + 1 of n +
+    classes, for n predictions, and every other class as 1 (as Platt does for two classes, 1999),
+    so that a few predictions, all of them correct, do not ask for certainty.
+    """
+    logits = torch.tensor([one.logits for one in predictions], dtype=torch.float64)
+    count, classes = logits.shape
+    one_hot = F.one_hot(torch.tensor([one.label for one in predictions]), classes)
+    targets = (one_hot * count + 1) / (count + classes)
+
+    def slope(temperature: float) -> float:  # by 1/T
+        probabilities = (logits / temperature).softmax(dim=1)
+        return ((probabilities - targets) * logits).sum().item()
+
+    return _least_cross_entropy(slope)
+
+
+def fit_multi_label_temperature(predictions: Sequence[MultiLabelPrediction]) -> float:
+    """Return the T for which sigmoid(logits / T) has the least binary cross-entropy.
+
+    One number for all labels, and the truth about a label counts as n + 1 of n + 2, as in
+    `fit_temperature` with two classes.
+    """
+    logits = torch.tensor([one.logits for one in predictions], dtype=torch.float64)
+    present = torch.tensor([one.present for one in predictions]).double()
+    targets = (present * len(logits) + 1) / (len(logits) + 2)
+
+    def slope(temperature: float) -> float:  # by 1/T
+        return (((logits / temperature).sigmoid() - targets) * logits).sum().item()
+
+    return _least_cross_entropy(slope)
+
+
+def _least_cross_entropy(slope: Callable[[float], float]) -> float:
+    """Return the root of a slope by 1/T; there is one, as the cross-entropy is convex in 1/T."""
+    low, high = torch.tensor([MIN_TEMPERATURE, MAX_TEMPERATURE]).double().log().tolist()
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if slope(torch.e**middle) > 0 else (low, middle)
+    return float(torch.e ** ((low + high) / 2))
+
+
+def fit_thresholds(clean: NDArray[np.float64], labels: Sequence[str]) -> dict[str, float]:
+    """Return the probability of each label above which a photo has it, from clean photos.
+
+    They are the least for which MAX_CALLED_SCENE percent of these photos are called hazy or dark,
+    and MAX_CALLED percent anything, all labels of a kind at the same number of photos; and at least
+    MIN_THRESHOLD.
+
+    Args:
+        clean: probabilities (photos, labels) of one clean photo or more.
+        labels: abbreviations.
+
+    Returns:
+        The thresholds by label.
+    """
+    of_scene = np.array([scale(label) == "scene" for label in labels])
+    nothing = np.zeros(len(clean), bool)
+    scene, called = _least(clean[:, of_scene], nothing, percent=MAX_CALLED_SCENE)
+    others, _ = _least(clean[:, ~of_scene], called, percent=MAX_CALLED)
+    thresholds = np.empty(len(labels))
+    thresholds[of_scene], thresholds[~of_scene] = scene, others
+    return dict(zip(labels, thresholds.tolist(), strict=True))
+
+
+def _least(
+    clean: NDArray[np.float64], called: NDArray[np.bool_], *, percent: int
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the least thresholds at which not more photos are called, and which are.
+
+    `called` are the photos that are called by other labels already.
+    """
+    allowed = len(clean) * percent // 100
+    descending = np.sort(clean, axis=0)[::-1]
+    for count in range(allowed, -1, -1):  # of photos above the threshold of a label
+        thresholds = np.maximum(descending[count], MIN_THRESHOLD)
+        now = called | (clean > thresholds).any(axis=1)
+        if now.sum() <= allowed:
+            break
+    return thresholds, now
