@@ -10,17 +10,16 @@ import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from maskdcpt_cli.inference.backends.engine import Network
+from maskdcpt_cli.inference.tile_size import OVERLAP
 from maskdcpt_cli.inference.tiling import (
     SAMPLES,
     Band,
-    Progress,
     Read,
     TileSizeReduced,
     restore_tiles,
@@ -30,24 +29,6 @@ REDUCED_PIXELS = 300_000  # of the copy
 RADIUS = 8  # of the windows of the maps, in pixels of the copy
 EPS = 1e-5  # variance of a window below which its slope is drawn to that of the photo
 CELLS = 64  # pixels of the copy a side that are averaged at a time
-
-
-class Change(Protocol):
-    """The change of a photo of (H, W), applied to any rectangle of it."""
-
-    def apply(self, lq: Tensor, rows: slice, columns: slice, /) -> Tensor:
-        """Return the restored rectangle (..., 3, h, w) of lq, which is there; not clipped."""
-        ...
-
-
-@dataclass(frozen=True)
-class RestoredPhoto:
-    """The change of a photo that was restored at its own size."""
-
-    restored: Tensor  # (1, 3, H, W)
-
-    def apply(self, lq: Tensor, rows: slice, columns: slice) -> Tensor:
-        return self.restored[..., rows, columns].view_as(lq)
 
 
 @dataclass(frozen=True)
@@ -78,11 +59,11 @@ def restore_reduced(
     max_pixels: int = REDUCED_PIXELS,
     radius: int = RADIUS,
     eps: float = EPS,
-) -> Generator[Progress | TileSizeReduced, None, Change]:
+) -> Generator[TileSizeReduced, None, LocalAffine]:
     """Restore a photo of `size` (H, W), reduced to at most `max_pixels`; return the change.
 
     It is restored in one piece, and in tiles only where memory runs out; `multiple` and `samples`
-    are those of `restore_tiles`. A photo that is not larger is restored at its own size.
+    are those of `restore_tiles`.
     """
     reduced = reduced_size(size, max_pixels)
     lq = reduce(read, size, reduced)
@@ -92,17 +73,16 @@ def restore_reduced(
         lambda rows, columns: lq[0, :, rows, columns],
         reduced,
         tile=0,
-        overlap=0,
+        overlap=OVERLAP,
         multiple=multiple,
         samples=samples,
     ):
-        if isinstance(step, Band):
-            bands.append(step.restored)
-        else:
-            yield step
+        match step:
+            case Band():
+                bands.append(step.restored)
+            case TileSizeReduced():
+                yield step
     restored = torch.cat(bands, dim=-2)[None]
-    if reduced == size:
-        return RestoredPhoto(restored)
     return local_affine(lq, restored, size, radius=radius, eps=eps)
 
 
@@ -122,8 +102,6 @@ def reduce(read: Read, size: tuple[int, int], reduced: tuple[int, int]) -> Tenso
 
     The photo is read in rectangles, each once but for shared borders.
     """
-    if reduced == size:
-        return read(slice(0, size[0]), slice(0, size[1]))[None]
     down, across = (list(_areas(full, small)) for full, small in zip(size, reduced, strict=True))
     strips: list[list[Tensor]] = [[] for _ in down]
     for (strip, (rows, vertical)), (columns, horizontal) in product(
