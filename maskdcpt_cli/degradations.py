@@ -99,6 +99,21 @@ def find(word: str) -> str:
     raise MaskDCPTError(unknown("degradation", word, slugs))
 
 
+def find_types(words: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the labels of degradations given as for `find`, each once; a string has commas.
+
+    Raises MaskDCPTError for a word that names none, and for `clean`.
+
+    >>> find_types("noise, JPEG,GN")
+    ('GN', 'J')
+    """
+    separate = words.split(",") if isinstance(words, str) else words
+    labels = tuple(dict.fromkeys(find(word.strip()) for word in separate))
+    if CLEAN in labels:
+        raise MaskDCPTError(f"'{CLEAN}' is not a type of degradation.")
+    return labels
+
+
 def slug(label: str) -> str:
     """Return the slug of a classifier's label; a label that is not in LABELS unchanged.
 

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from maskdcpt_cli.degradations import find_types
 from maskdcpt_cli.errors import MaskDCPTError, check_max_pixels, check_range
 from maskdcpt_cli.images.formats import MAX_PIXELS
 
 LEAST_TILE = 64  # pixels
 Status = Literal["restored", "skipped", "unrestored", "failed"]
+Remove = Literal["auto", "all"] | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,10 @@ class Settings:
     strip: bool = False  # drop EXIF, XMP and ICC
     compare: bool = False  # write a before/after sheet beside each result
     max_pixels: int | None = MAX_PIXELS  # larger images are refused; None: no limit
+    # Of models that can be asked: "auto" removes what a classifier finds, "all" all that the model
+    # knows, and types (their names as for `maskdcpt degrade --type`) exactly these.
+    remove: Remove = "auto"
+    keep: tuple[str, ...] = ()  # types that "auto" and "all" do not remove
 
     def __post_init__(self) -> None:
         if self.tile is not None:
@@ -53,6 +59,13 @@ class Settings:
         if self.quality is not None:
             check_range("quality", self.quality, least=1, most=100)
         check_max_pixels(self.max_pixels)
+        if self.remove not in ("auto", "all"):
+            object.__setattr__(self, "remove", find_types(self.remove))
+        object.__setattr__(self, "keep", find_types(self.keep))
+        if self.keep and self.remove not in ("auto", "all"):
+            raise MaskDCPTError(
+                "keep goes with remove 'auto' or 'all': of types by name none is to be kept."
+            )
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,9 @@ class Outcome:
     notices: tuple[str, ...] = ()  # messages for the user, a sentence each
     pixels: int = 0
     seconds: float = 0.0  # in the network
+    # Types of degradation, over all pages.
+    found: tuple[str, ...] | None = None  # None: the photo was not classified
+    removed: tuple[str, ...] | None = None  # None: the network was not asked for types
 
 
 Event = Started | Advanced | Outcome

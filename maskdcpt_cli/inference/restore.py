@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -17,9 +19,10 @@ from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.images.reading import Photo, page_from_array
 from maskdcpt_cli.images.writing import write_photo
 from maskdcpt_cli.inference.backends import Engine, open_engine
-from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Settings, Started
+from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Remove, Settings, Started
 from maskdcpt_cli.inference.plan import plan
 from maskdcpt_cli.inference.prefetch import InFlight, prefetch, threads_for
+from maskdcpt_cli.inference.removal import Remover, check_removal, open_remover
 from maskdcpt_cli.inference.restore_page import (
     PreparedPage,
     RestoredPage,
@@ -34,33 +37,51 @@ from maskdcpt_cli.inference.result_log import (
     record,
 )
 from maskdcpt_cli.models import Backbone
+from maskdcpt_cli.weights.checkpoint import DegradationClassifier
 
 Pixels = NDArray[Any]
 Result = TypeVar("Result")
 
 
-def restore(model: Backbone | Engine, image: Pixels, *, settings: Settings | None = None) -> Pixels:
+def restore(
+    model: Backbone | Engine,
+    image: Pixels,
+    *,
+    remove: Remove | None = None,
+    keep: tuple[str, ...] | None = None,
+    classifier: DegradationClassifier | None = None,
+    settings: Settings | None = None,
+) -> Pixels:
     """Restore one image in memory.
 
     Args:
         model: A network, as `load_model` or `open_engine` returns it.
         image: sRGB, (H, W) or (H, W, C) with C = 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha;
             uint8, uint16, or float32 in [0, 1].
+        remove: What a model that can be asked removes: "auto" what the classifier finds, "all" all
+            that the model knows, or types, as ("noise", "jpeg"). None: as `settings` say.
+        keep: Types that "auto" and "all" do not remove. None: as `settings` say.
+        classifier: The classifier of "auto", as `load_classifier` returns it, used on the device
+            of its network. None: the default one, on the device of the model.
         settings: Tiles, strength and self-ensemble; the rest concerns files. None: the defaults.
 
     Returns:
-        The restored image, of the same shape and dtype, with the alpha of the input.
+        The restored image, of the same shape and dtype, with the alpha of the input; the input
+        where nothing is to be removed.
 
     Raises:
         ImageError: `image` has another shape or dtype, or the output of the network failed its
             check.
         BackendError: There is not enough memory even for the smallest tile.
-        MaskDCPTError: The overlap is not less than half a tile.
+        MaskDCPTError: The overlap is not less than half a tile, or the model cannot be asked what
+            `remove` and `keep` say.
     """
-    page = page_from_array(image)
+    page, engine = page_from_array(image), _engine(model)
+    given = _with_removal(settings, remove, keep)
+    remover = open_remover(engine.model, given, classifier, device=engine.device)
     with ThreadPoolExecutor(1) as worker:
-        prepared = prepare(page, Colour())
-        steps = _Steps(restore_page(_engine(model), prepared, settings or Settings(), worker))
+        prepared = prepare(page, Colour(), remover)
+        steps = _Steps(restore_page(engine, prepared, given, worker))
         for _pixels in steps:
             pass
     restored = steps.result
@@ -77,6 +98,9 @@ def restore_folder(
     folder: Path | str,
     out: Path | str,
     *,
+    remove: Remove | None = None,
+    keep: tuple[str, ...] | None = None,
+    classifier: DegradationClassifier | None = None,
     settings: Settings | None = None,
     existing: Existing = "skip",
 ) -> Iterator[Outcome]:
@@ -88,6 +112,9 @@ def restore_folder(
         model: A network, as `load_model` or `open_engine` returns it.
         folder: The folder of the photos.
         out: The folder of the results; created where it does not exist.
+        remove: What a model that can be asked removes; see `restore`.
+        keep: Types that "auto" and "all" do not remove; see `restore`.
+        classifier: The classifier of "auto"; see `restore`.
         settings: Settings of restoring and writing. None: the defaults.
         existing: What to do where a target exists: "skip" keeps a result of the same weights and
             settings and fails on any other file, "overwrite" replaces it, "error" fails.
@@ -96,11 +123,14 @@ def restore_folder(
         An iterator of one `Outcome` per photo; `failed` ones say why.
 
     Raises:
-        MaskDCPTError: There is nothing to restore.
+        MaskDCPTError: There is nothing to restore, or the model cannot be asked what `remove` and
+            `keep` say.
     """
+    engine, given = _engine(model), _with_removal(settings, remove, keep)
+    check_removal(engine.model, given)
     planned = plan([str(folder)], Path(out), model="")
     yield from planned.problems
-    events = restore_files(_engine(model), planned.jobs, settings or Settings(), existing=existing)
+    events = restore_files(engine, planned.jobs, given, existing=existing, classifier=classifier)
     with closing(events):
         yield from (event for event in events if isinstance(event, Outcome))
 
@@ -112,6 +142,7 @@ def restore_files(
     *,
     existing: Existing = "skip",
     reader: PhotoReader | None = None,
+    classifier: DegradationClassifier | None = None,
 ) -> Generator[Event, None, None]:
     """Restore files one by one; each job ends in exactly one Outcome, in the order of the jobs.
 
@@ -119,8 +150,13 @@ def restore_files(
     as many threads as `threads_for` says and within a bound of memory. Results are written
     atomically. Where a target exists, `skip` keeps a result of the same weights, settings and
     source, `overwrite` replaces it, and everything else is a failure. Files are read by `reader`;
-    None opens one.
+    None opens one. What a network that can be asked removes is decided while a photo is read, by
+    `classifier` where the settings say so; None takes the default one.
+
+    Raises:
+        MaskDCPTError: The network cannot be asked what the settings ask for.
     """
+    remover = open_remover(engine.model, settings, classifier, device=engine.device)
     threads = threads_for(engine.device)
     # What is being written is finished, with its sheet; then the files are closed, so that a thread
     # that reads one ends.
@@ -130,7 +166,7 @@ def restore_files(
         ThreadPoolExecutor(1) as blender,
         ThreadPoolExecutor(threads) as writers,
     ):
-        run = _Run(engine, settings, existing, files, blender=blender, writers=writers)
+        run = _Run(engine, settings, existing, files, remover, blender=blender, writers=writers)
         writing: deque[Future[Outcome]] = deque()
         try:
             reads = prefetch(readers, run.read, run.count(jobs), ahead=threads, room=run.room)
@@ -166,6 +202,7 @@ class _Run:
         settings: Settings,
         existing: Existing,
         reader: PhotoReader,
+        remover: Remover,
         *,
         blender: ThreadPoolExecutor,
         writers: ThreadPoolExecutor,
@@ -173,8 +210,9 @@ class _Run:
         self.engine = engine
         self.settings = settings
         self.existing = existing
-        self.made_by = fingerprint(engine.model, settings)
+        self.made_by = fingerprint(engine.model, settings, remover.classifier)
         self.reader = reader
+        self.remover = remover
         self.blender = blender
         self.writers = writers
         self._in_flight = InFlight()
@@ -190,7 +228,7 @@ class _Run:
 
     def read(self, job: Job) -> _Loaded | Outcome:
         known = existing_result(job, self.made_by, self.existing)
-        loaded = known or _read(job, self.settings, self.reader)
+        loaded = known or _read(job, self.settings, self.reader, self.remover)
         self._in_flight.measured(job, loaded.bytes if isinstance(loaded, _Loaded) else 0)
         return loaded
 
@@ -259,12 +297,17 @@ def _restore_photo(
     return restored
 
 
-def _read(job: Job, settings: Settings, reader: PhotoReader) -> _Loaded | Outcome:
+def _read(job: Job, settings: Settings, reader: PhotoReader, remover: Remover) -> _Loaded | Outcome:
     try:
         photo = reader.read(job.source, max_pixels=settings.max_pixels)
     except ImageError as error:
         return Outcome(job, "failed", str(error))
-    return _Loaded(photo, tuple(prepare(page, photo.colour) for page in photo.pages))
+    turn = photo.metadata.orientation
+    try:
+        pages = [prepare(page, photo.colour, remover, orientation=turn) for page in photo.pages]
+    except (MemoryError, RuntimeError) as error:  # of the classifier
+        return _failed(job, photo, [], str(error).strip() or type(error).__name__)
+    return _Loaded(photo, tuple(pages))
 
 
 def _write(
@@ -308,6 +351,8 @@ def _write(
         tuple(dict.fromkeys(notices)),
         _area(photo),
         sum(page.seconds for page in restored),
+        found=_union(page.found for page in restored),
+        removed=_union(page.removed for page in restored),
     )
 
 
@@ -337,6 +382,23 @@ def _compare(job: Job, settings: Settings, reader: PhotoReader) -> tuple[str, ..
 
 def _area(photo: Photo) -> int:
     return sum(page.pixels.shape[0] * page.pixels.shape[1] for page in photo.pages)
+
+
+def _union(of_pages: Iterable[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    known = [types for types in of_pages if types is not None]
+    return tuple(dict.fromkeys(chain(*known))) if known else None
+
+
+def _with_removal(
+    settings: Settings | None, remove: Remove | None, keep: tuple[str, ...] | None
+) -> Settings:
+    """Return settings with what the arguments of `restore` say in their place."""
+    given = settings or Settings()
+    return replace(
+        given,
+        remove=given.remove if remove is None else remove,
+        keep=given.keep if keep is None else keep,
+    )
 
 
 def _engine(model: Backbone | Engine) -> Engine:

@@ -23,6 +23,7 @@ from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.input_check import is_grey, why_untouched
 from maskdcpt_cli.inference.out_of_memory import unless_out_of_memory
 from maskdcpt_cli.inference.page_pixels import PagePixels
+from maskdcpt_cli.inference.removal import Removal, Remover, request_of
 from maskdcpt_cli.inference.self_ensemble import Eightfold
 from maskdcpt_cli.inference.tile_size import choose_overlap, choose_samples, choose_tile
 from maskdcpt_cli.inference.tiling import Band, Progress, Step, TileSizeReduced, restore_tiles
@@ -40,6 +41,8 @@ class RestoredPage:
     notices: tuple[str, ...] = ()
     reason: str | None = None  # the output of the network failed its check
     blends: tuple[Future[None], ...] = ()  # still to be blended into the page
+    found: tuple[str, ...] | None = None  # types of degradation; None: it was not classified
+    removed: tuple[str, ...] | None = None  # None: the network was not asked for types
 
     def finished(self) -> Page:
         """Return the page once all its bands are blended."""
@@ -56,16 +59,29 @@ class PreparedPage:
     source: Native  # its pixels, with the hidden ones filled; one channel of neutral RGB
     colour: Colour
     untouched: str | None = None  # a sentence saying why the page is left unchanged
+    found: tuple[str, ...] | None = None  # types of degradation; None: it was not classified
+    removal: Removal | None = None  # None: the network is asked for all that it can remove
+
+    @property
+    def is_left(self) -> bool:
+        """Return whether the network has nothing to do."""
+        return self.untouched is not None or (self.removal is not None and not self.removal.types)
 
 
-def prepare(page: Page, colour: Colour) -> PreparedPage:
-    """Return a page prepared for `restore_page`, which takes time but no device."""
+def prepare(page: Page, colour: Colour, remover: Remover, *, orientation: int = 1) -> PreparedPage:
+    """Return a page, with its EXIF orientation, prepared for `restore_page`.
+
+    It takes time, and the device of the network only to classify.
+    """
     source = fill_transparent(page)
     if untouched := why_untouched(source):
         return PreparedPage(page, source, colour, untouched)
+    found = remover.find(page, colour, orientation=orientation)
+    removal = remover.decide(found)
     if source.shape[2] == 3 and is_grey(source):
         source, colour = source[..., :1], colour.of_neutral()
-    return PreparedPage(page, source, colour)
+    labels = None if found is None else found.labels
+    return PreparedPage(page, source, colour, found=labels, removal=removal)
 
 
 def restore_page(
@@ -76,11 +92,22 @@ def restore_page(
     The worker blends finished bands while the network continues.
     """
     page, source = prepared.page, prepared.source
-    if prepared.untouched:
+    if prepared.is_left:
         yield source.shape[0] * source.shape[1]
-        return RestoredPage(page, notices=(prepared.untouched,))
-    transfer = transfer_to(engine.device)
-    target = _Target(page, PagePixels(source, prepared.colour, settings.strength, transfer))
+        restored = RestoredPage(page, notices=(prepared.untouched,) if prepared.untouched else ())
+    else:
+        transfer = transfer_to(engine.device)
+        pixels = PagePixels(source, prepared.colour, settings.strength, transfer)
+        target = _Target(page, pixels, prepared.removal)
+        restored = yield from _restored(engine, target, settings, worker)
+    removed = prepared.removal and (() if restored.reason else prepared.removal.types)
+    return replace(restored, found=prepared.found, removed=removed)
+
+
+def _restored(
+    engine: Engine, target: "_Target", settings: Settings, worker: ThreadPoolExecutor
+) -> Generator[int, None, RestoredPage]:
+    """Restore a page, in a second attempt in fp32 where a check of the output fails."""
     first = yield from _attempt(engine, target, settings, worker)
     if first.reason is None or engine.precision == "fp32":
         return first
@@ -92,10 +119,11 @@ def restore_page(
 
 @dataclass(frozen=True)
 class _Target:
-    """A page to restore, and its pixels, with the hidden ones filled."""
+    """A page to restore, its pixels, with the hidden ones filled, and what to remove."""
 
     page: Page
     pixels: PagePixels
+    removal: Removal | None = None
 
     def blend(self, into: Native, band: Band, mark: Mark) -> None:
         """Write the band in the colours of the file; fully transparent pixels stay unchanged."""
@@ -121,7 +149,7 @@ def _attempt(
 ) -> Generator[int, None, RestoredPage]:
     """Restore a page with one engine; the page unchanged, with the reason, where a check fails."""
     transfer = target.pixels.transfer
-    network = _CheckedNetwork(Eightfold(engine) if settings.tta else engine, transfer)
+    network = _CheckedNetwork(_asked(engine, target.removal, tta=settings.tta), transfer)
     result = Page(np.empty_like(target.page.pixels), target.page.alpha)
     done, notices, blends = 0, list[str](), list[Future[None]]()
     try:
@@ -145,6 +173,13 @@ def _attempt(
         yield -done
         return RestoredPage(target.page, network.seconds, tuple(notices), str(unsound))
     return RestoredPage(result, network.seconds, tuple(notices), blends=tuple(blends))
+
+
+def _asked(engine: Engine, removal: Removal | None, *, tta: bool) -> Network:
+    """Return the network that removes what is to be removed."""
+    requests = engine.model.requests
+    network = engine.asked(None if removal is None else request_of(removal.native, requests))
+    return Eightfold(network) if tta else network
 
 
 def _steps(network: Network, engine: Engine, target: _Target, settings: Settings) -> Iterator[Step]:

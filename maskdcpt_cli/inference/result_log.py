@@ -5,7 +5,7 @@ import errno
 import hashlib
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -13,7 +13,10 @@ from maskdcpt_cli.files import shown
 from maskdcpt_cli.inference.events import Job, Outcome, Settings
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from maskdcpt_cli.models import Backbone
+    from maskdcpt_cli.weights.checkpoint import DegradationClassifier
 
 Existing = Literal["skip", "overwrite", "error"]
 
@@ -21,6 +24,7 @@ RESULT_LOG = ".maskdcpt.jsonl"  # in the folder of the results; of a name the la
 
 # Settings that do not change the pixels of a result.
 NEUTRAL = ("compare", "max_pixels")
+REMOVAL = ("remove", "keep")  # change those of networks that can be asked
 
 
 class FileState(NamedTuple):
@@ -37,15 +41,31 @@ class ResultOrigin(NamedTuple):
     source: FileState
 
 
-def fingerprint(model: "Backbone", settings: Settings) -> str:
-    """Return a hash of the weights and settings, 16 hexadecimal digits."""
+def fingerprint(
+    model: "Backbone", settings: Settings, classifier: "DegradationClassifier | None" = None
+) -> str:
+    """Return a hash of the weights and settings, 16 hexadecimal digits.
+
+    `classifier` decides what the network is asked for, where one does.
+    """
     digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
+    _add_weights(digest, model)
+    neutral = NEUTRAL if model.request_types else NEUTRAL + REMOVAL
+    relevant = {name: value for name, value in asdict(settings).items() if name not in neutral}
+    digest.update(json.dumps(relevant, sort_keys=True).encode())
+    if model.request_types:
+        digest.update(repr(model.requests).encode())
+    if classifier:
+        _add_weights(digest, classifier.network)
+        others = [getattr(classifier, one.name) for one in fields(classifier)]
+        digest.update(repr([one for one in others if one is not classifier.network]).encode())
+    return digest.hexdigest()[:16]
+
+
+def _add_weights(digest: "hashlib._Hash", network: "nn.Module") -> None:
+    for name, tensor in network.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.cpu().contiguous().numpy())
-    relevant = {name: value for name, value in asdict(settings).items() if name not in NEUTRAL}
-    digest.update(json.dumps(relevant, sort_keys=True).encode())
-    return digest.hexdigest()[:16]
 
 
 def is_current(job: Job, *, made_by: str) -> bool:

@@ -94,15 +94,20 @@ class Backbone(nn.Module):
 
         Raises ValueError for a request that does not fit the network.
         """
-        types = self.request_types
-        if request is not None and (not types or request.shape[1:] != (types,)):
-            able = f"can be asked for {types} types" if types else "cannot be asked what to remove"
-            raise ValueError(f"This network {able}, and the request is {tuple(request.shape)}.")
+        if request is not None:
+            self.check_request(request)
         if self.request_embedding is None:
             return ()
         if request is None:
-            request = next(self.parameters()).new_ones(1, types)
+            request = next(self.parameters()).new_ones(1, self.request_types)
         return (self.request_embedding(request),)
+
+    def check_request(self, request: Tensor) -> None:
+        """Raise ValueError for a request that does not fit the network."""
+        types = self.request_types
+        if not types or request.shape[1:] != (types,):
+            able = f"can be asked for {types} types" if types else "cannot be asked what to remove"
+            raise ValueError(f"This network {able}, and the request is {tuple(request.shape)}.")
 
 
 def pad_by_reflection(x: Tensor, multiple: int) -> Tensor:

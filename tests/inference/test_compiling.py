@@ -16,15 +16,13 @@ from maskdcpt_cli.inference.backends.compiling import (
     Run,
     compile_by_pytorch,
 )
-from maskdcpt_cli.inference.backends.engine import Residual, TileResidual
+from maskdcpt_cli.inference.backends.engine import PooledValues, Residual, TileResidual
 from maskdcpt_cli.inference.backends.pytorch import TorchEngine
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.restore import restore
-from maskdcpt_cli.models import BACKBONES, build_backbone
-from maskdcpt_cli.models.pooling import JointPool
-from tests.golden import fill_with_golden_weights
+from maskdcpt_cli.models import BACKBONES
 from tests.inference.brighten import ramp
-from tests.small import SMALL, TWO_BLOCKS, calm
+from tests.small import calm, small, two_blocks
 
 
 class Compiler:
@@ -127,22 +125,22 @@ def test_compiled_tiles_give_the_photo_and_a_notice(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", [*BACKBONES, "nafnet-instruct"])
 def test_pytorch_compiles_every_network_in_one_graph(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE, str(tmp_path / "compiled"))
-    network = build_backbone(name, **{**SMALL[name], **TWO_BLOCKS[name]}).eval()
-    fill_with_golden_weights(network)
+    network = small(name, **two_blocks(name)).eval()
     side = 8 * network.size_multiple
     lq, boxes = torch.rand(1, 3, side, side), torch.tensor([[0.0, 0.0, 0.5, 0.5]])
-    pool = JointPool(boxes)
+    types = network.request_types
+    request = (torch.eye(types)[:1],) if types else ()
     with torch.inference_mode():
-        network.encode(lq, pool=pool)
+        values = PooledValues(network)(lq, boxes, *request)
         whole, tile = Residual(network), TileResidual(network)
         for compiled, expected, inputs in (
-            (compile_by_pytorch(whole), whole, (lq,)),
-            (compile_by_pytorch(tile), tile, (lq, boxes, *pool.values)),
+            (compile_by_pytorch(whole), whole, (lq, *request)),
+            (compile_by_pytorch(tile), tile, (lq, boxes, *request, *values)),
         ):
             torch.testing.assert_close(compiled(*inputs), expected(*inputs), atol=1e-3, rtol=1e-3)
     assert any((tmp_path / "compiled").rglob("*.cpp"))

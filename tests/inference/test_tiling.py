@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.inference.backends import Engine, open_engine
+from maskdcpt_cli.inference.backends import open_engine
+from maskdcpt_cli.inference.backends.engine import Network
 from maskdcpt_cli.inference.self_ensemble import Eightfold
 from maskdcpt_cli.inference.tiling import (
     Band,
@@ -255,7 +256,7 @@ class Halves:
     size = (64, 1600)
     edge = 192  # pixels beside the colour edge and the ends that are not looked at
 
-    def __init__(self, network: Engine | Local) -> None:
+    def __init__(self, network: Network) -> None:
         image = torch.full((3, *self.size), 0.2)
         image[..., self.size[1] // 2 :] = 0.8
         self.whole = network(image[None])[0]

@@ -28,8 +28,8 @@ class Residual(nn.Module):
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, lq: Tensor) -> Tensor:
-        return self.backbone.head(self.backbone.encode(lq).latent)
+    def forward(self, lq: Tensor, request: Tensor | None = None) -> Tensor:
+        return self.backbone.head(self.backbone.encode(lq, request=request).latent)
 
 
 class PooledValues(nn.Module):
@@ -39,22 +39,28 @@ class PooledValues(nn.Module):
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, tiles: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, tiles: Tensor, boxes: Tensor, request: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         pool = JointPool(boxes, context=CONTEXT)
-        self.backbone.encode(tiles, pool=pool)
+        self.backbone.encode(tiles, pool=pool, request=request)
         return tuple(pool.values)
 
 
 class TileResidual(nn.Module):
-    """The residual of tiles of an image whose pooled values were recorded."""
+    """The residual of tiles of an image whose pooled values were recorded.
+
+    Takes the request before the values, if the network can be asked.
+    """
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, lq: Tensor, boxes: Tensor, *values: Tensor) -> Tensor:
+    def forward(self, lq: Tensor, boxes: Tensor, *given: Tensor) -> Tensor:
+        request, values = (given[0], given[1:]) if self.backbone.request_types else (None, given)
         pool = RecordedPool(boxes, values)
-        return self.backbone.head(self.backbone.encode(lq, pool=pool).latent)
+        return self.backbone.head(self.backbone.encode(lq, pool=pool, request=request).latent)
 
 
 class Network(Protocol):
@@ -69,6 +75,7 @@ class Engine(ABC):
     """A backbone prepared on one device: (B, 3, h, w) in [0, 1] of any size -> restored.
 
     Takes float32 on the CPU or on its device, and returns it there; the result is not clipped.
+    One that can be asked what to remove is asked for everything, unless `asked` says otherwise.
     """
 
     backend: ClassVar[str]
@@ -83,9 +90,7 @@ class Engine(ABC):
         self.notices: list[str] = []  # messages for the user, a sentence each, until they are shown
 
     def __call__(self, lq: Tensor) -> Tensor:
-        height, width = lq.shape[-2:]
-        padded = pad_by_reflection(lq, self.size_multiple)
-        return (padded + self.residual(padded))[..., :height, :width]
+        return self.asked(None)(lq)
 
     def record(self, tiles: Tensor, boxes: Tensor) -> RestoreTile:
         """Pool over tiles (N, 3, h, w) that sample an image, and keep the values.
@@ -94,24 +99,45 @@ class Engine(ABC):
         heights and widths of tiles are multiples of `size_multiple`. Returns a function that
         restores tiles of that image with these values: (1, 3, h, w), boxes (1, 4) -> restored.
         """
-        if not self._pooled_shapes:
-            return lambda lq, _box: self(lq)
-        values = self.pooled_values(tiles, boxes)
-        return lambda lq, box: lq + self.tile_residual(lq, box, values)
+        return self.asked(None).record(tiles, boxes)
+
+    def asked(self, request: Tensor | None) -> Network:
+        """Return the network that removes what a request asks for.
+
+        Args:
+            request: (1, types), 1 for each type in the order of `Backbone.requests` that is to be
+                removed, 0 for the others. None asks for everything, and suits every network.
+
+        Raises:
+            ValueError: The request does not fit the network.
+        """
+        types = self.model.request_types
+        if request is None:
+            return _Asked(self, (torch.ones(1, types),) if types else ())
+        self.model.check_request(request)
+        if len(request) != 1:
+            raise ValueError(
+                f"An engine takes one request for all images, (1, {types}), "
+                f"and this one is {tuple(request.shape)}."
+            )
+        return _Asked(self, (request.to("cpu", torch.float32),))
 
     @abstractmethod
-    def residual(self, padded: Tensor) -> Tensor:
+    def residual(self, padded: Tensor, *request: Tensor) -> Tensor:
         """Return the residual of lq, whose height and width are multiples of size_multiple.
 
-        It is fp32, on the device of lq.
+        It is fp32, on the device of lq. A network that can be asked takes a `request` (1, types);
+        the others take none, here and below.
         """
 
     @abstractmethod
-    def pooled_values(self, tiles: Tensor, boxes: Tensor) -> Sequence[Any]:
+    def pooled_values(self, tiles: Tensor, boxes: Tensor, *request: Tensor) -> Sequence[Any]:
         """See `PooledValues`; in a form that `tile_residual` takes."""
 
     @abstractmethod
-    def tile_residual(self, lq: Tensor, boxes: Tensor, values: Sequence[Any]) -> Tensor:
+    def tile_residual(
+        self, lq: Tensor, boxes: Tensor, values: Sequence[Any], *request: Tensor
+    ) -> Tensor:
         """See `TileResidual`."""
 
     @classmethod
@@ -140,7 +166,7 @@ class Engine(ABC):
         return type(self)(self.model, device=self.device, precision="fp32")
 
     @cached_property
-    def _pooled_shapes(self) -> tuple[torch.Size, ...]:
+    def pooled_shapes(self) -> tuple[torch.Size, ...]:
         """The shapes of what the network pools, which no size of image changes."""
         network = PooledValues(self.model)
         tensors = chain(network.named_parameters(), network.named_buffers())
@@ -154,8 +180,30 @@ class Engine(ABC):
         side = 2 * self.size_multiple
         tile = torch.zeros(1, 3, side, side)
         boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+        types = self.model.request_types
+        request = (torch.ones(1, types),) if types else ()
         if network is Residual:
-            return (tile,)
+            return tile, *request
         if network is PooledValues:
-            return tile.repeat(2, 1, 1, 1), boxes.repeat(2, 1)
-        return tile, boxes, *(torch.zeros(shape) for shape in self._pooled_shapes)
+            return tile.repeat(2, 1, 1, 1), boxes.repeat(2, 1), *request
+        return tile, boxes, *request, *(torch.zeros(shape) for shape in self.pooled_shapes)
+
+
+class _Asked:
+    """An engine with its request: one tensor, or none if the network cannot be asked."""
+
+    def __init__(self, engine: Engine, request: tuple[Tensor, ...]) -> None:
+        self.engine = engine
+        self.request = request
+
+    def __call__(self, lq: Tensor) -> Tensor:
+        height, width = lq.shape[-2:]
+        padded = pad_by_reflection(lq, self.engine.size_multiple)
+        restored = padded + self.engine.residual(padded, *self.request)
+        return restored[..., :height, :width]
+
+    def record(self, tiles: Tensor, boxes: Tensor) -> RestoreTile:
+        if not self.engine.pooled_shapes:
+            return lambda lq, _box: self(lq)
+        values = self.engine.pooled_values(tiles, boxes, *self.request)
+        return lambda lq, box: lq + self.engine.tile_residual(lq, box, values, *self.request)

@@ -35,16 +35,18 @@ class ONNXEngine(Engine):
         super().__init__(model, device=device, precision=precision)
         self._sessions: dict[type[nn.Module], onnxruntime.InferenceSession] = {}
 
-    def residual(self, padded: Tensor) -> Tensor:
-        return torch.from_numpy(self._run(Residual, padded)[0])
+    def residual(self, padded: Tensor, *request: Tensor) -> Tensor:
+        return torch.from_numpy(self._run(Residual, padded, *request)[0])
 
-    def pooled_values(self, tiles: Tensor, boxes: Tensor) -> list[NDArray[np.float32]]:
-        return self._run(PooledValues, tiles, boxes)
+    def pooled_values(
+        self, tiles: Tensor, boxes: Tensor, *request: Tensor
+    ) -> list[NDArray[np.float32]]:
+        return self._run(PooledValues, tiles, boxes, *request)
 
     def tile_residual(
-        self, lq: Tensor, boxes: Tensor, values: Sequence[NDArray[np.float32]]
+        self, lq: Tensor, boxes: Tensor, values: Sequence[NDArray[np.float32]], *request: Tensor
     ) -> Tensor:
-        return torch.from_numpy(self._run(TileResidual, lq, boxes, *values)[0])
+        return torch.from_numpy(self._run(TileResidual, lq, boxes, *request, *values)[0])
 
     def _run(self, network: type[nn.Module], *inputs: Tensor | NDArray[Any]) -> list[Any]:
         session = self._session(network)
@@ -90,7 +92,7 @@ def _export(network: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
             input_names=names,
             dynamic_axes={
                 names[0]: {0: "batch", 2: "height", 3: "width"},
-                **{boxes: {0: "batch"} for boxes in names[1:2]},
+                **({} if isinstance(network, Residual) else {names[1]: {0: "batch"}}),
             },
         )
         return file.read_bytes()

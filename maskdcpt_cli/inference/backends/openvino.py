@@ -61,20 +61,21 @@ class OpenVINOEngine(Engine):
         self._latest: Any = None
         self._met: set[tuple[int, int]] = set()
 
-    def residual(self, padded: Tensor) -> Tensor:
+    def residual(self, padded: Tensor, *request: Tensor) -> Tensor:
         size = (padded.shape[-2], padded.shape[-1])
         shape = (1, 3, *(size if size in self._met else ANY_SIZE))
         self._met.add(size)
-        return torch.cat(
-            [torch.from_numpy(self._run(Residual, shape, one[None])[0]) for one in padded]
-        )
+        outputs = (self._run(Residual, shape, one[None], *request) for one in padded)
+        return torch.cat([torch.from_numpy(output[0]) for output in outputs])
 
-    def pooled_values(self, tiles: Tensor, boxes: Tensor) -> list[NDArray[Any]]:
-        outputs = self._run(PooledValues, tuple(tiles.shape), tiles, boxes)
+    def pooled_values(self, tiles: Tensor, boxes: Tensor, *request: Tensor) -> list[NDArray[Any]]:
+        outputs = self._run(PooledValues, tuple(tiles.shape), tiles, boxes, *request)
         return list(outputs.values())
 
-    def tile_residual(self, lq: Tensor, boxes: Tensor, values: Sequence[NDArray[Any]]) -> Tensor:
-        outputs = self._run(TileResidual, tuple(lq.shape), lq, boxes, *values)
+    def tile_residual(
+        self, lq: Tensor, boxes: Tensor, values: Sequence[NDArray[Any]], *request: Tensor
+    ) -> Tensor:
+        outputs = self._run(TileResidual, tuple(lq.shape), lq, boxes, *request, *values)
         return torch.from_numpy(outputs[0])
 
     def _run(

@@ -85,16 +85,19 @@ class TorchEngine(Engine):
         """fp16 where a GPU has cores for it; it has ten bits where bf16 has seven."""
         return "fp16" if device.startswith("cuda") else "fp32"
 
-    def residual(self, padded: Tensor) -> Tensor:
-        residual: Tensor = self._run(self._residual, padded)
+    def residual(self, padded: Tensor, *request: Tensor) -> Tensor:
+        residual: Tensor = self._run(self._residual, padded, *request)
         return residual.to(padded.device, torch.float32)
 
-    def pooled_values(self, tiles: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
-        values: tuple[Tensor, ...] = self._run(PooledValues(self._network), tiles, boxes)
+    def pooled_values(self, tiles: Tensor, boxes: Tensor, *request: Tensor) -> tuple[Tensor, ...]:
+        network = PooledValues(self._network)
+        values: tuple[Tensor, ...] = self._run(network, tiles, boxes, *request)
         return values
 
-    def tile_residual(self, lq: Tensor, boxes: Tensor, values: Sequence[Tensor]) -> Tensor:
-        residual: Tensor = self._run(self._tile_residual, lq, boxes, *values)
+    def tile_residual(
+        self, lq: Tensor, boxes: Tensor, values: Sequence[Tensor], *request: Tensor
+    ) -> Tensor:
+        residual: Tensor = self._run(self._tile_residual, lq, boxes, *request, *values)
         return residual.to(lq.device, torch.float32)
 
     @cached_property

@@ -1,0 +1,129 @@
+"""What a network is asked to remove from a photo: what was found in it, or what the user names."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from maskdcpt_cli.degradations import slug
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.images.colour import Colour
+from maskdcpt_cli.images.photo import Page
+from maskdcpt_cli.inference.classify import Found, find_degradations
+from maskdcpt_cli.inference.events import Settings
+from maskdcpt_cli.models import Backbone
+from maskdcpt_cli.weights.checkpoint import DegradationClassifier
+from maskdcpt_cli.weights.zoo import load_classifier
+
+
+class Removal(NamedTuple):
+    """The types that are to be removed from a page."""
+
+    native: tuple[str, ...]  # in tiles, at the size of the page
+    reduced: tuple[str, ...] = ()  # from the page reduced
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        return self.native + self.reduced
+
+
+def check_removal(model: Backbone, settings: Settings) -> None:
+    """Raise MaskDCPTError where a network cannot be asked what the settings ask for."""
+    requests, remove, keep = model.requests, settings.remove, settings.keep
+    if not model.request_types:
+        if keep or remove not in ("auto", "all"):
+            raise MaskDCPTError(
+                "This model cannot be asked what to remove, as `remove` and `keep` do; models of "
+                "the architecture 'instruct' can, which `maskdcpt finetune --architecture "
+                "instruct` trains."
+            )
+        return
+    if not requests:
+        if keep or remove != "all":
+            raise MaskDCPTError(
+                "The file of this model does not name the types that it removes, so that it can "
+                "only be asked for all of them: use remove 'all' without keep."
+            )
+        return
+    named = keep if isinstance(remove, str) else remove
+    if unknown := [one for one in named if one not in requests]:
+        raise MaskDCPTError(
+            f"This model does not know {_words(unknown)}: it removes {_words(requests)}."
+        )
+    if isinstance(remove, str) and set(requests) <= set(keep):
+        raise MaskDCPTError("All that this model removes is kept: nothing is left to remove.")
+
+
+def finds(model: Backbone, settings: Settings) -> bool:
+    """Return whether a classifier decides what a network is asked for."""
+    return bool(model.requests) and settings.remove == "auto"
+
+
+@dataclass(frozen=True)
+class Remover:
+    """Decides for each page what the network is asked to remove."""
+
+    requests: tuple[str, ...]  # of the network
+    settings: Settings
+    classifier: DegradationClassifier | None  # where it decides
+
+    def find(self, page: Page, colour: Colour, *, orientation: int) -> Found | None:
+        """Return what was found in a page; None where it does not matter."""
+        if self.classifier is None:
+            return None
+        return find_degradations(self.classifier, page, colour, orientation=orientation)
+
+    def decide(self, found: Found | None) -> Removal | None:
+        return decide_removal(self.requests, self.settings, found)
+
+
+def open_remover(
+    model: Backbone, settings: Settings, classifier: DegradationClassifier | None, *, device: str
+) -> Remover:
+    """Return the remover of a network on a device; without a classifier it takes the default one.
+
+    Raises MaskDCPTError where the network cannot be asked what the settings ask for.
+    """
+    check_removal(model, settings)
+    if not finds(model, settings):
+        classifier = None
+    elif classifier is None:
+        classifier = default_classifier(device)
+    return Remover(model.requests, settings, classifier)
+
+
+@cache
+def default_classifier(device: str) -> DegradationClassifier:
+    """Return the default classifier on a device, loaded once."""
+    classifier = load_classifier()
+    classifier.network.to(device)
+    return classifier
+
+
+def decide_removal(
+    requests: tuple[str, ...], settings: Settings, found: Found | None
+) -> Removal | None:
+    """Return what to remove from a page, in the order of `requests`.
+
+    None where the network cannot be asked, or its types have no names: it removes all that it can.
+    """
+    if not requests:
+        return None
+    if not isinstance(settings.remove, str):
+        wanted = set(settings.remove)
+    else:
+        wanted = set(requests if found is None else found.labels) - set(settings.keep)
+    return Removal(tuple(one for one in requests if one in wanted))
+
+
+def request_of(types: Iterable[str], requests: tuple[str, ...]) -> Tensor:
+    """Return the request (1, types) for some types of those that a network can be asked for."""
+    wanted = set(types)
+    return torch.tensor([[float(one in wanted) for one in requests]])
+
+
+def _words(labels: Iterable[str]) -> str:
+    return ", ".join(map(slug, labels))
