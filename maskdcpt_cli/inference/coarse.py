@@ -15,20 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskdcpt_cli.inference.backends.engine import Network
-from maskdcpt_cli.inference.tile_size import OVERLAP
-from maskdcpt_cli.inference.tiling import (
-    SAMPLES,
-    Band,
-    Read,
-    TileSizeReduced,
-    restore_tiles,
-)
+from maskdcpt_cli.inference.tiling import Band, Read, Step, TileSizeReduced
 
 REDUCED_PIXELS = 300_000  # of the copy
 RADIUS = 8  # of the windows of the maps, in pixels of the copy
 EPS = 1e-5  # variance of a window below which its slope is drawn to that of the photo
 CELLS = 64  # pixels of the copy a side that are averaged at a time
+APPLIED = 1 << 18  # pixels changed at a time
+
+RestoreSteps = Callable[[Read, tuple[int, int]], Iterator[Step]]
 
 
 @dataclass(frozen=True)
@@ -40,43 +35,51 @@ class LocalAffine:
     size: tuple[int, int]  # H, W of the photo
 
     def apply(self, lq: Tensor, rows: slice, columns: slice) -> Tensor:
+        """Return the restored rectangle (..., 3, h, w) of the photo that lq shows; not clipped."""
+        height, width = self.size
         gain, offset = (
-            interpolate(
-                interpolate(each, rows, self.size[0], dim=-2), columns, self.size[1], dim=-1
-            )
+            interpolate(interpolate(each, rows, height, dim=-2), columns, width, dim=-1)
             for each in (self.gain, self.offset)
         )
         return lq + torch.addcmul(offset, gain, lq).view_as(lq)
 
+    def apply_rows(self, lq: Tensor, rows: slice) -> Tensor:
+        """Return restored rows (3, h, W) of the photo, in a memory that does not grow with h."""
+        width = self.size[1]
+        step = max(1, APPLIED // width)
+        parts = [
+            self.apply(
+                lq[:, top : top + step],
+                slice(rows.start + top, min(rows.start + top + step, rows.stop)),
+                slice(0, width),
+            )
+            for top in range(0, lq.shape[1], step)
+        ]
+        return torch.cat(parts, dim=1)
+
+
+def is_larger(size: tuple[int, int], max_pixels: int = REDUCED_PIXELS) -> bool:
+    """Return whether a photo of `size` (H, W) is larger than its reduced copy would be."""
+    return size[0] * size[1] > max_pixels
+
 
 def restore_reduced(
-    network: Network,
+    restore: RestoreSteps,
     read: Read,
     size: tuple[int, int],
     *,
-    multiple: int = 1,
-    samples: int = SAMPLES,
     max_pixels: int = REDUCED_PIXELS,
     radius: int = RADIUS,
     eps: float = EPS,
 ) -> Generator[TileSizeReduced, None, LocalAffine]:
     """Restore a photo of `size` (H, W), reduced to at most `max_pixels`; return the change.
 
-    It is restored in one piece, and in tiles only where memory runs out; `multiple` and `samples`
-    are those of `restore_tiles`.
+    `restore` yields the steps of `restore_tiles`, in one piece where memory allows it.
     """
     reduced = reduced_size(size, max_pixels)
     lq = reduce(read, size, reduced)
     bands: list[Tensor] = []
-    for step in restore_tiles(
-        network,
-        lambda rows, columns: lq[0, :, rows, columns],
-        reduced,
-        tile=0,
-        overlap=OVERLAP,
-        multiple=multiple,
-        samples=samples,
-    ):
+    for step in restore(lambda rows, columns: lq[0, :, rows, columns], reduced):
         match step:
             case Band():
                 bands.append(step.restored)

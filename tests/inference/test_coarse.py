@@ -1,6 +1,7 @@
 """The change of a reduced photo, carried back to the photo."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from maskdcpt_cli.inference.coarse import (
     reduced_size,
     restore_reduced,
 )
-from maskdcpt_cli.inference.tiling import Read, TileSizeReduced
+from maskdcpt_cli.inference.tiling import Read, TileSizeReduced, restore_tiles
 from tests.inference.local import Local
 
 SIZES = [(200, 150), (149, 211), (1, 900), (900, 1), (2, 3)]
@@ -33,7 +34,8 @@ def change_of(
     run: Callable[[Tensor], Tensor], image: Tensor, *, max_pixels: int = 500
 ) -> tuple[LocalAffine, list[TileSizeReduced]]:
     size = (image.shape[1], image.shape[2])
-    steps = restore_reduced(Local(run), reader(image), size, max_pixels=max_pixels)
+    restore = partial(restore_tiles, Local(run), tile=0, overlap=128)
+    steps = restore_reduced(restore, reader(image), size, max_pixels=max_pixels)
     seen = []
     while True:
         try:
