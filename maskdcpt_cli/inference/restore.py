@@ -5,42 +5,36 @@ from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.colour import Colour
-from maskdcpt_cli.images.contact_sheets import write_sheet
 from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.images.reading import Photo, page_from_array
-from maskdcpt_cli.images.writing import write_photo
 from maskdcpt_cli.inference.backends import Engine, open_engine
-from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Remove, Settings, Started
+from maskdcpt_cli.inference.events import Event, Job, Outcome, Remove, Settings, Started
 from maskdcpt_cli.inference.plan import plan
 from maskdcpt_cli.inference.prefetch import InFlight, prefetch, threads_for
 from maskdcpt_cli.inference.removal import Remover, check_removal, open_remover
-from maskdcpt_cli.inference.restore_page import (
-    PreparedPage,
-    RestoredPage,
-    prepare,
-    restore_page,
+from maskdcpt_cli.inference.restore_page import RestoredPage, prepare, restore_page
+from maskdcpt_cli.inference.restore_photo import (
+    LoadedPhoto,
+    Steps,
+    area_of,
+    failed,
+    load,
+    restore_photo,
+    write,
 )
-from maskdcpt_cli.inference.result_log import (
-    Existing,
-    begin,
-    existing_result,
-    fingerprint,
-    record,
-)
+from maskdcpt_cli.inference.result_log import Existing, begin, existing_result, fingerprint
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.weights.checkpoint import DegradationClassifier
 
 Pixels = NDArray[Any]
-Result = TypeVar("Result")
 
 
 def restore(
@@ -81,7 +75,7 @@ def restore(
     remover = open_remover(engine.model, given, classifier, device=engine.device)
     with ThreadPoolExecutor(1) as worker:
         prepared = prepare(page, Colour(), remover)
-        steps = _Steps(restore_page(engine, prepared, given, worker))
+        steps = Steps(restore_page(engine, prepared, given, worker))
         for _pixels in steps:
             pass
     restored = steps.result
@@ -180,19 +174,6 @@ def restore_files(
             readers.shutdown(wait=False, cancel_futures=True)
 
 
-class _Loaded(NamedTuple):
-    """A photo that has been read, and its pages prepared for the network."""
-
-    photo: Photo
-    pages: tuple[PreparedPage, ...]
-
-    @property
-    def bytes(self) -> int:
-        """The memory of its pixels and of their result."""
-        arrays = [array for page in self.photo.pages for array in (page.pixels, page.alpha)]
-        return 2 * sum(array.nbytes for array in arrays if array is not None)
-
-
 class _Run:
     """The steps of one photo after another: read, restore and write."""
 
@@ -226,20 +207,20 @@ class _Run:
             self._in_flight.begin(job, file_bytes=_file_bytes(job))
             yield job
 
-    def read(self, job: Job) -> _Loaded | Outcome:
+    def read(self, job: Job) -> LoadedPhoto | Outcome:
         known = existing_result(job, self.made_by, self.existing)
-        loaded = known or _read(job, self.settings, self.reader, self.remover)
-        self._in_flight.measured(job, loaded.bytes if isinstance(loaded, _Loaded) else 0)
+        loaded = known or load(job, self.settings, self.reader, self.remover)
+        self._in_flight.measured(job, loaded.bytes if isinstance(loaded, LoadedPhoto) else 0)
         return loaded
 
     def restore(
-        self, job: Job, loaded: _Loaded | Outcome
+        self, job: Job, loaded: LoadedPhoto | Outcome
     ) -> Generator[Event, None, Future[Outcome]]:
         """Restore a photo and begin to write it; return its outcome, once it is written."""
         if isinstance(loaded, Outcome):
             return self._finished(loaded)
-        yield Started(job, _area(loaded.photo))
-        restored = yield from _restore_photo(self.engine, job, loaded, self.settings, self.blender)
+        yield Started(job, area_of(loaded.photo))
+        restored = yield from restore_photo(self.engine, job, loaded, self.settings, self.blender)
         if isinstance(restored, Outcome):
             return self._finished(restored)
         wait(self._blends)  # or bands of many photos would stay on the device
@@ -248,7 +229,7 @@ class _Run:
             job.target.parent.mkdir(parents=True, exist_ok=True)
             begin(job, made_by=self.made_by)
         except OSError as error:
-            return self._finished(_failed(job, loaded.photo, restored, str(error)))
+            return self._finished(failed(job, loaded.photo, restored, str(error)))
         self._last = self.writers.submit(self._write, job, loaded.photo, restored, self._last)
         return self._last
 
@@ -256,7 +237,7 @@ class _Run:
         self, job: Job, photo: Photo, restored: list[RestoredPage], before: Future[Outcome] | None
     ) -> Outcome:
         try:
-            return _write(
+            return write(
                 job, photo, restored,
                 settings=self.settings, made_by=self.made_by, before=before, reader=self.reader,
             )  # fmt: skip
@@ -270,123 +251,11 @@ class _Run:
         return future
 
 
-class _Steps(Generic[Result]):
-    """The steps of a generator; what it returns is the `result` once they are exhausted."""
-
-    result: Result
-
-    def __init__(self, steps: Generator[int, None, Result]) -> None:
-        self.steps = steps
-
-    def __iter__(self) -> Iterator[int]:
-        self.result = yield from self.steps
-
-
-def _restore_photo(
-    engine: Engine, job: Job, loaded: _Loaded, settings: Settings, worker: ThreadPoolExecutor
-) -> Generator[Advanced, None, list[RestoredPage] | Outcome]:
-    restored: list[RestoredPage] = []
-    try:
-        for page in loaded.pages:
-            steps = _Steps(restore_page(engine, page, settings, worker))
-            for pixels in steps:
-                yield Advanced(job, pixels)
-            restored.append(steps.result)
-    except (MaskDCPTError, RuntimeError) as error:  # inference runtimes raise RuntimeError
-        return _failed(job, loaded.photo, [], str(error).strip())
-    return restored
-
-
-def _read(job: Job, settings: Settings, reader: PhotoReader, remover: Remover) -> _Loaded | Outcome:
-    try:
-        photo = reader.read(job.source, max_pixels=settings.max_pixels)
-    except ImageError as error:
-        return Outcome(job, "failed", str(error))
-    turn = photo.metadata.orientation
-    try:
-        pages = [prepare(page, photo.colour, remover, orientation=turn) for page in photo.pages]
-    except (MemoryError, RuntimeError) as error:  # of the classifier
-        return _failed(job, photo, [], str(error).strip() or type(error).__name__)
-    return _Loaded(photo, tuple(pages))
-
-
-def _write(
-    job: Job,
-    photo: Photo,
-    restored: list[RestoredPage],
-    *,
-    settings: Settings,
-    made_by: str,
-    before: Future[Outcome] | None,
-    reader: PhotoReader,
-) -> Outcome:
-    """Write a photo, and record it after the one before: the log has the order of the jobs."""
-    reason = next((page.reason for page in restored if page.reason), None)
-    try:
-        finished = [page.finished() for page in restored]
-        losses = write_photo(
-            photo,
-            finished,
-            job.target,
-            quality=settings.quality,
-            strip=settings.strip,
-        )
-        if before is not None:
-            wait([before])
-        record(job, made_by=made_by)
-    except (
-        MaskDCPTError,
-        OSError,
-        RuntimeError,
-        MemoryError,
-    ) as error:
-        return _failed(job, photo, restored, str(error).strip() or type(error).__name__)
-    notices = [*_notices(photo, restored), *losses]
-    if settings.compare:
-        notices += _compare(job, settings, reader)
-    return Outcome(
-        job,
-        "unrestored" if reason else "restored",
-        reason,
-        tuple(dict.fromkeys(notices)),
-        _area(photo),
-        sum(page.seconds for page in restored),
-        found=_union(page.found for page in restored),
-        removed=_union(page.removed for page in restored),
-    )
-
-
-def _failed(job: Job, photo: Photo, restored: list[RestoredPage], reason: str) -> Outcome:
-    return Outcome(job, "failed", reason, tuple(_notices(photo, restored)), _area(photo))
-
-
-def _notices(photo: Photo, restored: list[RestoredPage]) -> list[str]:
-    return [*photo.notices, *(notice for page in restored for notice in page.notices)]
-
-
 def _file_bytes(job: Job) -> int:
     try:
         return job.source.stat().st_size
     except OSError:  # which reading reports
         return 0
-
-
-def _compare(job: Job, settings: Settings, reader: PhotoReader) -> tuple[str, ...]:
-    """Write the before/after sheet; return a notice where that fails, for the result exists."""
-    try:
-        write_sheet(job.source, job.target, max_pixels=settings.max_pixels, reader=reader)
-    except ImageError as error:
-        return (f"No before/after sheet: {error}",)
-    return ()
-
-
-def _area(photo: Photo) -> int:
-    return sum(page.pixels.shape[0] * page.pixels.shape[1] for page in photo.pages)
-
-
-def _union(of_pages: Iterable[tuple[str, ...] | None]) -> tuple[str, ...] | None:
-    known = [types for types in of_pages if types is not None]
-    return tuple(dict.fromkeys(chain(*known))) if known else None
 
 
 def _with_removal(

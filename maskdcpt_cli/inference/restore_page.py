@@ -37,6 +37,11 @@ class RestoredPage:
     found: tuple[str, ...] | None = None  # types of degradation; None: it was not classified
     removed: tuple[str, ...] | None = None  # None: the network was not asked for types
 
+    @property
+    def is_left(self) -> bool:
+        """Return whether nothing was to be removed from it."""
+        return self.removed == () and self.reason is None
+
     def finished(self) -> Page:
         """Return the page once all its bands are blended."""
         for blend in self.blends:

@@ -14,6 +14,7 @@ from PIL import Image
 from maskdcpt_cli.inference import prefetch as prefetch_module
 from maskdcpt_cli.inference import restore as restore_module
 from maskdcpt_cli.inference import restore_page as restore_page_module
+from maskdcpt_cli.inference import restore_photo as restore_photo_module
 from maskdcpt_cli.inference.events import Job, Outcome, Settings, Started
 from maskdcpt_cli.inference.prefetch import InFlight, prefetch, threads_for
 from maskdcpt_cli.inference.restore import restore_files
@@ -123,13 +124,13 @@ def many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
 
 def uneven(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make earlier photos take longer to write than later ones."""
-    write = restore_module.write_photo
+    write = restore_photo_module.write_photo
 
     def slowly(photo, pages, target, **options):  # type: ignore[no-untyped-def]
         time.sleep(0.02 * (3 - int(target.stem) % 4))
         return write(photo, pages, target, **options)
 
-    monkeypatch.setattr(restore_module, "write_photo", slowly)
+    monkeypatch.setattr(restore_photo_module, "write_photo", slowly)
 
 
 def test_outcomes_and_log_have_the_order_of_the_jobs(
@@ -159,14 +160,14 @@ def test_several_threads_give_the_results_of_one(
 def test_photos_are_read_and_written_at_a_time(
     many: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, writing = restore_module.write_photo, threading.Barrier(3, timeout=20)
+    write, writing = restore_photo_module.write_photo, threading.Barrier(3, timeout=20)
 
     def together(photo, pages, target, **options):  # type: ignore[no-untyped-def]
         if int(target.stem) < 3:
             writing.wait()  # broken, and an error, unless three are written at a time
         return write(photo, pages, target, **options)
 
-    monkeypatch.setattr(restore_module, "write_photo", together)
+    monkeypatch.setattr(restore_photo_module, "write_photo", together)
     assert [outcome.status for outcome in outcomes_of(Brighten(), many)].count("restored") == 11
 
 
@@ -214,14 +215,14 @@ def test_closing_early_writes_what_was_restored_and_reads_nothing_more(
 ) -> None:
     uneven(monkeypatch)
     read: list[str] = []
-    reading = restore_module._read
+    reading = restore_module.load
 
     def counted(job, *rest):  # type: ignore[no-untyped-def]
         read.append(job.source.name)
         time.sleep(0.05)
         return reading(job, *rest)
 
-    monkeypatch.setattr(restore_module, "_read", counted)
+    monkeypatch.setattr(restore_module, "load", counted)
     with closing(restore_files(Brighten(), many, Settings(tile=64, overlap=4))) as events:
         for event in events:
             if isinstance(event, Started) and event.job == many[3]:

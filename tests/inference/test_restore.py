@@ -9,7 +9,7 @@ from PIL import Image
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.reader import PhotoReader
-from maskdcpt_cli.inference import restore as restore_module
+from maskdcpt_cli.inference import restore_photo as restore_photo_module
 from maskdcpt_cli.inference.events import Advanced, Job, Outcome, Settings, Started
 from maskdcpt_cli.inference.restore import restore, restore_files, restore_folder
 from tests.inference.brighten import TILED, Brighten, jobs_of, outcomes_of, ramp
@@ -299,7 +299,7 @@ def test_an_error_of_the_device_while_a_photo_is_finished_fails_that_photo(
     def fail(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(restore_module, "write_photo", fail)
+    monkeypatch.setattr(restore_photo_module, "write_photo", fail)
     outcomes = outcomes_of(Brighten(), jobs_of(photos, tmp_path / "out"))
     assert {outcome.status for outcome in outcomes} == {"failed"}
     assert all("illegal memory access" in str(outcome.reason) for outcome in outcomes)

@@ -5,7 +5,7 @@ import os
 import torch
 from PIL import Image
 
-from maskdcpt_cli.inference import restore as restore_module
+from maskdcpt_cli.inference import restore_photo as restore_photo_module
 from maskdcpt_cli.inference.events import Settings
 from tests.inference.brighten import TILED, Brighten, jobs_of, outcomes_of, ramp
 from tests.small import small
@@ -71,7 +71,7 @@ def test_a_file_of_the_users_own_is_never_replaced_unasked(photos, tmp_path):
 
 def test_a_result_that_was_written_just_before_a_kill_is_known(photos, tmp_path, monkeypatch):
     jobs = jobs_of(photos, tmp_path / "out")
-    monkeypatch.setattr(restore_module, "record", lambda *_, **__: None)
+    monkeypatch.setattr(restore_photo_module, "record", lambda *_, **__: None)
     outcomes_of(Brighten(), jobs)
     assert {outcome.status for outcome in outcomes_of(Brighten(), jobs)} == {"skipped"}
 
@@ -83,8 +83,8 @@ def test_an_earlier_result_is_not_taken_for_one_that_a_kill_prevented(
     outcomes_of(Brighten(), jobs)
     other = Settings(tile=64, overlap=8, strength=0.5)
     with monkeypatch.context() as patch:
-        patch.setattr(restore_module, "write_photo", lambda *_, **__: ())
-        patch.setattr(restore_module, "record", lambda *_, **__: None)
+        patch.setattr(restore_photo_module, "write_photo", lambda *_, **__: ())
+        patch.setattr(restore_photo_module, "record", lambda *_, **__: None)
         outcomes_of(Brighten(), jobs, other, existing="overwrite")
     assert {one.status for one in outcomes_of(Brighten(), jobs)} == {"skipped"}
     assert {one.status for one in outcomes_of(Brighten(), jobs, other)} == {"failed"}

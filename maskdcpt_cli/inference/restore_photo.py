@@ -1,0 +1,166 @@
+"""The steps of one photo: read it, restore its pages, write the result."""
+
+import shutil
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from itertools import chain
+from typing import Generic, NamedTuple, TypeVar
+
+from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.files import open_regular, written
+from maskdcpt_cli.images.contact_sheets import write_sheet
+from maskdcpt_cli.images.formats import format_of
+from maskdcpt_cli.images.photo import Photo
+from maskdcpt_cli.images.reader import PhotoReader
+from maskdcpt_cli.images.writing import write_photo
+from maskdcpt_cli.inference.backends import Engine
+from maskdcpt_cli.inference.events import Advanced, Job, Outcome, Settings
+from maskdcpt_cli.inference.removal import Remover
+from maskdcpt_cli.inference.restore_page import PreparedPage, RestoredPage, prepare, restore_page
+from maskdcpt_cli.inference.result_log import record
+
+Result = TypeVar("Result")
+
+
+class LoadedPhoto(NamedTuple):
+    """A photo that has been read, and its pages prepared for the network."""
+
+    photo: Photo
+    pages: tuple[PreparedPage, ...]
+
+    @property
+    def bytes(self) -> int:
+        """The memory of its pixels and of their result."""
+        arrays = [array for page in self.photo.pages for array in (page.pixels, page.alpha)]
+        return 2 * sum(array.nbytes for array in arrays if array is not None)
+
+
+class Steps(Generic[Result]):
+    """The steps of a generator; what it returns is the `result` once they are exhausted."""
+
+    result: Result
+
+    def __init__(self, steps: Generator[int, None, Result]) -> None:
+        self.steps = steps
+
+    def __iter__(self) -> Iterator[int]:
+        self.result = yield from self.steps
+
+
+def load(
+    job: Job, settings: Settings, reader: PhotoReader, remover: Remover
+) -> LoadedPhoto | Outcome:
+    """Read a photo and decide what is to be removed from its pages."""
+    try:
+        photo = reader.read(job.source, max_pixels=settings.max_pixels)
+    except ImageError as error:
+        return Outcome(job, "failed", str(error))
+    turn = photo.metadata.orientation
+    try:
+        pages = [prepare(page, photo.colour, remover, orientation=turn) for page in photo.pages]
+    except (MemoryError, RuntimeError) as error:  # of the classifier
+        return failed(job, photo, [], _reason(error))
+    return LoadedPhoto(photo, tuple(pages))
+
+
+def restore_photo(
+    engine: Engine, job: Job, loaded: LoadedPhoto, settings: Settings, worker: ThreadPoolExecutor
+) -> Generator[Advanced, None, list[RestoredPage] | Outcome]:
+    """Restore the pages of a photo one after another."""
+    restored: list[RestoredPage] = []
+    try:
+        for page in loaded.pages:
+            steps = Steps(restore_page(engine, page, settings, worker))
+            for pixels in steps:
+                yield Advanced(job, pixels)
+            restored.append(steps.result)
+    except (MaskDCPTError, RuntimeError) as error:  # inference runtimes raise RuntimeError
+        return failed(job, loaded.photo, [], str(error).strip())
+    return restored
+
+
+def write(
+    job: Job,
+    photo: Photo,
+    restored: Sequence[RestoredPage],
+    *,
+    settings: Settings,
+    made_by: str,
+    before: Future[Outcome] | None,
+    reader: PhotoReader,
+) -> Outcome:
+    """Write a photo, and record it after the one before: the log has the order of the jobs."""
+    reason = next((page.reason for page in restored if page.reason), None)
+    try:
+        notices = _write(job, photo, restored, settings)
+        if before is not None:
+            wait([before])
+        record(job, made_by=made_by)
+    except (MaskDCPTError, OSError, RuntimeError, MemoryError) as error:
+        return failed(job, photo, restored, _reason(error))
+    if settings.compare:
+        notices += _compare(job, settings, reader)
+    return Outcome(
+        job,
+        "unrestored" if reason else "restored",
+        reason,
+        tuple(dict.fromkeys(notices)),
+        area_of(photo),
+        sum(page.seconds for page in restored),
+        found=_union(page.found for page in restored),
+        removed=_union(page.removed for page in restored),
+    )
+
+
+def failed(job: Job, photo: Photo, restored: Sequence[RestoredPage], reason: str) -> Outcome:
+    """Return the outcome of a photo that was read, and has no result."""
+    return Outcome(job, "failed", reason, tuple(_notices(photo, restored)), area_of(photo))
+
+
+def area_of(photo: Photo) -> int:
+    """Return the pixels of all pages."""
+    return sum(page.pixels.shape[0] * page.pixels.shape[1] for page in photo.pages)
+
+
+def _write(
+    job: Job, photo: Photo, restored: Sequence[RestoredPage], settings: Settings
+) -> list[str]:
+    """Write the result; return the notices."""
+    left = [number for number, page in enumerate(restored, 1) if page.is_left]
+    same_file = format_of(job.target.suffix) == photo.format and settings.quality is None
+    if len(left) == len(restored) and same_file and not settings.strip:
+        with open_regular(job.source) as file, written(job.target) as copy:
+            shutil.copyfileobj(file, copy)  # encoded again, a JPEG would lose quality
+        return []
+    pages = [page.finished() for page in restored]
+    losses = write_photo(photo, pages, job.target, quality=settings.quality, strip=settings.strip)
+    notices = [*_notices(photo, restored), *losses]
+    if 0 < len(left) < len(restored):
+        numbers = ", ".join(map(str, left))
+        notices.append(
+            f"Of {len(restored)} pages left as they are, since nothing that is to be removed was "
+            f"found: {numbers}."
+        )
+    return notices
+
+
+def _notices(photo: Photo, restored: Sequence[RestoredPage]) -> list[str]:
+    return [*photo.notices, *(notice for page in restored for notice in page.notices)]
+
+
+def _compare(job: Job, settings: Settings, reader: PhotoReader) -> tuple[str, ...]:
+    """Write the before/after sheet; return a notice where that fails, for the result exists."""
+    try:
+        write_sheet(job.source, job.target, max_pixels=settings.max_pixels, reader=reader)
+    except ImageError as error:
+        return (f"No before/after sheet: {error}",)
+    return ()
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip() or type(error).__name__
+
+
+def _union(of_pages: Iterable[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    known = [types for types in of_pages if types is not None]
+    return tuple(dict.fromkeys(chain(*known))) if known else None
