@@ -123,6 +123,15 @@ def find_types(words: str | Iterable[str]) -> tuple[str, ...]:
     return labels
 
 
+def scale(label: str) -> Scale:
+    """Return what a classifier's label is a matter of; "either" for one that is not in LABELS.
+
+    >>> scale("H"), scale("GN")
+    ('scene', 'pixel')
+    """
+    return LABELS[label].scale if label in LABELS else "either"
+
+
 def slug(label: str) -> str:
     """Return the slug of a classifier's label; a label that is not in LABELS unchanged.
 

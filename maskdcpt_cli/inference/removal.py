@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from maskdcpt_cli.degradations import slug
+from maskdcpt_cli.degradations import scale, slug
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.photo import Page
@@ -23,7 +23,7 @@ class Removal(NamedTuple):
     """The types that are to be removed from a page."""
 
     native: tuple[str, ...]  # in tiles, at the size of the page
-    reduced: tuple[str, ...] = ()  # from the page reduced
+    reduced: tuple[str, ...] = ()  # from the page reduced, in one piece
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -88,10 +88,10 @@ def open_remover(
     Raises MaskDCPTError where the network cannot be asked what the settings ask for.
     """
     check_removal(model, settings)
-    if not finds(model, settings):
-        classifier = None
-    elif classifier is None:
-        classifier = default_classifier(device)
+    if finds(model, settings):
+        classifier = classifier or default_classifier(device)
+    elif isinstance(settings.remove, str) or all(scale(one) != "either" for one in settings.remove):
+        classifier = None  # nothing depends on what it would find
     return Remover(model.requests, settings, classifier)
 
 
@@ -106,9 +106,11 @@ def default_classifier(device: str) -> DegradationClassifier:
 def decide_removal(
     requests: tuple[str, ...], settings: Settings, found: Found | None
 ) -> Removal | None:
-    """Return what to remove from a page, in the order of `requests`.
+    """Return what to remove from a page, each in the order of `requests`.
 
-    None where the network cannot be asked, or its types have no names: it removes all that it can.
+    Types of the scene are removed from the page reduced, and so are those whose scale varies where
+    the page shows them when it is reduced. None where the network cannot be asked, or its types
+    have no names: it removes all that it can.
     """
     if not requests:
         return None
@@ -116,7 +118,18 @@ def decide_removal(
         wanted = set(settings.remove)
     else:
         wanted = set(requests if found is None else found.labels) - set(settings.keep)
-    return Removal(tuple(one for one in requests if one in wanted))
+    types = [one for one in requests if one in wanted]
+    reduced = [one for one in types if _shows_reduced(one, found)]
+    return Removal(tuple(one for one in types if one not in reduced), tuple(reduced))
+
+
+def _shows_reduced(label: str, found: Found | None) -> bool:
+    """Return whether a type is removed from the page reduced; without a look only scene types."""
+    return {
+        "scene": True,
+        "pixel": False,
+        "either": found is not None and label in found.reduced,
+    }[scale(label)]
 
 
 def request_of(types: Iterable[str], requests: tuple[str, ...]) -> Tensor:

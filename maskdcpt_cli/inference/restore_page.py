@@ -1,35 +1,28 @@
-"""Restoration of one page: tiles, checks of the output, a second attempt in fp32, and colours."""
+"""Restoration of one page: its passes, a second attempt in fp32, and the colours of the file."""
 
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
-from time import perf_counter
-from typing import TypeVar
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from maskdcpt_cli.images.arrays import Native
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.reading import Page, fill_transparent
-from maskdcpt_cli.inference import output_check
 from maskdcpt_cli.inference.backends import Engine
-from maskdcpt_cli.inference.backends.engine import Network, RestoreTile
-from maskdcpt_cli.inference.backends.transfer import Mark, Transfer, transfer_to
+from maskdcpt_cli.inference.backends.transfer import Mark, transfer_to
+from maskdcpt_cli.inference.checked_network import UnsoundError
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.input_check import is_grey, why_untouched
 from maskdcpt_cli.inference.out_of_memory import unless_out_of_memory
+from maskdcpt_cli.inference.page_passes import PagePasses
 from maskdcpt_cli.inference.page_pixels import PagePixels
-from maskdcpt_cli.inference.removal import Removal, Remover, request_of
-from maskdcpt_cli.inference.self_ensemble import Eightfold
-from maskdcpt_cli.inference.tile_size import choose_overlap, choose_samples, choose_tile
-from maskdcpt_cli.inference.tiling import Band, Progress, Step, TileSizeReduced, restore_tiles
+from maskdcpt_cli.inference.removal import Removal, Remover
+from maskdcpt_cli.inference.tiling import Band, Progress, TileSizeReduced
 
-Result = TypeVar("Result")
 BLENDED = 1 << 20  # pixels blended at a time, which bounds the memory for it
+PENDING = 3  # bands that are held for blending; without a network they come faster than that
 
 
 @dataclass(frozen=True)
@@ -153,96 +146,27 @@ def _attempt(
     engine: Engine, target: _Target, settings: Settings, worker: ThreadPoolExecutor
 ) -> Generator[int, None, RestoredPage]:
     """Restore a page with one engine; the page unchanged, with the reason, where a check fails."""
-    transfer = target.pixels.transfer
-    network = _CheckedNetwork(_asked(engine, target.removal, tta=settings.tta), transfer)
+    passes = PagePasses(engine, target.pixels, target.removal, settings)
     result = Page(np.empty_like(target.page.pixels), target.page.alpha)
     done, notices, blends = 0, list[str](), list[Future[None]]()
     try:
-        for step in _steps(network, engine, target, settings):
+        for step in passes.steps():
             match step:
                 case Progress():
                     done += step.pixels
                     yield step.pixels
                 case Band():
-                    mark = transfer.mark()
+                    mark = target.pixels.transfer.mark()
                     blends.append(worker.submit(target.blend, result.pixels, step, mark))
+                    wait(blends[-PENDING : -PENDING + 1])
                 case TileSizeReduced():
                     notices.append(
                         f"Out of memory with tiles of {step.tile} pixels: "
                         f"continued with {step.smaller}."
                     )
-        network.check_last()
         notices += engine.notices
         engine.notices.clear()
-    except _UnsoundError as unsound:
+    except UnsoundError as unsound:
         yield -done
-        return RestoredPage(target.page, network.seconds, tuple(notices), str(unsound))
-    return RestoredPage(result, network.seconds, tuple(notices), blends=tuple(blends))
-
-
-def _asked(engine: Engine, removal: Removal | None, *, tta: bool) -> Network:
-    """Return the network that removes what is to be removed."""
-    requests = engine.model.requests
-    network = engine.asked(None if removal is None else request_of(removal.native, requests))
-    return Eightfold(network) if tta else network
-
-
-def _steps(network: Network, engine: Engine, target: _Target, settings: Settings) -> Iterator[Step]:
-    size = (target.pixels.source.shape[0], target.pixels.source.shape[1])
-    tile = choose_tile(engine, size) if settings.tile is None else settings.tile
-    overlap = choose_overlap(tile) if settings.overlap is None else settings.overlap
-    return restore_tiles(
-        network,
-        target.pixels.read,
-        size,
-        tile=tile,
-        overlap=overlap,
-        multiple=engine.size_multiple,
-        samples=choose_samples(engine),
-    )
-
-
-class _UnsoundError(Exception):
-    """The output of the network failed its check."""
-
-
-class _CheckedNetwork:
-    """A network whose outputs are checked and whose passes are timed.
-
-    A pass is checked when the next one is queued, so that the device need not wait for the check.
-    """
-
-    def __init__(self, network: Network, transfer: Transfer) -> None:
-        self.network = network
-        self.transfer = transfer
-        self.seconds = 0.0
-        self._unchecked: Callable[[], NDArray[np.float32]] | None = None
-
-    def __call__(self, lq: Tensor) -> Tensor:
-        return self._checked(lq, partial(self.network, lq))
-
-    def record(self, tiles: Tensor, boxes: Tensor) -> RestoreTile:
-        restore = self._timed(partial(self.network.record, tiles, boxes))
-        return lambda lq, box: self._checked(lq, partial(restore, lq, box))
-
-    def check_last(self) -> None:
-        """Wait for the last pass that was not checked, and check its output."""
-        if self._unchecked is None:
-            return
-        summary = self._timed(self._unchecked)
-        self._unchecked = None
-        if reason := output_check.judge(torch.from_numpy(summary)):
-            raise _UnsoundError(reason)
-
-    def _checked(self, lq: Tensor, run: Callable[[], Tensor]) -> Tensor:
-        restored = self._timed(run)
-        unchecked = self.transfer.fetch(output_check.summary(lq, restored))
-        self.check_last()
-        self._unchecked = unchecked
-        return restored
-
-    def _timed(self, run: Callable[[], Result]) -> Result:
-        began = perf_counter()
-        result = run()
-        self.seconds += perf_counter() - began
-        return result
+        return RestoredPage(target.page, passes.seconds, tuple(notices), str(unsound))
+    return RestoredPage(result, passes.seconds, tuple(notices), blends=tuple(blends))

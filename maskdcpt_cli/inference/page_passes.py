@@ -1,0 +1,94 @@
+"""The passes of a network over one page: over a reduced copy of it, and over itself in tiles."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+from maskdcpt_cli.inference.backends import Engine
+from maskdcpt_cli.inference.checked_network import CheckedNetwork
+from maskdcpt_cli.inference.coarse import LocalAffine, is_larger, restore_reduced
+from maskdcpt_cli.inference.events import Settings
+from maskdcpt_cli.inference.page_pixels import PagePixels
+from maskdcpt_cli.inference.removal import Removal, request_of
+from maskdcpt_cli.inference.self_ensemble import Eightfold
+from maskdcpt_cli.inference.tile_size import choose_overlap, choose_samples, choose_tile
+from maskdcpt_cli.inference.tiling import Band, Progress, Read, Step, restore_tiles
+
+BAND = 1 << 20  # pixels of a band that no network restores
+
+
+class PagePasses:
+    """The passes that restore one page.
+
+    What is to be removed from the reduced page changes the page as a local affine map, after the
+    network has removed the other types at the size of the page. Types of either kind need no pass
+    where there are none, and a page that is small is restored in one pass.
+    """
+
+    def __init__(
+        self, engine: Engine, pixels: PagePixels, removal: Removal | None, settings: Settings
+    ) -> None:
+        self.engine = engine
+        self.pixels = pixels
+        self.size = (pixels.source.shape[0], pixels.source.shape[1])
+        if removal is not None and not is_larger(self.size):
+            removal = Removal(removal.types)
+        self.removal = removal
+        self.settings = settings
+        self.networks: list[CheckedNetwork] = []
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds in the network."""
+        return sum(network.seconds for network in self.networks)
+
+    def steps(self) -> Iterator[Step]:
+        """Yield the bands of the restored page and the progress, which is that of its own size.
+
+        Raises UnsoundError where the output of the network fails its check.
+        """
+        change: LocalAffine | None = None
+        if self.removal is not None and self.removal.reduced:
+            restore = partial(self._restored, self.removal.reduced)
+            change = yield from restore_reduced(restore, self.pixels.read, self.size)
+        for step in self._at_own_size():
+            if change is not None and isinstance(step, Band):
+                yield replace(step, restored=change.apply_rows(step.restored, step.rows))
+            else:
+                yield step
+
+    def _at_own_size(self) -> Iterator[Step]:
+        if self.removal is None:
+            return self._restored(None, self.pixels.read, self.size)
+        if self.removal.native:
+            return self._restored(self.removal.native, self.pixels.read, self.size)
+        return self._unchanged()
+
+    def _restored(
+        self, types: tuple[str, ...] | None, read: Read, size: tuple[int, int]
+    ) -> Iterator[Step]:
+        """Remove types, or all that the network can, from an image of `size` that is read."""
+        engine, settings = self.engine, self.settings
+        request = None if types is None else request_of(types, engine.model.requests)
+        asked = engine.asked(request)
+        network = CheckedNetwork(Eightfold(asked) if settings.tta else asked, self.pixels.transfer)
+        self.networks.append(network)
+        tile = choose_tile(engine, size) if settings.tile is None else settings.tile
+        yield from restore_tiles(
+            network,
+            read,
+            size,
+            tile=tile,
+            overlap=choose_overlap(tile) if settings.overlap is None else settings.overlap,
+            multiple=engine.size_multiple,
+            samples=choose_samples(engine),
+        )
+        network.check_last()
+
+    def _unchanged(self) -> Iterator[Step]:
+        height, width = self.size
+        step = max(1, BAND // width)
+        for top in range(0, height, step):
+            rows = slice(top, min(top + step, height))
+            yield Band(rows, self.pixels.read(rows, slice(0, width)))
+            yield Progress((rows.stop - rows.start) * width)
