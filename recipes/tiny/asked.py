@@ -108,7 +108,8 @@ def degraded(row: Degrading, name: str, photo: Image) -> Sample:
     """Degrade a photo, the same way every time."""
     height, width = (length // row.reduced for length in photo.shape[:2])
     if row.reduced > 1:
-        photo = np.float32(cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA))
+        smaller = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
+        photo = np.asarray(smaller, np.float32)
     generator = generator_of(name, row.title, seed=(0,))
     result = degrade(photo, row.degradation, generator, variant=row.variant, levels=row.levels)
     return Sample(result.lq, photo)

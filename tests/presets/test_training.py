@@ -15,6 +15,7 @@ from maskdcpt_cli.models.mask_methods import METHODS
 from maskdcpt_cli.presets.load import load, load_data, names
 from maskdcpt_cli.presets.show import OVERRIDDEN, annotated
 from maskdcpt_cli.presets.training import SCHEMAS, Finetune, Mask, Pretrain, Run
+from maskdcpt_cli.training.optimizer import freeze
 from maskdcpt_cli.training.task import init_backbone
 
 EARLIER = Path(__file__).parents[1] / "reference"
@@ -34,7 +35,7 @@ def test_there_are_the_presets_of_the_paper():
     ours = ["classifier", "classifier-multi-label", "embedded", "tiny"]
     assert names("pretrain") == sorted(["12d", "5d", "9d", "dcpt", "ram", *ours])
     tasks = ["12d", "5d", "9d", "derain", "mixed", "motion-deblur", "tiny"]
-    assert names("finetune") == sorted([*tasks, "asked", "embedded"])
+    assert names("finetune") == sorted([*tasks, "asked", "asked-blocks", "embedded"])
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -47,11 +48,23 @@ def test_every_preset_fits_every_backbone(kind, name, backbone):
     assert not any(size % network.size_multiple for size in sizes)
 
 
-def test_the_network_that_can_be_asked_is_the_blind_one_with_requests():
-    asked, blind = loaded("finetune", "asked"), loaded("finetune", "embedded")
+@pytest.mark.parametrize("name", ["asked-blocks", "asked"])
+def test_the_network_that_can_be_asked_is_the_blind_one_with_requests(name):
+    asked, blind = loaded("finetune", name), loaded("finetune", "embedded")
     assert asked.options == {**blind.options, "architecture": "instruct"}
     assert load_data(asked.data).requests
     assert load_data(asked.data).setting == load_data(blind.data).setting
+
+
+def test_instruction_blocks_alone_are_trained_first():
+    first = loaded("finetune", "asked-blocks")
+    with torch.device("meta"):
+        network = init_backbone(first, SETTINGS[load_data(first.data).setting])
+    freeze(network, first.optimizer.freeze)
+    for name, parameter in network.named_parameters():
+        assert parameter.requires_grad == ("request_embedding" in name or "instructed" in name), (
+            name
+        )
 
 
 @pytest.mark.parametrize(("kind", "name"), ALL)
