@@ -158,6 +158,7 @@ def _steps(network: Network, engine: Engine, target: _Target, settings: Settings
         tile=tile,
         overlap=overlap,
         multiple=engine.size_multiple,
+        pad=engine.pad,
         samples=choose_samples(engine),
     )
 

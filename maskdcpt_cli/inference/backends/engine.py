@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from maskdcpt_cli.inference.backends.memory import activation_bytes
 from maskdcpt_cli.models import Backbone
-from maskdcpt_cli.models.backbone import pad_by_reflection
+from maskdcpt_cli.models.backbone import PADDINGS
 from maskdcpt_cli.models.pooling import JointPool, RecordedPool
 
 MEASURED_TILE = 128
@@ -80,11 +80,12 @@ class Engine(ABC):
         self.device = device
         self.precision = precision
         self.size_multiple = model.size_multiple
+        self.pad = PADDINGS[model.padding]
         self.notices: list[str] = []  # messages for the user, a sentence each, until they are shown
 
     def __call__(self, lq: Tensor) -> Tensor:
         height, width = lq.shape[-2:]
-        padded = pad_by_reflection(lq, self.size_multiple)
+        padded = self.pad(lq, self.size_multiple)
         return (padded + self.residual(padded))[..., :height, :width]
 
     def record(self, tiles: Tensor, boxes: Tensor) -> RestoreTile:
