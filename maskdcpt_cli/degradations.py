@@ -99,15 +99,6 @@ def find(word: str) -> str:
     raise MaskDCPTError(unknown("degradation", word, slugs))
 
 
-def scale(label: str) -> Scale:
-    """Return what a classifier's label is a matter of; "either" for one that is not in LABELS.
-
-    >>> scale("H"), scale("GN")
-    ('scene', 'pixel')
-    """
-    return LABELS[label].scale if label in LABELS else "either"
-
-
 def find_types(words: str | Iterable[str]) -> tuple[str, ...]:
     """Return the labels of degradations given as for `find`, each once; a string has commas.
 

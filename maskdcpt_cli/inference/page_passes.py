@@ -81,6 +81,7 @@ class PagePasses:
             tile=tile,
             overlap=choose_overlap(tile) if settings.overlap is None else settings.overlap,
             multiple=engine.size_multiple,
+            pad=engine.pad,
             samples=choose_samples(engine),
         )
         network.check_last()

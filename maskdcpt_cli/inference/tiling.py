@@ -18,7 +18,7 @@ from maskdcpt_cli.errors import BackendError, MaskDCPTError
 from maskdcpt_cli.inference.backends.engine import Network, RestoreTile
 from maskdcpt_cli.inference.events import LEAST_TILE
 from maskdcpt_cli.inference.out_of_memory import unless_out_of_memory
-from maskdcpt_cli.models.backbone import pad_by_reflection
+from maskdcpt_cli.models.backbone import Pad, pad_by_reflection
 
 Result = TypeVar("Result")
 Read = Callable[[slice, slice], Tensor]  # rows, columns -> (3, h, w) in [0, 1]
@@ -67,12 +67,14 @@ def restore_tiles(
     overlap: int,
     multiple: int = 1,
     samples: int = SAMPLES,
+    pad: Pad = pad_by_reflection,
 ) -> Iterator[Step]:
     """Restore a photo of `size` (H, W), step by step.
 
     An axis longer than `tile` is cut into tiles of that length, rounded up to a `multiple`; 0 is
-    one piece. Global pooling then runs first over `samples` tiles of the whole photo, whatever
-    `tile` is. Where memory runs out, the tile size is halved, rounded down to a `multiple`.
+    one piece. `pad` completes the last tiles. Global pooling then runs first over `samples` tiles
+    of the whole photo, whatever `tile` is. Where memory runs out, the tile size is halved, rounded
+    down to a `multiple`.
 
     Raises:
         MaskDCPTError: The overlap is half a tile or more.
@@ -83,7 +85,7 @@ def restore_tiles(
             f"An overlap of {overlap} does not suit tiles of {tile}: "
             f"it goes from 0 to {(tile - 1) // 2} pixels."
         )
-    photo = _Photo(read, size, multiple)
+    photo = _Photo(read, size, multiple, pad)
     height, width = size
     if 0 < tile < max(size):
         tile = _up(max(tile, overlap + multiple), multiple)
@@ -162,10 +164,11 @@ class _Report:
 class _Photo:
     """A photo that is read in rectangles."""
 
-    def __init__(self, read: Read, size: tuple[int, int], multiple: int) -> None:
+    def __init__(self, read: Read, size: tuple[int, int], multiple: int, pad: Pad) -> None:
         self.read = read
         self.size = size
         self.multiple = multiple
+        self.pad = pad
         self.padded = torch.tensor([_up(side, multiple) for side in size] * 2)  # H, W, H, W
 
     def in_one_piece(self, network: Network) -> Restore:
@@ -195,8 +198,8 @@ class _Photo:
         return restore or self._record(network, samples // 2)
 
     def _tile(self, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
-        """Return a tile (1, 3, h, w) padded by reflection, and its box (1, 4) in the photo."""
-        lq = pad_by_reflection(self.read(rows, columns)[None], self.multiple)
+        """Return a tile (1, 3, h, w), padded to multiples, and its box (1, 4) in the photo."""
+        lq = self.pad(self.read(rows, columns)[None], self.multiple)
         box = torch.tensor([rows.start, columns.start, *lq.shape[-2:]]) / self.padded
         return lq, box[None]
 

@@ -1,8 +1,10 @@
 """The contract of a restoration network."""
 
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskdcpt_cli.models.instruct import RequestEmbedding
@@ -39,6 +41,7 @@ class Backbone(nn.Module):
     telltale: ClassVar[str]  # a key of its state dict that no other backbone has, but a subclass
     assumed_options: ClassVar[tuple[str, ...]] = ()  # not exact in options_from
     size_multiple: int  # `encode` takes heights and widths that are multiples of this
+    padding: str = "reflect"  # to these multiples, a key of PADDINGS
     feature_dims: tuple[int, ...]  # channels of Encoded.features, in their order
     feature_scales: tuple[int, ...]  # width of a position of each, in pixels
     beyond_features: ClassVar[tuple[str, ...]]  # the submodules that no feature depends on
@@ -81,7 +84,7 @@ class Backbone(nn.Module):
         Raises ValueError for a request that does not fit the network.
         """
         height, width = lq.shape[-2:]
-        padded = pad_by_reflection(lq, self.size_multiple)
+        padded = PADDINGS[self.padding](lq, self.size_multiple)
         restored = padded + self.head(self.encode(padded, request=request).latent)
         return restored[..., :height, :width]
 
@@ -124,3 +127,13 @@ def pad_by_reflection(x: Tensor, multiple: int) -> Tensor:
             index = torch.arange(grown, device=x.device) % period
             x = x.index_select(dim, torch.minimum(index, period - index) % size)
     return x
+
+
+def pad_with_zeros(x: Tensor, multiple: int) -> Tensor:
+    """Pad (..., H, W) at the bottom and right to multiples, with zeros."""
+    height, width = x.shape[-2:]
+    return F.pad(x, (0, -width % multiple, 0, -height % multiple))
+
+
+Pad = Callable[[Tensor, int], Tensor]
+PADDINGS: dict[str, Pad] = {"reflect": pad_by_reflection, "zeros": pad_with_zeros}

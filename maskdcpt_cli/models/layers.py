@@ -1,6 +1,6 @@
 """Layers that two or more backbones share."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -10,12 +10,38 @@ from maskdcpt_cli.models.masking import OnGrid, apply
 from maskdcpt_cli.models.options import check_heads
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 
+NORM_EPS = 1e-5  # added to a variance
+
 
 class ChannelNorm(nn.LayerNorm):
     """Layer normalisation over the channels of each position of (B, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class BiasFreeNorm(nn.Module):
+    """Division by the standard deviation over the channels of each position of (B, C, H, W).
+
+    Restormer's norm for denoising: the variance is about the mean, which is not subtracted.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        exact = x.float()  # as layer_norm computes; squares exceed the range of fp16
+        centred = exact - exact.mean(dim=1, keepdim=True)
+        variance = centred.square().mean(dim=1, keepdim=True)
+        scaled = exact * (variance + NORM_EPS).rsqrt() * self.weight[:, None, None]
+        return scaled.to(x.dtype)
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "with-bias": ChannelNorm,
+    "bias-free": BiasFreeNorm,
+}
 
 
 class BlockSequence(nn.Module):
@@ -106,11 +132,13 @@ class GatedFeedForward(nn.Module):
 class TransformerBlock(nn.Module):
     """Restormer's block: channel attention, then a gated feed-forward."""
 
-    def __init__(self, dim: int, *, heads: int, expansion: float, bias: bool) -> None:
+    def __init__(
+        self, dim: int, *, heads: int, expansion: float, bias: bool, norm: str = "with-bias"
+    ) -> None:
         super().__init__()
-        self.norm1 = ChannelNorm(dim)
+        self.norm1 = NORMS[norm](dim)
         self.attn = ChannelAttention(dim, heads=heads, bias=bias)
-        self.norm2 = ChannelNorm(dim)
+        self.norm2 = NORMS[norm](dim)
         self.ffn = GatedFeedForward(dim, expansion=expansion, bias=bias)
 
     def forward(self, x: Tensor, on_grid: OnGrid = apply, pool: GlobalPool = whole_image) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from maskdcpt_cli.models.fourier import WindowConvolution
 from maskdcpt_cli.models.layers import (
+    NORMS,
     ChannelAttention,
     ChannelCrossAttention,
     ChannelNorm,
@@ -152,16 +153,23 @@ class MoETransformerBlock(nn.Module):
     """Decoder block (MoCE-IR, Sec. 3): a shared expert and experts, mixed by cross attention."""
 
     def __init__(
-        self, dim: int, *, heads: int, expansion: float, bias: bool, embedding: int
+        self,
+        dim: int,
+        *,
+        heads: int,
+        expansion: float,
+        bias: bool,
+        embedding: int,
+        norm: str = "with-bias",
     ) -> None:
         super().__init__()
-        self.norm1 = ChannelNorm(dim)
+        self.norm1 = NORMS[norm](dim)
         self.project_shared = nn.Conv2d(dim, dim, 1)
         self.project_routed = nn.Conv2d(dim, dim, 1)
         self.shared = ChannelAttention(dim, heads=heads, bias=bias)
         self.routed = Experts(dim, embedding=embedding)
         self.mix = ChannelCrossAttention(dim, heads=heads, bias=bias, kernel_size=7)
-        self.norm2 = ChannelNorm(dim)
+        self.norm2 = NORMS[norm](dim)
         self.ffn = GatedFeedForward(dim, expansion=expansion, bias=bias)
 
     def forward(self, x: Tensor, on_grid: OnGrid, pool: GlobalPool, embedding: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskdcpt_cli.models.backbone import Backbone, Encoded
+from maskdcpt_cli.models.backbone import PADDINGS, Backbone, Encoded
 from maskdcpt_cli.models.instruct import (
     InstructedStage,
     InstructionBlock,
@@ -19,8 +19,9 @@ from maskdcpt_cli.models.masking import OnGrid, apply
 from maskdcpt_cli.models.options import (
     MAX_BLOCKS,
     MAX_CHANNELS,
-    check_architecture,
     check_request_types,
+    choice,
+    number,
     whole_number,
     whole_numbers,
 )
@@ -28,6 +29,7 @@ from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 from maskdcpt_cli.models.shapes import Shapes, count_children, size_of
 
 MAX_UNSHUFFLE = 16
+MIN_EPS, MAX_EPS = 1e-12, 1e-2  # of the variance in layer normalisation
 
 
 def simple_gate(x: Tensor) -> Tensor:
@@ -39,15 +41,15 @@ def simple_gate(x: Tensor) -> Tensor:
 class NAFBlock(nn.Module):
     """Depth-wise convolution, gates instead of activations, simplified channel attention."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, eps: float) -> None:
         super().__init__()
         wide = 2 * channels
-        self.norm1 = ChannelNorm(channels)
+        self.norm1 = ChannelNorm(channels, eps=eps)
         self.conv1 = nn.Conv2d(channels, wide, 1)
         self.conv2 = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
         self.sca = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1))
         self.conv3 = nn.Conv2d(channels, channels, 1)
-        self.norm2 = ChannelNorm(channels)
+        self.norm2 = ChannelNorm(channels, eps=eps)
         self.conv4 = nn.Conv2d(channels, wide, 1)
         self.conv5 = nn.Conv2d(channels, channels, 1)
         self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
@@ -64,6 +66,7 @@ class NAFNet(Backbone):
 
     `unshuffle` 2 makes the whole network work at half resolution (ours; 1 is as published): the
     first convolution reads pixel_unshuffle(lq, 2), the residual goes through pixel_shuffle.
+    `padding` zeros and `norm_eps` 1e-6 make the network that Chen et al. released.
     """
 
     options = (
@@ -74,6 +77,8 @@ class NAFNet(Backbone):
         "unshuffle",
         "architecture",
         "request_types",
+        "padding",
+        "norm_eps",
     )
     architectures = ("plain", "instruct")
     telltale = "intro.weight"
@@ -89,6 +94,8 @@ class NAFNet(Backbone):
         unshuffle: int = 1,
         architecture: str = "plain",
         request_types: int = 0,
+        padding: str = "reflect",
+        norm_eps: float = 1e-5,
     ) -> None:
         super().__init__()
         self.width = whole_number("width", width)
@@ -109,8 +116,10 @@ class NAFNet(Backbone):
                 f"A width of {width} gives {width * 2**stages} channels in the middle of {stages} "
                 f"stages; valid are up to {MAX_CHANNELS * 2**4}."
             )
-        self.architecture = check_architecture(architecture, self.architectures)
+        self.architecture = choice("architecture", architecture, self.architectures)
         self.request_types = check_request_types(request_types, architecture=architecture)
+        self.padding = choice("padding", padding, PADDINGS)
+        self.norm_eps = number("norm_eps", norm_eps, least=MIN_EPS, most=MAX_EPS)
         self.size_multiple = unshuffle * 2 ** len(enc_blk_nums)
 
         rgb = 3 * unshuffle**2
@@ -124,7 +133,7 @@ class NAFNet(Backbone):
             self.stage(c, n) for c, n in zip(channels, enc_blk_nums, strict=False)
         )
         self.downs = nn.ModuleList(nn.Conv2d(c, 2 * c, 2, stride=2) for c in channels[:-1])
-        self.middle_blks = BlockSequence(NAFBlock(channels[-1]) for _ in range(middle_blk_num))
+        self.middle_blks = BlockSequence(self.block(channels[-1]) for _ in range(middle_blk_num))
         self.ups = nn.ModuleList(
             nn.Sequential(nn.Conv2d(c, 2 * c, 1, bias=False), nn.PixelShuffle(2))
             for c in channels[:0:-1]
@@ -146,10 +155,13 @@ class NAFNet(Backbone):
             "request_types": request_types_in(shapes),
         }
 
+    def block(self, channels: int) -> NAFBlock:
+        return NAFBlock(channels, eps=self.norm_eps)
+
     def stage(self, channels: int, blocks: int) -> BlockSequence:
-        sequence = (NAFBlock(channels) for _ in range(blocks))
+        sequence = (self.block(channels) for _ in range(blocks))
         if self.architecture == "instruct":
-            block = InstructionBlock(NAFBlock(channels), channels=channels)
+            block = InstructionBlock(self.block(channels), channels=channels)
             return InstructedStage(sequence, instructed=block)
         return BlockSequence(sequence)
 

@@ -1,6 +1,6 @@
 """Bounds of the options of backbones, checked before a layer is built."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from maskdcpt_cli.errors import unknown
 
@@ -10,7 +10,15 @@ MAX_STAGES = 64
 MAX_EXPANSION = 64
 MAX_TYPES = 64  # of degradation that a network can be asked for
 ARCHITECTURES = ("plain", "instruct", "frequency", "moe")  # Table XI
-PLAIN: Mapping[str, object] = {"architecture": "plain", "request_types": 0}  # the defaults
+PLAIN: Mapping[str, object] = {  # the defaults of options that earlier versions did not have
+    "architecture": "plain",
+    "request_types": 0,
+    "padding": "reflect",
+    "norm_eps": 1e-5,
+    "norm": "with-bias",
+    "bias": True,
+    "attention": "plain",
+}
 INSTRUCT = "instruct"  # the architecture of networks that can be asked what to remove
 
 
@@ -38,28 +46,34 @@ def whole_numbers(
 
 def expansion(name: str, value: object, *, channels: int) -> float:
     """Return the width of a hidden layer relative to its `channels`, of which it has some."""
-    if (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and 1 / channels <= value <= MAX_EXPANSION
-    ):
+    return number(name, value, least=1 / channels, most=MAX_EXPANSION)
+
+
+def number(name: str, value: object, *, least: float, most: float) -> float:
+    """Return a number within bounds; ValueError for any other value."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most:
         return value
-    raise ValueError(
-        f"{name} is {_short(value)}; valid are numbers from {1 / channels:g} to {MAX_EXPANSION}."
-    )
+    raise ValueError(f"{name} is {_short(value)}; valid are numbers from {least:g} to {most:g}.")
+
+
+def choice(name: str, value: object, among: Iterable[str]) -> str:
+    """Return a value that is among those of an option; ValueError if it is not."""
+    if value not in tuple(among):
+        raise ValueError(unknown(name, str(value), among))
+    return str(value)
+
+
+def switch(name: str, value: object) -> bool:
+    """Return true or false; ValueError for any other value."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {_short(value)}; valid are true and false.")
+    return value
 
 
 def check_heads(channels: int, heads: int) -> None:
     """Raise ValueError where channels cannot be divided among heads."""
     if channels % heads:
         raise ValueError(f"{channels} channels cannot be divided among {heads} heads of attention.")
-
-
-def check_architecture(value: str, among: Sequence[str]) -> str:
-    """Return an architecture (Table XI) that is among those of a backbone; ValueError if not."""
-    if value not in among:
-        raise ValueError(unknown("architecture", str(value), among))
-    return value
 
 
 def check_request_types(value: object, *, architecture: str) -> int:

@@ -1,5 +1,9 @@
-"""PromptIR (Potlapalli et al., 2023), as MaskDCPT releases it: with biases throughout."""
+"""PromptIR (Potlapalli et al., 2023), as MaskDCPT releases it: with biases throughout.
 
+The convolutions that Potlapalli et al. released have none: `bias` false.
+"""
+
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -35,14 +39,32 @@ class Prompt(nn.Module):
 class PromptIR(Restormer):
     """Restormer with a prompt added to the features of each level before upsampling."""
 
-    options = SIZES
+    options = (*SIZES, "bias")
     architectures: ClassVar[tuple[str, ...]] = ("plain",)
     telltale = "prompt1.prompt_param"
-    bias = True
+
+    def __init__(
+        self,
+        *,
+        dim: int = 48,
+        num_blocks: Sequence[int] = (4, 6, 6, 8),
+        num_refinement_blocks: int = 4,
+        heads: Sequence[int] = (1, 2, 4, 8),
+        ffn_expansion_factor: float = 2.66,
+        bias: bool = True,
+    ) -> None:
+        super().__init__(
+            dim=dim,
+            num_blocks=num_blocks,
+            num_refinement_blocks=num_refinement_blocks,
+            heads=heads,
+            ffn_expansion_factor=ffn_expansion_factor,
+            bias=bias,
+        )
 
     @classmethod
     def options_from(cls, shapes: Shapes) -> dict[str, object]:
-        found = super().options_from(shapes)
+        found = {**super().options_from(shapes), "bias": "output.bias" in shapes}
         return {name: found[name] for name in cls.options}
 
     def add_guidance(self, level: int, dim: int) -> int:

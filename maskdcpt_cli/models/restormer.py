@@ -1,4 +1,7 @@
-"""Restormer (Zamir et al., 2022), as MaskDCPT releases it: its layer norms have a bias."""
+"""Restormer (Zamir et al., 2022), as MaskDCPT releases it: its layer norms have a bias.
+
+Zamir et al. also released denoising networks whose norms have none: `norm` bias-free.
+"""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -16,6 +19,7 @@ from maskdcpt_cli.models.instruct import (
     request_types_in,
 )
 from maskdcpt_cli.models.layers import (
+    NORMS,
     BlockSequence,
     Downsample,
     PatchEmbed,
@@ -32,9 +36,10 @@ from maskdcpt_cli.models.moe import (
 from maskdcpt_cli.models.options import (
     ARCHITECTURES,
     MAX_BLOCKS,
-    check_architecture,
     check_request_types,
+    choice,
     expansion,
+    switch,
     whole_number,
     whole_numbers,
 )
@@ -57,12 +62,11 @@ class Restormer(Backbone):
     `moe` has experts in the decoder.
     """
 
-    options: ClassVar[tuple[str, ...]] = (*SIZES, "architecture", "request_types")
+    options: ClassVar[tuple[str, ...]] = (*SIZES, "architecture", "request_types", "norm")
     architectures: ClassVar[tuple[str, ...]] = ARCHITECTURES
     telltale = "patch_embed.proj.weight"
     assumed_options = ("ffn_expansion_factor",)
     beyond_features = ("output",)
-    bias: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -74,6 +78,8 @@ class Restormer(Backbone):
         ffn_expansion_factor: float = 2.66,
         architecture: str = "plain",
         request_types: int = 0,
+        norm: str = "with-bias",
+        bias: bool = False,
     ) -> None:
         super().__init__()
         self.dim = whole_number("dim", dim, least=2)
@@ -87,8 +93,10 @@ class Restormer(Backbone):
         self.ffn_expansion_factor = expansion(
             "ffn_expansion_factor", ffn_expansion_factor, channels=dim
         )
-        self.architecture = check_architecture(architecture, self.architectures)
+        self.architecture = choice("architecture", architecture, self.architectures)
         self.request_types = check_request_types(request_types, architecture=architecture)
+        self.norm = choice("norm", norm, NORMS)
+        self.bias = switch("bias", bias)
         self.size_multiple = 8
         self.feature_dims = (4 * dim, 2 * dim, 2 * dim, 2 * dim)
         self.feature_scales = (4, 2, 1, 1)
@@ -137,11 +145,16 @@ class Restormer(Backbone):
             ),
             "architecture": next((a for a, key in TELLTALES.items() if key in shapes), "plain"),
             "request_types": request_types_in(shapes),
+            "norm": "bias-free" if _is_bias_free(shapes) else "with-bias",
         }
 
     def block(self, dim: int, level: int) -> TransformerBlock:
         return TransformerBlock(
-            dim, heads=self.heads[level], expansion=self.ffn_expansion_factor, bias=self.bias
+            dim,
+            heads=self.heads[level],
+            expansion=self.ffn_expansion_factor,
+            bias=self.bias,
+            norm=self.norm,
         )
 
     def stage(self, dim: int, level: int, blocks: int) -> BlockSequence:
@@ -160,6 +173,7 @@ class Restormer(Backbone):
                     expansion=self.ffn_expansion_factor,
                     bias=self.bias,
                     embedding=8 * self.dim,
+                    norm=self.norm,
                 )
                 for _ in range(blocks_of_decoder(blocks))
             )
@@ -228,3 +242,8 @@ class Restormer(Backbone):
 
     def head(self, latent: Tensor) -> Tensor:
         return self.output(latent)
+
+
+def _is_bias_free(shapes: Shapes) -> bool:
+    norms = [name.removesuffix("weight") for name in shapes if name.endswith(".norm1.weight")]
+    return bool(norms) and not any(f"{norm}bias" in shapes for norm in norms)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import Backbone
-from maskdcpt_cli.models.backbone import pad_by_reflection
+from maskdcpt_cli.models.backbone import PADDINGS
 from maskdcpt_cli.models.masking import PatchMask
 from maskdcpt_cli.probing.images import ProbeImage
 
@@ -110,7 +110,7 @@ def encode(
 def _latent(network: Backbone, lq: Tensor, mask: PatchMask | None) -> Tensor:
     """(B, 3, H, W) -> (B, C, h, w), or (B, C, 1, visible)."""
     if mask is None:
-        return network.encode(pad_by_reflection(lq, network.size_multiple)).latent
+        return network.encode(PADDINGS[network.padding](lq, network.size_multiple)).latent
     return network.encode(mask.pack(lq), mask).latent
 
 

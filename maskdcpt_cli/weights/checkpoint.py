@@ -24,12 +24,14 @@ from maskdcpt_cli.weights.metadata import (
     format_metadata,
     parse_metadata,
 )
+from maskdcpt_cli.weights.public import from_public
 from maskdcpt_cli.weights.recognise import classifier_sizes, recognise
 
 ZIP = b"PK\x03\x04"
 LEGACY = (
     b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # a pickled number: torch.save before version 1.6
 )
+PARTS = ("params_ema", "params", "state_dict")  # of pickles that hold more than tensors
 CLASSIFIER = "classifier."  # prefix of its tensors in a file
 OTHER_FILES = {
     b"<": "is a web page, not weights: the download went to the page around the file",
@@ -87,6 +89,8 @@ class DegradationClassifier:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint: a file of maskdcpt, plain safetensors, or a PyTorch pickle, by content.
 
+    Weights published by the authors of a network come back under the names of this package.
+
     Floating-point tensors become float32 on the CPU. Nothing in the file is executed.
 
     Raises:
@@ -113,6 +117,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     }
     try:
         metadata = parse_metadata(header)
+        tensors, stated = from_public(tensors)
         backbone, detected = recognise(tensors)
         assumed = backbone_class(backbone).assumed_options
         _compare(
@@ -123,7 +128,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{shown(path)} {shown(str(error))}. {ADVICE}") from error
     return Checkpoint(
         backbone=backbone,
-        options={**detected, **metadata.options},
+        options={**detected, **stated, **metadata.options},
         state_dict=tensors,
         degradations=metadata.degradations,
         preset=metadata.preset,
@@ -215,10 +220,10 @@ def _unpickle(path: Path, *, zipped: bool) -> object:
 
 
 def _published_tensors(path: Path, content: object) -> dict[str, Tensor]:
-    """Return the tensors of `params_ema`, `params`, or the top level, without `module.`."""
+    """Return the tensors of one of PARTS, or of the top level, without `module.`."""
     found = content
     if isinstance(content, dict):
-        found = content.get("params_ema", content.get("params", content))
+        found = next((content[part] for part in PARTS if part in content), content)
     if not isinstance(found, dict):
         raise CheckpointError(f"{shown(path)} holds no tensors by name. {ADVICE}")
     return {

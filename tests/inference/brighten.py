@@ -6,6 +6,7 @@ import numpy as np
 
 from maskdcpt_cli.inference.events import Job, Outcome, Settings
 from maskdcpt_cli.inference.restore import restore_files
+from maskdcpt_cli.models.backbone import pad_by_reflection
 from tests.small import small
 
 
@@ -14,6 +15,7 @@ class Brighten:
 
     backend, device, precision, size_multiple = "torch", "cpu", "fp32", 8
     model = small("nafnet")
+    pad = staticmethod(pad_by_reflection)
     bytes_per_pixel = 100
     notices: ClassVar[list[str]] = []
 

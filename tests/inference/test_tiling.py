@@ -19,6 +19,7 @@ from maskdcpt_cli.inference.tiling import (
     sample_tiles,
     spans,
 )
+from maskdcpt_cli.models.backbone import pad_with_zeros
 from tests.inference.local import Local, Restoring, twice
 from tests.small import IN_SHORT, calm
 
@@ -42,6 +43,25 @@ def test_tiles_of_a_pointwise_network_give_the_image_untiled(
 ) -> None:
     restoring = Restoring(torch.rand(3, *size))(twice, tile=tile, overlap=overlap)
     torch.testing.assert_close(restoring.canvas, restoring.image * 2)
+
+
+def test_the_last_tiles_are_completed_as_the_network_wants() -> None:
+    tiles: list[Tensor] = []
+    network = Local(lambda lq: tiles.append(lq) or lq)  # type: ignore[func-returns-value]
+    ones = torch.ones(3, 70, 90)
+    steps = restore_tiles(
+        network,
+        lambda rows, columns: ones[:, rows, columns],
+        (70, 90),
+        tile=64,
+        overlap=8,
+        multiple=16,
+        pad=pad_with_zeros,
+    )
+    assert sum(isinstance(step, Band) for step in steps) == 2
+    edges = {(int(tile[0, 0, :, 0].sum()), int(tile[0, 0, 0].sum())) for tile in tiles}
+    assert {tuple(tile.shape[-2:]) for tile in tiles} == {(48, 64)}
+    assert edges == {(48, 64), (48, 58), (38, 64), (38, 58)}
 
 
 @pytest.mark.parametrize(("size", "tile", "overlap"), CUTS)

@@ -13,6 +13,12 @@ from tests.small import IN_SHORT, NETWORKS, backbone_of, small, two_blocks
 
 SIZE = (64, 96)
 
+AUTHORS = {  # the options of the forms that the authors of the networks released
+    "nafnet": {"padding": "zeros", "norm_eps": 1e-6},
+    "restormer": {"norm": "bias-free"},
+    "promptir": {"bias": False},
+    "swinir": {"attention": "swin"},
+}
 every_backbone = pytest.mark.parametrize("name", NETWORKS)
 
 
@@ -47,6 +53,20 @@ def test_hidden_pixels_do_not_matter(name, patch_size):
     for a, b, c in zip(ours, other, seen, strict=True):
         assert torch.equal(a, b)
         assert not torch.allclose(a, c)
+
+
+@pytest.mark.parametrize("name", AUTHORS)
+def test_networks_in_the_form_of_their_authors_obey_masks_too(name):
+    backbone, lq = small(name, **AUTHORS[name]), golden_image(*SIZE, 2)
+    mask, everything = draw(), draw(mask_ratio=0.0)
+    visible = pixels_of(mask).bool()
+    with torch.inference_mode():
+        ours = encode(backbone, lq, mask)
+        other = encode(backbone, torch.where(visible, lq, 1 - lq), mask)
+        dense = backbone.encode(lq)
+        whole = encode(backbone, lq, everything)
+    assert all(map(torch.equal, ours, other))
+    assert all(map(torch.equal, whole, [dense.latent, *dense.features]))
 
 
 @every_backbone
@@ -128,6 +148,22 @@ def test_unknown_names_are_answered_with_the_nearest():
         build_backbone("nafnett")
     with pytest.raises(ValueError, match="Did you mean 'width'"):
         build_backbone("nafnet", widht=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "fault"),
+    [
+        ("nafnet", {"padding": "zeroes"}, "Did you mean 'zeros'"),
+        ("nafnet", {"padding": ["zeros"]}, "Choose from: reflect, zeros"),
+        ("nafnet", {"norm_eps": 0}, "norm_eps is 0; valid are numbers from 1e-12 to 0.01"),
+        ("restormer", {"norm": "biasfree"}, "Did you mean 'bias-free'"),
+        ("promptir", {"bias": 0}, "bias is 0; valid are true and false"),
+        ("swinir", {"attention": True}, "Choose from: plain, swin"),
+    ],
+)
+def test_forms_that_do_not_exist_are_refused(name, options, fault):
+    with pytest.raises(ValueError, match=fault):
+        build_backbone(name, **options)
 
 
 def test_nafnet_wants_as_many_decoders_as_encoders():

@@ -27,6 +27,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "num_refinement_blocks": 2,
         "heads": (1, 2, 4, 8),
         "ffn_expansion_factor": 2.5,
+        "norm": "with-bias",
     },
     "promptir": {
         "dim": 8,
@@ -34,6 +35,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "num_refinement_blocks": 1,
         "heads": (2, 2, 2, 4),
         "ffn_expansion_factor": 1.25,
+        "bias": True,
     },
     "swinir": {
         "embed_dim": 60,
@@ -41,6 +43,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "num_heads": (2, 2, 2),
         "mlp_ratio": 1.5,
         "window_size": 8,
+        "attention": "plain",
     },
 }
 PLAIN = {"architecture": "plain", "request_types": 0}

@@ -16,6 +16,7 @@ from torch import Tensor
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models import BACKBONES, backbone_class, build_backbone
+from maskdcpt_cli.models.options import PLAIN
 from maskdcpt_cli.weights.checkpoint import (
     Checkpoint,
     build,
@@ -44,7 +45,7 @@ def test_released_weights_are_recognised_by_keys_and_shapes(released: str) -> No
     keys = {key: torch.empty(shape, device="meta") for key, shape in dict(golden["keys"]).items()}
     backbone, options = recognise(keys)
     assert backbone == released.partition("-")[0]
-    others = {"unshuffle": 1, "architecture": "plain", "request_types": 0}
+    others = {"unshuffle": 1, **PLAIN}
     expected = {name: golden["config"].get(name, others.get(name)) for name in options}
     assert json.loads(json.dumps(options)) == expected
 

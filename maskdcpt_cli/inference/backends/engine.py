@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from maskdcpt_cli.inference.backends.memory import activation_bytes
 from maskdcpt_cli.models import Backbone
-from maskdcpt_cli.models.backbone import pad_by_reflection
+from maskdcpt_cli.models.backbone import PADDINGS
 from maskdcpt_cli.models.pooling import JointPool, RecordedPool
 
 MEASURED_TILE = 128
@@ -87,6 +87,7 @@ class Engine(ABC):
         self.device = device
         self.precision = precision
         self.size_multiple = model.size_multiple
+        self.pad = PADDINGS[model.padding]
         self.notices: list[str] = []  # messages for the user, a sentence each, until they are shown
 
     def __call__(self, lq: Tensor) -> Tensor:
@@ -198,7 +199,7 @@ class _Asked:
 
     def __call__(self, lq: Tensor) -> Tensor:
         height, width = lq.shape[-2:]
-        padded = pad_by_reflection(lq, self.engine.size_multiple)
+        padded = self.engine.pad(lq, self.engine.size_multiple)
         restored = padded + self.engine.residual(padded, *self.request)
         return restored[..., :height, :width]
 
