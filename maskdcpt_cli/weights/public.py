@@ -26,6 +26,7 @@ RESTORMER_NAMES = {
 }
 PROMPTIR_UNUSED = re.compile(r"(chnl_reduce|reduce_noise_channel_)\d\.")
 SWINIR_BUFFERS = re.compile(r".*\.(relative_position_index|attn_mask)$")
+SWINIR_GROUP = re.compile(r"layers\.(\d{1,3})\.")
 SWINIR_UPSAMPLER = re.compile(r"(upsample|conv_before_upsample|conv_up\d)\.")
 JPEG_WINDOW = 7  # of SwinIR for JPEG, as its blocks are 8 pixels wide
 JPEG_RANGE = 255  # of the pixels that it takes
@@ -71,13 +72,13 @@ def _swinir(tensors: Tensors) -> Converted:
             "images at their size"
         )
     _check_channels(tensors, "conv_first.weight")
-    groups = {int(name.split(".")[1]) for name in tensors if name.startswith("layers.")}
+    groups = {int(found[1]) for found in map(SWINIR_GROUP.match, tensors) if found}
     half = len(groups) // 2
     names = {rf"^layers\.{i}\.": f"encode_layers.{i}." for i in range(half)}
     names |= {rf"^layers\.{i}\.": f"decode_layers{i - half}." for i in groups if i >= half}
     kept = {name: t for name, t in tensors.items() if not SWINIR_BUFFERS.match(name)}
     tables = [t for name, t in kept.items() if name.endswith(BIAS_TABLE)]
-    if tables and len(tables[0]) == (2 * JPEG_WINDOW - 1) ** 2:
+    if any(table.shape[:1] == ((2 * JPEG_WINDOW - 1) ** 2,) for table in tables):
         scales = {"conv_first.weight": JPEG_RANGE, "conv_last.weight": 1 / JPEG_RANGE}
         scales["conv_last.bias"] = 1 / JPEG_RANGE
         kept = {name: tensor * scales.get(name, 1) for name, tensor in kept.items()}

@@ -10,6 +10,7 @@ from torch import Tensor
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.inference.backends import open_engine
 from maskdcpt_cli.inference.backends.engine import Network
+from maskdcpt_cli.inference.restore import restore
 from maskdcpt_cli.inference.self_ensemble import Eightfold
 from maskdcpt_cli.inference.tiling import (
     Band,
@@ -20,6 +21,7 @@ from maskdcpt_cli.inference.tiling import (
     spans,
 )
 from maskdcpt_cli.models.backbone import pad_with_zeros
+from tests.inference.brighten import TILED, Brighten, ramp
 from tests.inference.local import Local, Restoring, twice
 from tests.small import IN_SHORT, calm
 
@@ -62,6 +64,13 @@ def test_the_last_tiles_are_completed_as_the_network_wants() -> None:
     edges = {(int(tile[0, 0, :, 0].sum()), int(tile[0, 0, 0].sum())) for tile in tiles}
     assert {tuple(tile.shape[-2:]) for tile in tiles} == {(48, 64)}
     assert edges == {(48, 64), (48, 58), (38, 64), (38, 58)}
+
+
+def test_a_photo_in_tiles_is_completed_as_its_network_wants() -> None:
+    engine = Brighten()
+    engine.pad = pad_with_zeros
+    restore(engine, ramp(77, 121, 3), settings=TILED)
+    assert any(tile.eq(0).any() for tile in engine.seen)
 
 
 @pytest.mark.parametrize(("size", "tile", "overlap"), CUTS)
