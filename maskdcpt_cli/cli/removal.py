@@ -8,7 +8,7 @@ import click
 from maskdcpt_cli.cli.options import Decorator, ModelName, several_of
 from maskdcpt_cli.degradations import CLEAN, LABELS, find_types, slug
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.inference.events import Outcome, Remove
+from maskdcpt_cli.inference.events import Outcome, Remove, Settings
 from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
 
 TYPES = [one.slug for label, one in LABELS.items() if label != CLEAN]
@@ -50,28 +50,34 @@ classifier_option: Decorator = click.option(
 )
 
 
+def plan_in_words(settings: Settings, classifier: str) -> str:
+    """Return what a model that can be asked will remove."""
+    if not isinstance(settings.remove, str):
+        return f"removes {in_words(settings.remove) or 'nothing'}"
+    every = f"what {classifier} finds" if settings.remove == "auto" else "all that it knows"
+    return f"removes {every}" + (f" but {in_words(settings.keep)}" if settings.keep else "")
+
+
 def removal_in_words(outcome: Outcome) -> str:
-    """Return what was removed from a photo; nothing where the model was not asked for types."""
-    found, removed = outcome.found, outcome.removed
-    if outcome.status != "restored" or removed is None:
+    """Return what was found in a photo and removed; nothing where it was not classified."""
+    found, removed = outcome.found, outcome.removed or ()
+    if outcome.status != "restored" or found is None:
         return ""
-    others = in_words(one for one in found or () if one not in removed)
-    left = f"; not removed: {others}" if others else ""
+    others = in_words(one for one in found if one not in removed)
     if removed:
-        return f"removed {in_words(removed)}{left}"
-    if others:
-        return f"{others} found, which is not removed: left as it is"
-    return "nothing to remove: left as it is" if found is None else "clean: left as it is"
+        return f"removed {in_words(removed)}" + (f"; not removed: {others}" if others else "")
+    return f"not removed: {others}; left as it is" if others else "clean: left as it is"
 
 
 def removals_in_words(outcomes: Iterable[Outcome]) -> str:
-    """Return how many photos had what removed; nothing where the model was not asked for types."""
-    asked = [one.removed for one in outcomes if one.removed is not None]
-    photos = Counter(label for removed in asked for label in removed)
-    parts = [f"{slug(label)} removed from {number}" for label, number in photos.most_common()]
-    if left := sum(not removed for removed in asked):
-        parts.append(f"{left} left as {'it is' if left == 1 else 'they are'}")
-    return ", ".join(parts)
+    """Return from how many photos what was removed; nothing where they were not classified."""
+    removals = [one.removed or () for one in outcomes if one.found is not None]
+    photos = Counter(label for removed in removals for label in removed)
+    parts = [f"{slug(label)} from {number}" for label, number in photos.most_common()]
+    words = [f"removed {', '.join(parts)}"] if parts else []
+    if left := sum(not removed for removed in removals):
+        words.append(f"{left} left as {'it is' if left == 1 else 'they are'}")
+    return "; ".join(words)
 
 
 def in_words(labels: Iterable[str]) -> str:

@@ -23,7 +23,12 @@ from maskdcpt_cli.cli.options import (
     tile_option,
     usage_errors,
 )
-from maskdcpt_cli.cli.removal import classifier_option, keep_option, remove_option
+from maskdcpt_cli.cli.removal import (
+    classifier_option,
+    keep_option,
+    plan_in_words,
+    remove_option,
+)
 from maskdcpt_cli.inference.events import Event, Remove, Settings
 from maskdcpt_cli.inference.result_log import Existing
 from maskdcpt_cli.weights.zoo import DEFAULT, DEFAULT_CLASSIFIER, ZOO
@@ -248,7 +253,9 @@ def _events(
     model = _load_network(options)
     engine = _open_engine(options, model)
     classifier = _load_classifier(options, model, engine.device)
-    view.opened(f"{options.label}: {engine.describe()}")
+    asks = plan_in_words(options.settings, options.classifier or DEFAULT_CLASSIFIER)
+    about = f"{options.label}: {engine.describe()}"
+    view.opened(f"{about}; {asks}" if model.request_types else about)
     restored = partial(
         restore_files,
         engine,
