@@ -66,7 +66,8 @@ def classify(**given: Any) -> None:
 
     The answer is a type of degradation; "looks clean" for a photo without degradation, if the model
     has that label; "uncertain" where no probability reaches 50 %. Photos are never resized: up to
-    64 tiles of each, spread evenly, are classified.
+    64 tiles of each, spread evenly, are classified. A multi-label model shows all types that it
+    finds, and also looks at each photo reduced.
 
     \b
     Examples:
