@@ -131,17 +131,20 @@ def split_names(_ctx: click.Context, _param: click.Parameter, text: str | None) 
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def complete_metric(
-    _ctx: click.Context, _param: click.Parameter, incomplete: str
-) -> "list[CompletionItem[str]]":
-    """Complete the last name after a comma with the metrics of the table."""
-    before, comma, last = incomplete.rpartition(",")
-    given = before.split(",")
-    return [
-        CompletionItem(before + comma + name)
-        for name in METRICS
-        if name.startswith(last) and name not in given
-    ]
+def several_of(words: Iterable[str]) -> Complete:
+    """Return a completion of the last of several words between commas, each once."""
+
+    def complete(
+        _ctx: click.Context, _param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem[str]]":
+        before, comma, last = incomplete.rpartition(",")
+        return [
+            CompletionItem(before + comma + word)
+            for word in words
+            if word.startswith(last) and word not in before.split(",")
+        ]
+
+    return complete
 
 
 def model_option(use: "Use", default: str) -> Decorator:
@@ -309,7 +312,7 @@ def metrics_option(text: str, *, default: str | None = None) -> Decorator:
         show_default=default is not None,
         metavar="NAME,...",
         callback=split_names,
-        shell_complete=complete_metric,
+        shell_complete=several_of(METRICS),
         help=text,
     )
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from maskdcpt_cli.cli.console import count
 from maskdcpt_cli.cli.page import data_uri, write_page
+from maskdcpt_cli.cli.removal import in_words, removal_in_words, removals_in_words
 from maskdcpt_cli.cli.restore_view import BAD, ENDINGS, why
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.reader import PhotoReader, reading_by
@@ -25,6 +26,7 @@ class ReportFigure(NamedTuple):
     """A photo before and after, or the problem with its files."""
 
     name: str
+    removal: str = ""
     notices: tuple[str, ...] = ()
     before: str = ""  # data URI
     after: str = ""  # data URI
@@ -64,7 +66,8 @@ def _lead(outcomes: Sequence[Outcome]) -> str:
         for status, (word, _) in ENDINGS.items()
     }
     ends = ", ".join(f"{number} {word.lower()}" for word, number in counts.items() if number)
-    return f"{count(len(outcomes), 'photo')}: {ends}"
+    removals = removals_in_words(outcomes)
+    return f"{count(len(outcomes), 'photo')}: {ends}{f'; {removals}' if removals else ''}"
 
 
 def _facts(model: str, settings: Settings) -> dict[str, str]:
@@ -74,11 +77,15 @@ def _facts(model: str, settings: Settings) -> dict[str, str]:
         for name, value in asdict(settings).items()
         if value != defaults[name] and name not in ("compare", "max_pixels")
     }
-    chosen_text = ", ".join(
-        name if value is True else f"{name} {value}" for name, value in chosen.items()
-    )
-    chosen_text = chosen_text or "as by default"
+    chosen_text = ", ".join(map(_setting, chosen.items())) or "as by default"
     return {"Model": model, "Settings": chosen_text, "Date": strftime("%Y-%m-%d")}
+
+
+def _setting(named: tuple[str, object]) -> str:
+    name, value = named
+    if value is True:
+        return name
+    return f"{name} {in_words(value) or 'nothing' if isinstance(value, tuple) else value}"
 
 
 def _figures(
@@ -104,6 +111,7 @@ def _figure(
         return ReportFigure(name, problem=str(error))
     return ReportFigure(
         name,
+        removal=removal_in_words(outcome),
         notices=tuple(outcome.notices),
         before=data_uri(lq),
         after=data_uri(restored),

@@ -21,16 +21,25 @@ from maskdcpt_cli.cli.options import (
     quiet_option,
     recursive_option,
     tile_option,
+    usage_errors,
 )
-from maskdcpt_cli.inference.events import Event, Settings
+from maskdcpt_cli.cli.removal import (
+    classifier_option,
+    keep_option,
+    plan_in_words,
+    remove_option,
+)
+from maskdcpt_cli.inference.events import Event, Remove, Settings
 from maskdcpt_cli.inference.result_log import Existing
-from maskdcpt_cli.weights.zoo import DEFAULT, ZOO
+from maskdcpt_cli.weights.zoo import DEFAULT, DEFAULT_CLASSIFIER, ZOO
 
 if TYPE_CHECKING:
     from maskdcpt_cli.cli.restore_view import RestoreView
     from maskdcpt_cli.images.reader import PhotoReader
     from maskdcpt_cli.inference.backends import Engine
     from maskdcpt_cli.inference.plan import Plan
+    from maskdcpt_cli.models import Backbone
+    from maskdcpt_cli.weights.checkpoint import DegradationClassifier
 
 DEFAULTS = Settings()
 # Under torchrun several processes share the photos, and the main one reports the events of all.
@@ -45,6 +54,9 @@ class RestoreOptions:
     inputs: tuple[str, ...]
     output: Path
     model: str
+    remove: Remove
+    keep: tuple[str, ...]
+    classifier: str | None
     device: str
     precision: str
     backend: str
@@ -81,6 +93,8 @@ class RestoreOptions:
             strip=self.strip,
             compare=self.compare,
             max_pixels=self.max_pixels,
+            remove=self.remove,
+            keep=self.keep,
         )
 
 
@@ -95,6 +109,9 @@ class RestoreOptions:
     help="Folder of the results; for a single photo it may also be a file.",
 )
 @model_option("restores", DEFAULT)
+@remove_option
+@keep_option
+@classifier_option
 @device_option
 @precision_option(default="auto")
 @backend_option
@@ -168,6 +185,7 @@ def restore(**given: Any) -> None:
     Examples:
       maskdcpt restore photos/ -o restored/
       maskdcpt restore night.jpg -o bright.jpg --strength 0.8
+      maskdcpt restore photos/ -o restored/ --model mine.safetensors --remove noise,jpeg
       maskdcpt restore "scans/**/*.tif" -o out/ --format png --report out/report.html
       find . -name "*.jpg" -newer last | maskdcpt restore - -o out/ --json
 
@@ -184,6 +202,8 @@ def restore(**given: Any) -> None:
         raise click.UsageError(
             f"--overlap {options.overlap} must be less than half of --tile {options.tile}."
         )
+    if options.keep and not isinstance(options.remove, str):
+        raise click.UsageError("--keep goes with --remove auto or all: types by name are exact.")
     todo = _plan(options)
     with PhotoReader() as reader:
         view = RestoreView()
@@ -230,10 +250,19 @@ def _events(
     reader.start()  # while the network is loaded
     from maskdcpt_cli.inference.restore import restore_files
 
-    engine = _open_network(options)
-    view.opened(f"{options.label}: {engine.describe()}")
+    model = _load_network(options)
+    engine = _open_engine(options, model)
+    classifier = _load_classifier(options, model, engine.device)
+    asks = plan_in_words(options.settings, options.classifier or DEFAULT_CLASSIFIER)
+    about = f"{options.label}: {engine.describe()}"
+    view.opened(f"{about}; {asks}" if model.request_types else about)
     restored = partial(
-        restore_files, engine, settings=options.settings, existing=options.existing, reader=reader
+        restore_files,
+        engine,
+        settings=options.settings,
+        existing=options.existing,
+        reader=reader,
+        classifier=classifier,
     )
     if not SHARED:
         yield from restored(todo.jobs)
@@ -244,15 +273,42 @@ def _events(
     yield from share.gather(restored(share.take(todo.jobs)))
 
 
-def _open_network(options: RestoreOptions) -> "Engine":
-    from maskdcpt_cli.inference.backends import open_engine
+def _load_network(options: RestoreOptions) -> "Backbone":
+    from maskdcpt_cli.inference.removal import check_removal, finds
     from maskdcpt_cli.weights.zoo import load_model
+
+    model = load_model(options.model)
+    with usage_errors():
+        check_removal(model, options.settings)
+    if options.classifier and not finds(model, options.settings):
+        raise click.UsageError(
+            "--classifier is for --remove auto of a model that can be asked what to remove."
+        )
+    return model
+
+
+def _load_classifier(
+    options: RestoreOptions, model: "Backbone", device: str
+) -> "DegradationClassifier | None":
+    """Return the classifier on a device, if it decides what is removed."""
+    from maskdcpt_cli.inference.removal import finds
+    from maskdcpt_cli.weights.zoo import load_classifier
+
+    if not finds(model, options.settings):
+        return None
+    classifier = load_classifier(options.classifier or DEFAULT_CLASSIFIER)
+    classifier.network.to(device)
+    return classifier
+
+
+def _open_engine(options: RestoreOptions, model: "Backbone") -> "Engine":
+    from maskdcpt_cli.inference.backends import open_engine
 
     device = options.device
     if SHARED and device in ("auto", "cuda"):
         device = _own_gpu() or device
     return open_engine(
-        load_model(options.model),
+        model,
         device=device,
         precision=options.precision,
         backend=options.backend,

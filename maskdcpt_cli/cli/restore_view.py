@@ -29,6 +29,8 @@ from maskdcpt_cli.cli.console import (
     message_console,
     say,
 )
+from maskdcpt_cli.cli.removal import removal_in_words, removals_in_words
+from maskdcpt_cli.degradations import slug
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.inference.events import Advanced, Event, Job, Outcome, Started, Status
@@ -115,6 +117,8 @@ class RestoreJson(RestoreView):
                 "notices": event.notices,
                 "pixels": event.pixels,
                 "seconds": round(event.seconds, 3),
+                "found": _slugs(event.found),
+                "removed": _slugs(event.removed),
             }
             click.echo(jsonlib.dumps(fields))
 
@@ -196,6 +200,8 @@ class RestoreBar(RestoreView):
             self.workload.end(event)
             self.done += 1
             self.bad += event.status in BAD
+            if words := removal_in_words(event):
+                self.progress.console.print(Text(shown(f"{event.job.source}: {words}")))
         self.progress.update(
             self.task,
             completed=self.workload.advanced,
@@ -300,6 +306,8 @@ def _rows(outcomes: Sequence[Outcome], seconds: float) -> Iterable[tuple[Status,
         if status == "restored" and pixels:
             speed = pixels / MEGA / max(seconds, 1e-3)
             text += f", {pixels / MEGA:.1f} MP in {duration(seconds)} ({speed:.2f} MP/s)"
+        if status == "restored" and (words := removals_in_words(some)):
+            text += f": {words}"
         yield status, text
 
 
@@ -319,8 +327,13 @@ def _notices(outcomes: Iterable[Outcome], todo: Plan) -> Iterable[str]:
 
 
 def _description(outcome: Outcome) -> str:
-    job = outcome.job
-    return f"{job.source} -> {job.target} ({outcome.pixels / MEGA:.1f} MP, {outcome.seconds:.1f} s)"
+    job, words = outcome.job, removal_in_words(outcome)
+    about = f"{outcome.pixels / MEGA:.1f} MP, {outcome.seconds:.1f} s"
+    return f"{job.source} -> {job.target} ({about}{f'; {words}' if words else ''})"
+
+
+def _slugs(labels: Sequence[str] | None) -> list[str] | None:
+    return None if labels is None else list(map(slug, labels))
 
 
 def _item(text: str, colour: str) -> RenderableType:

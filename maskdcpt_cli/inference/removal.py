@@ -36,16 +36,16 @@ def check_removal(model: Backbone, settings: Settings) -> None:
     if not model.request_types:
         if keep or remove not in ("auto", "all"):
             raise MaskDCPTError(
-                "This model cannot be asked what to remove, as `remove` and `keep` do; models of "
-                "the architecture 'instruct' can, which `maskdcpt finetune --architecture "
-                "instruct` trains."
+                "This model cannot be asked what to remove (remove, keep): only models of the "
+                "architecture 'instruct' can, as `maskdcpt finetune --architecture instruct` "
+                "trains them."
             )
         return
     if not requests:
         if keep or remove != "all":
             raise MaskDCPTError(
                 "The file of this model does not name the types that it removes, so that it can "
-                "only be asked for all of them: use remove 'all' without keep."
+                "only be asked for all of them: give remove all, and no keep."
             )
         return
     named = keep if isinstance(remove, str) else remove

@@ -138,8 +138,8 @@ def _write(
     if 0 < len(left) < len(restored):
         numbers = ", ".join(map(str, left))
         notices.append(
-            f"Of {len(restored)} pages left as they are, since nothing that is to be removed was "
-            f"found: {numbers}."
+            f"Nothing to remove was found in {len(left)} of its {len(restored)} pages, left as "
+            f"they are: {numbers}."
         )
     return notices
 

@@ -31,15 +31,15 @@ class FakeBackend:
         self.model = ""
         self.closed = False
 
-    def load_model(self, model: str) -> str:
+    def load_model(self, model: str) -> object:
         self.model = model
-        return model
+        return SimpleNamespace(request_types=0, requests=())
 
-    def open_engine(self, _model: str, *, device: str, precision: str, backend: str) -> object:
+    def open_engine(self, _model: object, *, device: str, precision: str, backend: str) -> object:
         if device == "mps":
             raise BackendError("There is no 'mps' here.")
         self.opened = {"device": device, "precision": precision, "backend": backend}
-        return SimpleNamespace(describe=lambda: "torch on cpu, fp32")
+        return SimpleNamespace(describe=lambda: "torch on cpu, fp32", device=device)
 
     def restore_files(
         self,
@@ -49,8 +49,10 @@ class FakeBackend:
         *,
         existing: str,
         reader: PhotoReader,
+        classifier: None,
     ) -> Iterator[Event]:
         assert isinstance(reader, PhotoReader)
+        assert classifier is None
         self.settings, self.existing = settings, existing
         try:
             for job in jobs:
@@ -269,6 +271,8 @@ def test_json_is_one_object_per_photo_and_nothing_else(fake, photos):
         "notices": [],
         "pixels": 12,
         "seconds": 0.0,
+        "found": None,
+        "removed": None,
     }
 
 

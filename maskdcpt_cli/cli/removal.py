@@ -1,0 +1,85 @@
+"""Options of what is to be removed from photos, and words for what was."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import click
+
+from maskdcpt_cli.cli.options import Decorator, ModelName, several_of
+from maskdcpt_cli.degradations import CLEAN, LABELS, find_types, slug
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.inference.events import Outcome, Remove, Settings
+from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
+
+TYPES = [one.slug for label, one in LABELS.items() if label != CLEAN]
+
+
+def _types(_ctx: click.Context, param: click.Parameter, text: str | None) -> Remove:
+    if text is None:
+        return ()
+    if param.name == "remove" and text in ("auto", "all"):
+        return "auto" if text == "auto" else "all"
+    try:
+        return find_types(text)
+    except MaskDCPTError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+remove_option: Decorator = click.option(
+    "--remove",
+    default="auto",
+    show_default=True,
+    metavar="auto|all|TYPE,...",
+    callback=_types,
+    shell_complete=several_of(["auto", "all", *TYPES]),
+    help="What a model that can be asked removes: what a classifier finds in a photo, all that the "
+    "model knows, or these types, as noise,jpeg.",
+)
+keep_option: Decorator = click.option(
+    "--keep",
+    metavar="TYPE,...",
+    callback=_types,
+    shell_complete=several_of(TYPES),
+    help="Types that --remove auto or all leaves, as haze.",
+)
+classifier_option: Decorator = click.option(
+    "--classifier",
+    metavar="NAME|FILE",
+    type=ModelName("classifies"),
+    help=f"Classifier of --remove auto.  [default: {DEFAULT_CLASSIFIER}]",
+)
+
+
+def plan_in_words(settings: Settings, classifier: str) -> str:
+    """Return what a model that can be asked will remove."""
+    if not isinstance(settings.remove, str):
+        return f"removes {in_words(settings.remove) or 'nothing'}"
+    every = f"what {classifier} finds" if settings.remove == "auto" else "all that it knows"
+    return f"removes {every}" + (f" but {in_words(settings.keep)}" if settings.keep else "")
+
+
+def removal_in_words(outcome: Outcome) -> str:
+    """Return what was found in a photo and removed; nothing where it was not classified."""
+    found, removed = outcome.found, outcome.removed or ()
+    if outcome.status != "restored" or found is None:
+        return ""
+    others = in_words(one for one in found if one not in removed)
+    if removed:
+        return f"removed {in_words(removed)}" + (f"; not removed: {others}" if others else "")
+    return f"not removed: {others}; left as it is" if others else "clean: left as it is"
+
+
+def removals_in_words(outcomes: Iterable[Outcome]) -> str:
+    """Return from how many photos what was removed; nothing where they were not classified."""
+    removals = [one.removed or () for one in outcomes if one.found is not None]
+    photos = Counter(label for removed in removals for label in removed)
+    parts = [f"{slug(label)} from {number}" for label, number in photos.most_common()]
+    words = [f"removed {', '.join(parts)}"] if parts else []
+    if left := sum(not removed for removed in removals):
+        words.append(f"{left} left as {'it is' if left == 1 else 'they are'}")
+    return "; ".join(words)
+
+
+def in_words(labels: Iterable[str]) -> str:
+    """Return the names of types, as on the command line."""
+    return ", ".join(map(slug, labels))
