@@ -1,10 +1,13 @@
 """Passes over a page: what is removed from it reduced, and what at its own size."""
 
 from collections.abc import Iterator
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from threading import Event
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +17,11 @@ from torch import Tensor
 
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.photo import Page
+from maskdcpt_cli.inference import page_passes
+from maskdcpt_cli.inference import restore_page as restore_page_module
 from maskdcpt_cli.inference.classify import Found
 from maskdcpt_cli.inference.events import Settings
+from maskdcpt_cli.inference.page_pixels import PagePixels
 from maskdcpt_cli.inference.removal import Removal, Remover, decide_removal
 from maskdcpt_cli.inference.restore_page import RestoredPage, prepare, restore_page
 from tests.inference.local import Local
@@ -205,6 +211,35 @@ def test_where_memory_runs_out_the_reduced_page_is_restored_in_tiles() -> None:
     result, _ = restored(Removing(largest=300), Page(image), reduced=("H",))
     assert result.notices == ("Out of memory with tiles of 566 pixels: continued with 280.",)
     assert np.abs(values(result) - hazeless(image)).max() <= 0.51 / 255 + 1e-5
+
+
+def test_bands_wait_for_those_before_them_to_be_blended(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting, read = Event(), list[int]()
+    blend, read_rows, wait = restore_page_module._Target.blend, PagePixels.read, futures.wait
+
+    def blend_late(*given: Any) -> None:
+        assert waiting.wait(timeout=60)
+        blend(*given)
+
+    def read_noted(pixels: PagePixels, rows: slice, columns: slice) -> Tensor:
+        if columns == slice(0, SIZE[1]):
+            read.append(rows.stop)
+        return read_rows(pixels, rows, columns)
+
+    def wait_noted(pending: list[futures.Future[None]]) -> None:
+        if pending and not waiting.is_set():
+            assert read == [10, 20, 30]
+            waiting.set()
+        wait(pending)
+
+    monkeypatch.setattr(restore_page_module._Target, "blend", blend_late)
+    monkeypatch.setattr(restore_page_module, "wait", wait_noted)
+    monkeypatch.setattr(PagePixels, "read", read_noted)
+    monkeypatch.setattr(page_passes, "BAND", 10 * SIZE[1])
+    image = photo(*SIZE, 3)
+    result, _ = restored(Removing(), Page(image), reduced=("H",))
+    assert np.abs(values(result) - hazeless(image)).max() <= 0.51 / 255 + 1e-5
+    assert len(read) == SIZE[0] / 10
 
 
 @pytest.mark.parametrize("reduced", [("H",), ("RS",), ("H", "RS")])
