@@ -1,6 +1,6 @@
 """Photos restored in tiles, in one piece, and coarse first: reduced, and the change carried back.
 
-python -m benchmarks.coarse PHOTOS --megapixels 2,6,12,24
+python -m benchmarks.coarse PHOTOS --megapixels 12
 """
 
 import sys
@@ -14,12 +14,14 @@ import click
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from benchmarks.measure import machine, table
 from benchmarks.tiles import Pixels, degraded, photographs, psnr, run
-from maskdcpt_cli import load_model, open_engine
+from maskdcpt_cli import load_model, open_engine, restore
 from maskdcpt_cli.degradations import DEGRADATIONS, slug
 from maskdcpt_cli.inference.backends import Engine
+from maskdcpt_cli.inference.backends.engine import Network
 from maskdcpt_cli.inference.coarse import (
     EPS,
     RADIUS,
@@ -28,31 +30,39 @@ from maskdcpt_cli.inference.coarse import (
     reduce,
     reduced_size,
 )
+from maskdcpt_cli.inference.removal import request_of
 from maskdcpt_cli.synthesis.table import SYNTHESIS, degrade
 
 SCENE = ("dark", "hazy")  # of benchmarks.tiles.KINDS
 EITHER = [label for label, one in DEGRADATIONS.items() if one.scale == "either"]
+NOISY = ((2, 5), (2, 15), (4, 5))  # stops of light lost, sigma of Gaussian noise
 SMALL = 0.4  # megapixels of a photo that is degraded, and enlarged afterwards
-ROWS = 256  # of the photo that are changed at a time
 
 
 class Coarse:
     """A photo whose reduced copy was restored."""
 
-    def __init__(self, engine: Engine, lq: Pixels, max_pixels: int = REDUCED_PIXELS) -> None:
+    def __init__(self, network: Network, lq: Pixels, max_pixels: int = REDUCED_PIXELS) -> None:
         self.image = torch.from_numpy(lq).permute(2, 0, 1)
         self.size = (lq.shape[0], lq.shape[1])
         reduced = reduced_size(self.size, max_pixels)
         self.lq = reduce(lambda rows, columns: self.image[:, rows, columns], self.size, reduced)
-        self.restored = engine(self.lq)
+        self.restored = network(self.lq)
 
-    def carried_back(self, radius: int = RADIUS, eps: float = EPS) -> Pixels:
-        change = local_affine(self.lq, self.restored, self.size, radius=radius, eps=eps)
-        height, width = self.size
-        bands = (slice(top, min(top + ROWS, height)) for top in range(0, height, ROWS))
-        every = slice(0, width)
-        restored = [change.apply(self.image[:, rows], rows, every) for rows in bands]
-        return torch.cat(restored, dim=1).clip(0, 1).permute(1, 2, 0).numpy()
+    def carried_back(
+        self,
+        image: Tensor | None = None,
+        *,
+        exact: bool = False,
+        radius: int = RADIUS,
+        eps: float = EPS,
+    ) -> Tensor:
+        """Return an image (3, H, W), or else the photo, with the change of the reduced copy."""
+        change = local_affine(
+            self.lq, self.restored, self.size, exact=exact, radius=radius, eps=eps
+        )
+        rows = slice(0, self.size[0])
+        return change.apply_rows(self.image if image is None else image, rows).clip(0, 1)
 
 
 class Measured:
@@ -63,7 +73,9 @@ class Measured:
         self.psnr: dict[tuple[str, str], list[float]] = {}
         self.seconds: dict[tuple[str, str], list[float]] = {}
 
-    def add(self, row: str, column: str, restored: Pixels, gt: Pixels) -> None:
+    def add(self, row: str, column: str, restored: Pixels | Tensor, gt: Pixels) -> None:
+        if isinstance(restored, Tensor):
+            restored = restored.permute(1, 2, 0).numpy()
         value = psnr(restored, gt)
         print(f"{row}, {column}: {value:.2f} dB", file=sys.stderr)
         self.psnr.setdefault((row, column), []).append(value)
@@ -89,10 +101,10 @@ class Measured:
         return f"{cell}, {np.mean(seconds):.1f} s" if seconds else cell
 
 
-def ways(engine: Engine, photos: Path, sizes: list[float], *, count: int, seed: int) -> Measured:
-    """Compare tiles, one piece and coarse first, by the size of the photo."""
+def ways(engine: Engine, photos: Path, size: float, *, count: int, seed: int) -> Measured:
+    """Compare tiles, one piece and coarse first, in PSNR and CPU seconds."""
     measured = Measured(("input", "tiles", "one piece", "coarse first"))
-    for size, kind in product(sizes, SCENE):
+    for kind in SCENE:
         row = f"{kind}, {size:g} megapixels"
         for gt in photographs(photos, size, count=count, seed=seed):
             lq = degraded(gt, kind, seed=seed)
@@ -104,8 +116,8 @@ def ways(engine: Engine, photos: Path, sizes: list[float], *, count: int, seed: 
                 restored, _step = run(engine, lq, "one piece")
             measured.add(row, "one piece", restored, gt)
             with measured.timed(row, "coarse first"):
-                restored = Coarse(engine, lq).carried_back()
-            measured.add(row, "coarse first", restored, gt)
+                coarse = Coarse(engine, lq).carried_back()
+            measured.add(row, "coarse first", coarse, gt)
     return measured
 
 
@@ -121,8 +133,7 @@ def settings(engine: Engine, photos: Path, size: float, *, count: int, seed: int
                 if pixels != REDUCED_PIXELS:
                     continue
                 for radius in (RADIUS // 4, RADIUS // 2, RADIUS * 2, RADIUS * 4):
-                    restored = coarse.carried_back(radius=radius)
-                    measured.add(f"radius {radius}", kind, restored, gt)
+                    measured.add(f"radius {radius}", kind, coarse.carried_back(radius=radius), gt)
                 for eps in (EPS / 10, EPS * 10, EPS * 100):
                     measured.add(f"eps {eps:g}", kind, coarse.carried_back(eps=eps), gt)
     return measured
@@ -130,19 +141,54 @@ def settings(engine: Engine, photos: Path, size: float, *, count: int, seed: int
 
 def either(engine: Engine, photos: Path, size: float, *, count: int, seed: int) -> Measured:
     """Compare tiles with coarse first for types that are small in one photo, large in another."""
-    measured = Measured(("input", "tiles", "coarse first"))
+    measured = Measured(("input", "tiles", "coarse first", "coarse first, pixel by pixel"))
     for label, large in product(EITHER, (False, True)):
         row = f"{slug(label)}, {f'made at {SMALL:g} megapixels and enlarged' if large else 'fine'}"
-        level = SYNTHESIS[label].usual
+        level = sum(SYNTHESIS[label].usual) / 2
         for photo in photographs(photos, SMALL if large else size, count=count, seed=seed):
             generator = np.random.default_rng(seed)
-            lq, gt = degrade(photo, label, generator, levels=[level.low, level.high]).lq, photo
+            lq, gt = degrade(photo, label, generator, levels=[level]).lq, photo
             if large:
                 lq, gt = enlarged(lq, size), enlarged(gt, size)
             measured.add(row, "input", lq, gt)
             measured.add(row, "tiles", run(engine, lq, "photo")[0], gt)
-            measured.add(row, "coarse first", Coarse(engine, lq).carried_back(), gt)
+            coarse = Coarse(engine, lq)
+            for exact, column in enumerate(measured.columns[2:]):
+                measured.add(row, column, coarse.carried_back(exact=bool(exact)), gt)
     return measured
+
+
+def noise(engine: Engine, photos: Path, size: float, *, count: int, seed: int) -> Measured:
+    """Compare when the noise of a dark photo is removed, by a network that can be asked."""
+
+    def asked(*types: str) -> Network:
+        return engine.asked(request_of(types, engine.model.requests))
+
+    measured = Measured(("input", "noise kept", "before", "after", "in one pass"))
+    for (stops, sigma), gt in product(NOISY, photographs(photos, size, count=count, seed=seed)):
+        row = f"{stops} stops, sigma {sigma}"
+        dark = degrade(gt, "LL", np.random.default_rng(seed), levels=[stops]).lq
+        generator = np.random.default_rng(seed)
+        lq = degrade(dark, "GN", generator, variant="gaussian", levels=[sigma]).lq
+        measured.add(row, "input", lq, gt)
+        coarse = Coarse(asked("LL"), lq)
+        raised = coarse.carried_back()
+        measured.add(row, "noise kept", raised, gt)
+        quiet = asked("GN")(coarse.image[None])[0]
+        measured.add(row, "before", coarse.carried_back(quiet), gt)
+        measured.add(row, "after", asked("GN")(raised[None])[0].clip(0, 1), gt)
+        both = asked("GN", "LL")(coarse.image[None])[0]
+        measured.add(row, "in one pass", both.clip(0, 1), gt)
+    return measured
+
+
+def scene_seconds(engine: Engine, photos: Path, size: float, *, seed: int) -> float:
+    """Return the CPU seconds that a hazy photo of 8 bits takes, from memory to memory."""
+    (gt,) = photographs(photos, size, count=1, seed=seed)
+    image = (degraded(gt, "hazy", seed=seed) * 255).round().astype(np.uint8)
+    began = time.process_time()
+    restore(engine, image, remove=("haze",))
+    return time.process_time() - began
 
 
 def enlarged(image: Pixels, megapixels: float) -> Pixels:
@@ -153,22 +199,30 @@ def enlarged(image: Pixels, megapixels: float) -> Pixels:
     return np.stack(large, axis=-1).clip(0, 1)
 
 
+TABLES = {"photos": ways, "settings": settings, "degradation": either, "dark photo": noise}
+
+
 @click.command()
 @click.argument("photos", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--model", default="tiny", show_default=True)
-@click.option("--megapixels", default="2,6,12,24", show_default=True)
-@click.option("--count", default=2, show_default=True, help="Photos of each size.")
+@click.option("--megapixels", default=12.0, show_default=True)
+@click.option("--count", default=2, show_default=True)
 @click.option("--seed", default=0, show_default=True)
-@click.option("--threads", default=1, show_default=True)
-def main(*, photos: Path, model: str, megapixels: str, count: int, seed: int, threads: int) -> None:
+@click.option("--only", type=click.Choice(list(TABLES)), multiple=True, help="These tables alone.")
+def main(
+    *, photos: Path, model: str, megapixels: float, count: int, seed: int, only: tuple[str, ...]
+) -> None:
     """Degrade large photos made of the clean ones in PHOTOS, and restore them each way."""
-    torch.set_num_threads(threads)
-    sizes = [float(size) for size in megapixels.split(",")]
+    torch.set_num_threads(1)
     engine = open_engine(load_model(model), backend="torch")
-    print(f"{machine()}, {engine.describe()}; {count} photos each, CPU seconds\n")
-    print(ways(engine, photos, sizes, count=count, seed=seed).table("photos"), "\n")
-    print(settings(engine, photos, sizes[-1], count=count, seed=seed).table("settings"), "\n")
-    print(either(engine, photos, sizes[0], count=count, seed=seed).table("degradation"))
+    print(f"{machine()}, {engine.describe()}, one thread; {count} photos of {megapixels:g} MP\n")
+    for first, measure in TABLES.items():
+        if (only and first not in only) or (measure is noise and not engine.model.requests):
+            continue
+        print(measure(engine, photos, megapixels, count=count, seed=seed).table(first), "\n")
+    if engine.model.requests and not only:
+        seconds = scene_seconds(engine, photos, megapixels, seed=seed)
+        print(f"A hazy photo, 8 bits, from memory to memory: {seconds:.1f} s")
 
 
 if __name__ == "__main__":

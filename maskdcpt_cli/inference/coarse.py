@@ -68,13 +68,13 @@ def restore_reduced(
     read: Read,
     size: tuple[int, int],
     *,
+    exact: bool = False,
     max_pixels: int = REDUCED_PIXELS,
-    radius: int = RADIUS,
-    eps: float = EPS,
 ) -> Generator[TileSizeReduced, None, LocalAffine]:
     """Restore a photo of `size` (H, W), reduced to at most `max_pixels`; return the change.
 
-    `restore` yields the steps of `restore_tiles`, in one piece where memory allows it.
+    `restore` yields the steps of `restore_tiles`, in one piece where memory allows it; `exact` is
+    that of `local_affine`.
     """
     reduced = reduced_size(size, max_pixels)
     lq = reduce(read, size, reduced)
@@ -86,7 +86,7 @@ def restore_reduced(
             case TileSizeReduced():
                 yield step
     restored = torch.cat(bands, dim=-2)[None]
-    return local_affine(lq, restored, size, radius=radius, eps=eps)
+    return local_affine(lq, restored, size, exact=exact)
 
 
 def reduced_size(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
@@ -130,17 +130,30 @@ def _areas(full: int, reduced: int) -> Iterator[tuple[slice, Tensor]]:
 
 
 def local_affine(
-    lq: Tensor, restored: Tensor, size: tuple[int, int], *, radius: int = RADIUS, eps: float = EPS
+    lq: Tensor,
+    restored: Tensor,
+    size: tuple[int, int],
+    *,
+    exact: bool = False,
+    radius: int = RADIUS,
+    eps: float = EPS,
 ) -> LocalAffine:
     """Return the change of a reduced photo for the photo of `size` (H, W) that it shows.
 
     A change that is affine over the whole photo is fitted first. The guided filter fits the rest,
-    so that its `eps` draws slopes to that of the photo, and not to a flat colour.
+    so that its `eps` draws slopes to that of the photo, and not to a flat colour. With `exact`,
+    the offset has what no window can have, as streaks of rain: the change of the reduced photo is
+    `restored` then, pixel by pixel.
     """
-    gain, offset = _fit(lq, restored - lq, _photo_mean, eps=torch.finfo(lq.dtype).eps)
-    rest = restored - lq - (gain * lq + offset)
+    change = restored - lq
+    gain, offset = _fit(lq, change, _photo_mean, eps=torch.finfo(lq.dtype).eps)
+    rest = change - (gain * lq + offset)
     local = _fit(lq, rest, lambda image: box_mean(image, radius), eps=eps)
-    return LocalAffine(gain + box_mean(local[0], radius), offset + box_mean(local[1], radius), size)
+    gain, offset = (
+        all_over + box_mean(each, radius)
+        for all_over, each in zip((gain, offset), local, strict=True)
+    )
+    return LocalAffine(gain, change - gain * lq if exact else offset, size)
 
 
 def _fit(

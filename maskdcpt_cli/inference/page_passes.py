@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+from maskdcpt_cli.degradations import scale
 from maskdcpt_cli.inference.backends import Engine
 from maskdcpt_cli.inference.checked_network import CheckedNetwork
 from maskdcpt_cli.inference.coarse import LocalAffine, is_larger, restore_reduced
@@ -50,7 +51,8 @@ class PagePasses:
         change: LocalAffine | None = None
         if self.removal is not None and self.removal.reduced:
             restore = partial(self._restored, self.removal.reduced)
-            change = yield from restore_reduced(restore, self.pixels.read, self.size)
+            exact = any(scale(one) != "scene" for one in self.removal.reduced)
+            change = yield from restore_reduced(restore, self.pixels.read, self.size, exact=exact)
         for step in self._at_own_size():
             if change is not None and isinstance(step, Band):
                 yield replace(step, restored=change.apply_rows(step.restored, step.rows))

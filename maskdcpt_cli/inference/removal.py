@@ -119,11 +119,11 @@ def decide_removal(
     else:
         wanted = set(requests if found is None else found.labels) - set(settings.keep)
     types = [one for one in requests if one in wanted]
-    reduced = [one for one in types if _shows_reduced(one, found)]
+    reduced = [one for one in types if _is_of_reduced_page(one, found)]
     return Removal(tuple(one for one in types if one not in reduced), tuple(reduced))
 
 
-def _shows_reduced(label: str, found: Found | None) -> bool:
+def _is_of_reduced_page(label: str, found: Found | None) -> bool:
     """Return whether a type is removed from the page reduced; without a look only scene types."""
     return {
         "scene": True,

@@ -178,3 +178,13 @@ def test_a_change_without_structure_in_the_photo_is_an_offset() -> None:
     change = local_affine(flat, flat * 2, (200, 300))
     image = torch.full((3, 200, 300), 0.3)
     torch.testing.assert_close(applied(change, image), image * 2)
+
+
+def test_an_exact_change_is_that_of_the_reduced_photo_pixel_by_pixel() -> None:
+    lq = photo((40, 60))[None]
+    restored = lq.flip(-1) * lq.sin()
+    every = (slice(0, 40), slice(0, 60))
+    exact = local_affine(lq, restored, (40, 60), exact=True)
+    torch.testing.assert_close(exact.apply(lq, *every), restored, rtol=0, atol=1e-6)
+    smooth = local_affine(lq, restored, (40, 60))
+    assert (smooth.apply(lq, *every) - restored).abs().max() > 0.1
