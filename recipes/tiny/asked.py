@@ -21,6 +21,7 @@ from benchmarks.measure import table
 from maskdcpt_cli import load_model
 from maskdcpt_cli.data.sets import ImageSet, from_pairs, from_photos
 from maskdcpt_cli.degradations import CLEAN, Range
+from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.synthesis.contract import Image
 from maskdcpt_cli.synthesis.table import degrade, generator_of
@@ -185,7 +186,7 @@ def _middle(photo: Image, side: int) -> Image:
     return photo[top : top + side, left : left + side]
 
 
-def _scaled(pixels: np.ndarray) -> Image:
+def _scaled(pixels: Pixels) -> Image:
     return np.divide(pixels, 255, dtype=np.float32)
 
 
@@ -221,8 +222,10 @@ def main(
         raise click.UsageError(f"{model} cannot be asked; train one with `architecture: instruct`.")
     without_request = Asked(load_model(blind))
     photos = list(photos_in(folders, count=count, side=side))
-    sets = [(row.title, row.degradation, [partial(degraded, row, *photo) for photo in photos])
-            for row in ROWS]  # fmt: skip
+    sets: list[tuple[str, str, Sequence[Callable[[], Sample]]]] = [
+        (row.title, row.degradation, [partial(degraded, row, *photo) for photo in photos])
+        for row in ROWS
+    ]
     own = from_pairs([(lq, gt) for _, lq, gt in pairs])
     sets += [(f"{one.name}, pairs", label, readers(one, count=count))
              for (label, _, _), one in zip(pairs, own, strict=True)]  # fmt: skip

@@ -59,7 +59,7 @@ def _reduced(photo: Pixels) -> contract.Image:
     height, width = photo.shape[:2]
     size = (WIDTH, round(height * WIDTH / width))
     resized = Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS)
-    return np.divide(np.asarray(resized), 255, dtype=np.float32)
+    return np.divide(np.asarray(resized, np.uint8), 255, dtype=np.float32)
 
 
 def _pixels(image: contract.Image) -> Pixels:
