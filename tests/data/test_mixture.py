@@ -264,6 +264,7 @@ def test_a_worker_whose_decoder_hangs_ends_by_its_limit(monkeypatch):
 def test_a_worker_whose_decoder_hangs_is_not_left_behind(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Hung, "how", "wait for long")
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)  # for its end
     hung = Mixture([ImageSet("a", Hung(1))], labels=LABELS)
 
     def interrupt() -> None:

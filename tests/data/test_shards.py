@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,6 +45,19 @@ def packed(
     plans, skipped = plan(items, measure(items, jobs=1), cropping=cropping, shard_size=shard_size)
     assert not skipped
     return list(pack(plans, items, out, cropping=cropping, jobs=jobs))
+
+
+@pytest.fixture(scope="module")
+def packed_once(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("packed")
+    packed([write_pairs(folder)], folder / "out")
+    return folder / "out"
+
+
+@pytest.fixture
+def out(packed_once, tmp_path) -> Path:
+    """Shards of the pairs of `write_pairs`, to be damaged."""
+    return shutil.copytree(packed_once, tmp_path / "out")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -251,30 +265,27 @@ def test_what_an_interrupted_run_did_not_write_is_not_replaced(tmp_path):
     assert (tmp_path / "photos.tar").exists()
 
 
-def test_shards_go_to_other_processes_without_their_index(tmp_path):
-    packed([write_pairs(tmp_path)], tmp_path / "out")
-    shards = ShardPairs(tmp_path / "out/index.json")
+def test_shards_go_to_other_processes_without_their_index(out):
+    shards = ShardPairs(out / "index.json")
     shards.read(0)
     sent = pickle.dumps(shards)
     assert len(sent) < 1500
     assert np.array_equal(pickle.loads(sent).read(3).gt, shards.read(3).gt)
 
 
-def test_a_shard_cut_short_or_missing_is_reported_at_once(tmp_path):
-    packed([write_pairs(tmp_path)], tmp_path / "out")
-    path = tmp_path / "out/haze-000001.tar"
+def test_a_shard_cut_short_or_missing_is_reported_at_once(out):
+    path = out / "haze-000001.tar"
     os.truncate(path, path.stat().st_size // 2)
     with pytest.raises(MaskDCPTError, match=r"haze-000001\.tar is cut short"):
-        ShardPairs(tmp_path / "out/index.json")
+        ShardPairs(out / "index.json")
     path.unlink()
     with pytest.raises(MaskDCPTError, match=r"haze-000001\.tar is missing"):
-        ShardPairs(tmp_path / "out/index.json")
+        ShardPairs(out / "index.json")
 
 
-def test_a_crop_overwritten_with_zeros_is_a_broken_image(tmp_path):
-    packed([write_pairs(tmp_path)], tmp_path / "out")
-    shards = ShardPairs(tmp_path / "out/index.json")
-    path = tmp_path / "out/haze-000000.tar"
+def test_a_crop_overwritten_with_zeros_is_a_broken_image(out):
+    shards = ShardPairs(out / "index.json")
+    path = out / "haze-000000.tar"
     with path.open("r+b") as stream:
         stream.seek(512)
         stream.write(bytes(3000))
@@ -300,33 +311,30 @@ def test_what_is_no_index_is_reported(tmp_path, text, sentence):
 
 @pytest.mark.parametrize("start", [10**6, 2**63, 2**64 - 1])
 @pytest.mark.parametrize("field", ["gt_start", "lq_start"])
-def test_a_record_that_points_beyond_its_shard_is_a_broken_image(tmp_path, field, start):
-    packed([write_pairs(tmp_path)], tmp_path / "out")
-    records = np.load(tmp_path / "out/index.npy")
+def test_a_record_that_points_beyond_its_shard_is_a_broken_image(out, field, start):
+    records = np.load(out / "index.npy")
     records[field][0] = start
-    np.save(tmp_path / "out/index.npy", records)
-    shards = ShardPairs(tmp_path / "out/index.json")
+    np.save(out / "index.npy", records)
+    shards = ShardPairs(out / "index.json")
     with pytest.raises(ImageError, match="cannot be read: it would end beyond its shard"):
         shards.read(0)
     assert shards.read(1).gt.size
 
 
-def test_damaged_records_are_reported(tmp_path):
-    packed([write_pairs(tmp_path)], tmp_path / "out")
-    records = tmp_path / "out/index.npy"
+def test_damaged_records_are_reported(out):
+    records = out / "index.npy"
     whole = records.read_bytes()
     for data in (whole[:60], whole[:-1], b"", whole.replace(b"'fortran", b"('fortr")):
         records.write_bytes(data)
         with pytest.raises(MaskDCPTError, match=r"index\.npy beside .* is damaged; pack again"):
-            ShardPairs(tmp_path / "out/index.json")
+            ShardPairs(out / "index.json")
     records.unlink()
     with pytest.raises(MaskDCPTError, match=r"index\.npy is missing beside .*; copy it, too"):
-        ShardPairs(tmp_path / "out/index.json")
+        ShardPairs(out / "index.json")
 
 
-def test_an_index_of_other_records_is_reported(tmp_path):
-    packed([write_pairs(tmp_path)], tmp_path / "out")
-    index = tmp_path / "out/index.json"
+def test_an_index_of_other_records_is_reported(out):
+    index = out / "index.json"
     content = json.loads(index.read_text())
     content["shards"].pop()
     index.write_text(json.dumps(content))

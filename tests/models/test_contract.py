@@ -9,7 +9,9 @@ from maskdcpt_cli.models import build_backbone
 from maskdcpt_cli.models.backbone import pad_by_reflection
 from maskdcpt_cli.models.masking import PatchMask
 from tests.golden import golden_image
-from tests.small import IN_SHORT, NETWORKS, backbone_of, small, two_blocks
+from tests.small import NETWORKS, backbone_of, small, two_blocks
+
+pytestmark = pytest.mark.usefixtures("narrow_prompts")
 
 SIZE = (64, 96)
 
@@ -110,7 +112,8 @@ def test_gradients_under_activation_checkpointing_are_equal(name):
         assert torch.equal(gradient, saved[key]), key
 
 
-@pytest.mark.parametrize("name", IN_SHORT)
+@pytest.mark.slow  # test_maskdcpt.py compiles the same within the whole model
+@every_backbone
 def test_compiles_as_one_graph(name):
     backbone, lq, mask = small(name, **two_blocks(name)), golden_image(*SIZE, 2), draw()
     compiled = torch.compile(backbone.encode, fullgraph=True, backend="aot_eager")

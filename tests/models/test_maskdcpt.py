@@ -16,7 +16,15 @@ from tests.small import ARCHITECTURES, IN_SHORT, NETWORKS, backbone_of, small, t
 
 SIZE = (32, 64)
 
-every_backbone = pytest.mark.parametrize("name", NETWORKS)
+
+def every(names):
+    """Walk these networks, PromptIR with narrow prompts."""
+    walked = pytest.mark.parametrize("name", names)
+    return lambda test: pytest.mark.usefixtures("narrow_prompts")(walked(test))
+
+
+every_backbone = every(NETWORKS)
+every_in_short = every(IN_SHORT)
 ON_GRIDS = {
     "random": {},
     "square": {"method": "square"},
@@ -169,7 +177,7 @@ def test_bfloat16_gives_about_the_same(name):
         assert (a - b).abs().mean() < 0.05 * b.abs().mean()
 
 
-@pytest.mark.parametrize("name", IN_SHORT)
+@every_in_short
 def test_compiles_as_one_graph_for_every_draw(name):
     model, lq, graphs = model_of(name, **two_blocks(name)), golden_image(*SIZE, 2), []
 
@@ -186,7 +194,7 @@ def test_compiles_as_one_graph_for_every_draw(name):
     assert len(graphs) == 1
 
 
-@pytest.mark.parametrize("name", IN_SHORT)
+@every_in_short
 def test_loss_falls_on_one_batch_at_hidden_places_too(name):
     model, mask = model_of(name), draw({})
     gt = golden_image(*SIZE, 2)

@@ -14,7 +14,7 @@ from maskdcpt_cli.models.pooling import JointPool, RecordedPool, whole_image
 from tests.golden import golden_image
 from tests.small import IN_SHORT, NETWORKS, small, two_blocks
 
-SIZE = (64, 768)
+SIZE = (32, 768)
 WHOLE = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
 REACH = 192  # pixels, further than any of the small networks looks
 every_backbone = pytest.mark.parametrize("name", NETWORKS)
@@ -54,10 +54,11 @@ def residual(backbone: Backbone, lq: Tensor, boxes: Tensor, values: list[Tensor]
 
 @pytest.mark.parametrize("name", IN_SHORT)
 @pytest.mark.parametrize("upright", [False, True])
+@pytest.mark.usefixtures("narrow_prompts")
 @torch.inference_mode()
 def test_tiles_equal_the_whole_image_inside_their_receptive_field(name, upright):
     backbone = small(name).double()
-    lq, cut = golden_image(*SIZE).double(), (slice(0, 64), slice(128, 640))
+    lq, cut = golden_image(*SIZE).double(), (slice(0, 32), slice(128, 640))
     size = SIZE
     if upright:
         lq, cut, size = lq.mT.contiguous(), cut[::-1], SIZE[::-1]
@@ -124,12 +125,13 @@ def test_tiles_that_cover_the_image_once_record_the_same_as_the_whole(name, blin
 
 
 @every_pooling_in_short
+@pytest.mark.usefixtures("narrow_prompts")
 @torch.inference_mode()
 def test_context_keeps_zero_padding_out_of_what_is_recorded(name):
-    backbone, size = small(name), (512, 512)
+    backbone, size = small(name), (256, 256)
     lq = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     whole = record(backbone, lq, WHOLE, context=4)
-    starts = range(96, 352, 64)  # tiles of 128 whose inner halves cover that of the image
+    starts = (32, 96)  # tiles of 128 whose inner halves cover that of the image
     cuts = [(slice(y, y + 128), slice(x, x + 128)) for y in starts for x in starts]
     tiles = torch.cat([lq[..., rows, columns] for rows, columns in cuts])
     boxes = torch.cat([box(*cut, size) for cut in cuts]).float()
@@ -157,7 +159,7 @@ def test_values_pooled_over_visible_positions_are_recorded_too(name):
 @every_pooling_in_short
 def test_recording_and_tiles_compile_as_one_graph(name):
     backbone, lq = small(name, **two_blocks(name)), golden_image(*SIZE)
-    tile, at = lq[..., :320].contiguous(), box(slice(0, 64), slice(0, 320)).float()
+    tile, at = lq[..., :320].contiguous(), box(slice(0, 32), slice(0, 320)).float()
     compiled = [
         torch.compile(network(backbone), fullgraph=True, backend="aot_eager")
         for network in (PooledValues, TileResidual)

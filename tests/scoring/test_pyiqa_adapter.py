@@ -52,7 +52,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def served(cache, monkeypatch) -> Iterator[None]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Weights)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setitem(brisque.default_model_urls, "url", f"{address}/good/{FILE}")
     yield

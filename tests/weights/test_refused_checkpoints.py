@@ -182,6 +182,7 @@ OF_WRONG_TYPE = (
 
 
 @pytest.mark.parametrize("name", SMALL)
+@pytest.mark.usefixtures("narrow_prompts")
 def test_recorded_options_that_do_not_fit_are_refused_in_a_sentence(
     name: str, tmp_path: Path
 ) -> None:
