@@ -93,6 +93,7 @@ def _show_file(path: Path, *, json: bool) -> None:
         "preset": weights.preset,
         "licence": weights.licence,
         "version": weights.version,
+        **({"plugins": weights.plugins} if weights.plugins else {}),
     }
     if json:
         click.echo(jsonlib.dumps(facts, indent=2))
@@ -100,6 +101,8 @@ def _show_file(path: Path, *, json: bool) -> None:
     facts["parameters"] = f"{facts['parameters']:,}"
     facts["options"] = ", ".join(f"{name} {value}" for name, value in weights.options.items())
     facts["degradations"] = " ".join(weights.degradations)
+    if weights.plugins:
+        facts["plugins"] = " ".join(weights.plugins)
     for fact, value in facts.items():
         click.echo(shown(f"{fact:<14}{value or 'not recorded'}"))
 

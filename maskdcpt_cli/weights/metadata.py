@@ -22,6 +22,7 @@ def _frozen(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+ModuleName = Annotated[str, Field(pattern=r"^[\w.]{1,100}$")]
 Label = Annotated[str, Field(pattern=r"^[\w+-]{1,40}$")]  # printable
 
 
@@ -39,6 +40,7 @@ class CheckpointMetadata(BaseModel):
     crop_size: Annotated[int, Field(ge=1, le=9999)] | None = None  # pixels a side
     restores: bool = True
     version: str | None = None  # of the maskdcpt that wrote the file
+    plugins: Json[tuple[ModuleName, ...]] | None = None  # modules of those that it needs
 
 
 def parse_metadata(header: Mapping[str, str]) -> CheckpointMetadata:

@@ -125,6 +125,7 @@ def test_metadata_in_the_format_of_the_first_release_is_read(
         "classifier": {},
         "temperature": 1.2343729348276442,
         "crop_size": 192,
+        "plugins": (),
         "restores": False,
     }
 
