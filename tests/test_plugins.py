@@ -14,6 +14,8 @@ from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.plugins import TABLES, VARIABLE, Registry, check_there, needed, use_plugin
 from maskdcpt_cli.synthesis.table import degrade
 from maskdcpt_cli.training.losses import LOSSES
+from maskdcpt_cli.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from tests.small import small, small_options
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +54,28 @@ def test_rows_are_added_after_those_of_maskdcpt():
     assert needed(DEGRADATIONS=["H", "ZZ"], LOSSES=["l1"]) == ("plug_rows",)
     with pytest.raises(MaskDCPTError, match=r"'dust' cannot be synthesised.* give pairs\."):
         degrade(None, "dust", None)
+
+
+def test_weights_need_no_plugin_for_the_name_of_a_label(monkeypatch: pytest.MonkeyPatch):
+    use_plugin(
+        write(
+            "plug_label",
+            """
+            from maskdcpt_cli.degradations import Degradation
+            DEGRADATIONS = {"ZY": Degradation("dirt", "dirt", "noise")}
+            """,
+        )
+    )
+    model = small("nafnet")
+    weights = model.state_dict()
+    options = small_options("nafnet")
+    for name, labels in (("with", ("ZY", "H")), ("without", ("GN", "H"))):
+        file = Path(f"{name}.safetensors")
+        save_checkpoint(Checkpoint("nafnet", options, weights, degradations=labels), file)
+    monkeypatch.setenv(VARIABLE, "")
+    read = read_checkpoint(Path("with.safetensors"))
+    assert (read.plugins, read.degradations) == (("plug_label",), ("ZY", "H"))
+    assert b"plugins" not in Path("without.safetensors").read_bytes()
 
 
 def test_without_a_plugin_nothing_is_needed():

@@ -170,14 +170,17 @@ def _manifest_lines(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _manifest_line(line: bytes, place: str) -> tuple[str, str, str]:
+    reason = ""
     try:
         fields = json.loads(line)
         slug, file = fields["type"], fields["file"]
         if is_below(file):
             return find(slug), slug, file
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MaskDCPTError):
+    except MaskDCPTError:
+        reason = f": '{shown(slug)}' is no degradation, or one of a plugin that is not in use"
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
-    raise MaskDCPTError(f"{place}: not a line of a manifest.")
+    raise MaskDCPTError(f"{place}: not a line of a manifest{reason}.")
 
 
 def _scan_shards(

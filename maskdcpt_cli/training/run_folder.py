@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from maskdcpt_cli._version import __version__
 from maskdcpt_cli.errors import MaskDCPTError, check_range
 from maskdcpt_cli.files import check_inside, replacing, shown
 from maskdcpt_cli.plugins import check_there, needed
-from maskdcpt_cli.presets.load import rename_keys
+from maskdcpt_cli.presets.load import load_data, rename_keys
 from maskdcpt_cli.presets.parse import read_yaml
 from maskdcpt_cli.presets.show import annotated
 from maskdcpt_cli.presets.training import Finetune, Run
@@ -79,10 +80,10 @@ def launch(
         )  # fmt: skip
         if not is_main_process():
             return events
-        needs = {*inputs.plugins, *_plugins_of(preset)}
+        plugins = sorted({*inputs.plugins, *_plugins_of(preset)})
         begin(
             run_dir, preset, name=name, kind=kind, command=command, resume=resume,
-            plugins=sorted(needs),
+            plugins=plugins,
         )  # fmt: skip
     return record(events, run_dir, iterations=preset.training.iterations)
 
@@ -148,9 +149,11 @@ def check_plugins(run_dir: Path) -> None:
         check_there(names, by=f"The run in '{shown(run_dir)}'")
 
 
-def _plugins_of(preset: Run) -> tuple[str, ...]:
+def _plugins_of(preset: Run) -> set[str]:
+    """Return the modules of the plugins that a run needs, but for those of its own data."""
     losses = [preset.loss] if isinstance(preset, Finetune) else []
-    return needed(BACKBONES=[preset.backbone], LOSSES=losses)
+    of_stages = [load_data(stage.data).plugins for stage in preset.training.stages if stage.data]
+    return {*needed(BACKBONES=[preset.backbone], LOSSES=losses), *chain.from_iterable(of_stages)}
 
 
 def record(events: Events, run_dir: Path, *, iterations: int) -> Events:

@@ -14,9 +14,12 @@ from safetensors import safe_open
 
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.data.sets import from_preset
+from maskdcpt_cli.data.sources import scan
+from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import build_backbone
 from maskdcpt_cli.models.masking import PatchMask
 from maskdcpt_cli.plugins import VARIABLE, use_plugin
+from maskdcpt_cli.presets.data import Manifest
 from maskdcpt_cli.presets.load import load_data
 
 ROOT = Path(__file__).parents[2]
@@ -130,6 +133,9 @@ def test_photos_are_degraded_and_scored_by_rows_of_the_plugin():
     output = done("score", str(grainy / "lq"), str(grainy / "gt"), "--metrics", "gradient_mae")
     assert "gradient_mae" in output
     assert "lower is better" in output
+    manifest = Manifest(name="made", manifest="pairs/manifest.jsonl")
+    with pytest.raises(MaskDCPTError, match="'film-grain' is no degradation, or one of a plugin"):
+        scan(manifest, Path(), None)
     result = run("degrade", "photos", "-o", "more", "--type", "film-grain", plugin=False)
     assert (result.exit_code, "Unknown degradation 'film-grain'" in result.output) == (2, True)
 
