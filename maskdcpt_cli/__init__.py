@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from maskdcpt_cli.inference.classify import Classified, classify, classify_files
     from maskdcpt_cli.inference.events import Outcome, Settings
     from maskdcpt_cli.inference.restore import restore, restore_folder
+    from maskdcpt_cli.plugins import use_plugin
     from maskdcpt_cli.presets.training import load_preset
     from maskdcpt_cli.scoring.pairing import pair_files
     from maskdcpt_cli.scoring.scorer import score
@@ -44,6 +45,7 @@ __all__ = [
     "restore",
     "restore_folder",
     "score",
+    "use_plugin",
 ]
 
 _MODULES = {
@@ -67,6 +69,7 @@ _MODULES = {
     "restore": "maskdcpt_cli.inference.restore",
     "restore_folder": "maskdcpt_cli.inference.restore",
     "score": "maskdcpt_cli.scoring.scorer",
+    "use_plugin": "maskdcpt_cli.plugins",
 }
 
 

@@ -1,9 +1,13 @@
 """The taxonomy of UIR-2.5M: 19 degradation types and the settings of the paper (Sec. IV-D)."""
 
+import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from maskdcpt_cli.errors import MaskDCPTError, unknown
+from maskdcpt_cli.plugins import Registry
+
+SLUG = re.compile(r"[a-z0-9]+([+-][a-z0-9]+)*")
 
 
 class Range(NamedTuple):
@@ -32,7 +36,7 @@ class Degradation(NamedTuple):
         return self.group == "mixed"
 
 
-DEGRADATIONS: dict[str, Degradation] = {
+DEGRADATIONS: Registry[Degradation] = Registry("DEGRADATIONS", {
     "GN": Degradation("Gaussian, Poisson, salt & pepper noise", "noise", "noise"),
     "RN": Degradation("real captured noise", "real-noise", "noise"),
     "MB": Degradation("motion blur", "motion-blur", "blur", "either"),
@@ -54,25 +58,50 @@ DEGRADATIONS: dict[str, Degradation] = {
     "DS+GN+GB+J": Degradation(
         "downsample + noise + blur + JPEG", "downsample+noise+blur+jpeg", "mixed"
     ),
-}
+})  # fmt: skip
+
+
+def _check_degradation(label: str, row: Degradation) -> None:
+    if not isinstance(row, Degradation) or not SLUG.fullmatch(row.slug):
+        raise ValueError("it has to be a Degradation with a slug of small letters, '-' and '+'")
+    if {find(label), find(row.slug)} != {label}:
+        raise ValueError("its label or its slug is that of another degradation")
+
 
 # The label of images without degradation, for classifiers (ours).
 CLEAN = "clean"
-LABELS: dict[str, Degradation] = {**DEGRADATIONS, CLEAN: Degradation("nothing", CLEAN, "clean")}
+LABELS: Registry[Degradation] = Registry(
+    "DEGRADATIONS",
+    {**DEGRADATIONS.own, CLEAN: Degradation("nothing", CLEAN, "clean")},
+    check=_check_degradation,
+)
+
+
+def _check_setting(_name: str, labels: tuple[str, ...]) -> None:
+    if not isinstance(labels, tuple) or not labels or len(set(labels)) < len(labels):
+        raise ValueError("it has to be a tuple of different labels")
+    for label in labels:
+        if label not in LABELS:
+            raise ValueError(unknown("degradation", label, LABELS).rstrip("."))
+
 
 # Label order of a setting's classifier; 5D's is the paper's. The paper does not define 9D: ours
 # are the nine single types that are usual in everyday photos.
 TWELVE = ("GN", "RN", "MB", "DB", "GB", "J", "H", "RS", "RD", "S", "MS", "LL", "MR")
-SETTINGS: dict[str, tuple[str, ...]] = {
-    "5d": ("H", "RS", "GN", "MB", "LL"),
-    "9d": ("GN", "MB", "DB", "J", "H", "RS", "RD", "S", "LL"),
-    "12d": TWELVE,
-    "12d+clean": (*TWELVE, CLEAN),
-    "mixed": ("MB+J", "MB+RS", "MB+LL+GN", "LL+H+RS+S", "DS+GN+GB+J"),
-    "derain": ("RS",),
-    "motion-deblur": ("MB",),
-    "all": tuple(DEGRADATIONS),
-}
+SETTINGS: Registry[tuple[str, ...]] = Registry(
+    "SETTINGS",
+    {
+        "5d": ("H", "RS", "GN", "MB", "LL"),
+        "9d": ("GN", "MB", "DB", "J", "H", "RS", "RD", "S", "LL"),
+        "12d": TWELVE,
+        "12d+clean": (*TWELVE, CLEAN),
+        "mixed": ("MB+J", "MB+RS", "MB+LL+GN", "LL+H+RS+S", "DS+GN+GB+J"),
+        "derain": ("RS",),
+        "motion-deblur": ("MB",),
+        "all": tuple(DEGRADATIONS.own),
+    },
+    check=_check_setting,
+)
 
 
 def removable(labels: Iterable[str]) -> tuple[str, ...]:
@@ -95,8 +124,12 @@ def find(word: str) -> str:
     for abbreviation, degradation in LABELS.items():
         if word.lower() in (abbreviation.lower(), degradation.slug):
             return abbreviation
-    slugs = [degradation.slug for degradation in LABELS.values()]
-    raise MaskDCPTError(unknown("degradation", word, slugs))
+    raise MaskDCPTError(unknown("degradation", word, slugs()))
+
+
+def slugs() -> list[str]:
+    """Return the slugs of all labels, in their order."""
+    return [degradation.slug for degradation in LABELS.values()]
 
 
 def find_types(words: str | Iterable[str]) -> tuple[str, ...]:

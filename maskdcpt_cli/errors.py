@@ -56,4 +56,5 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     ordered = sorted(choices)
     close = difflib.get_close_matches(name, ordered, n=1)
     hint = f" Did you mean '{close[0]}'?" if close else ""
-    return f"Unknown {kind} '{name}'.{hint} Choose from: {', '.join(ordered)}."
+    choose = f" Choose from: {', '.join(ordered)}." if ordered else ""
+    return f"Unknown {kind} '{name}'.{hint}{choose}"

@@ -23,6 +23,7 @@ from maskdcpt_cli.cli.data.command import data
 from maskdcpt_cli.cli.degrade import degrade
 from maskdcpt_cli.cli.finetune import finetune
 from maskdcpt_cli.cli.models import models
+from maskdcpt_cli.cli.options import usage_errors
 from maskdcpt_cli.cli.presets import presets
 from maskdcpt_cli.cli.pretrain import pretrain
 from maskdcpt_cli.cli.restore import restore
@@ -31,6 +32,7 @@ from maskdcpt_cli.cli.stopping import INTERRUPTED
 from maskdcpt_cli.cli.study.command import study
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
+from maskdcpt_cli.plugins import use_plugin
 
 LIBGL = (
     "OpenCV is installed with its GUI, which needs a missing library ({}): "
@@ -117,7 +119,24 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _use_plugins(
+    _context: click.Context, _parameter: click.Parameter, modules: tuple[str, ...]
+) -> None:
+    with usage_errors():
+        for module in modules:
+            use_plugin(module)
+
+
 @click.group(name="maskdcpt", cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--plugin",
+    multiple=True,
+    metavar="MODULE",
+    expose_value=False,
+    callback=_use_plugins,
+    help="Python module with backbones, degradations, losses and others of your own; may be "
+    "repeated.",
+)
 @click.version_option(__version__, prog_name="maskdcpt", message="%(prog)s %(version)s")
 def main() -> None:
     """Restore photos: haze, rain, noise, blur, low light, snow, JPEG, and their mixtures.

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskdcpt_cli.cli.options import (
-    any_of,
     jobs_option,
     max_pixels_option,
     output_folder_option,
@@ -17,6 +16,7 @@ from maskdcpt_cli.cli.options import (
     quiet_option,
     usage_errors,
 )
+from maskdcpt_cli.cli.table_names import NameIn, complete_type
 from maskdcpt_cli.degradations import LABELS, SETTINGS, Range, find
 from maskdcpt_cli.files import shown
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from maskdcpt_cli.data.degrading import DegradedPhoto, DegradeRequest, Levels
     from maskdcpt_cli.images.workers import WorkerPool
 
-SLUGS = [degradation.slug for degradation in LABELS.values()]
 MAX_PER_PHOTO = 100_000
 NUMBER = r"\d+(?:\.\d+)?"
 
@@ -81,12 +80,12 @@ def _list_types(context: click.Context, _parameter: click.Parameter, requested: 
     "types",
     multiple=True,
     metavar="TYPE[:VARIANT]",
-    shell_complete=any_of(SLUGS),
+    shell_complete=complete_type,
     help="A degradation, as haze, or one variant of it, as noise:poisson; may be repeated.",
 )
 @click.option(
     "--setting",
-    type=click.Choice(list(SETTINGS)),
+    type=NameIn(lambda: SETTINGS),
     help="All degradations of a setting of the paper; `all` are the 19.",
 )
 @click.option(

@@ -94,6 +94,7 @@ def _show_file(path: Path, *, json: bool) -> None:
         "preset": weights.preset,
         "licence": weights.licence,
         "version": weights.version,
+        **({"plugins": weights.plugins} if weights.plugins else {}),
     }
     if json:
         click.echo(jsonlib.dumps(facts, indent=2))
@@ -104,6 +105,8 @@ def _show_file(path: Path, *, json: bool) -> None:
     if weights.multi_label:
         named = (f"{label} {value:.2f}" for label, value in weights.thresholds.items())
         facts["multi_label"], facts["thresholds"] = "yes", ", ".join(named)
+    if weights.plugins:
+        facts["plugins"] = " ".join(weights.plugins)
     for fact, value in facts.items():
         click.echo(shown(f"{fact:<14}{value or 'not recorded'}"))
 

@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from maskdcpt_cli.cli.options import any_of, architecture_option, device_option, max_pixels_option
+from maskdcpt_cli.cli.options import (
+    any_of,
+    architecture_option,
+    device_option,
+    max_pixels_option,
+)
 from maskdcpt_cli.cli.stopping import INTERRUPTED, stopping
-from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find
+from maskdcpt_cli.cli.table_names import NameIn, complete_type
+from maskdcpt_cli.degradations import LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.models import BACKBONES
@@ -26,7 +32,6 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 LAUNCH = launched()
 PROCESSES, IS_MAIN_PROCESS = LAUNCH.world_size, LAUNCH.rank == 0
-SLUGS = [degradation.slug for degradation in DEGRADATIONS.values()]
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ OPTIONS = (
         help="Train on your own pairs: two folders of images of the same names.",
     ),
     click.option(
-        "--type", "types", multiple=True, metavar="TYPE", shell_complete=any_of(SLUGS),
+        "--type", "types", multiple=True, metavar="TYPE", shell_complete=complete_type,
         help="Degradation of --pairs, as haze; needed where the setting has several.",
     ),
     click.option(
@@ -88,7 +93,7 @@ OPTIONS = (
         help="Train on your own clean photos, degraded as they are read.",
     ),
     click.option(
-        "--setting", type=click.Choice(list(SETTINGS)),
+        "--setting", type=NameIn(lambda: SETTINGS),
         help="Degradations of --photos and --pairs.  [default: the preset's]",
     ),
     click.option(

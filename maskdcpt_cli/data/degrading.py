@@ -16,7 +16,7 @@ from PIL import Image
 
 from maskdcpt_cli.data.parallel import in_processes
 from maskdcpt_cli.data.templates import ALL, Template
-from maskdcpt_cli.degradations import LABELS, Range
+from maskdcpt_cli.degradations import LABELS, Range, slugs
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.files import check_inside, is_below, open_regular, shown, written
 from maskdcpt_cli.images.contact_sheets import grid, stacked
@@ -30,7 +30,6 @@ MANIFEST = "manifest.jsonl"
 SHEET = "sheet.jpg"
 ON_SHEET = 4  # photos
 COLUMNS = 5
-SLUGS = [degradation.slug for degradation in LABELS.values()]
 MAX_LEVEL = 1e9  # in a manifest; above that of any degradation
 CELL = (256, 192)  # width, height of a photo on the sheet, in pixels
 
@@ -268,8 +267,9 @@ def _cell(pixels: Pixels) -> Pixels:
 
 def _write_manifest(path: Path, lines: Sequence[ManifestLine]) -> None:
     known = {(line.type, line.file): line for line in [*read_manifest(path), *lines]}
+    order = slugs()
     with written(path) as file:
-        for line in sorted(known.values(), key=lambda line: (SLUGS.index(line.type), line.file)):
+        for line in sorted(known.values(), key=lambda line: (order.index(line.type), line.file)):
             file.write(json.dumps(asdict(line)).encode() + b"\n")
 
 
@@ -302,7 +302,7 @@ def _is_sound(line: ManifestLine) -> bool:
     return (
         all(isinstance(text, str) for text in (line.file, line.type, line.kind))
         and is_below(line.file)
-        and line.type in SLUGS
+        and line.type in slugs()
         and isinstance(line.level, (int, float))
         and abs(line.level) < MAX_LEVEL  # false for NaN
         and isinstance(line.seed, int)

@@ -16,7 +16,6 @@ from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.reading import read_rgb
 
-ABBREVIATIONS = tuple(LABELS)  # a degradation is stored as its position here
 PIECE = 2**24  # bytes of a list that are searched together
 SEPARATORS, NEWLINE = b" \t", ord("\n")
 
@@ -94,7 +93,7 @@ class FilePairs:
     root: Path  # names are relative to it
     gt: Names
     lq: Names | None  # as many as gt; None: synthesised from gt
-    degradation: str | NDArray[np.uint8]  # of all, or of each as its position in ABBREVIATIONS
+    degradation: str | NDArray[np.uint8]  # of all, or of each as its position in labels()
     max_pixels: int | None = MAX_PIXELS  # larger images are refused; None: no limit
 
     def __len__(self) -> int:
@@ -122,12 +121,18 @@ class FilePairs:
         """Return the abbreviation of the degradation of a pair."""
         if isinstance(self.degradation, str):
             return self.degradation
-        return ABBREVIATIONS[int(self.degradation[index])]
+        return labels()[int(self.degradation[index])]
 
     def degradations(self) -> frozenset[str]:
         if isinstance(self.degradation, str):
             return frozenset({self.degradation})
-        return frozenset(ABBREVIATIONS[code] for code in np.unique(self.degradation))
+        known = labels()
+        return frozenset(known[code] for code in np.unique(self.degradation))
+
+
+def labels() -> tuple[str, ...]:
+    """Return all labels: the degradation of a pair is stored as its position among them."""
+    return tuple(LABELS)
 
 
 def read_list(path: Path) -> tuple[Names, Names | None]:

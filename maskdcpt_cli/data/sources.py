@@ -6,19 +6,30 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs, Names, Pairs, read_list
+from maskdcpt_cli.data.pairs import FilePairs, Names, Pairs, labels, read_list
 from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.data.templates import Template
 from maskdcpt_cli.degradations import find
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import is_below, open_regular, shown
 from maskdcpt_cli.images.formats import MAX_PIXELS
-from maskdcpt_cli.presets.data import Folders, Manifest, Part, Shards, Source, TextList, Unpaired
+from maskdcpt_cli.presets.data import (
+    SOURCES,
+    Folders,
+    Manifest,
+    Part,
+    PluginSource,
+    Shards,
+    Source,
+    TextList,
+    Unpaired,
+)
 from maskdcpt_cli.synthesis.table import check
 
 ROOT_VARIABLE = "MASKDCPT_DATA"
@@ -90,6 +101,8 @@ def _scan(
             return _scan_manifest(source, root, degradation)
         case Shards():
             return _scan_shards(source, root, degradation, max_pixels)
+        case PluginSource():
+            return SourceScan(_pairs_of_plugin(source, root, degradation))
         case Unpaired():
             # Read as gt alone, as clean images are.
             return _scan_folders(Folders(name=source.name, gt=source.lq), root, degradation or "")
@@ -133,12 +146,12 @@ def _scan_manifest(source: Manifest, root: Path, degradation: str | None) -> Sou
     path = root / source.manifest
     if missing := _missing([source.manifest], root):
         return SourceScan(FilePairs(path.parent, NONE, NONE, degradation or ""), missing=missing)
-    codes = array("B")
+    codes, known = array("B"), labels()
 
     def taken() -> Iterator[str]:
         for abbreviation, slug, file in _manifest_lines(path):
             if degradation in (None, abbreviation):
-                codes.append(ABBREVIATIONS.index(abbreviation))
+                codes.append(known.index(abbreviation))
                 yield f"{slug}/gt/{file}"
 
     gt = Names(taken())
@@ -157,14 +170,17 @@ def _manifest_lines(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _manifest_line(line: bytes, place: str) -> tuple[str, str, str]:
+    reason = ""
     try:
         fields = json.loads(line)
         slug, file = fields["type"], fields["file"]
         if is_below(file):
             return find(slug), slug, file
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, MaskDCPTError):
+    except MaskDCPTError:
+        reason = f": '{shown(slug)}' is no degradation, or one of a plugin that is not in use"
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pass
-    raise MaskDCPTError(f"{place}: not a line of a manifest.")
+    raise MaskDCPTError(f"{place}: not a line of a manifest{reason}.")
 
 
 def _scan_shards(
@@ -178,6 +194,16 @@ def _scan_shards(
     except OSError as error:
         raise MaskDCPTError(f"{shown(index)} cannot be read: {error.strerror}.") from error
     return SourceScan(ShardPairs(index, degradation, clean=source.clean, max_pixels=max_pixels))
+
+
+def _pairs_of_plugin(source: PluginSource, root: Path, degradation: str | None) -> Pairs:
+    function = SOURCES[source.source]
+    try:
+        given = signature(function).bind(root, degradation, **source.options)
+    except TypeError as error:
+        raise MaskDCPTError(f"options of the source '{source.source}': {error}.") from error
+    pairs: Pairs = function(*given.args, **given.kwargs)
+    return pairs
 
 
 def _missing(names: Sequence[str], root: Path) -> tuple[str, ...]:

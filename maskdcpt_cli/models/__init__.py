@@ -7,18 +7,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from maskdcpt_cli.errors import unknown
+from maskdcpt_cli.plugins import Registry
 
 if TYPE_CHECKING:
     from maskdcpt_cli.models.backbone import Backbone, Encoded
 
 __all__ = ["BACKBONES", "Backbone", "Encoded", "backbone_class", "build_backbone"]
 
-BACKBONES: dict[str, str] = {  # module in this package: its class; a subclass before its base
-    "nafnet": "NAFNet",
-    "promptir": "PromptIR",
-    "restormer": "Restormer",
-    "swinir": "SwinIR",
-}
+BACKBONES: "Registry[type[Backbone]]" = Registry(  # a subclass before its base
+    "BACKBONES",
+    {
+        "nafnet": "maskdcpt_cli.models.nafnet:NAFNet",
+        "promptir": "maskdcpt_cli.models.promptir:PromptIR",
+        "restormer": "maskdcpt_cli.models.restormer:Restormer",
+        "swinir": "maskdcpt_cli.models.swinir:SwinIR",
+    },
+)
 
 
 def __getattr__(name: str) -> object:
@@ -31,8 +35,7 @@ def backbone_class(name: str) -> "type[Backbone]":
     """Return the class of a backbone; ValueError for a name that does not exist."""
     if name not in BACKBONES:
         raise ValueError(unknown("backbone", name, BACKBONES))
-    found: type[Backbone] = getattr(import_module(f"{__name__}.{name}"), BACKBONES[name])
-    return found
+    return BACKBONES[name]
 
 
 def build_backbone(name: str, **options: object) -> "Backbone":

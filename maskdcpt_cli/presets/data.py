@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from maskdcpt_cli.degradations import LABELS, SETTINGS, Range
 from maskdcpt_cli.errors import unknown
+from maskdcpt_cli.plugins import Registry, needed
 
 WORD = re.compile(r"\{(\w+)\}")  # in a template
 
@@ -177,11 +178,26 @@ class Shards(Named):
     clean: bool = False  # True: the clean crops, to be degraded; False: the pairs
 
 
+# Functions of plugins, as `(root, degradation, **options) -> Pairs` of data/pairs.py.
+SOURCES: Registry[Callable[..., Any]] = Registry("SOURCES", {})
+
+
+class PluginSource(Named):
+    """Images that a function of a plugin finds."""
+
+    source: Annotated[str, _known_in("source", SOURCES)]
+    options: dict[str, Any] = {}  # of the function
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.source))
+
+
 LAYOUTS = {
     "gt": Folders,
     "list": TextList,
     "manifest": Manifest,
     "shards": Shards,
+    "source": PluginSource,
     "lq": Unpaired,  # alone; beside gt it is of Folders
 }
 
@@ -197,6 +213,7 @@ Source = Annotated[
     | Annotated[TextList, Tag("<list>")]
     | Annotated[Manifest, Tag("<manifest>")]
     | Annotated[Shards, Tag("<shards>")]
+    | Annotated[PluginSource, Tag("<source>")]
     | Annotated[Unpaired, Tag("<lq>")],
     Discriminator(_layout),
 ]
@@ -206,7 +223,7 @@ class Part(Schema):
     """Images of one degradation."""
 
     degradation: Abbreviation | None = (
-        None  # None: a manifest's or shards' own, or not in the taxonomy
+        None  # None: the own ones of a manifest, shards or a plugin, or not in the taxonomy
     )
     synthesis: Synthesis = Synthesis()  # of clean sources
     sources: Annotated[tuple[Source, ...], AfterValidator(_not_empty)]
@@ -286,6 +303,16 @@ class Data(Schema):
                     f"{' '.join(labels)}"
                 )
         return self
+
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """The modules of the plugins whose rows it names."""
+        sources = [one for part in (*self.train, *self.test) for one in part.sources]
+        return needed(
+            SETTINGS=[self.setting],
+            DEGRADATIONS=SETTINGS[self.setting],
+            SOURCES=[one.source for one in sources if isinstance(one, PluginSource)],
+        )
 
 
 class Extension(Schema):

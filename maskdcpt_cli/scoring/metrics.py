@@ -1,10 +1,10 @@
 """Properties of the metrics; the metrics are pyiqa's, under its own names."""
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from maskdcpt_cli.errors import MaskDCPTError, unknown
+from maskdcpt_cli.plugins import Registry
 
 
 class Metric(NamedTuple):
@@ -16,6 +16,7 @@ class Metric(NamedTuple):
     unit: str = ""
     over_set: bool = False  # one value for the whole set, none for each image
     weights: str = ""  # that pyiqa downloads at first use; "" for none
+    function: str = ""  # of a plugin, as "package.module:name"; "": pyiqa's of this name
 
     def shown(self, value: float) -> str:
         """Format a value with its unit."""
@@ -26,7 +27,8 @@ class Metric(NamedTuple):
         return value if self.higher_is_better else -value
 
 
-METRICS: Mapping[str, Metric] = MappingProxyType(
+METRICS: Registry[Metric] = Registry(
+    "METRICS",
     {
         "psnr": Metric(True, True, 2, "dB"),
         "ssim": Metric(True, True, 4),
@@ -38,7 +40,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "brisque": Metric(False, False, 2, weights="BRISQUE's support vectors"),
         "niqe": Metric(False, False, 3, weights="NIQE's parameters"),
         "musiq": Metric(False, True, 2, weights="MUSIQ trained on KonIQ-10k"),
-    }
+    },
 )
 WITH_GT = ("psnr", "ssim")
 WITHOUT_GT = ("piqe",)

@@ -1,4 +1,4 @@
-"""The only entry point to pyiqa: an open metric, or the reason why it is not available."""
+"""Open metrics, or the reason why one is not available; the only entry point to pyiqa."""
 
 import contextlib
 import copy
@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
+from maskdcpt_cli.plugins import resolve
 from maskdcpt_cli.scoring.events import Unavailable
+from maskdcpt_cli.scoring.metrics import METRICS
 from maskdcpt_cli.scoring.protocols import Protocol
 
 TIMEOUT = 20.0  # seconds without an answer before a download fails
@@ -29,8 +32,24 @@ class MissingFile(NamedTuple):
     path: Path  # to save it as
 
 
+class PluginMetric:
+    """A metric of a plugin: a function of images (1, 3, H, W) in [0, 1] on a device."""
+
+    def __init__(self, function: str, device: str) -> None:
+        self._function, self._device = resolve(function), device
+
+    def __call__(self, *images: Tensor) -> Any:
+        with torch.inference_mode():
+            return self._function(*(image.to(self._device) for image in images))
+
+
 def open_metric(name: str, *, protocol: Protocol, device: str) -> Measure | Unavailable:
-    """Open pyiqa's metric of this name; weights that are not in its cache are downloaded."""
+    """Open the metric of this name, a plugin's or pyiqa's.
+
+    Weights that are not in pyiqa's cache are downloaded.
+    """
+    if name in METRICS and METRICS[name].function:
+        return PluginMetric(METRICS[name].function, device)
     with quiet(), _download_timeout():
         try:
             import pyiqa  # noqa: PLC0415  # takes seconds

@@ -9,6 +9,7 @@ from numpy.random import Generator
 
 from maskdcpt_cli.degradations import CLEAN, LABELS, Range, find
 from maskdcpt_cli.errors import ImageError, MaskDCPTError, unknown
+from maskdcpt_cli.plugins import Registry
 from maskdcpt_cli.synthesis import (
     camera,
     defocus,
@@ -33,7 +34,12 @@ def unchanged(image: Image, _level: float, _generator: Generator) -> Degraded:
     return Degraded(image.copy(), {})
 
 
-SYNTHESIS: dict[str, SynthesisSpec] = {
+def _check_label(label: str, _spec: SynthesisSpec) -> None:
+    if label not in LABELS:
+        raise ValueError("there is no such degradation")
+
+
+SYNTHESIS: Registry[SynthesisSpec] = Registry("SYNTHESIS", {
     "GN": SynthesisSpec(
         {
             "gaussian": noise.gaussian,
@@ -105,7 +111,7 @@ SYNTHESIS: dict[str, SynthesisSpec] = {
         unit="strength", least=0, usual=Range(0.1, 1), most=1,
     ),
     CLEAN: SynthesisSpec({"unchanged": unchanged}, unit="none", least=0, usual=Range(0, 0), most=0),
-}  # fmt: skip
+}, check=_check_label)  # fmt: skip
 
 
 class DegradationStep(NamedTuple):
@@ -164,7 +170,7 @@ def degrade(
         ImageError: for an image of another dtype or shape.
     """
     label = find(degradation)
-    check(label, variant=variant, levels=SYNTHESIS[label].usual if levels is None else levels)
+    check(label, variant=variant, levels=spec_of(label).usual if levels is None else levels)
     _check_image(gt)
     step = sample(label, generator, variant=variant, levels=levels)
     lq, parameters = step(gt)
@@ -179,7 +185,7 @@ def sample(
     levels: Sequence[float] | Range | None = None,
 ) -> DegradationStep:
     """Sample variant, level and seed of a degradation; arguments and errors as of `degrade`."""
-    spec = SYNTHESIS[label]
+    spec = spec_of(label)
     levels = spec.usual if levels is None else levels
     if not levels:
         raise MaskDCPTError("The list of levels is empty; give at least one level, or None.")
@@ -192,6 +198,16 @@ def sample(
     return DegradationStep(label, variant, level, int(generator.integers(2**63)))
 
 
+def spec_of(label: str) -> SynthesisSpec:
+    """Return the synthesis of a degradation; MaskDCPTError where a plugin's has none."""
+    if label not in SYNTHESIS:
+        raise MaskDCPTError(
+            f"The degradation '{LABELS[label].slug}' cannot be synthesised: its plugin has no "
+            f"'{label}' in SYNTHESIS; give pairs."
+        )
+    return SYNTHESIS[label]
+
+
 def generator_of(*names: str, seed: Sequence[int]) -> Generator:
     """Return the random generator of an image: it depends on its names and the seed alone."""
     hashes = (zlib.crc32(name.encode(errors="surrogateescape")) for name in names)
@@ -200,7 +216,9 @@ def generator_of(*names: str, seed: Sequence[int]) -> Generator:
 
 def check(label: str, *, variant: str | None, levels: Sequence[float] | Range) -> None:
     """Raise MaskDCPTError for a variant or a level that a degradation does not have."""
-    spec = SYNTHESIS[label]
+    if variant is None and not levels:
+        return
+    spec = spec_of(label)
     name = LABELS[label].slug
     if variant is not None and variant not in spec.variants:
         raise MaskDCPTError(unknown(f"variant of {name}", variant, spec.variants))

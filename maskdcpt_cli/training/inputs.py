@@ -18,10 +18,12 @@ from maskdcpt_cli.degradations import SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError, check_max_pixels, unknown
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.models.options import INSTRUCT
+from maskdcpt_cli.plugins import needed
 from maskdcpt_cli.presets.data import (
     Data,
     Manifest,
     Part,
+    PluginSource,
     RequestKinds,
     Requests,
     Shards,
@@ -41,6 +43,7 @@ class Inputs(NamedTuple):
     validation: tuple[ImageSet, ...]  # empty where there are too few images to hold some out
     labels: tuple[str, ...]  # of the setting, in order
     requests: Requests | None = None  # what the network is asked to remove in training
+    plugins: tuple[str, ...] = ()  # modules of the plugins that are needed for them
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,11 @@ class TrainingData:
         """
         data = load_data(self.setting if self.setting in names() else preset)
         setting = self.setting or data.setting
-        return self._open(data, setting)._replace(requests=data.requests)
+        inputs = self._open(data, setting)
+        plugins = needed(SETTINGS=[setting], DEGRADATIONS=inputs.labels)
+        return inputs._replace(
+            requests=data.requests, plugins=tuple(sorted({*data.plugins, *plugins}))
+        )
 
     def _open(self, data: Data, setting: str) -> Inputs:
         if self.photos is not None:
@@ -195,7 +202,7 @@ def from_photos(
 
 def _unlabelled(part: Part) -> bool:
     """Return whether a part is for benchmarks alone: of no degradation of ours, or without gt."""
-    own = all(isinstance(source, (Manifest, Shards)) for source in part.sources)
+    own = all(isinstance(source, (Manifest, Shards, PluginSource)) for source in part.sources)
     blind = any(isinstance(source, Unpaired) for source in part.sources)
     return blind or (part.degradation is None and not own)
 

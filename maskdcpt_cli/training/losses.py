@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor
 
+from maskdcpt_cli.plugins import Registry
+
 L1_EPS = 0.02  # of [0, 1]: a clean image, whose L1 is 0, weighs no more than faint noise
 RMSE_EPS = 0.03  # of [0, 1]: a clean image weighs ten times as much as a dark one
 RMSE_KNEE = 0.04  # of [0, 1]: below it an error counts by its square, so that a small regression
@@ -61,11 +63,9 @@ def relative_rmse(restored: Tensor, lq: Tensor, gt: Tensor) -> Tensor:
     return (((mse + RMSE_KNEE**2).sqrt() - RMSE_KNEE) / (input_mse.sqrt() + RMSE_EPS)).mean()
 
 
-LOSSES: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {  # of fine-tuning
-    "l1": l1,
-    "relative-l1": relative_l1,
-    "relative-rmse": relative_rmse,
-}
+LOSSES: Registry[Callable[[Tensor, Tensor, Tensor], Tensor]] = Registry(  # of fine-tuning
+    "LOSSES", {"l1": l1, "relative-l1": relative_l1, "relative-rmse": relative_rmse}
+)
 
 
 def focal_loss(logits: Tensor, label: Tensor, *, gamma: float) -> Tensor:

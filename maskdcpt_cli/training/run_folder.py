@@ -13,18 +13,20 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.errors import MaskDCPTError, check_range
 from maskdcpt_cli.files import check_inside, replacing, shown
-from maskdcpt_cli.presets.load import rename_keys
+from maskdcpt_cli.plugins import check_there, needed
+from maskdcpt_cli.presets.load import load_data, rename_keys
 from maskdcpt_cli.presets.parse import read_yaml
 from maskdcpt_cli.presets.show import annotated
-from maskdcpt_cli.presets.training import Run
+from maskdcpt_cli.presets.training import Finetune, Run
 from maskdcpt_cli.training.checkpointing import CheckpointFolder, how_to_go_on
 from maskdcpt_cli.training.distributed import init_distributed, is_main_process, restarted
 from maskdcpt_cli.training.events import Event
@@ -69,6 +71,7 @@ def launch(
     with ending_together(init_distributed(device)):
         if is_main_process():
             check_resumable(run_dir, preset, resume=resume)
+            check_plugins(run_dir)
         inputs = data.open(preset.data)
         events = train(
             preset, samples_of(preset, data, inputs), run_dir,
@@ -77,12 +80,23 @@ def launch(
         )  # fmt: skip
         if not is_main_process():
             return events
-        begin(run_dir, preset, name=name, kind=kind, command=command, resume=resume)
+        plugins = sorted({*inputs.plugins, *_plugins_of(preset)})
+        begin(
+            run_dir, preset, name=name, kind=kind, command=command, resume=resume,
+            plugins=plugins,
+        )  # fmt: skip
     return record(events, run_dir, iterations=preset.training.iterations)
 
 
 def begin(
-    run_dir: Path, preset: Run, *, name: str | None, kind: str, command: Sequence[str], resume: bool
+    run_dir: Path,
+    preset: Run,
+    *,
+    name: str | None,
+    kind: str,
+    command: Sequence[str],
+    resume: bool,
+    plugins: Sequence[str] = (),
 ) -> None:
     """Make the folder of a run, or check that it can be resumed, and record this launch.
 
@@ -93,6 +107,7 @@ def begin(
         kind: "pretrain" or "finetune".
         command: the arguments of the program.
         resume: whether a run in the folder is continued.
+        plugins: modules of those that the run needs.
 
     Raises:
         MaskDCPTError: for a run that is there already, or one of other settings.
@@ -106,7 +121,7 @@ def begin(
         if (run_dir / EARLIER_LAUNCHES).exists():
             (run_dir / EARLIER_LAUNCHES).rename(run_dir / LAUNCHES)
         with (run_dir / LAUNCHES).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_launch(command)) + "\n")
+            file.write(json.dumps(_launch(command, plugins)) + "\n")
 
 
 def check_resumable(run_dir: Path, preset: Run, *, resume: bool) -> None:
@@ -121,6 +136,24 @@ def check_resumable(run_dir: Path, preset: Run, *, resume: bool) -> None:
             check_inside(link, run_dir)
         if path.exists():
             _check_same(path, preset, resume=resume)
+
+
+def check_plugins(run_dir: Path) -> None:
+    """Raise MaskDCPTError for a run that needs a plugin which is not in use."""
+    path = run_dir / LAUNCHES
+    if not path.exists():
+        return
+    launches = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    with suppress(ValueError, AttributeError, TypeError, IndexError):  # a line that was cut short
+        names = json.loads(launches[-1]).get("plugins", ())
+        check_there(names, by=f"The run in '{shown(run_dir)}'")
+
+
+def _plugins_of(preset: Run) -> set[str]:
+    """Return the modules of the plugins that a run needs, but for those of its own data."""
+    losses = [preset.loss] if isinstance(preset, Finetune) else []
+    of_stages = [load_data(stage.data).plugins for stage in preset.training.stages if stage.data]
+    return {*needed(BACKBONES=[preset.backbone], LOSSES=losses), *chain.from_iterable(of_stages)}
 
 
 def record(events: Events, run_dir: Path, *, iterations: int) -> Events:
@@ -192,7 +225,7 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _launch(command: Sequence[str]) -> dict[str, object]:
+def _launch(command: Sequence[str], plugins: Sequence[str]) -> dict[str, object]:
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": list(command),
@@ -200,6 +233,7 @@ def _launch(command: Sequence[str]) -> dict[str, object]:
         "python": platform.python_version(),
         **{library: _version_of(library) for library in LIBRARIES},
         "git": _git_state(),
+        **({"plugins": list(plugins)} if plugins else {}),
     }
 
 

@@ -23,7 +23,6 @@ from maskdcpt_cli.training.distributed import DistributedContext
 from maskdcpt_cli.training.events import Pixels, Scores, Validated, ValidationImages
 
 CENTRE = Augmentation(down=0.5, right=0.5, mirrored=False, quarter_turns=0)
-ALL = tuple(LABELS)
 SIDE, SIGMA = 11, 1.5  # of SSIM's Gaussian window, in pixels
 C1, C2 = 0.01**2, 0.03**2  # of SSIM
 NO_CLEAN = (
@@ -168,7 +167,7 @@ def _read(item: ValidationItem, *, crop_size: int, device: torch.device) -> Vali
     key = SampleKey(item.pair_index, crop_size)
     generator = default_rng(item.pair_index)
     sample = make_sample(
-        pair, item.entry.synthesis, CENTRE, generator, key=key, labels=ALL, skipped=()
+        pair, item.entry.synthesis, CENTRE, generator, key=key, labels=tuple(LABELS), skipped=()
     )
     lq, gt = (to_float(image[None].to(device)) for image in (sample.lq, sample.gt))
     return ValidationSample(lq, gt, sample.number[None], pair.degradation)
@@ -181,7 +180,7 @@ def _means(scored: Sequence[ScoredImage]) -> dict[str, dict[str, float]]:
             values[one.degradation][metric].append(value)
     return {
         degradation: {metric: sum(v) / len(v) for metric, v in values[degradation].items()}
-        for degradation in ALL
+        for degradation in LABELS
         if degradation in values
     }
 

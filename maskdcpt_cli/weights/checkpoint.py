@@ -13,11 +13,12 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from maskdcpt_cli import plugins
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.degradations import removable
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.files import open_regular, replacing, shown
-from maskdcpt_cli.models import Backbone, backbone_class, build_backbone
+from maskdcpt_cli.models import BACKBONES, Backbone, backbone_class, build_backbone
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.weights.metadata import (
     CheckpointMetadata,
@@ -62,6 +63,7 @@ class Checkpoint:
     multi_label: bool = False  # whether it has a sigmoid for each label, not one softmax
     thresholds: Mapping[str, float] = field(default_factory=dict)  # of a multi-label one, by label
     crop_size: int | None = None  # side of its last training crops, in pixels; None: unknown
+    plugins: tuple[str, ...] = ()  # modules of those that the file names
     restores: bool = True  # false: the head still has its initial weights, as after pre-training
 
     @property
@@ -117,8 +119,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     }
     try:
         metadata = parse_metadata(header)
-        tensors, stated = from_public(tensors)
-        backbone, detected = recognise(tensors)
+        if metadata.backbone and metadata.backbone not in BACKBONES:
+            plugins.check_there(metadata.plugins or (), by=shown(path), error=CheckpointError)
+        stated: dict[str, object] = {}
+        if metadata.backbone is None:  # not written by maskdcpt
+            tensors, stated = from_public(tensors)
+        backbone, detected = recognise(tensors, recorded=metadata.backbone)
         assumed = backbone_class(backbone).assumed_options
         _compare(
             {"backbone": backbone, **{k: v for k, v in detected.items() if k not in assumed}},
@@ -140,6 +146,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         multi_label=metadata.multi_label,
         thresholds=metadata.thresholds,
         crop_size=metadata.crop_size,
+        plugins=metadata.plugins or (),
         restores=not classifier and metadata.restores,
     )
 
@@ -161,6 +168,10 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         crop_size=checkpoint.crop_size,
         restores=checkpoint.restores,
         version=__version__,
+        plugins=plugins.needed(
+            BACKBONES=[checkpoint.backbone], DEGRADATIONS=checkpoint.degradations
+        )
+        or None,
     )
     decoder = {CLASSIFIER + name: tensor for name, tensor in checkpoint.classifier.items()}
     tensors = {

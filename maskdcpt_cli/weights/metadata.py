@@ -28,6 +28,7 @@ def _frozen(options: dict[str, Any]) -> dict[str, Any]:
 
 OMITTED = {"restores": True, "multi_label": False, "thresholds": {}}  # as in earlier files
 Probability = Annotated[float, Field(ge=0, le=1)]
+ModuleName = Annotated[str, Field(pattern=r"^[\w.]{1,100}$")]
 Label = Annotated[str, Field(pattern=r"^[\w+-]{1,40}$")]  # printable
 
 
@@ -47,6 +48,7 @@ class CheckpointMetadata(BaseModel):
     crop_size: Annotated[int, Field(ge=1, le=9999)] | None = None  # pixels a side
     restores: bool = True
     version: str | None = None  # of the maskdcpt that wrote the file
+    plugins: Json[tuple[ModuleName, ...]] | None = None  # modules of those that it needs
 
     @field_validator("multi_label")
     @classmethod

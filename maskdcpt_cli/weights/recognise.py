@@ -1,20 +1,27 @@
 """Recognition of the network from the names and shapes of its tensors."""
 
 from collections.abc import Mapping
+from itertools import chain
 
 from torch import Tensor
 
 from maskdcpt_cli.models import BACKBONES, backbone_class
 from maskdcpt_cli.models.shapes import count_children, size_of
+from maskdcpt_cli.plugins import needed
 
 
-def recognise(state_dict: Mapping[str, Tensor]) -> tuple[str, dict[str, object]]:
+def recognise(
+    state_dict: Mapping[str, Tensor], *, recorded: str | None = None
+) -> tuple[str, dict[str, object]]:
     """Return the backbone of tensors and its options, from their names and shapes.
+
+    A plugin's may be a subclass of another one, so the name that their file has comes first.
 
     Raises ValueError for tensors of another network.
     """
     shapes = _shapes(state_dict)
-    for name in BACKBONES:
+    first = [recorded] if recorded and needed(BACKBONES=[recorded]) else []
+    for name in chain(first, BACKBONES):
         backbone = backbone_class(name)
         if backbone.telltale in shapes:
             return name, backbone.options_from(shapes)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from maskdcpt_cli.data.augment import Crop
-from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs, Names, read_list
+from maskdcpt_cli.data.pairs import FilePairs, Names, labels, read_list
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 
 ODD = ["a.png", "", "Ünïcode/日本.jpg", os.fsdecode(b"not-utf8-\xff.png"), "with space.png"]
@@ -47,7 +47,7 @@ def test_a_clean_image_has_no_lq(tmp_path):
 
 
 def test_each_pair_may_have_a_degradation_of_its_own():
-    codes = np.array([ABBREVIATIONS.index(word) for word in ("LL", "H", "LL")], np.uint8)
+    codes = np.array([labels().index(word) for word in ("LL", "H", "LL")], np.uint8)
     pairs = FilePairs(Path(), Names("abc"), Names("abc"), codes)
     assert [pairs.degradation_of(index) for index in range(3)] == ["LL", "H", "LL"]
     assert pairs.degradations() == {"LL", "H"}

@@ -15,7 +15,7 @@ import webdataset
 from PIL import Image
 
 from maskdcpt_cli.data.augment import Crop, full_image
-from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs, Names
+from maskdcpt_cli.data.pairs import FilePairs, Names, labels
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.data.shards.index import ShardPairs, stored_png
 from maskdcpt_cli.data.shards.pack_items import PackItems
@@ -186,7 +186,7 @@ def test_pairs_and_clean_crops_are_in_shards_of_their_own(tmp_path):
 
 
 def test_pairs_of_several_degradations_are_packed_apart(tmp_path):
-    codes = np.array([ABBREVIATIONS.index(word) for word in ("LL", "H", "LL", "H")], np.uint8)
+    codes = np.array([labels().index(word) for word in ("LL", "H", "LL", "H")], np.uint8)
     pairs = replace(write_pairs(tmp_path), degradation=codes)
     packed([pairs], tmp_path / "out")
     for degradation, first in (("LL", 0), ("H", 1)):

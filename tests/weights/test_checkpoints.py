@@ -144,6 +144,7 @@ def test_metadata_in_the_format_of_the_first_release_is_read(
         "multi_label": False,
         "thresholds": {},
         "crop_size": 192,
+        "plugins": (),
         "restores": False,
     }
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from maskdcpt_cli.cli.options import (
-    any_of,
     data_preset_option,
     data_root_option,
     jobs_option,
@@ -19,14 +18,14 @@ from maskdcpt_cli.cli.options import (
     quiet_option,
     usage_errors,
 )
-from maskdcpt_cli.degradations import LABELS, find
+from maskdcpt_cli.cli.table_names import complete_type
+from maskdcpt_cli.degradations import find
 from maskdcpt_cli.files import shown
 
 if TYPE_CHECKING:
     from maskdcpt_cli.data.shards.pack_items import PackItems
     from maskdcpt_cli.data.shards.packing import PackedShard
 
-SLUGS = [degradation.slug for degradation in LABELS.values()]
 UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 SHOWN = 20  # skipped images
 
@@ -49,7 +48,7 @@ def _bytes(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     "--type",
     "word",
     metavar="TYPE",
-    shell_complete=any_of(SLUGS),
+    shell_complete=complete_type,
     help="Degradation of --pairs, as haze.",
 )
 @photos_option("Clean photos.")

@@ -22,6 +22,7 @@ from maskdcpt_cli.cli.options import (
     refuse_existing,
     usage_errors,
 )
+from maskdcpt_cli.cli.table_names import NameIn
 from maskdcpt_cli.degradations import SETTINGS, find
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.models import BACKBONES
@@ -66,7 +67,7 @@ def _suffix(context: click.Context, parameter: click.Parameter, path: Path | Non
 
 OPTIONS: tuple[Decorator, ...] = (
     click.option(
-        "--backbone", "backbones", multiple=True, metavar="NAME", type=click.Choice(BACKBONES),
+        "--backbone", "backbones", multiple=True, metavar="NAME", type=NameIn(lambda: BACKBONES),
         help="A network of the released size with random weights; may be repeated.",
     ),
     click.option(
@@ -92,7 +93,7 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     click.option(
         "--setting", default="5d", show_default=True,
-        type=click.Choice([name for name, types in SETTINGS.items() if len(types) > 1]),
+        type=NameIn(lambda: (name for name, types in SETTINGS.items() if len(types) > 1)),
         help="Degradations of --photos.",
     ),
     click.option(

@@ -13,7 +13,7 @@ import numpy as np
 from maskdcpt_cli.data.audit.phash import alike, fingerprint, near
 from maskdcpt_cli.data.audit.scan import PresetScan, Problem, Role, SourceRow
 from maskdcpt_cli.data.audit.swapped_pairs import all_swapped, swapped, vote
-from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs, Names, Pairs
+from maskdcpt_cli.data.pairs import FilePairs, Names, Pairs, labels
 from maskdcpt_cli.data.parallel import in_processes
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.files import shown
@@ -58,8 +58,9 @@ class RowInspection:
         if result.print is not None:
             self.prints.append(result.print)
             self.indices.append(len(self.votes))
-        known = result.degradation in ABBREVIATIONS
-        self.codes.append(ABBREVIATIONS.index(result.degradation) if known else -1)
+        known = labels()
+        degradation = result.degradation
+        self.codes.append(known.index(degradation) if degradation in known else -1)
         self.votes.append(result.vote)
 
 
@@ -195,7 +196,7 @@ def _swaps(inspection: RowInspection) -> Iterator[Problem]:
             wrong = f"{np.count_nonzero(votes < 0):,} of {len(votes):,} pairs"
             yield Problem("swapped", title, f"lq and gt look swapped in {wrong}.")
             continue
-        for index in indices[swapped(ABBREVIATIONS[code], votes)]:
+        for index in indices[swapped(labels()[code], votes)]:
             lq = _lq_name(inspection.row.scan.pairs, int(index))
             yield Problem("swapped", title, f"{shown(lq)} looks cleaner than its clean image.", lq)
 

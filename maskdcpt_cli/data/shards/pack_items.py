@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.pairs import ABBREVIATIONS, FilePairs
+from maskdcpt_cli.data.pairs import FilePairs, labels
 from maskdcpt_cli.data.sets import ImageSet, check_complete, from_preset
+from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.presets.data import Data
@@ -74,13 +75,15 @@ def of_preset(data: Data, root: Path, *, max_pixels: int | None = MAX_PIXELS) ->
 
 def _files(images: ImageSet) -> FilePairs:
     if not isinstance(images.pairs, FilePairs):
-        raise MaskDCPTError(f"'{images.name}' is packed already.")
+        packed = isinstance(images.pairs, ShardPairs)
+        reason = "is packed already" if packed else "has no files of images that could be packed"
+        raise MaskDCPTError(f"'{images.name}' {reason}.")
     return images.pairs
 
 
 def _codes(part: FilePairs) -> NDArray[np.uint8]:
     if part.lq is None:
-        return np.full(len(part), len(ABBREVIATIONS), np.uint8)  # after all degradations
+        return np.full(len(part), len(labels()), np.uint8)  # after all degradations
     if isinstance(part.degradation, str):
-        return np.full(len(part), ABBREVIATIONS.index(part.degradation), np.uint8)
+        return np.full(len(part), labels().index(part.degradation), np.uint8)
     return part.degradation
