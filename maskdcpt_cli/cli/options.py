@@ -131,7 +131,7 @@ def split_names(_ctx: click.Context, _param: click.Parameter, text: str | None) 
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def several_of(words: Iterable[str]) -> Complete:
+def several_of(words: Callable[[], Iterable[str]]) -> Complete:
     """Return a completion of the last of several words between commas, each once."""
 
     def complete(
@@ -140,7 +140,7 @@ def several_of(words: Iterable[str]) -> Complete:
         before, comma, last = incomplete.rpartition(",")
         return [
             CompletionItem(before + comma + word)
-            for word in words
+            for word in words()
             if word.startswith(last) and word not in before.split(",")
         ]
 
@@ -312,7 +312,7 @@ def metrics_option(text: str, *, default: str | None = None) -> Decorator:
         show_default=default is not None,
         metavar="NAME,...",
         callback=split_names,
-        shell_complete=several_of(METRICS),
+        shell_complete=several_of(lambda: METRICS),
         help=text,
     )
 

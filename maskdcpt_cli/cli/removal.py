@@ -6,12 +6,15 @@ from collections.abc import Iterable
 import click
 
 from maskdcpt_cli.cli.options import Decorator, ModelName, several_of
-from maskdcpt_cli.degradations import CLEAN, LABELS, find_types, slug
+from maskdcpt_cli.degradations import LABELS, find_types, removable, slug
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.inference.events import Outcome, Remove, Settings
 from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
 
-TYPES = [one.slug for label, one in LABELS.items() if label != CLEAN]
+
+def type_names() -> list[str]:
+    """Return the names of all types that may be removed."""
+    return [slug(label) for label in removable(LABELS)]
 
 
 def _types(_ctx: click.Context, param: click.Parameter, text: str | None) -> Remove:
@@ -31,7 +34,7 @@ remove_option: Decorator = click.option(
     show_default=True,
     metavar="auto|all|TYPE,...",
     callback=_types,
-    shell_complete=several_of(["auto", "all", *TYPES]),
+    shell_complete=several_of(lambda: ["auto", "all", *type_names()]),
     help="What a model that can be asked removes: what a classifier finds in a photo, all that the "
     "model knows, or these types, as noise,jpeg.",
 )
@@ -39,7 +42,7 @@ keep_option: Decorator = click.option(
     "--keep",
     metavar="TYPE,...",
     callback=_types,
-    shell_complete=several_of(TYPES),
+    shell_complete=several_of(type_names),
     help="Types that --remove auto or all leaves, as haze.",
 )
 classifier_option: Decorator = click.option(
