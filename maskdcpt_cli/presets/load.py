@@ -202,6 +202,8 @@ def _replaced(
     key, *rest = keys
     below = (*above, key)
     if isinstance(node, list):
+        if key == str(len(node)) and not rest:
+            return [*node, value]
         if key not in map(str, range(len(node))):
             last = f"valid are 0 to {len(node) - 1}" if node else "the list is empty"
             raise MaskDCPTError(f"'{override}': there is no '{key}'; {last}.")

@@ -92,6 +92,7 @@ class LRSchedule(Schema):
     initial: PositiveFloat
     final: PositiveFloat | None = paper(None, "constant to the end")
     after: NonNegativeInt = paper(0, "iterations before the cosine")
+    warm_up: NonNegativeInt = paper(0, "ours: iterations in which the rate rises to the schedule's")
 
 
 class Optimizer(Schema):
@@ -144,6 +145,7 @@ class Training(Schema):
     checkpointing: bool = paper(False, "ours: recompute activations, less memory")
     workers: Workers = paper(4, "ours: loading data, of each process")
     save_every: PositiveInt = paper(5000, "ours")
+    keep_every: PositiveInt | None = paper(None, "ours: weights kept besides; None: none")
     seed: Seed = paper(0, "ours")
 
     @property
@@ -204,8 +206,11 @@ class Run(Schema):
         ends = [round(end * iterations / total) for end in accumulate(s.iterations for s in stages)]
 
         def scaled(schedule: LRSchedule | None) -> LRSchedule | None:
-            after = round(schedule.after * iterations / total) if schedule else 0
-            return schedule and schedule.model_copy(update={"after": after})
+            if schedule is None:
+                return None
+            lengths = {"after": schedule.after, "warm_up": schedule.warm_up}
+            scale = iterations / total
+            return schedule.model_copy(update={k: round(v * scale) for k, v in lengths.items()})
 
         kept: list[Stage] = []
         latest: LRSchedule | None = None  # of the stages since the last one that was kept
@@ -248,6 +253,11 @@ class Run(Schema):
             if schedule.final and schedule.after >= end - begin:
                 raise ValueError(
                     f"the cosine of {self._key_path(schedule)} begins after {schedule.after} "
+                    f"iterations, but the schedule holds for only {end - begin}"
+                )
+            if schedule.warm_up > end - begin:
+                raise ValueError(
+                    f"the warm-up of {self._key_path(schedule)} takes {schedule.warm_up} "
                     f"iterations, but the schedule holds for only {end - begin}"
                 )
         return self

@@ -15,6 +15,7 @@ from maskdcpt_cli.weights.checkpoint import Checkpoint, save_checkpoint
 
 State = Mapping[str, Any]  # of tensors, numbers and texts, by names and numbers
 SKIPPED = "skipped"  # the folder of the batches of skipped iterations
+KEPT = "kept"  # the folder of the weights of training.keep_every
 
 
 @dataclass
@@ -36,7 +37,11 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class CheckpointFolder:
-    """The files of a run: `last` and `best`, each as .state and .safetensors, and `final`."""
+    """The files of a run.
+
+    `last` and `best` are each a .state and a .safetensors file; `final` is weights alone, as are
+    those kept in the folder `kept`, by iteration.
+    """
 
     path: Path
 
@@ -61,11 +66,27 @@ class CheckpointFolder:
         save_checkpoint(checkpoint, self.weights(which))
         return self.weights(which)
 
+    def kept(self, iteration: int) -> Path:
+        return self.path / KEPT / f"{iteration:07}.safetensors"
+
+    def save_kept(self, iteration: int, checkpoint: Checkpoint) -> Path:
+        """Write the weights of an iteration, which are not replaced by later ones."""
+        path = self.kept(iteration)
+        path.parent.mkdir(exist_ok=True)
+        save_checkpoint(checkpoint, path)
+        return path
+
     def save_final(self, checkpoint: Checkpoint) -> Path:
         """Write the weights that are the result of the run."""
         path = self.weights("final")
         save_checkpoint(checkpoint, path)
         return path
+
+    def keep_final(self, iteration: int) -> None:
+        """Keep the result of a run that is extended, under its last iteration."""
+        kept = self.kept(iteration)
+        kept.parent.mkdir(exist_ok=True)
+        self.weights("final").replace(kept)
 
     def save_batch(self, batch: Sample, name: str) -> Path:
         """Write the batch of a skipped iteration."""
@@ -93,8 +114,8 @@ class CheckpointFolder:
                 f"{shown(self.weights(which))}, can begin another run: --init-from."
             ) from error
 
-    def check_space(self, state_bytes: int) -> None:
-        """Check that the states of a run, of `state_bytes` each, fit on the disk.
+    def check_space(self, state_bytes: int, *, kept_bytes: int = 0) -> None:
+        """Check that the states of a run, of `state_bytes` each, and kept weights fit on the disk.
 
         There are `last`, `best`, and the next one while the one before it is kept; the weights for
         use take less than a third of each.
@@ -102,8 +123,8 @@ class CheckpointFolder:
         Raises:
             CheckpointError: when they do not fit.
         """
-        present = sum(file.stat().st_size for file in self.path.glob("*.s*"))
-        free, needed = shutil.disk_usage(self.path).free, 4 * state_bytes - present
+        present = sum(file.stat().st_size for file in self.path.rglob("*.s*"))
+        free, needed = shutil.disk_usage(self.path).free, 4 * state_bytes + kept_bytes - present
         if free < needed:
             raise CheckpointError(
                 f"'{shown(self.path)}' has {free / 1e9:.1f} GB left, and the checkpoints of this "
@@ -115,7 +136,9 @@ def how_to_go_on(folder: CheckpointFolder) -> str:
     """Return what to type to train further than a finished run."""
     return (
         f"To train further, begin another run with its weights: --init-from "
-        f"'{shown(folder.weights('final'))}', and another --run-dir."
+        f"'{shown(folder.weights('final'))}', and another --run-dir. Or extend it: --resume, and "
+        "--set 'training.stages.N={iterations: ..., crop_size: ..., batch: ..., "
+        "lr: {initial: ...}}', where N is how many stages it has."
     )
 
 

@@ -5,7 +5,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -16,7 +15,7 @@ from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.presets.training import Run
-from maskdcpt_cli.training.checkpointing import SKIPPED, CheckpointFolder, how_to_go_on
+from maskdcpt_cli.training.checkpointing import CheckpointFolder, how_to_go_on
 from maskdcpt_cli.training.distributed import (
     DistributedContext,
     algorithms,
@@ -24,17 +23,15 @@ from maskdcpt_cli.training.distributed import (
     reset_peak_memory,
     restarted,
 )
-from maskdcpt_cli.training.events import Event, Notice, Saved, Step
+from maskdcpt_cli.training.events import Event, Notice, Saved
 from maskdcpt_cli.training.failures import ending_together
-from maskdcpt_cli.training.optimizer import segment_at
+from maskdcpt_cli.training.optimizer import lr_at
+from maskdcpt_cli.training.reports import Iteration, Reports
 from maskdcpt_cli.training.stages import memory_errors, rank_stages, stage_index
-from maskdcpt_cli.training.steps import LaunchedStep, StepResult
 from maskdcpt_cli.training.task import Task
 from maskdcpt_cli.training.trainer import Trainer
 from maskdcpt_cli.training.validation import choose, mean_score, validate
 
-PATIENCE = 5  # iterations in a row that may be skipped
-OVERFLOWS = 20  # in a row: each halves the scale of the loss, from 65536
 WARM_UP = 2  # iterations of a stage that compile, try algorithms, and fill the queues of data
 MAX_BATCHES = 10  # of skipped iterations of a run that are kept
 
@@ -43,21 +40,6 @@ Stop = Callable[[], bool]
 
 def never() -> bool:
     return False
-
-
-@dataclass
-class Iteration:
-    """An iteration that was launched, with the batch of this rank."""
-
-    step: LaunchedStep
-    batch: Sample
-    waited: float  # seconds for data
-    memory: int  # peak bytes
-    warm_up: bool
-    seconds: float = 0.0  # until the next one began
-    result: StepResult | None = None
-    skipped: int = 0  # of the run, up to this one
-    kept: Path | None = None  # where the batch of a skipped iteration is
 
 
 class Loop:
@@ -91,17 +73,23 @@ class Loop:
         self.folder = CheckpointFolder(run_dir)
         self.stop = stop
         self.saved_at = 0
+        self.kept_at = 0
         self.stopping = False
         self.launched: deque[Iteration] = deque()  # not finished yet
         self.stage: int | None = None  # of the last iteration of this process
         self.stage_began = 0  # iteration
-        self.reported: set[str] = set()  # reasons why images were replaced
+        self.reports = Reports(run, self.trainer, self.folder)
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MaskDCPTError(f"The run folder {shown(run_dir)}: {error.strerror}.") from error
         if distributed.is_main:
-            self.folder.check_space(self.trainer.state_bytes())
+            kept = run.training.iterations // (
+                run.training.keep_every or run.training.iterations + 1
+            )
+            self.folder.check_space(
+                self.trainer.state_bytes(), kept_bytes=kept * self.trainer.weights_bytes()
+            )
 
     def resume(self, *, requested: bool) -> Notice | None:
         """Resume from the last checkpoint, if that is requested.
@@ -120,6 +108,7 @@ class Loop:
         if state is not None:
             self.trainer.load(state, name=shown(path))
         self.saved_at = self.trainer.progress.iteration
+        self.kept_at = self.saved_at - (not self.folder.kept(self.saved_at).exists())
         if len(set(self.distributed.gather([self.saved_at]))) > 1:
             raise MaskDCPTError(
                 f"Not all processes see '{shown(path)}': to resume on several machines, a run must "
@@ -132,7 +121,22 @@ class Loop:
                 f"The run in '{shown(self.folder.path)}' is finished: all {self.saved_at} "
                 f"iterations are done. {how_to_go_on(self.folder)}"
             )
+        if self.folder.weights("final").exists():
+            return self._extend()
         return Notice(f"Resuming '{shown(self.folder.path)}' after iteration {self.saved_at}.")
+
+    def _extend(self) -> Notice:
+        """Keep the result of a finished run, which goes on with further stages."""
+        if self.distributed.is_main:
+            self.folder.keep_final(self.saved_at)
+        rates = {"": self.run.lr_segments, " of the decoders": self.run.decoder_lr_segments}
+        stated = [f"{lr_at(of, self.saved_at):.2g}{whose}" for whose, of in rates.items()]
+        return Notice(
+            f"Extending '{shown(self.folder.path)}' from {self.saved_at} to "
+            f"{self.run.training.iterations} iterations, with a learning rate of "
+            f"{' and '.join(stated if self.run.optimizer.decoder_lr else stated[:1])}; the weights "
+            f"until now are kept as '{shown(self.folder.kept(self.saved_at))}'."
+        )
 
     def train(self, first: Event | None = None) -> Generator[Event, None, None]:
         """Train for all iterations that are left, after a `first` event.
@@ -164,10 +168,11 @@ class Loop:
     def _iterate(self) -> Generator[Event, None, None]:
         with closing(self._load()) as batches:
             while True:
-                if self.stopping or self._validation_due() or self._saving_due():
-                    yield from self._report(self._finish(pending=0))
+                if self.stopping or self._any_due():
+                    yield from self.reports.of(self._finish(pending=0))
                 if not self.stopping:
                     yield from self._validate_if_due()
+                yield from self._keep_if_due()
                 yield from self._save_if_due()
                 if self.stopping or self._at_end():
                     return
@@ -180,7 +185,7 @@ class Loop:
                 seconds = perf_counter() - began
                 (self.launched or finished)[-1].seconds = seconds
                 yield from self._compiled(seconds)
-                yield from self._report(finished)
+                yield from self.reports.of(finished)
 
     def _begin_stage(self) -> Generator[Notice, None, None]:
         """Prepare for the batches of another stage, where the next iteration begins one."""
@@ -268,6 +273,20 @@ class Loop:
         if self._saving_due():
             yield from self._save("last")
 
+    def _keep_if_due(self) -> Generator[Saved, None, None]:
+        if not self._keeping_due():
+            return
+        iteration = self.kept_at = self.trainer.progress.iteration
+        if self.distributed.is_main:
+            yield Saved(iteration, self.folder.save_kept(iteration, self.trainer.checkpoint()))
+
+    def _any_due(self) -> bool:
+        return self._validation_due() or self._keeping_due() or self._saving_due()
+
+    def _keeping_due(self) -> bool:
+        every, iteration = self.run.training.keep_every, self.trainer.progress.iteration
+        return bool(every) and iteration > max(self.kept_at, 0) and not iteration % (every or 1)
+
     def _validation_due(self) -> bool:
         every, last = self.run.validation.every, self.trainer.progress.validated_at
         return bool(self.validation) and self._due(every, last=last)
@@ -290,61 +309,3 @@ class Loop:
         if self.distributed.is_main:
             path = self.folder.save(which, self.trainer.state(), self.trainer.checkpoint())
             yield Saved(iteration, path)
-
-    def _report(self, finished: Sequence[Iteration]) -> Generator[Event, None, None]:
-        """Report iterations, and what went wrong in them.
-
-        Raises:
-            MaskDCPTError: when PATIENCE iterations in a row were skipped.
-        """
-        for one in finished:
-            assert one.result
-            images = len(one.batch.lq) * self.distributed.world_size
-            yield Step(
-                iteration=one.step.iteration,
-                iterations=self.run.training.iterations,
-                losses=one.result.losses,
-                accuracy=one.result.accuracy,
-                lr=one.step.lr,
-                batch=images,
-                images_per_second=images / one.seconds,
-                waited=one.waited / one.seconds,
-                memory=one.memory,
-                skipped=one.skipped,
-                warm_up=one.warm_up,
-            )
-            for reason in one.batch.skipped:
-                if reason not in self.reported:
-                    self.reported.add(reason)
-                    yield Notice(f"Replaced by another image: {reason}")
-            if not one.result.updated:
-                yield from self._report_skipped(one, one.result)
-
-    def _report_skipped(self, one: Iteration, result: StepResult) -> Generator[Notice, None, None]:
-        progress = self.trainer.progress
-        if one.kept:
-            yield Notice(f"The batch of the skipped iteration is kept: {shown(one.kept)}")
-        if progress.skipped_in_a_row >= PATIENCE:
-            lr = segment_at(self.run.lr_segments, progress.iteration - 1).schedule.initial
-            raise MaskDCPTError(
-                f"The loss or its gradient was NaN or infinite in {PATIENCE} iterations in a row, "
-                f"up to {one.step.iteration}; the batches are in "
-                f"'{shown(self.folder.path / SKIPPED)}'. "
-                f"A learning rate lower than {lr:g} (--set optimizer.lr.initial=..., or that of "
-                "the stage), clipping (--set optimizer.clip=1), or bf16 or fp32 in place of fp16 "
-                "may help."
-            )
-        if self.trainer.overflowed_in_a_row >= OVERFLOWS:
-            raise MaskDCPTError(
-                f"The gradient exceeded the range of fp16 in {OVERFLOWS} iterations in a row, up "
-                f"to {one.step.iteration}, however small the scale of the loss: "
-                "--set training.precision=bf16, or fp32."
-            )
-        iteration = one.step.iteration
-        if result.overflowed:
-            yield Notice(
-                f"Iteration {iteration} was skipped: its gradient exceeded the range of fp16; the "
-                "scale of the loss is halved."
-            )
-        else:
-            yield Notice(f"Iteration {iteration} was skipped: its loss was NaN or infinite.")

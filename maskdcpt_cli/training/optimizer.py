@@ -11,7 +11,7 @@ from torch.optim import AdamW
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.models.layers import BlockSequence
-from maskdcpt_cli.presets.training import LRSegment, Optimizer, Run
+from maskdcpt_cli.presets.training import LRSchedule, LRSegment, Optimizer, Run
 
 
 class ParameterGroup(NamedTuple):
@@ -125,9 +125,15 @@ def segment_at(segments: Sequence[LRSegment], iteration: int) -> LRSegment:
 def lr_at(segments: Sequence[LRSegment], iteration: int) -> float:
     """Return the learning rate: constant, or from `after` on half a cosine down to `final`.
 
-    SGDR (Loshchilov & Hutter, 2017), Eq. 5; a segment restarts it.
+    SGDR (Loshchilov & Hutter, 2017), Eq. 5; a segment restarts it. During the warm-up it is the
+    fraction of that which has passed (Goyal et al., 2017, Sec. 2.2).
     """
     begin, end, schedule = segment_at(segments, iteration)
+    warmed = min(1.0, (iteration - begin + 1) / schedule.warm_up) if schedule.warm_up else 1.0
+    return warmed * _scheduled(begin, end, schedule, iteration)
+
+
+def _scheduled(begin: int, end: int, schedule: LRSchedule, iteration: int) -> float:
     if schedule.final is None or iteration - begin <= schedule.after:
         return schedule.initial
     progress = (iteration - begin - schedule.after) / (end - begin - schedule.after)

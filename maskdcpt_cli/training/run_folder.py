@@ -19,6 +19,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.errors import MaskDCPTError, check_range
 from maskdcpt_cli.files import check_inside, replacing, shown
@@ -40,10 +42,12 @@ Events = Generator[Event, None, None]
 
 PRESET, LAUNCHES, LOG, PLOT = "preset.yaml", "launches.jsonl", "log.jsonl", "plot.png"
 EARLIER_LAUNCHES = "starts.jsonl"  # the name in folders of earlier versions
+STAGES = "training.stages"  # of a run that is extended there are more
 LIBRARIES = ("torch", "numpy", "opencv-python-headless")
 MAY_CHANGE = (  # between the launches of a run: settings that change no weight
     "training.workers",
     "training.save_every",
+    "training.keep_every",
     "training.checkpointing",
     "training.compile",
     "training.deterministic",
@@ -194,20 +198,36 @@ def _check_same(path: Path, preset: Run, *, resume: bool) -> None:
         raise MaskDCPTError(
             f"There is a run in '{place}': type --resume to continue it, or change --run-dir."
         )
-    content = rename_keys(read_yaml(path))
-    if not isinstance(content, dict):
-        raise MaskDCPTError(f"{shown(path)} is not the preset of a run: begin another --run-dir.")
     now = dict(_leaves(preset.model_dump(mode="json")))
-    # Earlier versions had no experts, so no weight of their loss, and one label of each image.
-    absent = {"load_loss": preset.load_loss, "heads.multi_label": False}
-    before = {key: absent[key] for key in absent.keys() & now.keys()} | dict(_leaves(content))
+    before = dict(_leaves(_earlier(path, preset)))
     advice = further or "Resume it with the same settings, or begin another --run-dir."
     for key_path in sorted(before.keys() | now.keys()):
+        if key_path == STAGES and _extends(before[key_path], now[key_path]):
+            continue
         if before.get(key_path) != now.get(key_path) and not key_path.startswith(MAY_CHANGE):
             raise MaskDCPTError(
                 f"The {'finished ' if further else ''}run in '{place}' has {key_path} "
                 f"{before.get(key_path)}, but this asks for {now.get(key_path)}. {advice}"
             )
+
+
+def _earlier(path: Path, preset: Run) -> dict[str, Any]:
+    """Return the preset of a run in a folder; what earlier versions did not have is as it was."""
+    content = rename_keys(read_yaml(path))
+    # Earlier versions had no experts, so that the weight of their loss does not matter.
+    if isinstance(content, dict):
+        content.setdefault("load_loss", preset.load_loss)
+    try:
+        return type(preset).model_validate(content).model_dump(mode="json")
+    except ValidationError as error:
+        raise MaskDCPTError(
+            f"{shown(path)} is not the preset of a run: begin another --run-dir."
+        ) from error
+
+
+def _extends(before: Sequence[Any], now: Sequence[Any]) -> bool:
+    """Return whether a run has the stages of before, and others, each with a rate of its own."""
+    return now[: len(before)] == before and all(stage["lr"] for stage in now[len(before) :])
 
 
 def _how_to_go_on(run_dir: Path) -> str:

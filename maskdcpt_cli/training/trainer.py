@@ -276,9 +276,12 @@ class Trainer:
 
     def state_bytes(self) -> int:
         """Return the approximate size of a state: weights, averages, and AdamW's two moments."""
-        weights: int = sum(tensor.nbytes for tensor in self.task.model.state_dict().values())
         trained: int = sum(parameter.nbytes for parameter in self.parameters)
-        return weights * (2 if self.ema else 1) + 2 * trained
+        return self.weights_bytes() * (2 if self.ema else 1) + 2 * trained
+
+    def weights_bytes(self) -> int:
+        """Return the size of the model's weights."""
+        return sum(tensor.nbytes for tensor in self.task.model.state_dict().values())
 
     def _crop_size(self) -> int:
         """Return the crop size of the last iteration's stage."""

@@ -9,8 +9,8 @@ from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.training.distributed import DistributedContext
 from maskdcpt_cli.training.events import Initialised, Notice, Saved, Validated
-from maskdcpt_cli.training.loop import PATIENCE
 from maskdcpt_cli.training.losses import LOSSES
+from maskdcpt_cli.training.reports import PATIENCE
 from maskdcpt_cli.training.stages import rank_stages
 from maskdcpt_cli.training.validation import choose
 from maskdcpt_cli.weights.checkpoint import read_checkpoint
