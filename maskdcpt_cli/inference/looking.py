@@ -23,6 +23,10 @@ from maskdcpt_cli.weights.checkpoint import DegradationClassifier
 # alone, 67 % for the photo in one piece, 56 % for tiles 5 pixels off a JPEG's blocks and a mosaic's
 # pattern, 28 % for the photo shrunk to 128 pixels. A temperature fitted to single crops also suits
 # the mean: its cross-entropy is 0.72, that of the middle tile 0.95.
+# Of a multi-label network after 450 iterations, on 16 tiles of each of 60 clean photos of 512x512
+# and of 10 others, each degraded in 13 ways: the area under the ROC curve of a type against clean
+# photos, the mean over types, is 0.915 for the mean of the logits, 0.899 and 0.887 for their 75th
+# and 90th percentile, 0.884 for their maximum (which finds drops better: 0.72 instead of 0.58).
 TILED_PIXELS = 64 * 128**2  # in all tiles of a photo, spread evenly; below it, they cover it
 REDUCED_PIXELS = 300_000  # of a reduced photo, about as many as those of training have
 ALIGNMENT = 16  # pixels; tiles start at multiples of it, as the blocks of a JPEG do

@@ -16,6 +16,10 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 BISECTIONS = 50  # of the interval of log temperatures: to the last digits
 MAX_CALLED_SCENE = 1  # percent of clean photos that may be called hazy or dark: scale "scene"
 MAX_CALLED = 3  # percent of clean photos that may be called anything
+# Why not below MIN_THRESHOLD: few clean photos promise little about others. Measured as in
+# inference/looking.py, with thresholds from 30 of the 60 clean photos: of the other 30, 2 % are
+# called anything if no threshold is below 0.5, 7 % (0.4), 11 % (0.3), 31 % (no limit). Of the types
+# of degraded photos 56 %, 59 %, 62 % and 78 % are found, and 0.00, 0.01, 0.04 and 1.17 others.
 
 
 class Prediction(NamedTuple):

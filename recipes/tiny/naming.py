@@ -1,7 +1,9 @@
 """The table of the embedded classifier's card: its accuracy on each test set.
 
 Measured on the test sets of presets/data/embedded.yaml below a folder of
-`python -m recipes.tiny.photographs`, and on folders of images that exist already.
+`python -m recipes.tiny.photographs`, and on folders of images that exist already. An image is
+classified correctly by a multi-label classifier if its type is among those found; a clean one, if
+none is.
 
     python -m recipes.tiny.naming data/ --folder LL dark/ --folder H hazy/
 """
@@ -10,51 +12,60 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.measure import table
-from maskdcpt_cli import classify, load_classifier
+from maskdcpt_cli import load_classifier
 from maskdcpt_cli.benchmarking.test_sets import from_preset, read_sample, title
 from maskdcpt_cli.data.sets import ImageSet, from_photos
-from maskdcpt_cli.inference.classify import MIN_PROBABILITY
+from maskdcpt_cli.degradations import CLEAN
+from maskdcpt_cli.images.colour import Colour
+from maskdcpt_cli.images.reading import page_from_array
+from maskdcpt_cli.inference.classify import MIN_PROBABILITY, find_degradations
 from maskdcpt_cli.presets.load import load_data
+from maskdcpt_cli.weights.checkpoint import DegradationClassifier
 
 Image = NDArray[np.uint8]
 
 
 class Row(NamedTuple):
-    """A set of images of one degradation, and their predicted labels."""
+    """A set of images of one degradation, and what was found in them."""
 
     title: str
     degradation: str
-    labels: Counter[str]  # the likeliest of each image
-    unsure: int
+    images: int
+    correct: int
+    unsure: int  # no label is likely
+    others: Counter[str]  # labels that are not the degradation
 
     @property
     def accuracy(self) -> float:
-        return self.labels[self.degradation] / self.labels.total()
+        return self.correct / self.images
 
     def cells(self) -> list[str]:
-        errors = [
-            f"{label} {n}" for label, n in self.labels.most_common() if label != self.degradation
-        ]
-        unsure = self.unsure / self.labels.total()
-        return [self.title, self.degradation, f"{self.labels.total()}", f"{self.accuracy:.0%}",
-                f"{unsure:.0%}", ", ".join(errors[:3])]  # fmt: skip
+        others = [f"{label} {n}" for label, n in self.others.most_common(3)]
+        return [self.title, self.degradation, f"{self.images}", f"{self.accuracy:.0%}",
+                f"{self.unsure / self.images:.0%}", ", ".join(others)]  # fmt: skip
 
 
-def classified(title: str, degradation: str, images: Iterable[Image], classifier: Any) -> Row:
-    labels: Counter[str] = Counter()
-    unsure = 0
+def classified(
+    title: str, degradation: str, images: Iterable[Image], classifier: DegradationClassifier
+) -> Row:
+    count = correct = unsure = 0
+    others: Counter[str] = Counter()
     for image in images:
-        label, probability = next(iter(classify(classifier, image).items()))
-        labels[label] += 1
+        found = find_degradations(classifier, page_from_array(image), Colour())
+        likeliest, probability = next(iter(found.probabilities.items()))
+        labels = (found.labels or (CLEAN,)) if classifier.multi_label else (likeliest,)
+        count += 1
+        correct += degradation in labels
         unsure += probability < MIN_PROBABILITY
-    return Row(title, degradation, labels, unsure)
+        others.update(label for label in labels if label != degradation)
+    return Row(title, degradation, count, correct, unsure, others)
 
 
 def synthetic_images(testset: ImageSet, limit: int | None) -> Iterator[Image]:

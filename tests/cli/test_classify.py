@@ -392,3 +392,19 @@ def test_a_file_without_thresholds_is_reported(several):
     assert "no thresholds" not in invoke("in").stderr
     several.thresholds = {}
     assert "Note: The file holds no thresholds" in invoke("in").stderr
+
+
+def test_a_table_of_several_types_fits_a_terminal_of_80_columns(several):
+    from rich.console import Console
+
+    from maskdcpt_cli.cli.classify_view import _table
+
+    found = {"LL+H+RS+S": 0.99, "MB+LL+GN": 0.98, **SEVERAL}
+    labels = ("LL+H+RS+S", "MB+LL+GN", "H", "J")
+    one = Classified(Path("in/a.png"), found, labels=labels, multi_label=True)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(_table([one], width=80))
+    lines = console.export_text().splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert "low-light+haze+rain+snow 99 %," in lines[1], "wrapped between two types"
+    assert "in/a.png" in lines[1]
