@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,20 @@ def test_the_page_tells_model_settings_and_counts(tmp_path, outcomes):
     page = write(tmp_path / "report.html", outcomes, strength=0.5, tta=True)
     for text in ("tiny", "strength 0.5, tta", "3 photos: 2 restored, 1 failed"):
         assert f">{text}<" in page
+
+
+def test_the_page_says_what_was_asked_found_and_removed(tmp_path, outcomes):
+    outcomes[0] = replace(outcomes[0], found=("GN", "H"), removed=("GN",))
+    outcomes[1] = replace(outcomes[1], found=(), removed=())
+    page = write(tmp_path / "report.html", outcomes, keep=("haze", "snow"))
+    for text in (
+        ">keep haze, snow<",
+        "; removed noise from 1; 1 left as it is<",
+        "a.png</b> &middot; removed noise; not removed: haze<",
+        ".png</b> &middot; clean: left as it is<",
+    ):
+        assert text in page
+    assert ">remove noise, jpeg<" in write(tmp_path / "b.html", [], remove=("GN", "J"))
 
 
 def test_names_and_reasons_are_escaped(tmp_path, outcomes):

@@ -18,7 +18,7 @@ def test_every_job_is_done_once_and_the_first_process_hears_of_all():
     def restore(share: Share):
         for job in share.take(work):
             taken.setdefault(share.rank, []).append(job)
-            yield Outcome(job, "restored")
+            yield Outcome(job, "restored", found=("GN", "H"), removed=("GN",))
 
     shares = [Share(store, rank, world_size=3) for rank in range(3)]
     heard: dict[int, list[Outcome]] = {}
@@ -32,6 +32,7 @@ def test_every_job_is_done_once_and_the_first_process_hears_of_all():
     for thread in threads:
         thread.join()
     assert sorted(outcome.job.source for outcome in heard[0]) == sorted(job.source for job in work)
+    assert {(one.found, one.removed) for one in heard[0]} == {(("GN", "H"), ("GN",))}
     assert heard[1] == heard[2] == []
     assert sum(map(len, taken.values())) == 20
 

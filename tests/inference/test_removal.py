@@ -1,0 +1,367 @@
+"""What a network is asked to remove, and what is left as it is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from maskdcpt_cli import load_classifier
+from maskdcpt_cli.degradations import removable
+from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.inference import removal as removal_module
+from maskdcpt_cli.inference.backends import open_engine
+from maskdcpt_cli.inference.classify import Found
+from maskdcpt_cli.inference.events import Job, Settings
+from maskdcpt_cli.inference.removal import Removal, check_removal, decide_removal, request_of
+from maskdcpt_cli.inference.restore import restore, restore_folder
+from maskdcpt_cli.inference.result_log import fingerprint
+from maskdcpt_cli.weights.checkpoint import DegradationClassifier
+from tests.inference.brighten import TILED, Brighten, jobs_of, outcomes_of, ramp
+from tests.small import calm, small
+
+KNOWN = ("GN", "H", "J")
+
+
+def askable(*requests: str):
+    model = small("nafnet-instruct")
+    model.requests = requests
+    return model
+
+
+class Askable(Brighten):
+    """Brightens, and keeps what it was asked for."""
+
+    model = askable(*KNOWN)
+
+    def __init__(self):
+        super().__init__()
+        self.requests = []
+
+    def asked(self, request):
+        self.requests.append(None if request is None else request.tolist()[0])
+        return self
+
+
+@pytest.fixture
+def finds(monkeypatch):
+    """A function that sets what is found, for all photos or by the width of a page."""
+    answers = {}
+
+    def find(classifier, page, colour, *, orientation):
+        found = answers["found"]
+        labels = found if isinstance(found, tuple) else found[page.pixels.shape[1]]
+        return Found(dict.fromkeys(labels, 0.9), labels)
+
+    monkeypatch.setattr(removal_module, "find_degradations", find)
+    monkeypatch.setattr(removal_module, "default_classifier", lambda _device: classifier())
+    return lambda found: answers.update(found=found)
+
+
+def classifier(**options):
+    return DegradationClassifier(small("nafnet"), (*KNOWN, "MR", "clean"), **options)
+
+
+@pytest.mark.parametrize(
+    ("given", "remove", "keep"),
+    [
+        ({}, "auto", ()),
+        ({"remove": "all", "keep": ("haze", "H")}, "all", ("H",)),
+        ({"remove": ("jpeg", "GN", "Noise", "blur+jpeg")}, ("J", "GN", "MB+J"), ()),
+        ({"remove": ["noise"]}, ("GN",), ()),
+        ({"remove": "noise, jpeg"}, ("GN", "J"), ()),
+        ({"remove": ()}, (), ()),
+    ],
+)
+def test_settings_take_the_words_of_users_each_once(given, remove, keep):
+    settings = Settings(**given)
+    assert (settings.remove, settings.keep) == (remove, keep)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"remove": ("niose",)}, r"^Unknown degradation 'niose'\. Did you mean 'noise'\?"),
+        ({"keep": ("",)}, "^Unknown degradation ''"),
+        ({"remove": ("clean",)}, "^'clean' is not a type of degradation"),
+        ({"remove": ("noise",), "keep": ("haze",)}, "^keep goes with remove 'auto' or 'all'"),
+    ],
+)
+def test_settings_refuse_other_words(given, sentence):
+    with pytest.raises(MaskDCPTError, match=sentence):
+        Settings(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "found", "native"),
+    [
+        ({}, ("H", "MR"), ("H",)),
+        ({}, ("J", "GN"), ("GN", "J")),
+        ({}, (), ()),
+        ({"keep": ("H",)}, ("H", "J"), ("J",)),
+        ({"remove": "all"}, None, KNOWN),
+        ({"remove": "all", "keep": ("GN", "J")}, None, ("H",)),
+        ({"remove": ("J", "GN")}, None, ("GN", "J")),
+        ({"remove": ()}, None, ()),
+    ],
+)
+def test_what_is_removed(given, found, native):
+    found = None if found is None else Found({}, found)
+    assert decide_removal(KNOWN, Settings(**given), found) == Removal(native)
+    assert decide_removal((), Settings(), None) is None
+
+
+def test_a_request_has_the_order_of_the_network():
+    assert request_of(("J", "GN"), KNOWN).tolist() == [[1, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "sentence"),
+    [
+        (
+            askable(*KNOWN),
+            {"remove": ("moire", "haze")},
+            "does not know moire: it removes noise, haze, jpeg",
+        ),
+        (askable(*KNOWN), {"keep": ("snow",)}, "does not know snow: it removes noise, haze, jpeg"),
+        (askable(*KNOWN), {"remove": "all", "keep": KNOWN}, "nothing is left to remove"),
+        (askable(), {}, "does not name the types that it removes, .* give remove all"),
+        (askable(), {"remove": "all", "keep": ("haze",)}, "does not name the types"),
+        (small("nafnet"), {"remove": ("noise",)}, "cannot be asked .* architecture 'instruct' can"),
+        (small("nafnet"), {"keep": ("haze",)}, "cannot be asked what to remove"),
+    ],
+)
+def test_what_a_model_cannot_be_asked_is_one_sentence_before_a_photo_is_read(
+    model, given, sentence, photos, tmp_path
+):
+    settings = Settings(**given)
+    with pytest.raises(MaskDCPTError, match=sentence):
+        check_removal(model, settings)
+    engine = Askable()
+    engine.model = model
+    with pytest.raises(MaskDCPTError, match=sentence):
+        restore(engine, ramp(20, 20, 3), settings=settings)
+    with pytest.raises(MaskDCPTError, match=sentence):
+        list(restore_folder(engine, photos, tmp_path / "out", settings=settings))
+    assert not engine.seen
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_whose_types_have_no_names_can_be_asked_for_all(finds):
+    engine = Askable()
+    engine.model = askable()
+    restore(engine, ramp(20, 20, 3), remove="all")
+    assert engine.requests == [None]
+
+
+@pytest.mark.parametrize("settings", [Settings(), Settings(remove="all")])
+def test_other_models_restore_as_ever_and_nothing_is_classified(photos, tmp_path, settings):
+    outcomes = outcomes_of(Brighten(), jobs_of(photos, tmp_path / "out"), settings)
+    assert {(one.found, one.removed) for one in outcomes} == {(None, None)}
+    assert {one.status for one in outcomes} == {"restored"}
+
+
+@pytest.mark.parametrize(
+    ("given", "request_"),
+    [
+        ({}, [0, 1, 0]),
+        ({"remove": "all"}, [1, 1, 1]),
+        ({"remove": "all", "keep": ("noise",)}, [0, 1, 1]),
+        ({"remove": ("jpeg",)}, [0, 0, 1]),
+    ],
+)
+@pytest.mark.parametrize("settings", [None, TILED, replace(TILED, tta=True)])
+def test_the_network_is_asked_for_what_is_to_be_removed(finds, given, request_, settings):
+    finds(("H",))
+    engine = Askable()
+    restored = restore(engine, ramp(100, 80, 3), **given, settings=settings)
+    assert engine.requests == [request_]
+    assert (restored > ramp(100, 80, 3)).any()
+
+
+def test_the_arguments_win_over_the_settings(finds):
+    finds(("H",))
+    settings = Settings(remove="all", keep=("noise",))
+    for given, request in (
+        ({}, [0, 1, 1]),
+        ({"keep": ("haze",)}, [1, 0, 1]),
+        ({"remove": "auto", "keep": ()}, [0, 1, 0]),
+    ):
+        engine = Askable()
+        restore(engine, ramp(20, 20, 3), **given, settings=settings)
+        assert engine.requests == [request]
+
+
+def test_the_second_attempt_in_fp32_is_asked_for_the_same(finds):
+    class Unsound(Askable):
+        precision = "bf16"
+
+        def __init__(self):
+            super().__init__()
+            self.fp32 = Askable()
+
+        def __call__(self, lq):
+            return lq * float("nan")
+
+        def in_fp32(self):
+            return self.fp32
+
+    finds(("J",))
+    engine = Unsound()
+    restore(engine, ramp(20, 20, 3))
+    assert engine.requests == engine.fp32.requests == [[0, 0, 1]]
+
+
+@pytest.mark.parametrize("given", [{}, {"remove": ()}])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_an_image_that_nothing_is_removed_from_is_returned_as_it_is(finds, given, dtype):
+    finds(())
+    engine, image = Askable(), ramp(80, 70, 4, dtype=dtype)
+    assert np.array_equal(restore(engine, image, **given), image)
+    assert not engine.seen
+
+
+def test_a_clean_photo_keeps_its_file(finds, photos, tmp_path):
+    for one in photos.iterdir():
+        one.unlink()
+    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    Image.fromarray(noise).save(photos / "a.jpg", quality=60, comment=b"mine")
+    (job,) = jobs_of(photos, tmp_path / "out")
+    finds(())
+    engine = Askable()
+    (outcome,) = outcomes_of(engine, [job])
+    assert job.target.read_bytes() == job.source.read_bytes()
+    assert (outcome.status, outcome.found, outcome.removed) == ("restored", (), ())
+    assert not engine.seen
+    assert [one.status for one in outcomes_of(Askable(), [job])] == ["skipped"]
+
+    for settings in (Settings(strip=True), Settings(quality=80)):
+        outcomes_of(engine, [job], settings, existing="overwrite")
+        assert job.target.read_bytes() != job.source.read_bytes()
+    as_png = Job(job.source, tmp_path / "out" / "a.png")
+    outcomes_of(engine, [as_png])
+    decoded = np.asarray(Image.open(job.source))
+    assert np.array_equal(np.asarray(Image.open(as_png.target)), decoded)
+
+
+@pytest.mark.parametrize("found", [("MR",), ("H",), ("H", "MR")])
+def test_what_is_found_and_not_removed_is_reported(finds, photos, tmp_path, found):
+    finds(found)
+    jobs = jobs_of(photos, tmp_path / "out")
+    for outcome in outcomes_of(Askable(), jobs, replace(TILED, keep=("haze",))):
+        assert (outcome.found, outcome.removed) == (found, ())
+        assert outcome.job.target.read_bytes() == outcome.job.source.read_bytes()
+
+
+def test_each_page_is_decided_by_itself(finds, tmp_path):
+    pages = [Image.fromarray(ramp(40, width, 3)) for width in (30, 50, 60)]
+    pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
+    job = Job(tmp_path / "scan.tif", tmp_path / "out" / "scan.tif")
+    finds({30: ("GN",), 50: (), 60: ("J", "GN")})
+    engine = Askable()
+    (outcome,) = outcomes_of(engine, [job])
+    assert engine.requests == [[1, 0, 0], [1, 0, 1]]
+    assert (outcome.found, outcome.removed) == (("GN", "J"), ("GN", "J"))
+    assert outcome.notices == (
+        "Nothing to remove was found in 1 of its 3 pages, left as they are: 2.",
+    )
+    with Image.open(job.target) as restored:
+        restored.seek(1)
+        assert np.array_equal(np.asarray(restored), np.asarray(pages[1]))
+        restored.seek(2)
+        assert np.asarray(restored).mean() > np.asarray(pages[2]).mean() + 30
+
+
+def test_a_photo_is_classified_only_where_that_decides(photos, tmp_path, monkeypatch):
+    def never(*_arguments, **_options):
+        raise AssertionError
+
+    monkeypatch.setattr(removal_module, "find_degradations", never)
+    monkeypatch.setattr(removal_module, "load_classifier", never)
+    for remove in ("all", ("noise",)):
+        settings = replace(TILED, remove=remove)
+        outcomes = outcomes_of(Askable(), jobs_of(photos, tmp_path / str(remove)), settings)
+        assert {one.found for one in outcomes} == {None}
+        assert {one.removed for one in outcomes} == {KNOWN if remove == "all" else ("GN",)}
+
+
+def test_an_error_of_the_classifier_fails_that_photo_alone(finds, photos, tmp_path, monkeypatch):
+    finds(("GN",))
+    find = removal_module.find_degradations
+
+    def stumble(classifier, page, colour, *, orientation):
+        if page.pixels.shape[1] == 24:
+            raise RuntimeError("CUDA error: out of memory")
+        return find(classifier, page, colour, orientation=orientation)
+
+    monkeypatch.setattr(removal_module, "find_degradations", stumble)
+    outcomes = outcomes_of(Askable(), jobs_of(photos, tmp_path / "out"))
+    ends = {one.job.source.name: (one.status, one.reason) for one in outcomes}
+    assert ends == {
+        "0.png": ("restored", None),
+        "1.png": ("failed", "CUDA error: out of memory"),
+        "2.png": ("restored", None),
+    }
+
+
+def test_from_a_photo_whose_output_was_unsound_nothing_is_removed(finds, photos, tmp_path):
+    class Unsound(Askable):
+        def __call__(self, lq):
+            return lq * float("nan")
+
+    finds(("GN",))
+    for outcome in outcomes_of(Unsound(), jobs_of(photos, tmp_path / "out")):
+        assert (outcome.status, outcome.found, outcome.removed) == ("unrestored", ("GN",), ())
+
+
+def test_the_photo_is_classified_upright_in_its_colours_and_by_the_given_classifier(
+    tmp_path, monkeypatch
+):
+    seen = []
+
+    def find(classifier, page, colour, *, orientation):
+        seen.append((classifier, page.pixels.shape, orientation))
+        return Found({}, ())
+
+    monkeypatch.setattr(removal_module, "find_degradations", find)
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(ramp(40, 60, 3)).save(tmp_path / "a.jpg", exif=exif)
+    given = classifier()
+    job = Job(tmp_path / "a.jpg", tmp_path / "out" / "a.jpg")
+    outcomes_of(Askable(), [job], classifier=given)
+    assert seen == [(given, (40, 60, 3), 6)]
+
+
+def test_what_is_asked_counts_in_the_fingerprint_of_models_that_can_be_asked():
+    model, given = askable(*KNOWN), classifier()
+    auto = fingerprint(model, Settings(), given)
+    others = [
+        fingerprint(model, Settings(), classifier(temperature=2.0)),
+        fingerprint(model, Settings(keep=("haze",)), given),
+        fingerprint(model, Settings(remove="all")),
+        fingerprint(model, Settings(remove=("noise",))),
+        fingerprint(askable("GN", "H", "MR"), Settings(), given),
+    ]
+    with torch.no_grad():
+        next(given.network.parameters()).add_(1)
+    others.append(fingerprint(model, Settings(), given))
+    assert len({auto, *others}) == 7
+    assert fingerprint(model, Settings(), classifier()) == auto
+
+
+def test_the_fingerprint_of_other_models_is_that_of_earlier_versions():
+    assert fingerprint(small("nafnet"), Settings()) == fingerprint(
+        small("nafnet"), Settings(remove="all")
+    )
+
+
+def test_the_default_classifier_finds_noise_and_the_network_is_asked_for_it():
+    model = calm("nafnet-instruct", request_types=13)
+    model.requests = removable(load_classifier().degradations)
+    engine = open_engine(model, device="cpu", backend="torch")
+    noisy = ramp(128, 128, 3) / 255 + np.random.default_rng(0).normal(0, 0.1, (128, 128, 3))
+    noisy = (noisy.clip(0, 1) * 255).astype(np.uint8)
+    assert np.array_equal(restore(engine, noisy), restore(engine, noisy, remove=("noise",)))
+    assert np.array_equal(restore(engine, noisy, keep=("noise",)), noisy)
