@@ -21,7 +21,7 @@ from maskdcpt_cli.benchmarking.test_sets import (
 )
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import MAX_JOBS, MaskDCPTError, check_range
-from maskdcpt_cli.inference.networks import Restore
+from maskdcpt_cli.inference.networks import NetworkRestore, Restore
 from maskdcpt_cli.scoring.events import Item, Unavailable
 from maskdcpt_cli.scoring.metrics import WITH_GT, WITHOUT_GT, find_metric
 from maskdcpt_cli.scoring.protocols import DEFAULT, Protocol
@@ -98,7 +98,8 @@ def benchmark(
 
     Args:
         sets: Test sets, as `from_preset`, `from_photos` or `from_pairs` finds them.
-        restore: Function from lq to the restored image, both (H, W, 3) in [0, 1].
+        restore: Function from lq to the restored image, both (H, W, 3) in [0, 1]. A network
+            that can be asked (`NetworkRestore`) is asked for the degradation of each test set.
         settings: Metrics, protocol and folder of the results.
         cache: Earlier results, which are not computed again.
 
@@ -167,7 +168,10 @@ class _SetRun:
         cache: ResultCache,
         metrics: OpenMetrics,
     ) -> None:
-        self.testset, self.restore, self.settings, self.cache = testset, restore, settings, cache
+        self.testset, self.settings, self.cache = testset, settings, cache
+        if isinstance(restore, NetworkRestore):
+            restore = restore.asked(testset.degradation)
+        self.restore = restore
         self.key = key(testset)
         self.scorer = metrics.scorer
         self.images = min(len(testset), settings.limit or len(testset))

@@ -1,9 +1,11 @@
 """Models as functions of an image, with a description and a fingerprint, for benchmarks."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from maskdcpt_cli.inference.backends import open_engine
+from maskdcpt_cli.degradations import slug
+from maskdcpt_cli.inference.backends import Engine, open_engine
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.restore import restore
 from maskdcpt_cli.inference.result_log import fingerprint
@@ -11,6 +13,31 @@ from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.synthesis.contract import Image
 
 Restore = Callable[[Image], Image]  # from lq (H, W, 3) in [0, 1]; raises ImageError
+
+
+@dataclass(frozen=True)
+class NetworkRestore:
+    """A network as a function of an image, asked for all that it can remove."""
+
+    engine: Engine
+    settings: Settings
+
+    def __call__(self, lq: Image) -> Image:
+        return restore(self.engine, lq, settings=self.settings)
+
+    def asked(self, degradation: str | None) -> "NetworkRestore":
+        """Return the network asked for a degradation, or for the parts of a mixture.
+
+        It is asked for everything if it knows none of them or cannot be asked.
+        """
+        name = degradation or ""
+        parts = {*name.split("+"), *slug(name).split("+")}
+        known = tuple(
+            one for one in self.engine.model.requests if one in parts or slug(one) in parts
+        )
+        if name in known:
+            known = (name,)
+        return replace(self, settings=replace(self.settings, remove=known or "all"))
 
 
 class Restorer(NamedTuple):
@@ -31,16 +58,15 @@ def open_network(
 ) -> Restorer:
     """Open a network; see open_engine. With a tile of None the memory decides.
 
+    Its function is a `NetworkRestore`.
     Raises BackendError for a device, precision or backend that is not available.
     """
     engine = open_engine(model, device=device, precision=precision, backend=backend)
-    settings = Settings(tile=tile)
-
-    def restored(lq: Image) -> Image:
-        return restore(engine, lq, settings=settings)
-
+    settings = Settings(tile=tile, remove="all")
     return Restorer(
-        restored, engine.describe(), f"{fingerprint(model, settings)}-{engine.precision}"
+        NetworkRestore(engine, settings),
+        engine.describe(),
+        f"{fingerprint(model, settings)}-{engine.precision}",
     )
 
 

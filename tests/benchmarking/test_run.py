@@ -30,12 +30,14 @@ from maskdcpt_cli.benchmarking.test_sets import (
 )
 from maskdcpt_cli.data.sets import from_pairs
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.inference.networks import identity, open_network
+from maskdcpt_cli.inference.events import Settings
+from maskdcpt_cli.inference.networks import NetworkRestore, identity, open_network
 from maskdcpt_cli.presets.load import load_data
 from maskdcpt_cli.scoring.events import Unavailable
 from maskdcpt_cli.weights.zoo import load_model
 from tests.benchmarking.layouts import crops, lay_out, only
 from tests.datasets import photos, save
+from tests.inference.brighten import Askable
 from tests.small import small
 
 SIGMAS = (15, 25, 50, 60, 75)
@@ -121,6 +123,33 @@ def test_a_network_restores_what_is_measured(pairs, tmp_path):
     as_they_are = run(from_pairs([pairs]), tmp_path / "b", limit=1)
     assert only(through_network, ImageScored)[0].values != only(as_they_are, ImageScored)[0].values
     assert "fp32" in network.description
+
+
+@pytest.mark.parametrize(
+    ("degradation", "asked"),
+    [
+        ("H", ("H",)),
+        ("RSD", ("RS", "RD")),
+        ("DS+GN+GB+J", ("GN", "J")),
+        ("MS", "all"),
+        (None, "all"),
+    ],
+)
+def test_a_network_is_asked_for_what_a_set_has(degradation, asked):
+    engine = Askable()
+    engine.model.requests = ("GN", "J", "H", "RS", "RD")
+    restore = NetworkRestore(engine, Settings(remove="all"))
+    assert restore.asked(degradation).settings.remove == asked
+    engine.model.requests = ()
+    assert restore.asked(degradation).settings.remove == "all"
+
+
+def test_each_set_asks_for_its_own_degradation(pairs, clean, tmp_path):
+    engine = Askable()
+    restore = NetworkRestore(engine, Settings(remove="all"))
+    run(from_photos(load_data("denoise"), clean)[:1], tmp_path / "a", restore, limit=1)
+    run(from_pairs([pairs]), tmp_path / "b", restore, limit=1)
+    assert engine.requests == [[1, 0, 0], [1, 1, 1]]
 
 
 def test_sets_that_are_missing_do_not_stop_the_others(tmp_path):

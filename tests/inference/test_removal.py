@@ -18,30 +18,17 @@ from maskdcpt_cli.inference.removal import Removal, check_removal, decide_remova
 from maskdcpt_cli.inference.restore import restore, restore_folder
 from maskdcpt_cli.inference.result_log import fingerprint
 from maskdcpt_cli.weights.checkpoint import DegradationClassifier
-from tests.inference.brighten import TILED, Brighten, jobs_of, outcomes_of, ramp
+from tests.inference.brighten import (
+    KNOWN,
+    TILED,
+    Askable,
+    Brighten,
+    askable,
+    jobs_of,
+    outcomes_of,
+    ramp,
+)
 from tests.small import calm, small
-
-KNOWN = ("GN", "H", "J")
-
-
-def askable(*requests: str):
-    model = small("nafnet-instruct")
-    model.requests = requests
-    return model
-
-
-class Askable(Brighten):
-    """Brightens, and keeps what it was asked for."""
-
-    model = askable(*KNOWN)
-
-    def __init__(self):
-        super().__init__()
-        self.requests = []
-
-    def asked(self, request):
-        self.requests.append(None if request is None else request.tolist()[0])
-        return self
 
 
 @pytest.fixture
