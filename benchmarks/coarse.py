@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -21,7 +23,6 @@ from benchmarks.tiles import Pixels, degraded, photographs, psnr, run
 from maskdcpt_cli import load_model, open_engine, restore
 from maskdcpt_cli.degradations import DEGRADATIONS, slug
 from maskdcpt_cli.inference.backends import Engine
-from maskdcpt_cli.inference.backends.engine import Network
 from maskdcpt_cli.inference.coarse import (
     EPS,
     RADIUS,
@@ -36,33 +37,32 @@ from maskdcpt_cli.synthesis.table import SYNTHESIS, degrade
 SCENE = ("dark", "hazy")  # of benchmarks.tiles.KINDS
 EITHER = [label for label, one in DEGRADATIONS.items() if one.scale == "either"]
 NOISY = ((2, 5), (2, 15), (4, 5))  # stops of light lost, sigma of Gaussian noise
+ROWS = 64  # of the photo that are changed at a time
 SMALL = 0.4  # megapixels of a photo that is degraded, and enlarged afterwards
 
 
 class Coarse:
-    """A photo whose reduced copy was restored."""
+    """A photo and its reduced copy, and what it becomes where the copy is restored."""
 
-    def __init__(self, network: Network, lq: Pixels, max_pixels: int = REDUCED_PIXELS) -> None:
-        self.image = torch.from_numpy(lq).permute(2, 0, 1)
-        self.size = (lq.shape[0], lq.shape[1])
+    def __init__(self, image: Tensor, max_pixels: int = REDUCED_PIXELS) -> None:
+        self.image = image  # (3, H, W)
+        self.size = (image.shape[1], image.shape[2])
         reduced = reduced_size(self.size, max_pixels)
-        self.lq = reduce(lambda rows, columns: self.image[:, rows, columns], self.size, reduced)
-        self.restored = network(self.lq)
+        self.lq = reduce(lambda rows, columns: image[:, rows, columns], self.size, reduced)
 
     def carried_back(
-        self,
-        image: Tensor | None = None,
-        *,
-        exact: bool = False,
-        radius: int = RADIUS,
-        eps: float = EPS,
+        self, restored: Tensor, *, exact: bool = False, radius: int = RADIUS, eps: float = EPS
     ) -> Tensor:
-        """Return an image (3, H, W), or else the photo, with the change of the reduced copy."""
-        change = local_affine(
-            self.lq, self.restored, self.size, exact=exact, radius=radius, eps=eps
-        )
-        rows = slice(0, self.size[0])
-        return change.apply_rows(self.image if image is None else image, rows).clip(0, 1)
+        """Return the photo with the change of the copy to `restored` (1, 3, h, w)."""
+        change = local_affine(self.lq, restored, self.size, exact=exact, radius=radius, eps=eps)
+        height, width = self.size
+        bands = (slice(top, min(top + ROWS, height)) for top in range(0, height, ROWS))
+        changed = [change.apply(self.image[:, rows], rows, slice(0, width)) for rows in bands]
+        return torch.cat(changed, dim=1).clamp_(0, 1)
+
+
+def tensor(image: Pixels) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)
 
 
 class Measured:
@@ -116,8 +116,9 @@ def ways(engine: Engine, photos: Path, size: float, *, count: int, seed: int) ->
                 restored, _step = run(engine, lq, "one piece")
             measured.add(row, "one piece", restored, gt)
             with measured.timed(row, "coarse first"):
-                coarse = Coarse(engine, lq).carried_back()
-            measured.add(row, "coarse first", coarse, gt)
+                coarse = Coarse(tensor(lq))
+                changed = coarse.carried_back(engine(coarse.lq))
+            measured.add(row, "coarse first", changed, gt)
     return measured
 
 
@@ -128,14 +129,15 @@ def settings(engine: Engine, photos: Path, size: float, *, count: int, seed: int
         for gt in photographs(photos, size, count=count, seed=seed):
             lq = degraded(gt, kind, seed=seed)
             for pixels in (REDUCED_PIXELS // 3, REDUCED_PIXELS, REDUCED_PIXELS * 3):
-                coarse = Coarse(engine, lq, pixels)
-                measured.add(f"{pixels / 1e6:g} megapixels", kind, coarse.carried_back(), gt)
+                coarse = Coarse(tensor(lq), pixels)
+                back = partial(coarse.carried_back, engine(coarse.lq))
+                measured.add(f"{pixels / 1e6:g} megapixels", kind, back(), gt)
                 if pixels != REDUCED_PIXELS:
                     continue
                 for radius in (RADIUS // 4, RADIUS // 2, RADIUS * 2, RADIUS * 4):
-                    measured.add(f"radius {radius}", kind, coarse.carried_back(radius=radius), gt)
+                    measured.add(f"radius {radius}", kind, back(radius=radius), gt)
                 for eps in (EPS / 10, EPS * 10, EPS * 100):
-                    measured.add(f"eps {eps:g}", kind, coarse.carried_back(eps=eps), gt)
+                    measured.add(f"eps {eps:g}", kind, back(eps=eps), gt)
     return measured
 
 
@@ -152,34 +154,47 @@ def either(engine: Engine, photos: Path, size: float, *, count: int, seed: int) 
                 lq, gt = enlarged(lq, size), enlarged(gt, size)
             measured.add(row, "input", lq, gt)
             measured.add(row, "tiles", run(engine, lq, "photo")[0], gt)
-            coarse = Coarse(engine, lq)
+            coarse = Coarse(tensor(lq))
+            restored = engine(coarse.lq)
             for exact, column in enumerate(measured.columns[2:]):
-                measured.add(row, column, coarse.carried_back(exact=bool(exact)), gt)
+                changed = coarse.carried_back(restored, exact=bool(exact))
+                measured.add(row, column, changed, gt)
     return measured
 
 
 def noise(engine: Engine, photos: Path, size: float, *, count: int, seed: int) -> Measured:
-    """Compare when the noise of a dark photo is removed, by a network that can be asked."""
+    """Compare when the noise of a dark photo is removed, by a network that can be asked.
 
-    def asked(*types: str) -> Network:
-        return engine.asked(request_of(types, engine.model.requests))
-
-    measured = Measured(("input", "noise kept", "before", "after", "in one pass"))
+    The reduced copy becomes that of the clean photo, as if restored perfectly: only noise differs.
+    """
+    quiet = engine.asked(request_of(("GN",), engine.model.requests))
+    measured = Measured(("noise kept", "before", "before, its light kept", "after", "no noise"))
     for (stops, sigma), gt in product(NOISY, photographs(photos, size, count=count, seed=seed)):
         row = f"{stops} stops, sigma {sigma}"
         dark = degrade(gt, "LL", np.random.default_rng(seed), levels=[stops]).lq
         generator = np.random.default_rng(seed)
         lq = degrade(dark, "GN", generator, variant="gaussian", levels=[sigma]).lq
-        measured.add(row, "input", lq, gt)
-        coarse = Coarse(asked("LL"), lq)
-        raised = coarse.carried_back()
-        measured.add(row, "noise kept", raised, gt)
-        quiet = asked("GN")(coarse.image[None])[0]
-        measured.add(row, "before", coarse.carried_back(quiet), gt)
-        measured.add(row, "after", asked("GN")(raised[None])[0].clip(0, 1), gt)
-        both = asked("GN", "LL")(coarse.image[None])[0]
-        measured.add(row, "in one pass", both.clip(0, 1), gt)
+        noisy, clean = Coarse(tensor(lq)), Coarse(tensor(gt)).lq
+        raised = noisy.carried_back(clean)
+        before = Coarse(quiet(tensor(lq)[None])[0].clamp(0, 1))
+        light_kept = Coarse(before.carried_back(noisy.lq))
+        images = {
+            "noise kept": raised,
+            "before": replaced(noisy, before.image).carried_back(clean),
+            "before, its light kept": replaced(noisy, light_kept.image).carried_back(clean),
+            "after": quiet(raised[None])[0].clamp(0, 1),
+            "no noise": replaced(noisy, tensor(dark)).carried_back(clean),
+        }
+        for column, image in images.items():
+            measured.add(row, column, image, gt)
     return measured
+
+
+def replaced(coarse: Coarse, image: Tensor) -> Coarse:
+    """Return the same reduced copy of another photo."""
+    other = copy(coarse)
+    other.image = image
+    return other
 
 
 def scene_seconds(engine: Engine, photos: Path, size: float, *, seed: int) -> float:

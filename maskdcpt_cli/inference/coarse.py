@@ -21,7 +21,6 @@ REDUCED_PIXELS = 300_000  # of the copy
 RADIUS = 8  # of the windows of the maps, in pixels of the copy
 EPS = 1e-5  # variance of a window below which its slope is drawn to that of the photo
 CELLS = 64  # pixels of the copy a side that are averaged at a time
-APPLIED = 1 << 18  # pixels changed at a time
 
 RestoreSteps = Callable[[Read, tuple[int, int]], Iterator[Step]]
 
@@ -42,20 +41,6 @@ class LocalAffine:
             for each in (self.gain, self.offset)
         )
         return lq + torch.addcmul(offset, gain, lq).view_as(lq)
-
-    def apply_rows(self, lq: Tensor, rows: slice) -> Tensor:
-        """Return restored rows (3, h, W) of the photo, in a memory that does not grow with h."""
-        width = self.size[1]
-        step = max(1, APPLIED // width)
-        parts = [
-            self.apply(
-                lq[:, top : top + step],
-                slice(rows.start + top, min(rows.start + top + step, rows.stop)),
-                slice(0, width),
-            )
-            for top in range(0, lq.shape[1], step)
-        ]
-        return torch.cat(parts, dim=1)
 
 
 def is_larger(size: tuple[int, int], max_pixels: int = REDUCED_PIXELS) -> bool:

@@ -98,7 +98,10 @@ def restore_page(
         pixels = PagePixels(source, prepared.colour, settings.strength, transfer)
         target = _Target(page, pixels, prepared.removal)
         restored = yield from _restored(engine, target, settings, worker)
-    removed = prepared.removal and (() if restored.reason else prepared.removal.types)
+    removed: tuple[str, ...] | None = None
+    if prepared.removal is not None:
+        types = () if restored.reason else prepared.removal.types
+        removed = tuple(one for one in engine.model.requests if one in types)
     return replace(restored, found=prepared.found, removed=removed)
 
 

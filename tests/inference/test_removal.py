@@ -81,21 +81,21 @@ def test_settings_refuse_other_words(given, sentence):
 
 
 @pytest.mark.parametrize(
-    ("given", "found", "native"),
+    ("given", "found", "native", "reduced"),
     [
-        ({}, ("H", "MR"), ("H",)),
-        ({}, ("J", "GN"), ("GN", "J")),
-        ({}, (), ()),
-        ({"keep": ("H",)}, ("H", "J"), ("J",)),
-        ({"remove": "all"}, None, KNOWN),
-        ({"remove": "all", "keep": ("GN", "J")}, None, ("H",)),
-        ({"remove": ("J", "GN")}, None, ("GN", "J")),
-        ({"remove": ()}, None, ()),
+        ({}, ("H", "MR"), (), ("H",)),
+        ({}, ("J", "GN"), ("GN", "J"), ()),
+        ({}, (), (), ()),
+        ({"keep": ("H",)}, ("H", "J"), ("J",), ()),
+        ({"remove": "all"}, None, ("GN", "J"), ("H",)),
+        ({"remove": "all", "keep": ("GN", "J")}, None, (), ("H",)),
+        ({"remove": ("J", "GN")}, None, ("GN", "J"), ()),
+        ({"remove": ()}, None, (), ()),
     ],
 )
-def test_what_is_removed(given, found, native):
+def test_what_is_removed(given, found, native, reduced):
     found = None if found is None else Found({}, found)
-    assert decide_removal(KNOWN, Settings(**given), found) == Removal(native)
+    assert decide_removal(KNOWN, Settings(**given), found) == Removal(native, reduced)
     assert decide_removal((), Settings(), None) is None
 
 
