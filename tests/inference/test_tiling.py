@@ -312,6 +312,7 @@ class Halves:
 
 
 @pytest.mark.parametrize("name", IN_SHORT)
+@pytest.mark.usefixtures("narrow_prompts")
 def test_a_photo_of_one_colour_per_half_shows_no_step_at_a_border(name: str) -> None:
     network = open_engine(calm(name), device="cpu", backend="torch")
     assert Halves(network).step() < 0.1 / 255

@@ -67,6 +67,7 @@ def one_rank(tmp_path):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_masks_checkpoints_and_ddp_compile(one_rank):
     expected = loss_of(pretraining(), ddp=False)
     changes = {"compile": True, "checkpointing": True}

@@ -159,7 +159,7 @@ def test_the_first_step_is_reported_before_the_second_is_taken(tmp_path):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_falls(loss, tmp_path):
-    preset = finetuning(iterations=60, batch=4).model_copy(update={"loss": loss})
+    preset = finetuning(iterations=30, batch=4).model_copy(update={"loss": loss})
     losses = [step.losses["total"] for step in steps(started(preset, tmp_path))]
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
 
