@@ -18,6 +18,7 @@ from torch import Tensor
 from maskdcpt_cli.inference.tiling import Band, Read, Step, TileSizeReduced
 
 REDUCED_PIXELS = 300_000  # of the copy
+SHORTEST = 64  # side of the copy, in pixels; networks fail on a few rows
 RADIUS = 8  # of the windows of the maps, in pixels of the copy
 EPS = 1e-5  # variance of a window below which its slope is drawn to that of the photo
 CELLS = 64  # pixels of the copy a side that are averaged at a time
@@ -43,25 +44,33 @@ class LocalAffine:
         return lq + torch.addcmul(offset, gain, lq).view_as(lq)
 
 
-def is_larger(size: tuple[int, int], max_pixels: int = REDUCED_PIXELS) -> bool:
-    """Return whether a photo of `size` (H, W) is larger than its reduced copy would be."""
-    return size[0] * size[1] > max_pixels
+def reduced_size(size: tuple[int, int], max_pixels: int = REDUCED_PIXELS) -> tuple[int, int]:
+    """Return the size (h, w) of the reduced copy of a photo of `size` (H, W).
+
+    It has at most `max_pixels`, more only where a side would become shorter than SHORTEST; a small
+    photo keeps its size.
+
+    >>> reduced_size((3000, 4000)), reduced_size((300, 400)), reduced_size((100, 100_000))
+    ((474, 632), (300, 400), (64, 64000))
+    """
+    scale = max(math.sqrt(max_pixels / (size[0] * size[1])), SHORTEST / min(size))
+    height, width = (math.floor(side * min(1.0, scale)) for side in size)
+    return height, width
 
 
 def restore_reduced(
     restore: RestoreSteps,
     read: Read,
     size: tuple[int, int],
+    reduced: tuple[int, int],
     *,
     exact: bool = False,
-    max_pixels: int = REDUCED_PIXELS,
 ) -> Generator[TileSizeReduced, None, LocalAffine]:
-    """Restore a photo of `size` (H, W), reduced to at most `max_pixels`; return the change.
+    """Restore a photo of `size` (H, W), reduced to `reduced` (h, w), and return its change.
 
     `restore` yields the steps of `restore_tiles`, in one piece where memory allows it; `exact` is
     that of `local_affine`.
     """
-    reduced = reduced_size(size, max_pixels)
     lq = reduce(read, size, reduced)
     bands: list[Tensor] = []
     for step in restore(lambda rows, columns: lq[0, :, rows, columns], reduced):
@@ -72,17 +81,6 @@ def restore_reduced(
                 yield step
     restored = torch.cat(bands, dim=-2)[None]
     return local_affine(lq, restored, size, exact=exact)
-
-
-def reduced_size(size: tuple[int, int], max_pixels: int) -> tuple[int, int]:
-    """Return the size (h, w) of at most `max_pixels` of a photo of `size` (H, W).
-
-    >>> reduced_size((3000, 4000), 300_000)
-    (474, 632)
-    """
-    scale = min(1.0, math.sqrt(max_pixels / (size[0] * size[1])))
-    height, width = (max(1, math.floor(side * scale)) for side in size)
-    return height, width
 
 
 def reduce(read: Read, size: tuple[int, int], reduced: tuple[int, int]) -> Tensor:

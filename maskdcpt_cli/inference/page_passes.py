@@ -8,7 +8,7 @@ from torch import Tensor
 from maskdcpt_cli.degradations import scale
 from maskdcpt_cli.inference.backends import Engine
 from maskdcpt_cli.inference.checked_network import CheckedNetwork
-from maskdcpt_cli.inference.coarse import LocalAffine, is_larger, restore_reduced
+from maskdcpt_cli.inference.coarse import LocalAffine, reduced_size, restore_reduced
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.page_pixels import PagePixels
 from maskdcpt_cli.inference.removal import Removal, request_of
@@ -41,7 +41,8 @@ class PagePasses:
         self.engine = engine
         self.pixels = pixels
         self.size = (pixels.source.shape[0], pixels.source.shape[1])
-        if removal is not None and not is_larger(self.size):
+        self.reduced = reduced_size(self.size)
+        if removal is not None and self.reduced == self.size:
             removal = Removal(removal.types)
         self.removal = removal
         self.settings = settings
@@ -72,7 +73,7 @@ class PagePasses:
         """Return the change of the page by removing types from it reduced."""
         restore = partial(self._restored, types)
         exact = any(scale(one) != "scene" for one in types)
-        return restore_reduced(restore, self.pixels.read, self.size, exact=exact)
+        return restore_reduced(restore, self.pixels.read, self.size, self.reduced, exact=exact)
 
     def _restored(
         self, types: tuple[str, ...] | None, read: Read, size: tuple[int, int]
