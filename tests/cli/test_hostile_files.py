@@ -93,7 +93,7 @@ def test_packing_names_the_file_that_ended_it() -> None:
     ("command", "number"),
     [
         *((command, signal.SIGINT) for command in (*DONE, "data check", "data pack")),
-        ("restore", signal.SIGTERM),
+        pytest.param("restore", signal.SIGTERM, marks=pytest.mark.slow),
         ("degrade", signal.SIGTERM),
     ],
 )

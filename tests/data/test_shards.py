@@ -19,7 +19,15 @@ from maskdcpt_cli.data.pairs import FilePairs, Names, labels
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.data.shards.index import ShardPairs, stored_png
 from maskdcpt_cli.data.shards.pack_items import PackItems
-from maskdcpt_cli.data.shards.packing import Cropping, PackedShard, crops, measure, pack, plan
+from maskdcpt_cli.data.shards.packing import (
+    Cropping,
+    ImageSize,
+    PackedShard,
+    crops,
+    measure,
+    pack,
+    plan,
+)
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 
 SIZES = [(40, 64), (33, 50), (20, 90), (32, 32)]
@@ -206,6 +214,14 @@ def test_shards_hold_no_more_than_they_may_and_every_image(tmp_path):
     assert len(done) == 1
     for path in (tmp_path / "out").glob("*.tar"):
         assert path.stat().st_size <= 2**20 + 10240
+
+
+def test_planning_makes_no_crops_of_what_a_header_claims(tmp_path, monkeypatch):
+    items = PackItems([ImageSet("some", write_pairs(tmp_path))])
+    monkeypatch.setattr("maskdcpt_cli.data.shards.packing.crops", None)
+    sizes = [ImageSize(10**5, 10**5)] * len(items)
+    plans, _ = plan(items, sizes, cropping=Cropping(32, 24), shard_size=40_000)
+    assert [list(one.numbers) for one in plans] == [[0], [1], [2], [3]]
 
 
 def test_a_broken_image_is_left_out_and_named(tmp_path):

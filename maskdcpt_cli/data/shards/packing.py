@@ -182,15 +182,13 @@ def pack(
 def crops(height: int, width: int, cropping: Cropping) -> list[Crop]:
     """Return the crops of an image; the last of a row and of a column end at the border."""
     tall, wide = min(cropping.size, height), min(cropping.size, width)
-    return [
-        Crop(top, left, tall, wide)
-        for top in _starts(height, tall, cropping.stride)
-        for left in _starts(width, wide, cropping.stride)
-    ]
+    tops, lefts = (_starts(length, cropping) for length in (height, width))
+    return [Crop(top, left, tall, wide) for top in tops for left in lefts]
 
 
-def _starts(length: int, side: int, stride: int) -> list[int]:
-    starts = list(range(0, length - side + 1, stride))
+def _starts(length: int, cropping: Cropping) -> list[int]:
+    side = min(cropping.size, length)
+    starts = list(range(0, length - side + 1, cropping.stride))
     return starts if starts[-1] + side == length else [*starts, length - side]
 
 
@@ -222,9 +220,11 @@ def _filled(
     group: list[int] = []
     filled = 0
     for number, item, size in some:
-        windows = crops(size.height, size.width, cropping)
-        each = stored_png.size_of(*windows[0][2:]) + 2 * MEMBER_HEADER
-        needed = len(windows) * (each * (2 if item.lq else 1) + 2 * MEMBER_HEADER)
+        lengths = size.height, size.width
+        rows, columns = (len(_starts(length, cropping)) for length in lengths)
+        crop = stored_png.size_of(*(min(cropping.size, length) for length in lengths))
+        each = (crop + 2 * MEMBER_HEADER) * (2 if item.lq else 1) + 2 * MEMBER_HEADER
+        needed = rows * columns * each
         if group and filled + needed > shard_size:
             yield group
             group, filled = [], 0
