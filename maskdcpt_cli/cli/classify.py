@@ -24,7 +24,7 @@ from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
     from maskdcpt_cli.images.discover import InputFile, Missing
-    from maskdcpt_cli.weights.checkpoint import DegradationClassifier
+    from maskdcpt_cli.weights.building import DegradationClassifier
 
 
 @dataclass(frozen=True)

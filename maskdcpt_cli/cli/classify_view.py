@@ -24,7 +24,7 @@ from maskdcpt_cli.cli.csv_file import write_csv as write_rows
 from maskdcpt_cli.degradations import CLEAN, slug
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.inference.classify import UNCERTAIN, Classified
-from maskdcpt_cli.weights.checkpoint import DegradationClassifier
+from maskdcpt_cli.weights.building import DegradationClassifier
 
 ANSWERS = {CLEAN: ("looks clean", "green"), UNCERTAIN: (UNCERTAIN, "yellow")}
 TOP = 3  # types reported of each photo

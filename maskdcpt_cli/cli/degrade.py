@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from maskdcpt_cli.cli.completions import NameIn, complete_type
 from maskdcpt_cli.cli.options import (
     jobs_option,
     max_pixels_option,
@@ -16,7 +17,6 @@ from maskdcpt_cli.cli.options import (
     quiet_option,
     usage_errors,
 )
-from maskdcpt_cli.cli.table_names import NameIn, complete_type
 from maskdcpt_cli.degradations import LABELS, SETTINGS, Range, find
 from maskdcpt_cli.files import shown
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 from click.types import StringParamType
 
+from maskdcpt_cli.cli.completions import any_of, several_of
 from maskdcpt_cli.errors import MAX_JOBS, MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.formats import MAX_PIXELS
@@ -32,7 +33,6 @@ FILE = click.Path(path_type=Path, dir_okay=False)  # to write
 NEW_FOLDER = click.Path(path_type=Path, file_okay=False)  # to write
 
 # Quoted here and below: only since click 8.5 can it be subscripted.
-Complete = Callable[[click.Context, click.Parameter, str], "list[CompletionItem[str]]"]
 
 
 class Decorator(Protocol):
@@ -95,17 +95,6 @@ def whole_number(
     return read
 
 
-def any_of(words: Iterable[str]) -> Complete:
-    """Return a completion of one of these words."""
-
-    def complete(
-        _ctx: click.Context, _param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem[str]]":
-        return [CompletionItem(word) for word in words if word.startswith(incomplete)]
-
-    return complete
-
-
 def known_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
     """Check the name of a device."""
     if re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", value):
@@ -129,22 +118,6 @@ def split_names(_ctx: click.Context, _param: click.Parameter, text: str | None) 
     """Split names at commas, each once."""
     names = [word.strip() for word in (text or "").split(",")]
     return tuple(dict.fromkeys(name for name in names if name))
-
-
-def several_of(words: Callable[[], Iterable[str]]) -> Complete:
-    """Return a completion of the last of several words between commas, each once."""
-
-    def complete(
-        _ctx: click.Context, _param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem[str]]":
-        before, comma, last = incomplete.rpartition(",")
-        return [
-            CompletionItem(before + comma + word)
-            for word in words()
-            if word.startswith(last) and word not in before.split(",")
-        ]
-
-    return complete
 
 
 def model_option(use: "Use", default: str) -> Decorator:

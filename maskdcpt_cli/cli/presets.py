@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from maskdcpt_cli.cli.options import any_of, architecture_option
+from maskdcpt_cli.cli.completions import any_of
+from maskdcpt_cli.cli.options import architecture_option
 
 TRAINING = ("pretrain", "finetune")
 KINDS = (*TRAINING, "data")

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 import click
 
-from maskdcpt_cli.cli.options import Decorator, ModelName, several_of
+from maskdcpt_cli.cli.completions import several_of
+from maskdcpt_cli.cli.options import Decorator, ModelName
 from maskdcpt_cli.degradations import LABELS, find_types, removable, slug
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.inference.events import Outcome, Remove, Settings

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from maskdcpt_cli.inference.backends import Engine
     from maskdcpt_cli.inference.plan import Plan
     from maskdcpt_cli.models import Backbone
-    from maskdcpt_cli.weights.checkpoint import DegradationClassifier
+    from maskdcpt_cli.weights.building import DegradationClassifier
 
 DEFAULTS = Settings()
 # Under torchrun several processes share the photos, and the main one reports the events of all.

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from maskdcpt_cli.cli.completions import NameIn, any_of, complete_type
 from maskdcpt_cli.cli.options import (
-    any_of,
     architecture_option,
     device_option,
     max_pixels_option,
 )
 from maskdcpt_cli.cli.stopping import INTERRUPTED, stopping
-from maskdcpt_cli.cli.table_names import NameIn, complete_type
 from maskdcpt_cli.degradations import LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown

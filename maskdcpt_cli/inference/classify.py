@@ -26,7 +26,7 @@ from maskdcpt_cli.images.reading import Page, Photo, page_from_array, upright
 from maskdcpt_cli.inference.heatmap import write_map
 from maskdcpt_cli.inference.looking import page_logits, reduce_page, tile_logits, tile_positions
 from maskdcpt_cli.inference.prefetch import prefetch
-from maskdcpt_cli.weights.checkpoint import DegradationClassifier
+from maskdcpt_cli.weights.building import DegradationClassifier
 
 # On 217 synthetic and real photos the accuracy of `tiny-classifier` is 65 % where its probability
 # is below MIN_PROBABILITY, and 97 % on the others.

@@ -16,7 +16,7 @@ from torch import Tensor
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.reading import Page, fill_transparent, shrink, upright
 from maskdcpt_cli.models.backbone import pad_by_reflection
-from maskdcpt_cli.weights.checkpoint import DegradationClassifier
+from maskdcpt_cli.weights.building import DegradationClassifier
 
 # Measured on four held-out photos of 512x512, each with nine degradations, by a network trained on
 # crops of 128. Accuracy: 72 % for the mean of the logits of 16 tiles, 67 % for the middle tile

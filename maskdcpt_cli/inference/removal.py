@@ -15,7 +15,7 @@ from maskdcpt_cli.images.photo import Page
 from maskdcpt_cli.inference.classify import Found, find_degradations
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.models import Backbone
-from maskdcpt_cli.weights.checkpoint import DegradationClassifier
+from maskdcpt_cli.weights.building import DegradationClassifier
 from maskdcpt_cli.weights.zoo import load_classifier
 
 

@@ -32,7 +32,7 @@ from maskdcpt_cli.inference.restore_photo import (
 )
 from maskdcpt_cli.inference.result_log import Existing, begin, existing_result, fingerprint
 from maskdcpt_cli.models import Backbone
-from maskdcpt_cli.weights.checkpoint import DegradationClassifier
+from maskdcpt_cli.weights.building import DegradationClassifier
 
 Pixels = NDArray[Any]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from maskdcpt_cli.models import Backbone
-    from maskdcpt_cli.weights.checkpoint import DegradationClassifier
+    from maskdcpt_cli.weights.building import DegradationClassifier
 
 Existing = Literal["skip", "overwrite", "error"]
 

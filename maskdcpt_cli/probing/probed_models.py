@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple
 import torch
 
 from maskdcpt_cli.models import Backbone, build_backbone
-from maskdcpt_cli.weights.checkpoint import Checkpoint, build
+from maskdcpt_cli.weights.building import build
+from maskdcpt_cli.weights.checkpoint import Checkpoint
 from maskdcpt_cli.weights.zoo import ZOO, read_model
 
 Training = Literal["random", "restoration", "pre-training"]

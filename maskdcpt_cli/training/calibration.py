@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from maskdcpt_cli.degradations import scale
-from maskdcpt_cli.weights.checkpoint import MIN_THRESHOLD
+from maskdcpt_cli.weights.building import MIN_THRESHOLD
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 BISECTIONS = 50  # of the interval of log temperatures: to the last digits

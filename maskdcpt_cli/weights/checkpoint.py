@@ -10,23 +10,21 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
 from maskdcpt_cli import plugins
 from maskdcpt_cli._version import __version__
 from maskdcpt_cli.degradations import removable
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.files import open_regular, replacing, shown
-from maskdcpt_cli.models import BACKBONES, Backbone, backbone_class, build_backbone
-from maskdcpt_cli.models.maskdcpt import MaskDCPT
+from maskdcpt_cli.models import BACKBONES, backbone_class
 from maskdcpt_cli.weights.metadata import (
     CheckpointMetadata,
     format_metadata,
     parse_metadata,
 )
 from maskdcpt_cli.weights.public import from_public
-from maskdcpt_cli.weights.recognise import classifier_sizes, recognise
+from maskdcpt_cli.weights.recognise import recognise
 
 ZIP = b"PK\x03\x04"
 LEGACY = (
@@ -39,8 +37,6 @@ OTHER_FILES = {
     b"version https://git-lfs": "is a Git LFS pointer: `git lfs pull` fetches the weights it names",
     b"\x80": "is a bare pickle, which could run code; it was not opened",
 }
-CROP_SIZE = 128  # of a classifier whose file does not record it
-MIN_THRESHOLD = 0.5  # of a label, and that of a label without one; see docs/classifying.md
 ADVICE = "Give weights written by maskdcpt, or a name or file that `maskdcpt models` lists."
 
 
@@ -70,22 +66,6 @@ class Checkpoint:
     def requests(self) -> tuple[str, ...]:
         """The types that its network can be asked for, in the order of a request, if known."""
         return removable(self.degradations) if self.options.get("request_types") else ()
-
-
-@dataclass(frozen=True, eq=False)
-class DegradationClassifier:
-    """A network that classifies degradations, with its labels and calibration."""
-
-    network: MaskDCPT
-    degradations: tuple[str, ...]  # abbreviations, or CLEAN, in the order of its logits
-    temperature: float | None = None  # divides its logits; None: not calibrated
-    crop_size: int = CROP_SIZE  # side of its last training crops, and of its tiles, in pixels
-    multi_label: bool = False  # whether it has a sigmoid for each label, not one softmax
-    thresholds: Mapping[str, float] = field(default_factory=dict)  # of a multi-label one, by label
-
-    def threshold(self, label: str) -> float:
-        """Return the probability above which a photo has the label, of a multi-label one."""
-        return self.thresholds.get(label, MIN_THRESHOLD)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -255,104 +235,3 @@ def _compare(detected: Mapping[str, object], recorded: Mapping[str, object]) -> 
             raise ValueError(
                 f"contradicts itself: its metadata says {name} {claimed}, its tensors say {value}"
             )
-
-
-def build(checkpoint: Checkpoint) -> Backbone:
-    """Build the network with its weights, float32 on the CPU, in evaluation mode.
-
-    Raises CheckpointError where a key is missing, unexpected or of the wrong shape, and where the
-    network can be asked for another number of types than are listed.
-    """
-    name = _name(checkpoint)
-    try:
-        with _WithoutInit():
-            model = build_backbone(checkpoint.backbone, **checkpoint.options)
-    except (TypeError, ValueError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise CheckpointError(f"{name} has options that do not work: {reason}.") from error
-    except RuntimeError as error:  # torch's for memory that cannot be allocated
-        raise CheckpointError(f"{name} has options whose network is too large.") from error
-    _fill(model, checkpoint.state_dict, name=name, kind=checkpoint.backbone)
-    model.requests = checkpoint.requests
-    if model.requests and len(model.requests) != model.request_types:
-        raise CheckpointError(
-            f"{name} has a network that can be asked for {model.request_types} types, but lists "
-            f"{len(model.requests)} degradations. {ADVICE}"
-        )
-    return model.eval()
-
-
-def build_classifier(checkpoint: Checkpoint) -> DegradationClassifier:
-    """Build the classifier without the reconstruction decoder: float32, CPU, evaluation mode.
-
-    Raises CheckpointError for a checkpoint without a classifier, or with one that does not fit.
-    """
-    name = _name(checkpoint)
-    if not checkpoint.classifier:
-        raise CheckpointError(
-            f"{name} holds no classifier of degradations: take the model tiny-classifier, or a "
-            "file that `maskdcpt pretrain` writes."
-        )
-    try:
-        dims, classes = classifier_sizes(checkpoint.classifier)
-        with _WithoutInit():
-            model = MaskDCPT(
-                build(checkpoint), classes=classes, reconstruction=False, classifier_dims=dims
-            )
-    except ValueError as error:
-        raise CheckpointError(f"{name} has a classifier that does not work: it {error}.") from error
-    except RuntimeError as error:  # torch's for memory that cannot be allocated
-        raise CheckpointError(f"{name} has a classifier that is too large.") from error
-    if classes != len(checkpoint.degradations):
-        raise CheckpointError(
-            f"{name} has a classifier of {classes} classes, but lists "
-            f"{len(checkpoint.degradations)} degradations. {ADVICE}"
-        )
-    assert model.classifier is not None
-    _fill(model.classifier, checkpoint.classifier, name=name, kind="the classifier")
-    return DegradationClassifier(
-        model.eval(),
-        checkpoint.degradations,
-        checkpoint.temperature,
-        checkpoint.crop_size or CROP_SIZE,
-        checkpoint.multi_label,
-        checkpoint.thresholds,
-    )
-
-
-def _name(checkpoint: Checkpoint) -> str:
-    return shown(checkpoint.source) if checkpoint.source else "The checkpoint"
-
-
-def _fill(model: nn.Module, tensors: Mapping[str, Tensor], *, name: str, kind: str) -> None:
-    misfits = _misfits(model.state_dict(), tensors)
-    if misfits:
-        raise CheckpointError(f"{name} does not fit {kind}: {'; '.join(misfits)}. {ADVICE}")
-    model.load_state_dict(tensors)
-
-
-class _WithoutInit(TorchFunctionMode):
-    """A mode that skips initialisation: that of NAFNet-64, overwritten at once, takes 2 s."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__module__", None) == "torch.nn.init":
-            return None
-        return func(*args, **(kwargs or {}))
-
-
-def _misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
-    differing = [
-        f"{name} is {tuple(given[name].shape)} instead of {tuple(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in given and given[name].shape != tensor.shape
-    ]
-    kinds = {
-        "missing": [name for name in expected if name not in given],
-        "unexpected": [name for name in given if name not in expected],
-        "of the wrong shape": differing,
-    }
-    return [
-        f"{len(names)} {kind} ({shown(', '.join(names[:3]))}{', ...' if len(names) > 3 else ''})"
-        for kind, names in kinds.items()
-        if names
-    ]

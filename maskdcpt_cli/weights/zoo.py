@@ -15,7 +15,8 @@ from maskdcpt_cli.errors import CheckpointError, DownloadError, MaskDCPTError, u
 
 if TYPE_CHECKING:
     from maskdcpt_cli.models import Backbone
-    from maskdcpt_cli.weights.checkpoint import Checkpoint, DegradationClassifier
+    from maskdcpt_cli.weights.building import DegradationClassifier
+    from maskdcpt_cli.weights.checkpoint import Checkpoint
 
 EMBEDDED = Path(__file__).parents[1] / "_models"
 PUBLISHED = "Jiakui/MaskDCPT"
@@ -137,7 +138,7 @@ def load_model(name_or_path: str | Path = DEFAULT) -> "Backbone":
         CheckpointError: The file cannot be used, or its network is only pre-trained.
         DownloadError: The file cannot be downloaded.
     """
-    from maskdcpt_cli.weights.checkpoint import build
+    from maskdcpt_cli.weights.building import build
 
     checkpoint = read_model(name_or_path)
     if not checkpoint.restores:
@@ -164,7 +165,7 @@ def load_classifier(name_or_path: str | Path = DEFAULT_CLASSIFIER) -> "Degradati
         CheckpointError: The file cannot be used, or holds no classifier.
         DownloadError: The file cannot be downloaded.
     """
-    from maskdcpt_cli.weights.checkpoint import build_classifier
+    from maskdcpt_cli.weights.building import build_classifier
 
     named = ZOO.get(name_or_path) if isinstance(name_or_path, str) else None
     if named and named.use != "classifies":  # checked before the download

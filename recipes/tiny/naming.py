@@ -27,7 +27,7 @@ from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.reading import page_from_array
 from maskdcpt_cli.inference.classify import MIN_PROBABILITY, find_degradations
 from maskdcpt_cli.presets.load import load_data
-from maskdcpt_cli.weights.checkpoint import DegradationClassifier
+from maskdcpt_cli.weights.building import DegradationClassifier
 
 Image = NDArray[np.uint8]
 

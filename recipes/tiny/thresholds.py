@@ -20,11 +20,8 @@ from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.discover import discover_photos
 from maskdcpt_cli.inference.classify import classify_files
 from maskdcpt_cli.training.calibration import fit_thresholds
-from maskdcpt_cli.weights.checkpoint import (
-    DegradationClassifier,
-    build_classifier,
-    save_checkpoint,
-)
+from maskdcpt_cli.weights.building import DegradationClassifier, build_classifier
+from maskdcpt_cli.weights.checkpoint import save_checkpoint
 from maskdcpt_cli.weights.zoo import read_model
 
 

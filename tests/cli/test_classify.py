@@ -19,7 +19,7 @@ from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.images.reader import PhotoReader
 from maskdcpt_cli.inference import classify as classify_module
 from maskdcpt_cli.inference.classify import Classified
-from maskdcpt_cli.weights.checkpoint import DegradationClassifier
+from maskdcpt_cli.weights.building import DegradationClassifier
 
 LABELS = ("GN", "MB+LL+GN", "H", CLEAN)
 NOISE = {"GN": 0.931, "H": 0.052, "MB+LL+GN": 0.016, CLEAN: 0.001}

@@ -21,7 +21,8 @@ from maskdcpt_cli.images.writing import write_photo
 from maskdcpt_cli.presets.load import folder, load_data
 from maskdcpt_cli.presets.training import load_preset
 from maskdcpt_cli.scoring.images import read_image
-from maskdcpt_cli.weights.checkpoint import Checkpoint, build, read_checkpoint, save_checkpoint
+from maskdcpt_cli.weights.building import build
+from maskdcpt_cli.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from tests.data.test_shards import packed, write_pairs
 from tests.images.samples import SRGB, exif_block, noise, with_metadata
 from tests.small import SMALL, small

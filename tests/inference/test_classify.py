@@ -24,7 +24,8 @@ from maskdcpt_cli.inference.classify import (
 from maskdcpt_cli.inference.looking import tile_positions
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.models.maskdcpt import MaskDCPT, Output
-from maskdcpt_cli.weights.checkpoint import Checkpoint, DegradationClassifier, build_classifier
+from maskdcpt_cli.weights.building import DegradationClassifier, build_classifier
+from maskdcpt_cli.weights.checkpoint import Checkpoint
 from tests.small import SMALL, small
 
 LABELS = ("LL", "GN", CLEAN)

@@ -15,7 +15,7 @@ from maskdcpt_cli.images.reading import page_from_array
 from maskdcpt_cli.inference.classify import Classified, Found, classify, find_degradations
 from maskdcpt_cli.inference.looking import REDUCED_PIXELS, reduce_page
 from maskdcpt_cli.models.maskdcpt import Output
-from maskdcpt_cli.weights.checkpoint import DegradationClassifier
+from maskdcpt_cli.weights.building import DegradationClassifier
 
 LABELS = ("H", "RS", "GN")  # of the scene, of either, of the pixel
 TILE = 128

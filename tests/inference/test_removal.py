@@ -17,7 +17,7 @@ from maskdcpt_cli.inference.events import Job, Settings
 from maskdcpt_cli.inference.removal import Removal, check_removal, decide_removal, request_of
 from maskdcpt_cli.inference.restore import restore, restore_folder
 from maskdcpt_cli.inference.result_log import fingerprint
-from maskdcpt_cli.weights.checkpoint import DegradationClassifier
+from maskdcpt_cli.weights.building import DegradationClassifier
 from tests.inference.brighten import (
     KNOWN,
     TILED,

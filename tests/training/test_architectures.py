@@ -10,7 +10,8 @@ from safetensors import safe_open
 from maskdcpt_cli.training.events import Initialised
 from maskdcpt_cli.training.finetune import Finetuning
 from maskdcpt_cli.training.pretrain import Pretraining
-from maskdcpt_cli.weights.checkpoint import build, build_classifier, read_checkpoint
+from maskdcpt_cli.weights.building import build, build_classifier
+from maskdcpt_cli.weights.checkpoint import read_checkpoint
 from tests.small import ARCHITECTURES, backbone_of
 from tests.training.runs import (
     ENTRIES,

@@ -16,7 +16,8 @@ from maskdcpt_cli.training.calibration import (
     fit_thresholds,
 )
 from maskdcpt_cli.training.events import Validated
-from maskdcpt_cli.weights.checkpoint import MIN_THRESHOLD, read_checkpoint
+from maskdcpt_cli.weights.building import MIN_THRESHOLD
+from maskdcpt_cli.weights.checkpoint import read_checkpoint
 from tests.training.runs import ENTRIES, finetuning, pretraining, started, state
 
 

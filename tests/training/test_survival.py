@@ -16,7 +16,8 @@ from maskdcpt_cli.training import finetune
 from maskdcpt_cli.training import stages as stages_module
 from maskdcpt_cli.training.events import Notice, Saved, Step
 from maskdcpt_cli.training.trainer import Trainer
-from maskdcpt_cli.weights.checkpoint import build, read_checkpoint
+from maskdcpt_cli.weights.building import build
+from maskdcpt_cli.weights.checkpoint import read_checkpoint
 from tests.training.runs import (
     ENTRIES,
     SHARED,

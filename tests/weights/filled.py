@@ -7,9 +7,7 @@ import torch
 from torch import Tensor
 
 from maskdcpt_cli.models import BACKBONES, backbone_class, build_backbone
-from maskdcpt_cli.weights.checkpoint import (
-    Checkpoint,
-)
+from maskdcpt_cli.weights.checkpoint import Checkpoint
 from tests.golden import fill_with_golden_weights
 from tests.small import backbone_of, small
 

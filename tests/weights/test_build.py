@@ -11,13 +11,8 @@ from torch import Tensor
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models import build_backbone
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
-from maskdcpt_cli.weights.checkpoint import (
-    Checkpoint,
-    build,
-    build_classifier,
-    read_checkpoint,
-    save_checkpoint,
-)
+from maskdcpt_cli.weights.building import build, build_classifier
+from maskdcpt_cli.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from tests.weights.filled import NAFNET, filled
 
 

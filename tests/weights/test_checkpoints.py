@@ -17,12 +17,8 @@ from maskdcpt_cli._version import __version__
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models import BACKBONES, backbone_class, build_backbone
 from maskdcpt_cli.models.options import PLAIN
-from maskdcpt_cli.weights.checkpoint import (
-    Checkpoint,
-    build,
-    read_checkpoint,
-    save_checkpoint,
-)
+from maskdcpt_cli.weights.building import build
+from maskdcpt_cli.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from maskdcpt_cli.weights.recognise import recognise
 from tests.small import NETWORKS, backbone_of
 from tests.weights.filled import OPTIONS, on_meta

@@ -16,7 +16,8 @@ from torch import Tensor
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.inference.backends import open_engine
 from maskdcpt_cli.models.swinir import BIAS_TABLE
-from maskdcpt_cli.weights.checkpoint import build, read_checkpoint, save_checkpoint
+from maskdcpt_cli.weights.building import build
+from maskdcpt_cli.weights.checkpoint import read_checkpoint, save_checkpoint
 from maskdcpt_cli.weights.zoo import load_model
 from tests.cli.commands import run
 from tests.golden import golden_image

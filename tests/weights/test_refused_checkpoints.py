@@ -14,13 +14,8 @@ from torch import Tensor
 
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
-from maskdcpt_cli.weights.checkpoint import (
-    CLASSIFIER,
-    Checkpoint,
-    build,
-    build_classifier,
-    read_checkpoint,
-)
+from maskdcpt_cli.weights.building import build, build_classifier
+from maskdcpt_cli.weights.checkpoint import CLASSIFIER, Checkpoint, read_checkpoint
 from tests.small import SMALL, small
 from tests.weights.filled import NAFNET
 

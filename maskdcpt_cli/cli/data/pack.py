@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from maskdcpt_cli.cli.completions import complete_type
 from maskdcpt_cli.cli.options import (
     data_preset_option,
     data_root_option,
@@ -18,7 +19,6 @@ from maskdcpt_cli.cli.options import (
     quiet_option,
     usage_errors,
 )
-from maskdcpt_cli.cli.table_names import complete_type
 from maskdcpt_cli.degradations import find
 from maskdcpt_cli.files import shown
 

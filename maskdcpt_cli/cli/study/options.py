@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from maskdcpt_cli.cli.completions import NameIn
 from maskdcpt_cli.cli.options import (
     FILE,
     Command,
@@ -22,7 +23,6 @@ from maskdcpt_cli.cli.options import (
     refuse_existing,
     usage_errors,
 )
-from maskdcpt_cli.cli.table_names import NameIn
 from maskdcpt_cli.degradations import SETTINGS, find
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.models import BACKBONES
