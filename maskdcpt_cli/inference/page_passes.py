@@ -30,7 +30,7 @@ class PagePasses:
     """The passes that restore one page.
 
     What is removed from the reduced page changes the page as a local affine map. What is removed
-    at the size of the page is removed after that: noise of dark photos is then lower by 0.9 dB in
+    at the size of the page is removed after that: noise of dark photos is then lower by 0.5 dB in
     the mean than where it is removed first, by a network that left the light alone. Types of either
     kind need no pass where there are none, and a page that is small is restored in one pass.
     """
