@@ -20,7 +20,7 @@ from maskdcpt_cli.synthesis.table import sample
 from recipes.tiny.asked import Asked
 
 WIDTH = 400  # of each image on the sheet, in pixels
-HAZE, NOISE = 1.4, 20  # optical depth, and sigma of 255
+HAZE, NOISE = 1, 10  # optical depth, and sigma of 255
 REQUESTS = {"nothing": (), "noise": ("GN",), "haze": ("H",), "haze and noise": ("H", "GN")}
 
 
