@@ -18,8 +18,8 @@ MAX_CALLED_SCENE = 1  # percent of clean photos that may be called hazy or dark:
 MAX_CALLED = 3  # percent of clean photos that may be called anything
 # Why not below MIN_THRESHOLD: few clean photos promise little about others. Measured as in
 # inference/looking.py, with thresholds from 30 of the 60 clean photos: of the other 30, 2 % are
-# called anything if no threshold is below 0.5, 7 % (0.4), 11 % (0.3), 31 % (no limit). Of the types
-# of degraded photos 56 %, 59 %, 62 % and 78 % are found, and 0.00, 0.01, 0.04 and 1.17 others.
+# called anything if no threshold is below 0.5, 7 % (0.4), 11 % (0.3), 30 % (no limit). Of the types
+# of degraded photos 56 %, 59 %, 62 % and 79 % are found, and 0.00, 0.01, 0.04 and 1.16 others.
 
 
 class Prediction(NamedTuple):
@@ -112,9 +112,9 @@ def _least_cross_entropy(slope: Callable[[float], float]) -> float:
 def fit_thresholds(clean: NDArray[np.float64], labels: Sequence[str]) -> dict[str, float]:
     """Return the probability of each label above which a photo has it, from clean photos.
 
-    They are the least for which MAX_CALLED_SCENE percent of these photos are called hazy or dark,
-    and MAX_CALLED percent anything, all labels of a kind at the same number of photos; and at least
-    MIN_THRESHOLD.
+    At most MAX_CALLED_SCENE percent of these photos are called hazy or dark, and at most MAX_CALLED
+    percent anything. No threshold could be lower without another that is higher, but for
+    MIN_THRESHOLD, which is the least of all.
 
     Args:
         clean: probabilities (photos, labels) of one clean photo or more.
@@ -141,9 +141,17 @@ def _least(
     """
     allowed = len(clean) * percent // 100
     descending = np.sort(clean, axis=0)[::-1]
-    for count in range(allowed, -1, -1):  # of photos above the threshold of a label
-        thresholds = np.maximum(descending[count], MIN_THRESHOLD)
-        now = called | (clean > thresholds).any(axis=1)
-        if now.sum() <= allowed:
-            break
-    return thresholds, now
+    above = np.zeros(clean.shape[1], int)  # photos above the threshold of each label
+
+    def thresholds() -> NDArray[np.float64]:
+        return np.maximum(descending[above, np.arange(len(above))], MIN_THRESHOLD)
+
+    def now() -> NDArray[np.bool_]:
+        return called | (clean > thresholds()).any(axis=1)
+
+    for _ in range(allowed):  # one photo more of each label in turn
+        for label in range(len(above)):
+            above[label] += 1
+            if now().sum() > allowed:
+                above[label] -= 1
+    return thresholds(), now()

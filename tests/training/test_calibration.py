@@ -147,6 +147,16 @@ def test_thresholds_keep_the_promises_about_clean_photos(count, correlated):
     assert fraction_called(clean, thresholds, *LABELS) <= 0.03
 
 
+def test_no_threshold_can_be_lower_by_itself():
+    clean = np.random.default_rng(0).random((300, 4))
+    thresholds = fit_thresholds(clean, LABELS)
+    for column, label in enumerate(LABELS):
+        below = clean[:, column][clean[:, column] < thresholds[label]].max()
+        lower = {**thresholds, label: below - 1e-9}
+        scene = fraction_called(clean, lower, "H", "LL")
+        assert scene > 0.01 or fraction_called(clean, lower, *LABELS) > 0.03
+
+
 def test_thresholds_are_no_larger_than_the_promises_need():
     clean = np.full((100, 4), 0.1)
     clean[:2, 0] = 0.95, 0.9  # H
