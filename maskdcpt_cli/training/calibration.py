@@ -18,7 +18,7 @@ MAX_CALLED_SCENE = 1  # percent of clean photos that may be called hazy or dark:
 MAX_CALLED = 3  # percent of clean photos that may be called anything
 # Why not below MIN_THRESHOLD: few clean photos promise little about others. Measured as in
 # inference/looking.py, with thresholds from 30 of the 60 clean photos: of the other 30, 2 % are
-# called anything if no threshold is below 0.5, 7 % (0.4), 11 % (0.3), 30 % (no limit). Of the types
+# called anything if no threshold is below 0.5, 8 % (0.4), 11 % (0.3), 30 % (no limit). Of the types
 # of degraded photos 56 %, 59 %, 62 % and 79 % are found, and 0.00, 0.01, 0.04 and 1.16 others.
 
 
