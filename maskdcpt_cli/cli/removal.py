@@ -12,6 +12,8 @@ from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.inference.events import Outcome, Remove, Settings
 from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
 
+UNCERTAIN = "uncertain what it has: left as it is; --remove names types"
+
 
 def type_names() -> list[str]:
     """Return the names of all types that may be removed."""
@@ -65,8 +67,10 @@ def plan_in_words(settings: Settings, classifier: str) -> str:
 def removal_in_words(outcome: Outcome) -> str:
     """Return what was found in a photo and removed; nothing where it was not classified."""
     found, removed = outcome.found, outcome.removed or ()
-    if outcome.status != "restored" or found is None:
+    if outcome.status != "restored":
         return ""
+    if found is None:
+        return UNCERTAIN if outcome.removed == () else ""
     others = in_words(one for one in found if one not in removed)
     if removed:
         return f"removed {in_words(removed)}" + (f"; not removed: {others}" if others else "")
@@ -75,7 +79,7 @@ def removal_in_words(outcome: Outcome) -> str:
 
 def removals_in_words(outcomes: Iterable[Outcome]) -> str:
     """Return from how many photos what was removed; nothing where they were not classified."""
-    removals = [one.removed or () for one in outcomes if one.found is not None]
+    removals = [one.removed or () for one in outcomes if one.found is not None or one.removed == ()]
     photos = Counter(label for removed in removals for label in removed)
     parts = [f"{slug(label)} from {number}" for label, number in photos.most_common()]
     words = [f"removed {', '.join(parts)}"] if parts else []

@@ -42,6 +42,7 @@ class Found:
     probabilities: Mapping[str, float]  # by label of the classifier, highest first
     labels: tuple[str, ...]  # abbreviations; () where the photo looks clean, or none is likely
     reduced: frozenset[str] = frozenset()  # of these, what the photo shows when it is reduced
+    uncertain: bool = False  # of a classifier of one label: none is likely, not even CLEAN
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,9 @@ def find_degradations(
         return _found_several(classifier, page, colour, native, orientation=orientation)
     probabilities = _ordered(classifier, native)
     label, probability = next(iter(probabilities.items()))
-    return Found(probabilities, removable([label]) if probability >= MIN_PROBABILITY else ())
+    if probability < MIN_PROBABILITY:
+        return Found(probabilities, (), uncertain=True)
+    return Found(probabilities, removable([label]))
 
 
 def _found_several(

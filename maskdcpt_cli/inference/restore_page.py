@@ -34,7 +34,7 @@ class RestoredPage:
     notices: tuple[str, ...] = ()
     reason: str | None = None  # the output of the network failed its check
     blends: tuple[Future[None], ...] = ()  # still to be blended into the page
-    found: tuple[str, ...] | None = None  # types of degradation; None: it was not classified
+    found: tuple[str, ...] | None = None  # types of degradation; None: not classified, uncertain
     removed: tuple[str, ...] | None = None  # None: the network was not asked for types
 
     @property
@@ -57,7 +57,7 @@ class PreparedPage:
     source: Native  # its pixels, with the hidden ones filled; one channel of neutral RGB
     colour: Colour
     untouched: str | None = None  # a sentence saying why the page is left unchanged
-    found: tuple[str, ...] | None = None  # types of degradation; None: it was not classified
+    found: tuple[str, ...] | None = None  # types of degradation; None: not classified, uncertain
     removal: Removal | None = None  # None: the network is asked for all that it can remove
 
     @property
@@ -78,7 +78,7 @@ def prepare(page: Page, colour: Colour, remover: Remover, *, orientation: int = 
     removal = remover.decide(found)
     if source.shape[2] == 3 and is_grey(source):
         source, colour = source[..., :1], colour.of_neutral()
-    labels = None if found is None else found.labels
+    labels = None if found is None or found.uncertain else found.labels
     return PreparedPage(page, source, colour, found=labels, removal=removal)
 
 

@@ -406,6 +406,14 @@ def test_lines_and_summary_say_what_was_removed(asked, photos):
     assert lines[4].endswith(": removed noise from 1; 2 left as they are")
 
 
+def test_a_photo_of_which_the_classifier_is_uncertain_is_not_called_clean(asked, photos):
+    asked.outcomes["a.png"] = Outcome(JOB, "restored", pixels=12, found=None, removed=())
+    result = invoke("in/a.png", "-o", "out")
+    assert "uncertain what it has: left as it is; --remove names types" in result.stderr
+    assert "clean" not in result.stderr
+    assert "1 left as it is" in result.stderr
+
+
 def test_what_was_asked_by_name_is_said_once(asked, photos):
     asked.outcomes["a.png"] = Outcome(JOB, "restored", pixels=12, removed=("GN",))
     lines = invoke("in/a.png", "-o", "out", "--remove", "noise").stderr.splitlines()

@@ -284,3 +284,4 @@ def test_a_photo_has_the_answer_that_is_neither_clean_nor_uncertain(colour, temp
     page = page_from_array(painted(16, 16, colour))
     one = find_degradations(means(temperature), page, Colour())
     assert (one.labels, len(one.probabilities)) == (found, len(LABELS))
+    assert one.uncertain == (temperature is not None)
