@@ -26,11 +26,11 @@ from maskdcpt_cli.inference.backends import Engine
 from maskdcpt_cli.inference.coarse import (
     EPS,
     RADIUS,
-    REDUCED_PIXELS,
     local_affine,
     reduce,
     reduced_size,
 )
+from maskdcpt_cli.inference.looking import REDUCED_PIXELS
 from maskdcpt_cli.inference.removal import request_of
 from maskdcpt_cli.synthesis.table import SYNTHESIS, degrade
 

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maskdcpt_cli.inference.looking import REDUCED_PIXELS
 from maskdcpt_cli.inference.tiling import Band, Read, Step, TileSizeReduced
 
-REDUCED_PIXELS = 300_000  # of the copy
 SHORTEST = 64  # side of the copy, in pixels; networks fail on a few rows
 RADIUS = 16  # of the windows of the maps, in pixels of the copy
 EPS = 1e-5  # variance of a window below which its slope is drawn to that of the photo

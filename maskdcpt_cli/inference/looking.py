@@ -28,7 +28,7 @@ from maskdcpt_cli.weights.building import DegradationClassifier
 # photos, the mean over types, is 0.915 for the mean of the logits, 0.899 and 0.887 for their 75th
 # and 90th percentile, 0.884 for their maximum (which finds drops better: 0.72 instead of 0.58).
 TILED_PIXELS = 64 * 128**2  # in all tiles of a photo, spread evenly; below it, they cover it
-REDUCED_PIXELS = 300_000  # of a reduced photo, about as many as those of training have
+REDUCED_PIXELS = 300_000  # of the copy of a large photo, about as many as training photos have
 ALIGNMENT = 16  # pixels; tiles start at multiples of it, as the blocks of a JPEG do
 BATCH_TILES = 8  # tiles in a batch of the network
 
