@@ -24,6 +24,7 @@ from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.page_pixels import PagePixels
 from maskdcpt_cli.inference.removal import Removal, Remover, decide_removal
 from maskdcpt_cli.inference.restore_page import RestoredPage, prepare, restore_page
+from maskdcpt_cli.models.backbone import pad_by_reflection
 from tests.inference.local import Local
 
 REQUESTS = ("GN", "H", "RS", "LL")
@@ -42,6 +43,7 @@ class Removing:
     seen: list[tuple[tuple[str, ...], tuple[int, int]]] = field(default_factory=list)
 
     backend, device, size_multiple, bytes_per_pixel = "torch", "cpu", 8, 100
+    pad = staticmethod(pad_by_reflection)
 
     def __post_init__(self) -> None:
         self.model = SimpleNamespace(requests=self.requests, request_types=len(self.requests))
