@@ -79,7 +79,7 @@ class RestoreOptions:
     @property
     def label(self) -> str:
         """Name of the model."""
-        return self.model if self.model in ZOO else Path(self.model).stem
+        return _label(self.model)
 
     @property
     def settings(self) -> Settings:
@@ -96,6 +96,10 @@ class RestoreOptions:
             remove=self.remove,
             keep=self.keep,
         )
+
+
+def _label(model: str) -> str:
+    return model if model in ZOO else Path(model).stem
 
 
 @click.command(short_help="Restore photos and folders of photos.")
@@ -253,7 +257,7 @@ def _events(
     model = _load_network(options)
     engine = _open_engine(options, model)
     classifier = _load_classifier(options, model, engine.device)
-    asks = plan_in_words(options.settings, options.classifier or DEFAULT_CLASSIFIER)
+    asks = plan_in_words(options.settings, _label(options.classifier or DEFAULT_CLASSIFIER))
     about = f"{options.label}: {engine.describe()}"
     view.opened(f"{about}; {asks}" if model.request_types else about)
     restored = partial(

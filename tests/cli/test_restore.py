@@ -336,7 +336,7 @@ def test_the_report_is_written(fake, photos):
     [
         ("", {}, "tiny-classifier", "what tiny-classifier finds"),
         ("--keep haze", {"keep": ("H",)}, "tiny-classifier", "what tiny-classifier finds but haze"),
-        ("--classifier own.pth", {}, "own.pth", "what own.pth finds"),
+        ("--classifier own.pth", {}, "own.pth", "what own finds"),
         ("--remove all", {"remove": "all"}, None, "all that it knows"),
         (
             "--remove all --keep haze,J",
