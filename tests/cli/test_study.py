@@ -13,6 +13,7 @@ from PIL import Image
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.cli.study.view import _paper_json
 from maskdcpt_cli.probing.probed_models import PaperFigure
+from maskdcpt_cli.weights.zoo import EMBEDDED
 
 PAIR = ("--folder", "haze=hazy", "--folder", "low-light=dark")
 SMALL = ("-m", "tiny", "--size", "32", "--images", "6", "-q")
@@ -59,6 +60,24 @@ def test_accuracy_over_mask_ratios():
     assert Path("mask.png").is_file()
 
 
+def test_accuracy_over_a_training():
+    Path("kept").mkdir()
+    for iteration in (100, 200):
+        shutil.copy(EMBEDDED / "tiny.safetensors", f"kept/{iteration:07}.safetensors")
+    files = ("kept/0000100.safetensors", "kept/0000200.safetensors")
+    done = run(
+        "study", "training-curve", *files, *PAIR, *SMALL[2:], "--json", "--csv", "curve.csv",
+        "-o", "curve.png",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert [one["iteration"] for one in json.loads(done.stdout)["networks"]] == [100, 200]
+    with Path("curve.csv").open(encoding="utf-8") as file:
+        assert [row["iteration"] for row in csv.DictReader(file)] == ["100", "200"]
+    assert Path("curve.png").is_file()
+    shown = run("study", "training-curve", *files[1:], *PAIR, *SMALL[2:])
+    assert "Iteration" in shown.stdout
+
+
 def test_a_plane_needs_a_file_and_is_drawn():
     assert run("study", "tsne", *PAIR, *SMALL).exit_code == 2
     done = run("study", "tsne", *PAIR, *SMALL, "-o", "plane.png")
@@ -80,6 +99,7 @@ def test_nothing_is_overwritten_unasked():
         (("knn", *PAIR), "No network given: add --backbone NAME"),
         (("knn", "-m", "tiny"), "--photos FOLDER"),
         (("knn", "-m", "tiny", "--folder", "hazy"), "haze=hazy"),
+        (("training-curve", *PAIR), "Missing argument 'RUN|FILE...'"),
         (("mask", "-m", "tiny", *PAIR, "--ratios", "0,1"), "from 0 to below 1"),
     ],
 )
