@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from maskdcpt_cli.cli.options import Number
+from maskdcpt_cli.cli.study.ablation import ablation
 from maskdcpt_cli.cli.study.options import (
     ProbeOptions,
     StudyOptions,
@@ -38,8 +39,12 @@ def study() -> None:
     (Sec. III) on any weights.
 
     Features are the input of the restoration head, for images of each degradation. They are stored
-    in the folder for temporary files (TMPDIR), 2 GB for 500 images and NAFNet.
+    in the folder for temporary files (TMPDIR), 2 GB for 500 images and NAFNet. `ablation` is
+    another study of the paper: it trains networks.
     """
+
+
+study.add_command(ablation)
 
 
 @study.command(short_help="Classify degradations by nearest neighbours.")
