@@ -168,7 +168,9 @@ def rows(ablation: Ablation, runs: Sequence[AblationRun]) -> list[AblationRow]:
     found = []
     for mask in ablation.masks:
         reached = [run.psnr() for run in runs if run.value == mask.value]
-        psnr = {label: tuple(one[label] for one in reached) for label in reached[0]}
         paper = dict(zip(SETTINGS["5d"], printed[mask.value], strict=True))
-        found.append(AblationRow(mask.value, psnr, paper if paper.keys() == psnr.keys() else {}))
+        if paper.keys() != reached[0].keys():
+            paper = {}
+        psnr = {label: tuple(one[label] for one in reached) for label in paper or reached[0]}
+        found.append(AblationRow(mask.value, psnr, paper))
     return found

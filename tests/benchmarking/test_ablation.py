@@ -54,7 +54,7 @@ def test_what_cannot_be_used_is_refused_before_anything_is_trained(settings):
 
 def test_a_row_has_the_figures_of_all_seeds_and_of_the_paper(settings):
     runs = plan(ABLATIONS["patch-size"], settings)
-    labels = ("H", "RS", "GN", "MB", "LL")
+    labels = ("GN", "H", "RS", "MB", "LL")
     for number, run in enumerate(runs):
         (run.folder / "finetune").mkdir(parents=True)
         scores = ", ".join(f'"{label}": {{"psnr": {20 + number}}}' for label in labels)
@@ -62,4 +62,16 @@ def test_a_row_has_the_figures_of_all_seeds_and_of_the_paper(settings):
         (run.folder / "finetune" / "log.jsonl").write_text("\n".join(lines), encoding="utf-8")
     found = rows(ABLATIONS["patch-size"], runs)
     assert found[1].psnr == dict.fromkeys(labels, (22.0, 23.0))
+    assert [*found[1].psnr] == ["H", "RS", "GN", "MB", "LL"]  # as in the paper
     assert list(found[2].paper.items())[:2] == [("H", 32.71), ("RS", 39.12)]
+
+
+def test_other_degradations_have_no_figures_of_the_paper(settings):
+    runs = plan(ABLATIONS["method"], settings)
+    for run in runs:
+        (run.folder / "finetune").mkdir(parents=True)
+        line = '{"scores": {"S": {"psnr": 30}, "H": {"psnr": 20}}}'
+        (run.folder / "finetune" / "log.jsonl").write_text(line, encoding="utf-8")
+    found = rows(ABLATIONS["method"], runs)
+    assert [[*row.psnr] for row in found] == [["S", "H"]] * 3
+    assert not any(row.paper for row in found)
