@@ -38,10 +38,10 @@ class EmbeddingPanel(NamedTuple):
 
 
 class AccuracyCurve(NamedTuple):
-    """Accuracy of one network against mask ratio, 0 to 1."""
+    """Accuracy of one network against mask ratio in %, or of one training against iteration."""
 
     title: str
-    ratios: tuple[float, ...]
+    x: tuple[float, ...]
     results: tuple[KnnResult, ...]
 
 
@@ -62,18 +62,17 @@ def draw_confusions(titled: Sequence[tuple[str, KnnResult]], path: Path) -> None
             _confusion(axis, title, classified)
 
 
-def draw_curves(curves: Sequence[AccuracyCurve], path: Path, *, chance: float) -> None:
-    """Draw accuracy against mask ratio with its spread over seeds; raises as draw_embeddings."""
+def draw_curves(curves: Sequence[AccuracyCurve], path: Path, *, xlabel: str, chance: float) -> None:
+    """Draw accuracy with its spread over seeds; raises as draw_embeddings."""
     with _figure(path, panels=1, side=4.2) as (_, (axis,)):
         for number, curve in enumerate(curves):
             mean = 100 * np.array([one.accuracy for one in curve.results])
             spread = 100 * np.array([one.spread for one in curve.results])
-            ratios = 100 * np.array(curve.ratios)
             colour = COLOURS[number % len(COLOURS)]
-            axis.fill_between(ratios, mean - spread, mean + spread, color=colour, alpha=0.15, lw=0)
-            axis.plot(ratios, mean, color=colour, marker="o", ms=4, label=curve.title)
+            axis.fill_between(curve.x, mean - spread, mean + spread, color=colour, alpha=0.15, lw=0)
+            axis.plot(curve.x, mean, color=colour, marker="o", ms=4, label=curve.title)
         axis.axhline(100 * chance, color="0.5", lw=0.8, ls=":", label="chance")
-        axis.set(xlabel="mask ratio, %", ylabel="5-NN accuracy, %", ylim=(0, 100))
+        axis.set(xlabel=xlabel, ylabel="5-NN accuracy, %", ylim=(0, 100))
         axis.legend(frameon=False)
         axis.grid(alpha=0.25)
         axis.spines[["top", "right"]].set_visible(False)

@@ -22,9 +22,14 @@ class PaperFigure(NamedTuple):
     source: str  # table or section
 
 
-# Table X, before the first iteration and after the last; Sec. III has the same figures.
-RANDOM = {"swinir": "54", "nafnet": "52", "restormer": "60", "promptir": "56"}
-PRE_TRAINED = {"swinir": "94", "nafnet": "98", "restormer": "99", "promptir": "98"}
+# Table X, after so many iterations of pre-training; Sec. III has the same first and last figures.
+ITERATIONS = (0, 25_000, 50_000, 75_000, 100_000)
+TABLE_X = {
+    "swinir": ("54", "69", "82", "89", "94"),
+    "nafnet": ("52", "90", "95", "97", "98"),
+    "restormer": ("60", "92", "97", "99", "99"),
+    "promptir": ("56", "90", "94", "97", "98"),
+}
 RESTORATION = PaperFigure(">= 94", "Sec. III, after 3D restoration training")
 
 
@@ -36,16 +41,18 @@ class ProbedModel:
     backbone: str
     training: Training
     open: Callable[[], Backbone]
+    iteration: int | None = None  # of its training; None: the last one, or not known
 
     @property
     def paper_figure(self) -> PaperFigure | None:
         """Figure of the paper for this backbone and training; None if there is none."""
         if self.training == "restoration":
-            return RESTORATION
-        figures = RANDOM if self.training == "random" else PRE_TRAINED
-        if self.backbone not in figures:
+            return None if self.iteration is not None else RESTORATION
+        at = 0 if self.training == "random" else self.iteration
+        at = ITERATIONS[-1] if at is None else at
+        if self.backbone not in TABLE_X or at not in ITERATIONS:
             return None
-        return PaperFigure(figures[self.backbone], "Table X")
+        return PaperFigure(TABLE_X[self.backbone][ITERATIONS.index(at)], "Table X")
 
 
 def untrained(backbone: str, *, seed: int = 0, **options: object) -> ProbedModel:

@@ -1,4 +1,4 @@
-"""Does pre-training help, at the size of the `tiny` presets? Table X and Table I in small.
+"""Does pre-training help, at the size of the `tiny` presets? Table I in small.
 
 For each seed the tiny network is pre-trained by MaskDCPT and by DCPT, and fine-tuned from both,
 from random weights for as long, and from random weights for as long as MaskDCPT's pre-training and
@@ -31,7 +31,7 @@ from maskdcpt_cli.training.recorders import read_log
 from maskdcpt_cli.training.validation import mean_score
 from recipes.tiny.photographs import pack, split
 
-SETTING = "5d"  # the paper's own for Table X
+SETTING = "5d"  # of Table I
 MASKED, DCPT, NONE = "MaskDCPT", "DCPT", "no pre-training"
 LONGER = f"{NONE}, same compute"
 PRETRAINED: Mapping[str, tuple[str, ...]] = {
@@ -277,7 +277,9 @@ def main(
     study = Study(out, iterations=iterations, seeds=seeds, jobs=jobs, settings=settings)
     study.do()
     at = [str(at) for at, _ in study.pretrained(MASKED, 0).curve("accuracy")]
-    print(f"\n{seeds} seeds, {machine()}. Degradation accuracy after iterations of pre-training:\n")
+    print(
+        f"\n{seeds} seeds, {machine()}. Accuracy of the decoder after iterations of pre-training:\n"
+    )
     print(table(["", *at], list(accuracy_rows(study))))
     print("\nPSNR of held-out photos after fine-tuning, mean over degradations:\n")
     print(table(["fine-tuned from", "iterations", "PSNR"], list(restoration_rows(study))))

@@ -10,9 +10,11 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from maskdcpt_cli.benchmarking.ablation import ABLATIONS
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.cli.study.view import _paper_json
 from maskdcpt_cli.probing.probed_models import PaperFigure
+from maskdcpt_cli.weights.zoo import EMBEDDED
 
 PAIR = ("--folder", "haze=hazy", "--folder", "low-light=dark")
 SMALL = ("-m", "tiny", "--size", "32", "--images", "6", "-q")
@@ -59,6 +61,60 @@ def test_accuracy_over_mask_ratios():
     assert Path("mask.png").is_file()
 
 
+def test_accuracy_over_a_training():
+    Path("kept").mkdir()
+    for iteration in (100, 200):
+        shutil.copy(EMBEDDED / "tiny.safetensors", f"kept/{iteration:07}.safetensors")
+    files = ("kept/0000100.safetensors", "kept/0000200.safetensors")
+    done = run(
+        "study", "training-curve", *files, *PAIR, *SMALL[2:], "--json", "--csv", "curve.csv",
+        "-o", "curve.png",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert [one["iteration"] for one in json.loads(done.stdout)["networks"]] == [100, 200]
+    with Path("curve.csv").open(encoding="utf-8") as file:
+        assert [row["iteration"] for row in csv.DictReader(file)] == ["100", "200"]
+    assert Path("curve.png").is_file()
+    shown = run("study", "training-curve", *files[1:], *PAIR, *SMALL[2:])
+    assert "Iteration" in shown.stdout
+
+
+ONE_ITERATION = "training={stages: [{iterations: 1, crop_size: 32, batch: 2}], workers: 0}"
+NETWORK = "sizes.nafnet={width: 4, enc_blk_nums: [1], dec_blk_nums: [1], middle_blk_num: 0}"
+
+
+def test_an_ablation_is_trained_once_and_shown_beside_the_paper(monkeypatch):
+    method = ABLATIONS["method"]
+    monkeypatch.setitem(ABLATIONS, "method", method._replace(masks=method.masks[-1:]))
+    generator = np.random.default_rng(0)
+    Path("photos").mkdir()
+    for number in range(10):
+        pixels = generator.integers(0, 256, (32, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(f"photos/{number}.png")
+    overrides = (ONE_ITERATION, NETWORK, "validation={images: 1, crop_size: 32}")
+    words = (
+        *("study", "ablation", "method", "--preset", "tiny", "--backbone", "nafnet"),
+        *("--photos", "photos", "--setting", "5d", "--run-dir", "runs", "--device", "cpu"),
+        *(word for text in overrides for word in ("--set-pretrain", text, "--set-finetune", text)),
+    )
+    done = run(*words, "--csv", "ablation.csv")
+    assert done.exit_code == 0, done.output
+    assert "random" in done.stdout
+    assert "32.71" in done.stdout  # the paper's
+    logs = {path: path.read_bytes() for path in Path("runs").glob("*/*/log.jsonl")}
+    assert len(logs) == 2
+    again = run(*words, "--json")
+    figures = json.loads(again.stdout)
+    assert len(figures) == 5
+    assert figures[0].keys() == {"table", "mask", "degradation", "seed", "psnr", "paper"}
+    steps = [line for log in logs for line in log.read_text().splitlines() if '"losses"' in line]
+    assert len(steps) == sum(log.count(b'"losses"') for log in logs.values())
+    with Path("ablation.csv").open(encoding="utf-8") as file:
+        assert [float(row["psnr"]) for row in csv.DictReader(file)] == [
+            one["psnr"] for one in figures
+        ]
+
+
 def test_a_plane_needs_a_file_and_is_drawn():
     assert run("study", "tsne", *PAIR, *SMALL).exit_code == 2
     done = run("study", "tsne", *PAIR, *SMALL, "-o", "plane.png")
@@ -80,6 +136,8 @@ def test_nothing_is_overwritten_unasked():
         (("knn", *PAIR), "No network given: add --backbone NAME"),
         (("knn", "-m", "tiny"), "--photos FOLDER"),
         (("knn", "-m", "tiny", "--folder", "hazy"), "haze=hazy"),
+        (("ablation", "method", "--setting", "5d"), "--setting goes with --photos"),
+        (("training-curve", *PAIR), "Missing argument 'RUN|FILE...'"),
         (("mask", "-m", "tiny", *PAIR, "--ratios", "0,1"), "from 0 to below 1"),
     ],
 )

@@ -1,12 +1,22 @@
 """The command `maskdcpt study`."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from maskdcpt_cli.cli.options import Number
-from maskdcpt_cli.cli.study.options import StudyOptions, measure_models, read_images, study_options
+from maskdcpt_cli.cli.study.ablation import ablation
+from maskdcpt_cli.cli.study.options import (
+    ProbeOptions,
+    StudyOptions,
+    measure_models,
+    networks,
+    probe_options,
+    read_images,
+    study_options,
+)
 
 RATIOS = "0,0.25,0.5,0.75"
 
@@ -29,8 +39,12 @@ def study() -> None:
     (Sec. III) on any weights.
 
     Features are the input of the restoration head, for images of each degradation. They are stored
-    in the folder for temporary files (TMPDIR), 2 GB for 500 images and NAFNet.
+    in the folder for temporary files (TMPDIR), 2 GB for 500 images and NAFNet. `ablation` is
+    another study of the paper: it trains networks.
     """
+
+
+study.add_command(ablation)
 
 
 @study.command(short_help="Classify degradations by nearest neighbours.")
@@ -52,7 +66,7 @@ def knn(**given: Any) -> None:
     images = read_images(options)
     rows = [
         StudyRow(one.model, None, classify(one.distances, images))
-        for one in measure_models(options, images)
+        for one in measure_models(networks(options), images, options)
     ]
     if options.output:
         draw_confusions([(row.title, row.result) for row in rows], options.output)
@@ -84,7 +98,7 @@ def mask(ratios: tuple[float, ...], method: str, patch_size: int, **given: Any) 
     Example:
       maskdcpt study mask --backbone nafnet -m tiny --photos photos/ -o mask.png
     """
-    from maskdcpt_cli.cli.study.view import StudyRow, curves, show_rows, write_csv
+    from maskdcpt_cli.cli.study.view import StudyRow, chance, mask_curves, show_rows, write_csv
     from maskdcpt_cli.probing.figures import draw_curves
     from maskdcpt_cli.probing.neighbours import classify
     from maskdcpt_cli.probing.study import Masking
@@ -92,11 +106,55 @@ def mask(ratios: tuple[float, ...], method: str, patch_size: int, **given: Any) 
     options = StudyOptions(**given)
     _check_grid(options.size, patch_size, ratios)
     images = read_images(options)
-    masked = measure_models(options, images, ratios=ratios, masking=Masking(method, patch_size))
+    masked = measure_models(
+        networks(options), images, options, ratios=ratios, masking=Masking(method, patch_size)
+    )
     rows = [StudyRow(one.model, one.mask_ratio, classify(one.distances, images)) for one in masked]
     if options.output:
-        classes = len({image.degradation for image in images})
-        draw_curves(curves(rows), options.output, chance=1 / classes)
+        draw_curves(
+            mask_curves(rows), options.output, xlabel="mask ratio, %", chance=chance(images)
+        )
+    if options.csv:
+        write_csv(rows, options.csv)
+    show_rows(rows, images, size=options.size, json=options.json)
+
+
+@study.command(short_help="Measure accuracy over training.")
+@click.argument(
+    "trainings", nargs=-1, required=True, metavar="RUN|FILE...",
+    type=click.Path(path_type=Path, exists=True),
+)  # fmt: skip
+@probe_options
+def training_curve(trainings: tuple[Path, ...], **given: Any) -> None:
+    """Classify as `knn` does, over the training of a network (Fig. 2; Table X for pre-training).
+
+    RUN is the folder of a run with --set training.keep_every=N: the network that it began with,
+    its kept weights and its result. Of a FILE of weights, the number at the end of its name is the
+    iteration; files in one folder are of one training.
+
+    \b
+    Example:
+      maskdcpt study training-curve runs/finetune-5d --photos photos/ -o curve.png
+    """
+    from maskdcpt_cli.cli.study.view import (
+        StudyRow,
+        chance,
+        show_rows,
+        training_curves,
+        write_csv,
+    )
+    from maskdcpt_cli.probing.figures import draw_curves
+    from maskdcpt_cli.probing.neighbours import classify
+    from maskdcpt_cli.probing.training_curve import trained_models
+
+    options = ProbeOptions(**given)
+    images = read_images(options)
+    measured = measure_models(trained_models(trainings), images, options)
+    rows = [StudyRow(one.model, None, classify(one.distances, images)) for one in measured]
+    if options.output:
+        draw_curves(
+            training_curves(rows), options.output, xlabel="iteration", chance=chance(images)
+        )
     if options.csv:
         write_csv(rows, options.csv)
     show_rows(rows, images, size=options.size, json=options.json)
@@ -126,7 +184,7 @@ def tsne(perplexity: float, **given: Any) -> None:
     images = read_images(options)
     degradations = tuple(image.degradation for image in images)
     rows, panels = [], []
-    for one in measure_models(options, images):
+    for one in measure_models(networks(options), images, options):
         rows.append(StudyRow(one.model, None, classify(one.distances, images)))
         embedding = embed(one.distances, perplexity=perplexity)
         panels.append(EmbeddingPanel(rows[-1].title, embedding, degradations))

@@ -36,12 +36,9 @@ FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 
 @dataclass(frozen=True)
-class StudyOptions:
-    """Options of the command line; the fields are those of OPTIONS."""
+class ProbeOptions:
+    """Options of the images and the output of a study; the fields are those of OPTIONS."""
 
-    backbones: tuple[str, ...]
-    models: tuple[str, ...]
-    untrained: bool
     photos: tuple[Path, ...]
     shared: bool
     folders: tuple[str, ...]
@@ -57,6 +54,19 @@ class StudyOptions:
     quiet: bool
 
 
+@dataclass(frozen=True)
+class StudyOptions(ProbeOptions):
+    """Options of a study of networks; the further fields are those of MODEL_OPTIONS."""
+
+    backbones: tuple[str, ...]
+    models: tuple[str, ...]
+    untrained: bool
+
+    def __post_init__(self) -> None:
+        if not (self.backbones or self.models):
+            raise click.UsageError("No network given: add --backbone NAME or --model NAME|FILE.")
+
+
 def _suffix(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
     if path is None or path.suffix.lower() in FIGURE_SUFFIXES:
         return path
@@ -65,7 +75,7 @@ def _suffix(context: click.Context, parameter: click.Parameter, path: Path | Non
     )
 
 
-OPTIONS: tuple[Decorator, ...] = (
+MODEL_OPTIONS: tuple[Decorator, ...] = (
     click.option(
         "--backbone", "backbones", multiple=True, metavar="NAME", type=NameIn(lambda: BACKBONES),
         help="A network of the released size with random weights; may be repeated.",
@@ -79,6 +89,8 @@ OPTIONS: tuple[Decorator, ...] = (
         "--untrained", is_flag=True,
         help="For each --model also study the same network with random weights.",
     ),
+)  # fmt: skip
+OPTIONS: tuple[Decorator, ...] = (
     photos_option(
         "Clean photos, degraded in all ways of --setting; may be repeated.", multiple=True
     ),
@@ -118,13 +130,21 @@ OPTIONS: tuple[Decorator, ...] = (
 
 
 def study_options(command: Command) -> Command:
-    """Add all OPTIONS to a command."""
+    """Add MODEL_OPTIONS and OPTIONS to a command."""
+    command = probe_options(command)
+    for option in reversed(MODEL_OPTIONS):
+        command = option(command)
+    return command
+
+
+def probe_options(command: Command) -> Command:
+    """Add OPTIONS to a command."""
     for option in reversed(OPTIONS):
         command = option(command)
     return command
 
 
-def read_images(options: StudyOptions) -> "list[ProbeImage]":
+def read_images(options: ProbeOptions) -> "list[ProbeImage]":
     """Check the options and read the images of a study.
 
     Raises:
@@ -138,8 +158,6 @@ def read_images(options: StudyOptions) -> "list[ProbeImage]":
     from maskdcpt_cli.probing.neighbours import split
     from maskdcpt_cli.probing.study import require_packages
 
-    if not (options.backbones or options.models):
-        raise click.UsageError("No network given: add --backbone NAME or --model NAME|FILE.")
     if bool(options.photos) == bool(options.folders):
         raise click.UsageError("Give either --photos FOLDER, or --folder TYPE=FOLDER of each type.")
     refuse_existing(options.output, options.csv, overwrite=options.overwrite)
@@ -176,8 +194,9 @@ def _folder(text: str) -> tuple[str, Path]:
 
 
 def measure_models(
-    options: StudyOptions,
+    models: "Sequence[ProbedModel]",
     images: "Sequence[ProbeImage]",
+    options: ProbeOptions,
     *,
     ratios: Sequence[float] = (0.0,),
     masking: "Masking | None" = None,
@@ -187,7 +206,6 @@ def measure_models(
     from maskdcpt_cli.inference.backends import find_device
     from maskdcpt_cli.probing.study import DistancesMeasured, Masking, measure
 
-    models = _models(options)
     events = measure(
         models, images,
         device=find_device(options.device), mask_ratios=ratios, masking=masking or Masking(),
@@ -198,7 +216,8 @@ def measure_models(
             yield event
 
 
-def _models(options: StudyOptions) -> "list[ProbedModel]":
+def networks(options: StudyOptions) -> "list[ProbedModel]":
+    """Return the networks of --backbone and --model; MaskDCPTError for a file without one."""
     from maskdcpt_cli.probing.probed_models import probed_model, untrained, untrained_like
 
     models = [untrained(name) for name in options.backbones]

@@ -44,17 +44,35 @@ def model_name(model: ProbedModel) -> str:
     return f"{model.name}, {weights}"
 
 
-def curves(rows: Sequence[StudyRow]) -> list[AccuracyCurve]:
-    """Return one curve for each network."""
+def mask_curves(rows: Sequence[StudyRow]) -> list[AccuracyCurve]:
+    """Return one curve for each network, against mask ratio."""
     grouped = (list(some) for _, some in groupby(rows, key=lambda row: id(row.model)))
     return [
         AccuracyCurve(
             model_name(some[0].model),
-            tuple(row.mask_ratio or 0.0 for row in some),
+            tuple(100 * (row.mask_ratio or 0.0) for row in some),
             tuple(row.result for row in some),
         )
         for some in grouped
     ]
+
+
+def training_curves(rows: Sequence[StudyRow]) -> list[AccuracyCurve]:
+    """Return one curve for each training, against iteration."""
+    grouped = ((name, list(some)) for name, some in groupby(rows, key=lambda row: row.model.name))
+    return [
+        AccuracyCurve(
+            shown(name),
+            tuple(row.model.iteration or 0 for row in some),
+            tuple(row.result for row in some),
+        )
+        for name, some in grouped
+    ]
+
+
+def chance(images: Sequence[ProbeImage]) -> float:
+    """Return the accuracy of guesses, 0 to 1."""
+    return 1 / len({image.degradation for image in images})
 
 
 def show_rows(
@@ -107,7 +125,7 @@ def write_embedding(
     )
 
 
-CSV_FIGURES = ("network", "backbone", "weights", "mask_ratio", "accuracy", "spread")
+CSV_FIGURES = ("network", "backbone", "weights", "iteration", "mask_ratio", "accuracy", "spread")
 
 
 def _facts(row: StudyRow, paper_figure: PaperFigure | None) -> dict[str, object]:
@@ -123,7 +141,8 @@ def _facts(row: StudyRow, paper_figure: PaperFigure | None) -> dict[str, object]
         "confusion": result.confusion.tolist(),
         "paper": _paper_json(paper_figure) if paper_figure else None,
     }
-    return facts if row.mask_ratio is None else {**facts, "mask_ratio": row.mask_ratio}
+    columns = {"mask_ratio": row.mask_ratio, "iteration": row.model.iteration}
+    return facts | {name: value for name, value in columns.items() if value is not None}
 
 
 def _paper_json(figure: PaperFigure) -> dict[str, str]:
@@ -138,13 +157,16 @@ def _paper_figure(row: StudyRow, counts: Counter[str], size: int) -> PaperFigure
 
 def _table(rows: Sequence[StudyRow], counts: Counter[str], *, size: int) -> Table:
     masked = any(row.mask_ratio is not None for row in rows)
-    figures = (*(["Masked"] if masked else []), "5-NN, %", "Paper", *counts)
+    trained = any(row.model.iteration is not None for row in rows)
+    columns = (*(["Iteration"] if trained else []), *(["Masked"] if masked else []))
+    figures = (*columns, "5-NN, %", "Paper", *counts)
     table = plain_table("Network", "Weights", *figures, right=figures, wraps={"Network"})
     for row in rows:
         result, paper_figure = row.result, _paper_figure(row, counts, size)
         table.add_row(
             shown(row.model.name),
             TRAINING_NAMES[row.model.training],
+            *([f"{row.model.iteration}"] if trained else []),
             *([f"{100 * (row.mask_ratio or 0):g} %"] if masked else []),
             f"{100 * result.accuracy:.1f} ± {100 * result.spread:.1f}",
             paper_figure.value if paper_figure else "",
