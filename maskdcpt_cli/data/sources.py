@@ -5,6 +5,7 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import blake2b
 from inspect import signature
 from pathlib import Path
@@ -19,8 +20,10 @@ from maskdcpt_cli.degradations import find
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import is_below, open_regular, shown
 from maskdcpt_cli.images.formats import MAX_PIXELS
+from maskdcpt_cli.presets.addresses import is_address
 from maskdcpt_cli.presets.data import (
     SOURCES,
+    Data,
     Folders,
     Manifest,
     Part,
@@ -45,6 +48,11 @@ class SourceScan:
     unpaired: Names = NONE  # lq without a gt
     unused: Names = NONE  # gt without an lq, and a second gt for the same words
     missing: tuple[str, ...] = ()  # folders and files that are not there
+
+
+def root_of(data: Data, folder: Path | None) -> Path:
+    """Return the data root of a preset, which none needs whose sources are all at addresses."""
+    return data_root(folder) if data.needs_root else Path()
 
 
 def data_root(folder: Path | None) -> Path:
@@ -186,6 +194,9 @@ def _manifest_line(line: bytes, place: str) -> tuple[str, str, str]:
 def _scan_shards(
     source: Shards, root: Path, degradation: str | None, max_pixels: int | None
 ) -> SourceScan:
+    pairs = partial(ShardPairs, degradation=degradation, clean=source.clean, max_pixels=max_pixels)
+    if is_address(source.shards):
+        return SourceScan(pairs(source.shards))
     if missing := _missing([source.shards], root):
         return SourceScan(FilePairs(root, NONE, None, degradation or ""), missing=missing)
     index = root / source.shards
@@ -193,7 +204,7 @@ def _scan_shards(
         open_regular(index).close()
     except OSError as error:
         raise MaskDCPTError(f"{shown(index)} cannot be read: {error.strerror}.") from error
-    return SourceScan(ShardPairs(index, degradation, clean=source.clean, max_pixels=max_pixels))
+    return SourceScan(pairs(index))
 
 
 def _pairs_of_plugin(source: PluginSource, root: Path, degradation: str | None) -> Pairs:

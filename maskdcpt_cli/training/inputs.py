@@ -13,7 +13,7 @@ from maskdcpt_cli.data.augment import CropFn, full_image
 from maskdcpt_cli.data.mixture import Curriculum, Mixture, Samples
 from maskdcpt_cli.data.pairs import Pair, Pairs
 from maskdcpt_cli.data.sets import DEFAULT_SYNTHESIS, ImageSet
-from maskdcpt_cli.data.sources import data_root
+from maskdcpt_cli.data.sources import root_of
 from maskdcpt_cli.degradations import SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError, check_max_pixels, unknown
 from maskdcpt_cli.images.formats import MAX_PIXELS
@@ -163,7 +163,7 @@ def _requests(run: Run, given: Requests | None) -> Requests | None:
 
 def from_preset(data: Data, root: Path | None, *, max_pixels: int | None = MAX_PIXELS) -> Inputs:
     """Open the data sets of a setting, below `root`, or the folder that the environment names."""
-    folder = data_root(root)
+    folder = root_of(data, root)
     labelled = [part for part in data.test if not _unlabelled(part)]
     train = sets.from_preset(data.train, folder, max_pixels=max_pixels)
     test = sets.from_preset(labelled, folder, max_pixels=max_pixels)

@@ -17,6 +17,7 @@ from maskdcpt_cli.data.augment import Crop, CropFn, full_image
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.data.shards import stored_png
 from maskdcpt_cli.data.shards.local import LocalFiles
+from maskdcpt_cli.data.shards.remote import RemoteFiles
 from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.arrays import Pixels
@@ -121,20 +122,22 @@ class ShardPairs:
 
     def __init__(
         self,
-        index: Path,
+        index: Path | str,
         degradation: str | None = None,
         *,
         clean: bool = False,
         max_pixels: int | None = MAX_PIXELS,
     ) -> None:
-        """Open all pairs of `index`, an index.json, or those of a degradation.
+        """Open all pairs of an index.json, a path or an address, or those of a degradation.
 
         With `clean` these are the clean crops, to be degraded by the degradation. Larger ones than
         `max_pixels` are refused when they are read; None for no limit.
 
         Raises MaskDCPTError if there are none, or if shards are missing or of another size.
         """
-        self.files: ShardFiles = LocalFiles(index)
+        self.files: ShardFiles = (
+            LocalFiles(index) if isinstance(index, Path) else RemoteFiles(index, name=INDEX)
+        )
         self.degradation = degradation
         self.clean = clean
         self.max_pixels = max_pixels
