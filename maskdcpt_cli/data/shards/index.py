@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from itertools import accumulate
 from pathlib import Path
+from tarfile import TarError, TarInfo
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskdcpt_cli.data.augment import Crop, CropFn, full_image
-from maskdcpt_cli.data.pairs import Pair
+from maskdcpt_cli.data.pairs import Pair, scene_of_file
 from maskdcpt_cli.data.shards import stored_png
 from maskdcpt_cli.data.shards.local import LocalFiles
 from maskdcpt_cli.data.shards.remote import RemoteFiles
@@ -26,7 +27,10 @@ from maskdcpt_cli.images.reading import decode_rgb
 
 INDEX = "index.json"  # which shards there are
 RECORDS = "index.npy"  # position of each sample in them, a RECORD each
+SCENES = "scenes.npy"  # number of the scene of each; shards of earlier versions have none
+MEMBER_HEADER = 512  # bytes, of which those of a file in a tar are a multiple, too
 FORMAT = 1
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError)  # of what JSON may hold instead
 FILE_NAME = re.compile(r"[\w-][\w.-]*\.tar", re.ASCII)
 RECORD = np.dtype(
     [
@@ -150,7 +154,8 @@ class ShardPairs:
         firsts = dict(zip((shard.file for shard in everything), before, strict=False))
         self._firsts = tuple(firsts[shard.file] for shard in self.shards)
         self._ends = tuple(accumulate(shard.samples for shard in self.shards))
-        self._check(sum(shard.samples for shard in everything))
+        self._samples = sum(shard.samples for shard in everything)
+        self._check()
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -160,7 +165,7 @@ class ShardPairs:
 
     @cached_property
     def _records(self) -> NDArray[np.void]:
-        return self.files.array(RECORDS)
+        return self._array(RECORDS, RECORD)
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -187,6 +192,38 @@ class ShardPairs:
             raise ImageError(f"{name} cannot be read: {error.strerror or error}.") from error
         return Pair(name, self.degradation or shard.degradation or "", gt, lq)
 
+    def scenes(self) -> NDArray[np.uint64]:
+        """Return a number for the scene of each pair, which crops of one photo have in common.
+
+        Raises MaskDCPTError if scenes.npy is of other shards, or not at an address.
+        """
+        try:
+            everything = self._array(SCENES, np.dtype(np.uint64))
+        except FileNotFoundError:
+            return self._scenes_of_members()
+        bounds = zip(self._firsts, self.shards, strict=True)
+        parts = [everything[first : first + shard.samples] for first, shard in bounds]
+        return np.concatenate(parts)
+
+    def _scenes_of_members(self) -> NDArray[np.uint64]:
+        """Read the scenes of shards without SCENES, each from the file that follows gt."""
+        numbers = (self._scene_of_member(index) for index in range(len(self)))
+        return np.fromiter(numbers, np.uint64, len(self))
+
+    def _scene_of_member(self, index: int) -> int:
+        shard, number, fields = self.locate(index)
+        start = -(-(fields[0] + fields[2]) // MEMBER_HEADER) * MEMBER_HEADER
+        read = partial(self.files.read, shard.file)
+        try:
+            size = TarInfo.frombuf(read(start, MEMBER_HEADER), "utf-8", "strict").size
+            about = json.loads(read(start + MEMBER_HEADER, size))
+            return scene_of_file(about["gt"])
+        except (OSError, TarError, RecursionError, *MALFORMED) as error:
+            raise MaskDCPTError(
+                f"{self.files.shown(shard.file)}:{shard.key(number)} does not say of which photo "
+                "it is; pack again."
+            ) from error
+
     def locate(self, index: int) -> tuple[Shard, int, tuple[int, ...]]:
         """Return the shard of a pair, its number in it, and its RECORD."""
         if not 0 <= index < len(self):
@@ -196,20 +233,27 @@ class ShardPairs:
         number = index - (self._ends[number_of_shard] - shard.samples)
         return shard, number, self._records[self._firsts[number_of_shard] + number].item()
 
-    def _check(self, samples: int) -> None:
-        name = self.files.shown(INDEX)
+    def _array(self, name: str, dtype: "np.dtype[Any]") -> NDArray[Any]:
+        """Return an array with an element for each sample in the shards of the index."""
+        index = self.files.shown(INDEX)
         try:
-            held = self._records
-        except FileNotFoundError as error:
-            raise MaskDCPTError(f"{RECORDS} is missing beside {name}; copy it, too.") from error
-        except MaskDCPTError:
+            array = self.files.array(name)
+        except (FileNotFoundError, MaskDCPTError):
             raise
         except Exception as error:  # NumPy raises many things for a damaged header
             raise MaskDCPTError(
-                f"{RECORDS} beside {name} is damaged; pack again, or copy it whole."
+                f"{name} beside {index} is damaged; pack again, or copy it whole."
             ) from error
-        if held.dtype != RECORD or len(held) != samples:
-            raise MaskDCPTError(f"{name} and {RECORDS} do not belong together.")
+        if array.dtype != dtype or array.shape != (self._samples,):
+            raise MaskDCPTError(f"{index} and {name} do not belong together.")
+        return array
+
+    def _check(self) -> None:
+        try:
+            held = self._records
+        except FileNotFoundError as error:
+            index = self.files.shown(INDEX)
+            raise MaskDCPTError(f"{RECORDS} is missing beside {index}; copy it, too.") from error
         for shard, first in zip(self.shards, self._firsts, strict=True):
             last = held[first + shard.samples - 1]
             ends = (int(last[f"{side}_start"] + last[f"{side}_size"]) for side in ("gt", "lq"))
