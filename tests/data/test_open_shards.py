@@ -10,7 +10,7 @@ import pytest
 
 from maskdcpt_cli.data.shards import local
 from maskdcpt_cli.data.shards.index import ShardPairs
-from tests.data.test_streaming import packed
+from tests.data.packing import packed
 
 fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
 

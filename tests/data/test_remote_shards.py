@@ -1,5 +1,6 @@
 """Shards at an address: the same samples as from disk, and errors that end."""
 
+import json
 import pickle
 import shutil
 import sys
@@ -17,8 +18,8 @@ from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.data.shards import http_parts, remote
 from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.errors import MaskDCPTError
+from tests.data.packing import packed
 from tests.data.servers import Server, serving
-from tests.data.test_streaming import packed
 
 IMAGES = 8
 
@@ -124,6 +125,17 @@ def test_a_fault_that_stays_is_one_sentence(server, fault, sentence):
     assert server.url in str(caught.value)
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_fault_ends_loading_in_any_process(server, workers):
+    mixture = Mixture([ImageSet("some", ShardPairs(server.index))], labels=["H"])
+    server.always = "404"
+    batches = load(mixture, Batches([BatchStage(2, 8, iterations=2)]), workers=workers)
+    with pytest.raises(
+        MaskDCPTError, match=rf"^{server.url}/\S+ cannot be read: .* 404 Not Found\.$"
+    ):
+        next(batches)
+
+
 def test_a_server_that_is_gone_is_one_sentence(server):
     pairs = ShardPairs(server.index)
     server.shutdown()
@@ -176,6 +188,29 @@ def test_the_query_of_an_address_is_sent_and_not_shown(server):
     with pytest.raises(MaskDCPTError) as caught:
         pairs.read(0)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "file", ["pipe:touch ran", "../outside.tar", "/outside.tar", "a'b.tar", "-a.tar\n"]
+)
+def test_an_index_names_no_files_but_those_beside_it(folder, tmp_path, file):
+    out = shutil.copytree(folder, tmp_path / "out")
+    index = out / "index.json"
+    content = json.loads(index.read_text())
+    content["shards"][0]["file"] = file
+    index.write_text(json.dumps(content))
+    with serving(out) as server:
+        for place in (index, server.index):
+            with pytest.raises(MaskDCPTError, match="is not an index of shards"):
+                ShardPairs(place)
+        assert set(server.requests) == {"/index.json"}
+
+
+def test_a_proxy_of_the_environment_is_asked(server, monkeypatch):
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(MaskDCPTError, match=r"//host\.example/a/index\.json .* Tunnel .* 501"):
+        ShardPairs("http://host.example/a/index.json")
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from maskdcpt_cli.training.events import Step
 from maskdcpt_cli.training.finetune import finetune
 from maskdcpt_cli.training.inputs import TrainingData
 from maskdcpt_cli.training.pretrain import pretrain
+from tests.data.packing import packed
 from tests.data.servers import Server, serving
-from tests.data.test_streaming import packed
 from tests.training.runs import differing, finetuning, pretraining, state, steps
 
 TRAINING = {"workers": 0, "save_every": 1}

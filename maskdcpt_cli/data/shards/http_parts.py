@@ -54,7 +54,9 @@ def _answer(url: str, start: int, size: int | None, token: str | None) -> bytes 
             connection.request("GET", quote(path, safe=RESERVED), headers=headers)
             response = connection.getresponse()
             if response.status in REDIRECTS:
-                connection.close()
+                if response.length is None or response.length > PIECE:
+                    connection.close()
+                response.read()
                 return response.headers.get("Location", "")
             return _body(response, start, size)
     except TimeoutError as error:
@@ -80,7 +82,8 @@ def _connection(scheme: str, host: str, _process: int, _thread: int) -> HTTPConn
     proxy = "" if proxy_bypass(host) else getproxies().get(scheme, "")
     if not proxy:
         return kind(host, timeout=TIMEOUT)
-    connection = kind(urlsplit(proxy).netloc or proxy, timeout=TIMEOUT)
+    at = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    connection = kind(at.hostname or "", at.port, timeout=TIMEOUT)
     connection.set_tunnel(host)
     return connection
 
