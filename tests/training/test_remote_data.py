@@ -59,7 +59,7 @@ def train(preset, run_dir: Path, *, resume: bool = False):
 def test_a_run_that_is_killed_resumes_at_the_same_sample(server, tmp_path):
     preset = preset_of(tmp_path, server)
     samples = 3 * BATCH + 1  # of three iterations, and the one that is held out
-    server.stops_after = 2 + 2 * samples + 1  # two for the index, two for each sample
+    server.stops_after = 3 + 2 * samples  # three for the index, two for each sample
     command = ["pretrain", "--preset", tmp_path / "pretrain.yaml", "--device", "cpu"]
     process = subprocess.Popen(
         [sys.executable, "-m", "maskdcpt_cli", *command, "--run-dir", tmp_path / "killed"],
