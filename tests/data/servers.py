@@ -1,4 +1,4 @@
-"""A web server of parts of files, which can be told to fail."""
+"""A web server of parts of files, with faults on request."""
 
 import re
 import socket
@@ -70,11 +70,11 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(404, b"")
             return
         data = path.read_bytes()
-        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        if not asked or fault == "whole":
+        requested = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if not requested or fault == "whole":
             self._answer(200, data, fault)
             return
-        start, end = int(asked[1]), min(int(asked[2]), len(data) - 1)
+        start, end = int(requested[1]), min(int(requested[2]), len(data) - 1)
         if start >= len(data):
             self._answer(416, b"")
             return

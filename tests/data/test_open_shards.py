@@ -67,8 +67,8 @@ def test_forked_processes_and_threads_read_the_same_file_at_once(index):
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
     readers = [
-        kind(target=lambda: queue.put([value for _ in range(20) for value in values(pairs)]))
-        for kind in (context.Process, context.Process, Thread, Thread)
+        reader(target=lambda: queue.put([value for _ in range(20) for value in values(pairs)]))
+        for reader in (context.Process, context.Process, Thread, Thread)
     ]
     for reader in readers:
         reader.start()

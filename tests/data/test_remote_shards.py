@@ -70,9 +70,9 @@ def test_no_more_than_the_rows_of_a_crop_is_sent(server, monkeypatch):
 
 def test_pairs_go_to_other_processes(server):
     pairs = ShardPairs(server.index)
-    asked = len(server.requests)
+    before = len(server.requests)
     same(pickle.loads(pickle.dumps(pairs)), pairs)
-    assert not [path for path in server.requests[asked:] if "index" in path]
+    assert not [path for path in server.requests[before:] if "index" in path]
 
 
 def test_samples_are_a_function_of_their_number_in_any_process(server, folder):
@@ -114,6 +114,9 @@ def test_a_fault_that_passes_is_not_noticed(server, folder, fault):
         ("403", "cannot be read: the server answers 403 Forbidden"),
         ("whole", "cannot be read: the server sends whole files alone"),
         ("to ftp://127.0.0.1", "redirected elsewhere than to http or https"),
+        ("to http://[", "cannot be read: Invalid IPv6 URL"),
+        ("to http://127.0.0.1:port", "cannot be read: nonnumeric port"),
+        ("to ", "cannot be read: it is redirected too often"),
     ],
 )
 def test_a_fault_that_stays_is_one_sentence(server, fault, sentence):
@@ -206,7 +209,7 @@ def test_an_index_names_no_files_but_those_beside_it(folder, tmp_path, file):
         assert set(server.requests) == {"/index.json"}
 
 
-def test_a_proxy_of_the_environment_is_asked(server, monkeypatch):
+def test_a_proxy_of_the_environment_is_used(server, monkeypatch):
     monkeypatch.setenv("http_proxy", server.url)
     monkeypatch.setenv("no_proxy", "")
     with pytest.raises(MaskDCPTError, match=r"//host\.example/a/index\.json .* Tunnel .* 501"):

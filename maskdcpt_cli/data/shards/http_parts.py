@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, InvalidURL
 from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -29,13 +29,19 @@ def read(url: str, start: int = 0, size: int | None = None, *, token: str | None
 
     Raises OSError where another attempt may succeed, and Refused where none will.
     """
-    host = urlsplit(url).netloc
-    for _ in range(MAX_REDIRECTS + 1):
-        given = token if urlsplit(url).netloc == host else None
-        answer = _answer(url, start, size, given)
-        if isinstance(answer, bytes):
-            return answer
-        url = urljoin(url, answer)
+    try:
+        server = urlsplit(url)[:2]
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = _answer(url, start, size, token if urlsplit(url)[:2] == server else None)
+            if isinstance(answer, bytes):
+                return answer
+            url = urljoin(url, answer)
+    except (InvalidURL, ValueError) as error:  # a ValueError, too: a certificate that is not valid
+        raise Refused(str(error)) from error
+    except HTTPException as error:
+        raise OSError(str(error) or type(error).__name__) from error
+    except TimeoutError as error:
+        raise OSError(f"no answer within {TIMEOUT:.0f} seconds") from error
     raise Refused("it is redirected too often")
 
 
@@ -48,21 +54,16 @@ def _answer(url: str, start: int, size: int | None, token: str | None) -> bytes 
     headers |= {} if size is None else {"Range": f"bytes={start}-{start + size - 1}"}
     headers |= {"Authorization": f"Bearer {token}"} if token else {}
     path = at._replace(scheme="", netloc="", fragment="").geturl() or "/"
-    try:
-        connection = _connection(at.scheme, at.netloc, os.getpid(), threading.get_ident())
-        with _closed_if_failing(connection):
-            connection.request("GET", quote(path, safe=RESERVED), headers=headers)
-            response = connection.getresponse()
-            if response.status in REDIRECTS:
-                if response.length is None or response.length > PIECE:
-                    connection.close()
-                response.read()
-                return response.headers.get("Location", "")
-            return _body(response, start, size)
-    except TimeoutError as error:
-        raise OSError(f"no answer within {TIMEOUT:.0f} seconds") from error
-    except HTTPException as error:
-        raise OSError(str(error) or type(error).__name__) from error
+    connection = _connection(at.scheme, at.netloc, os.getpid(), threading.get_ident())
+    with _closed_if_failing(connection):
+        connection.request("GET", quote(path, safe=RESERVED), headers=headers)
+        response = connection.getresponse()
+        if response.status in REDIRECTS:
+            if response.length is None or response.length > PIECE:
+                connection.close()
+            response.read()
+            return response.headers.get("Location", "")
+        return _body(response, start, size)
 
 
 @contextmanager
@@ -78,12 +79,12 @@ def _closed_if_failing(connection: HTTPConnection) -> Iterator[None]:
 @lru_cache(32)
 def _connection(scheme: str, host: str, _process: int, _thread: int) -> HTTPConnection:
     """Return the connection of a thread to a host: of none that a process was forked from."""
-    kind = HTTPSConnection if scheme == "https" else HTTPConnection
+    connect = HTTPSConnection if scheme == "https" else HTTPConnection
     proxy = "" if proxy_bypass(host) else getproxies().get(scheme, "")
     if not proxy:
-        return kind(host, timeout=TIMEOUT)
+        return connect(host, timeout=TIMEOUT)
     at = urlsplit(proxy if "//" in proxy else f"//{proxy}")
-    connection = kind(at.hostname or "", at.port, timeout=TIMEOUT)
+    connection = connect(at.hostname or "", at.port, timeout=TIMEOUT)
     connection.set_tunnel(host)
     return connection
 

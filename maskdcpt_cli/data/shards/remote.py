@@ -67,11 +67,13 @@ class RemoteFiles:
         try:
             return _repeated(read)
         except http_parts.Refused as error:
-            raise MaskDCPTError(f"{self.shown(name)} cannot be read: {error}.") from error
+            raise MaskDCPTError(
+                f"{self.shown(name)} cannot be read: {shown(str(error))}."
+            ) from error
         except OSError as error:
             raise MaskDCPTError(
                 f"{self.shown(name)} cannot be read after {len(WAITS) + 1} attempts: "
-                f"{error.strerror or error}."
+                f"{shown(str(error.strerror or error))}."
             ) from error
 
 
