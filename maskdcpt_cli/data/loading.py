@@ -2,9 +2,8 @@
 
 import signal
 from collections.abc import Generator, Iterable
-from typing import Any
 
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader
 
 from maskdcpt_cli.data.mixture import Sample, Samples, stack
 from maskdcpt_cli.data.order import SampleKey
@@ -30,28 +29,14 @@ def load(
 
     Raises MaskDCPTError if most pairs are broken, or if a worker is killed.
     """
-    yield from run(
-        samples, workers=workers, pin_memory=pin_memory, prefetch=prefetch,
-        batch_sampler=batches, collate_fn=stack,
-    )  # fmt: skip
-
-
-def run(
-    dataset: Dataset[Sample] | IterableDataset[Sample],
-    *,
-    workers: int,
-    pin_memory: bool,
-    prefetch: int,
-    **how: Any,
-) -> Generator[Sample, None, None]:
-    """Yield what a DataLoader of `dataset` yields; its errors become one sentence each."""
     loader = DataLoader(
-        dataset,
+        samples,
+        batch_sampler=batches,
+        collate_fn=stack,
         num_workers=workers,
         pin_memory=pin_memory,
         prefetch_factor=prefetch if workers else None,
         worker_init_fn=_start,
-        **how,
     )
     iterator = iter(loader)
     try:

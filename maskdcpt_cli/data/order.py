@@ -99,11 +99,6 @@ class Batches:
         first += self.rank * stage.batch
         return [SampleKey(number, stage.crop_size) for number in range(first, first + stage.batch)]
 
-    def taken(self, iterations: range) -> int:
-        """Return the number of samples of this rank in these iterations."""
-        stages = (self._begin(iteration)[1] for iteration in iterations)
-        return sum(stage.batch for stage in stages if stage)
-
     def _begin(self, iteration: int) -> tuple[int, BatchStage | None]:
         """Return the number of the first sample of an iteration, over all ranks, and its stage."""
         number = 0

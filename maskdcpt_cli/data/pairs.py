@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,15 @@ class Pairs(Protocol):
 
     def degradations(self) -> frozenset[str]:
         """Return the degradations of the pairs."""
+        ...
+
+
+@runtime_checkable
+class WithScenes(Protocol):
+    """A source that knows which of its pairs show one scene."""
+
+    def scenes(self) -> NDArray[np.uint64]:
+        """Return a number for the scene of each pair, which pairs of one scene have in common."""
         ...
 
 
@@ -95,6 +105,8 @@ class FilePairs:
     lq: Names | None  # as many as gt; None: synthesised from gt
     degradation: str | NDArray[np.uint8]  # of all, or of each as its position in labels()
     max_pixels: int | None = MAX_PIXELS  # larger images are refused; None: no limit
+    known_scenes: NDArray[np.uint64] | None = None  # of each pair; None: by the path of gt
+    own_folders: int = 0  # with which gt begins, and which tell no scenes apart
 
     def __len__(self) -> int:
         return len(self.gt)
@@ -123,11 +135,46 @@ class FilePairs:
             return self.degradation
         return labels()[int(self.degradation[index])]
 
+    def scenes(self) -> NDArray[np.uint64]:
+        """Return a number for the scene of each pair, which pairs of one scene have in common."""
+        if self.known_scenes is not None:
+            return self.known_scenes
+        names = (self.gt[index].split("/", self.own_folders)[-1] for index in range(len(self)))
+        return np.fromiter(map(scene_of_file, names), np.uint64, len(self))
+
     def degradations(self) -> frozenset[str]:
         if isinstance(self.degradation, str):
             return frozenset({self.degradation})
         known = labels()
         return frozenset(known[code] for code in np.unique(self.degradation))
+
+
+def scene(path: str) -> int:
+    """Return the number of the scene that a path without suffix stands for."""
+    return hashed(path.encode(errors="surrogateescape"))
+
+
+def scene_of_file(name: str) -> int:
+    """Return the number of the scene of a file that is the only one to show it."""
+    folder, slash, file = name.rpartition("/")
+    stem, _, suffix = file.rpartition(".")
+    return scene(f"{folder}{slash}{stem or suffix}")
+
+
+def hashed(text: bytes) -> int:
+    """Return a hash of 64 bits.
+
+    In place of strings, as millions of them would need gigabytes; that two of 2.5 million are the
+    same by chance has a probability of one in six million.
+    """
+    return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
+
+
+def scenes_of(pairs: Pairs) -> NDArray[np.uint64]:
+    """Return a number for the scene of each pair; a source that knows none has one for each."""
+    if isinstance(pairs, WithScenes):
+        return pairs.scenes()
+    return np.arange(len(pairs), dtype=np.uint64)
 
 
 def labels() -> tuple[str, ...]:

@@ -5,22 +5,25 @@ import os
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
+from functools import partial
 from inspect import signature
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.pairs import FilePairs, Names, Pairs, labels, read_list
+from maskdcpt_cli.data.pairs import FilePairs, Names, Pairs, hashed, labels, read_list, scene
 from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.data.templates import Template
 from maskdcpt_cli.degradations import find
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import is_below, open_regular, shown
 from maskdcpt_cli.images.formats import MAX_PIXELS
+from maskdcpt_cli.presets.addresses import is_address
 from maskdcpt_cli.presets.data import (
     SOURCES,
+    Data,
     Folders,
     Manifest,
     Part,
@@ -34,7 +37,16 @@ from maskdcpt_cli.synthesis.table import check
 
 ROOT_VARIABLE = "MASKDCPT_DATA"
 NONE = Names(())
+SCENE = "scene"  # the word of a template that names it, as of the frames of a video
 Keys = NDArray[np.uint64]
+
+
+class Collected(NamedTuple):
+    """The files that match a template."""
+
+    names: Names
+    keys: Keys  # of their words
+    scenes: Keys | None  # None: the template has no word for them
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,11 @@ class SourceScan:
     unpaired: Names = NONE  # lq without a gt
     unused: Names = NONE  # gt without an lq, and a second gt for the same words
     missing: tuple[str, ...] = ()  # folders and files that are not there
+
+
+def root_of(data: Data, folder: Path | None) -> Path:
+    """Return the data root of a preset, which none needs whose sources are all at addresses."""
+    return data_root(folder) if data.needs_root else Path()
 
 
 def data_root(folder: Path | None) -> Path:
@@ -110,17 +127,21 @@ def _scan(
 
 def _scan_folders(source: Folders, root: Path, degradation: str) -> SourceScan:
     shape = Template(source.gt)
-    gt, gt_keys = _collected(root, shape, shape.words)
+    gt, gt_keys, scenes = _collected(root, shape, shape.words)
     if source.lq is None:
         missing = _missing([shape.folder()], root)
-        return SourceScan(FilePairs(root, gt, None, degradation), missing=missing)
+        pairs = FilePairs(root, gt, None, degradation, known_scenes=scenes)
+        return SourceScan(pairs, missing=missing)
     lq_shape = Template(source.lq)
-    lq, lq_keys = _collected(root, lq_shape, shape.words)
+    lq, lq_keys, _ = _collected(root, lq_shape, shape.words)
     paired, partner = _joined(lq_keys, gt_keys)
+    pairs = FilePairs(root, gt.take(partner), lq.take(np.flatnonzero(paired)), degradation)
+    if scenes is not None:
+        pairs = replace(pairs, known_scenes=scenes[partner])
     unused = np.ones(len(gt), bool)
     unused[partner] = False
     return SourceScan(
-        FilePairs(root, gt.take(partner), lq.take(np.flatnonzero(paired)), degradation),
+        pairs,
         unpaired=lq.take(np.flatnonzero(~paired)),
         unused=gt.take(np.flatnonzero(unused)),
         missing=_missing([lq_shape.folder(), shape.folder()], root),
@@ -156,7 +177,9 @@ def _scan_manifest(source: Manifest, root: Path, degradation: str | None) -> Sou
 
     gt = Names(taken())
     lq = Names(gt[index].replace("/gt/", "/lq/", 1) for index in range(len(gt)))
-    return SourceScan(FilePairs(path.parent, gt, lq, np.frombuffer(codes, np.uint8)))
+    # Of one photo there is a gt for each type: pairs/haze/gt/1.png and pairs/rain/gt/1.png.
+    pairs = FilePairs(path.parent, gt, lq, np.frombuffer(codes, np.uint8), own_folders=2)
+    return SourceScan(pairs)
 
 
 def _manifest_lines(path: Path) -> Iterator[tuple[str, str, str]]:
@@ -186,6 +209,9 @@ def _manifest_line(line: bytes, place: str) -> tuple[str, str, str]:
 def _scan_shards(
     source: Shards, root: Path, degradation: str | None, max_pixels: int | None
 ) -> SourceScan:
+    pairs = partial(ShardPairs, degradation=degradation, clean=source.clean, max_pixels=max_pixels)
+    if is_address(source.shards):
+        return SourceScan(pairs(source.shards))
     if missing := _missing([source.shards], root):
         return SourceScan(FilePairs(root, NONE, None, degradation or ""), missing=missing)
     index = root / source.shards
@@ -193,7 +219,7 @@ def _scan_shards(
         open_regular(index).close()
     except OSError as error:
         raise MaskDCPTError(f"{shown(index)} cannot be read: {error.strerror}.") from error
-    return SourceScan(ShardPairs(index, degradation, clean=source.clean, max_pixels=max_pixels))
+    return SourceScan(pairs(index))
 
 
 def _pairs_of_plugin(source: PluginSource, root: Path, degradation: str | None) -> Pairs:
@@ -210,19 +236,22 @@ def _missing(names: Sequence[str], root: Path) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(names) if not (root / name).exists())
 
 
-def _collected(root: Path, template: Template, words: Sequence[str]) -> tuple[Names, Keys]:
-    """Return the files that match a template, and a hash of the words of each.
-
-    Hashes, as millions of strings would need gigabytes; that two of 2.5 million are the same by
-    chance has a probability of one in six million.
-    """
-    keys = array("Q")
+def _collected(root: Path, template: Template, words: Sequence[str]) -> Collected:
+    """Return the files that match a template, a hash of the words of each, and their scenes."""
+    keys, scenes = array("Q"), array("Q")
+    by_scene = SCENE in template.words
 
     def files() -> Iterator[str]:
         for name, match in template.files(root):
             text = "\0".join(match[word] for word in words)
-            digest = blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest()
-            keys.append(int.from_bytes(digest, "little"))
+            keys.append(hashed(text.encode(errors="surrogateescape")))
+            if by_scene:
+                scenes.append(scene(name[: match.end(SCENE)]))
             yield name
 
-    return Names(files()), np.frombuffer(keys, np.uint64)
+    names = Names(files())
+    return Collected(
+        names,
+        np.frombuffer(keys, np.uint64),
+        np.frombuffer(scenes, np.uint64) if by_scene else None,
+    )

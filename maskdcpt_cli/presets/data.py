@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 from maskdcpt_cli.degradations import LABELS, SETTINGS, Range
 from maskdcpt_cli.errors import unknown
 from maskdcpt_cli.plugins import Registry, needed
+from maskdcpt_cli.presets.addresses import check_address, is_address
 
 WORD = re.compile(r"\{(\w+)\}")  # in a template
 
@@ -62,6 +63,10 @@ def _relative_path(text: str) -> str:
             f"'{text}' must be below the data root: no absolute path, no '..', no '\\'"
         )
     return text
+
+
+def _shards(text: str) -> str:
+    return check_address(text) if is_address(text) else _relative_path(text)
 
 
 def _template(text: str) -> str:
@@ -174,7 +179,8 @@ class Manifest(Named):
 class Shards(Named):
     """Shards of `maskdcpt data pack`."""
 
-    shards: RelativePath  # its index.json
+    # Its index.json: below the data root, or an address.
+    shards: Annotated[str, AfterValidator(_shards)]
     clean: bool = False  # True: the clean crops, to be degraded; False: the pairs
 
 
@@ -303,6 +309,12 @@ class Data(Schema):
                     f"{' '.join(labels)}"
                 )
         return self
+
+    @property
+    def needs_root(self) -> bool:
+        """Return whether a source is below the data root."""
+        sources = [one for part in (*self.train, *self.test) for one in part.sources]
+        return not all(isinstance(one, Shards) and is_address(one.shards) for one in sources)
 
     @property
     def plugins(self) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from maskdcpt_cli.data import sets
 from maskdcpt_cli.data.augment import CropFn, full_image
 from maskdcpt_cli.data.mixture import Curriculum, Mixture, Samples
-from maskdcpt_cli.data.pairs import Pair, Pairs
+from maskdcpt_cli.data.pairs import Pair, Pairs, scenes_of
 from maskdcpt_cli.data.sets import DEFAULT_SYNTHESIS, ImageSet
-from maskdcpt_cli.data.sources import data_root
+from maskdcpt_cli.data.sources import root_of
 from maskdcpt_cli.degradations import SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError, check_max_pixels, unknown
 from maskdcpt_cli.images.formats import MAX_PIXELS
@@ -33,7 +33,7 @@ from maskdcpt_cli.presets.load import load_data, names
 from maskdcpt_cli.presets.training import Finetune, Pretrain, Run
 
 EVERYTHING = RequestKinds(exactly=0, some=0, more=0, all=1, nothing=0)
-HELD_OUT = 10  # one of so many images is held out for validation where there are no test sets
+HELD_OUT = 10  # one of so many scenes is held out for validation where there are no test sets
 
 
 class Inputs(NamedTuple):
@@ -163,7 +163,7 @@ def _requests(run: Run, given: Requests | None) -> Requests | None:
 
 def from_preset(data: Data, root: Path | None, *, max_pixels: int | None = MAX_PIXELS) -> Inputs:
     """Open the data sets of a setting, below `root`, or the folder that the environment names."""
-    folder = data_root(root)
+    folder = root_of(data, root)
     labelled = [part for part in data.test if not _unlabelled(part)]
     train = sets.from_preset(data.train, folder, max_pixels=max_pixels)
     test = sets.from_preset(labelled, folder, max_pixels=max_pixels)
@@ -208,12 +208,21 @@ def _unlabelled(part: Part) -> bool:
 
 
 def _held_out(own: Sequence[ImageSet], labels: tuple[str, ...]) -> Inputs:
-    """Hold out every HELD_OUT-th pair of each set for validation."""
+    """Hold out every HELD_OUT-th scene of each set for validation.
+
+    All pairs of a scene are on the same side, in all sets.
+    """
     train: list[ImageSet] = []
     validation: list[ImageSet] = []
+    trained = held = np.empty(0, np.uint64)  # scenes of the sets before
     for one in own:
-        held_out = np.arange(len(one)) % HELD_OUT == HELD_OUT - 1
-        train.append(replace(one, pairs=Selected(one.pairs, np.flatnonzero(~held_out))))
+        scenes, first, of = np.unique(scenes_of(one.pairs), return_index=True, return_inverse=True)
+        chosen = np.argsort(np.argsort(first)) % HELD_OUT == HELD_OUT - 1
+        chosen = (chosen & ~np.isin(scenes, trained)) | np.isin(scenes, held)
+        trained, held = np.union1d(trained, scenes[~chosen]), np.union1d(held, scenes[chosen])
+        held_out = chosen[of]
+        if not held_out.all():
+            train.append(replace(one, pairs=Selected(one.pairs, np.flatnonzero(~held_out))))
         if held_out.any():
             selected = Selected(one.pairs, np.flatnonzero(held_out))
             validation.append(replace(one, pairs=selected, repeat=1))

@@ -15,6 +15,8 @@ from click.testing import CliRunner, Result
 
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.presets.load import names
+from tests.data.packing import packed
+from tests.data.servers import serving
 from tests.datasets import degraded, photos, save
 from tests.programs import unmeasured
 
@@ -207,3 +209,23 @@ def _opened_by_a_reader(pipe: Path) -> int:
         except OSError:
             time.sleep(0.05)
     raise AssertionError("nobody reads")
+
+
+def test_shards_at_an_address_are_checked_without_a_data_root(tmp_path):
+    out = packed(tmp_path / "packed", images=4)
+    command = ["data", "check", "--data-preset", "remote.yaml", "--jobs", "1"]
+    with serving(out) as server:
+        Path("remote.yaml").write_text(
+            "setting: 5d\ntrain:\n- degradation: H\n  sources:\n"
+            f"  - {{name: remote, shards: '{server.index}'}}\n",
+            encoding="utf-8",
+        )
+        result = CliRunner().invoke(main, command)
+        assert "4 pairs read: 0 errors" in result.stdout
+        server.always = "404"
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 1
+        assert f"{server.index} cannot be read: the server answers 404" in result.stdout
+        packing = ["data", "pack", "--data-preset", "remote.yaml", "-o", "again"]
+        server.always = ""
+        assert "'remote' is packed already" in CliRunner().invoke(main, packing).stderr

@@ -191,9 +191,7 @@ def test_batches_and_crops_may_change_during_a_run():
     numbers = [key.number for both in zip(*ranks, strict=True) for b in both for key in b]
     assert numbers == list(range(2 * (80 + 100 + 2)))
     assert {key.crop_size for key in ranks[0][10]} == {160}
-    resumed = Batches(stages, rank=1, world=2, first=29)
-    assert list(resumed) == ranks[1][29:]
-    assert resumed.taken(range(32)) == 182
+    assert list(Batches(stages, rank=1, world=2, first=29)) == ranks[1][29:]
     with pytest.raises(MaskDCPTError, match="number of iterations"):
         Batches([BatchStage(8, 128), BatchStage(5, 160)])
 

@@ -120,6 +120,7 @@ def use_shards(path: Path) -> None:
     pairs = ShardPairs(path.with_name("index.json"))
     for index in range(len(pairs)):
         pairs.read(index)
+    pairs.scenes()
 
 
 def preset_seeds(_tmp: Path) -> Seeds:

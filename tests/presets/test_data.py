@@ -1,5 +1,6 @@
 """The data presets against the paper, and errors of wrong presets."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -314,3 +315,31 @@ def test_presets_are_light():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("shards", "sentence"),
+    [
+        ("https://host/a/index.json?key=x", ""),
+        ("hf://datasets/owner/name/index.json", ""),
+        ("pipe:cat index.json", "an address begins with https://, http://, s3://, gs://, hf://"),
+        ("ftp://host/index.json", "'ftp://host/index.json' is not read"),
+        ("https://me:secret@host/index.json", "without user name and password"),
+        ("https:///index.json", "an address has a host"),
+        ("https://host/shards/", "must be the address of an index.json"),
+        ("/data/index.json", "must be below the data root"),
+        ("C:/data/index.json", "must be below the data root"),
+    ],
+)
+def test_shards_are_below_the_data_root_or_at_an_address(shards, sentence):
+    source = {"name": "a", "shards": shards}
+    given = {"setting": "5d", "train": [{"degradation": "H", "sources": [source]}]}
+    if sentence:
+        with pytest.raises(ValueError, match=re.escape(sentence)) as caught:
+            Data.model_validate(given)
+        assert "secret" not in str(caught.value).partition("[type")[0]
+        return
+    assert not Data.model_validate(given).needs_root
+    beside = {"name": "b", "gt": "b/{name}"}
+    given["train"][0]["sources"].append(beside)
+    assert Data.model_validate(given).needs_root

@@ -140,3 +140,45 @@ def test_requests_are_for_fine_tuning_networks_that_take_them(tmp_path, preset, 
     inputs = from_photos(tmp_path / "photos", Data(setting="5d"), setting="5d")
     curriculum = samples_of(preset, TrainingData(), inputs._replace(requests=requests))
     assert {mixture.asking is not None for mixture in curriculum.mixtures} == {taken}
+
+
+def test_pairs_of_a_scene_are_on_one_side_in_all_sets(tmp_path):
+    photos = [f"{number:02}" for number in range(25)]
+    for word in ("haze", "rain"):
+        write(tmp_path / word / "gt", 25)
+        (tmp_path / word / "lq").mkdir()
+        for photo, level in ((photo, level) for photo in photos for level in "123"):
+            source = tmp_path / word / f"gt/{photo}.png"
+            (tmp_path / word / f"lq/{photo}_{level}.png").write_bytes(source.read_bytes())
+    shared = {"gt": "haze/gt/{scene}"}
+    parts = [
+        {"degradation": "H", "sources": [{"name": "a", "lq": "haze/lq/{scene}_{level}", **shared}]},
+        {"degradation": "GN", "sources": [{"name": "b", **shared}]},
+        {"degradation": "RS", "sources": [{"name": "c", "gt": "{kind}/gt/{scene}"}]},
+    ]
+    inputs = from_preset(Data.model_validate({"setting": "5d", "train": parts}), tmp_path)
+    assert [colours(one) for one in inputs.validation] == [
+        [9, 9, 9, 19, 19, 19],
+        [9, 19],
+        [9, 19, 4, 14, 24],
+    ]
+    for train, held_out in zip(inputs.train, inputs.validation, strict=True):
+        both = [
+            f"{pairs.read(n).name}"
+            for pairs in (train.pairs, held_out.pairs)
+            for n in range(len(pairs))
+        ]
+        assert len(set(both)) == len(both) == len(train) + len(held_out)
+    assert [len(one) for one in inputs.train] == [69, 23, 45]
+
+
+def test_a_set_whose_scenes_are_all_held_out_is_not_trained_on(tmp_path):
+    write(tmp_path / "photos", 20)
+    (tmp_path / "list.txt").write_text("photos/09.png\nphotos/19.png\n")
+    parts = [
+        {"degradation": "H", "sources": [{"name": "a", "gt": "photos/{name}"}]},
+        {"degradation": "GN", "sources": [{"name": "b", "list": "list.txt"}]},
+    ]
+    inputs = from_preset(Data.model_validate({"setting": "5d", "train": parts}), tmp_path)
+    assert [one.name for one in inputs.train] == ["a"]
+    assert [len(one) for one in inputs.validation] == [2, 2]

@@ -148,7 +148,7 @@ def _sets(options: BenchmarkOptions) -> "Sequence[ImageSet]":
     """Return the test sets: own pairs, own photos, or those of the preset."""
     from maskdcpt_cli.benchmarking.test_sets import from_photos, from_preset
     from maskdcpt_cli.data.sets import from_pairs
-    from maskdcpt_cli.data.sources import data_root
+    from maskdcpt_cli.data.sources import root_of
     from maskdcpt_cli.presets.load import load_data
 
     if options.pairs and (options.photos or options.preset):
@@ -161,7 +161,7 @@ def _sets(options: BenchmarkOptions) -> "Sequence[ImageSet]":
         data = load_data(options.preset)
         if options.photos:
             return from_photos(data, options.photos, max_pixels=options.max_pixels)
-        root = data_root(options.data_root)
+        root = root_of(data, options.data_root)
         return from_preset(data, root, max_pixels=options.max_pixels)
 
 

@@ -76,8 +76,9 @@ def check(
         from maskdcpt_cli.presets.load import load_data
 
         with usage_errors():
-            root = sources.data_root(data_root)
-            known = scan_preset(load_data(preset), root, max_pixels=max_pixels)
+            data = load_data(preset)
+            root = sources.root_of(data, data_root)
+            known = scan_preset(data, root, max_pixels=max_pixels)
         jobs = min(jobs or processors(), len(known) // 16 + 1)
         events = inspect(known, jobs=jobs, pool=pool)
         found = track(events, total=len(known) + 1, noun="pair", quiet=json)

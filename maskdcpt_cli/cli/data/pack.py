@@ -147,7 +147,7 @@ def _items(
     """Return the images to pack, from exactly one of the three options."""
     from maskdcpt_cli.data.sets import from_pairs, from_photos
     from maskdcpt_cli.data.shards.pack_items import PackItems, of_preset
-    from maskdcpt_cli.data.sources import data_root as find_root
+    from maskdcpt_cli.data.sources import root_of
     from maskdcpt_cli.presets.load import load_data
 
     if sum(given is not None for given in (preset, pairs, photos)) != 1:
@@ -156,7 +156,8 @@ def _items(
         raise click.UsageError("Give --type with --pairs, as --type haze, and only then.")
     if preset:
         with usage_errors():
-            data, root = load_data(preset), find_root(data_root)
+            data = load_data(preset)
+            root = root_of(data, data_root)
         return of_preset(data, root, max_pixels=max_pixels)
     if not pairs:
         return PackItems(from_photos(cast(Path, photos), max_pixels=max_pixels))

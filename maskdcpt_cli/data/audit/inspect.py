@@ -111,7 +111,8 @@ def _part(pairs: Pairs, start: int, stop: int) -> Batch:
     degradation = pairs.degradation
     if not isinstance(degradation, str):
         degradation = degradation[start:stop]
-    return Batch(replace(pairs, gt=gt, lq=lq, degradation=degradation), 0, stop - start)
+    some = replace(pairs, gt=gt, lq=lq, degradation=degradation, known_scenes=None)
+    return Batch(some, 0, stop - start)
 
 
 def _inspect_batch(batch: Batch) -> list[PairInspection]:

@@ -1,32 +1,36 @@
 """Tar shards of crops, as `maskdcpt data pack` writes them: their index, and random access."""
 
-import errno
 import json
-import os
 import re
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO
+from tarfile import TarError, TarInfo
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskdcpt_cli.data.augment import Crop, CropFn, full_image
-from maskdcpt_cli.data.pairs import Pair
+from maskdcpt_cli.data.pairs import Pair, scene_of_file
 from maskdcpt_cli.data.shards import stored_png
+from maskdcpt_cli.data.shards.local import LocalFiles
+from maskdcpt_cli.data.shards.remote import RemoteFiles
 from maskdcpt_cli.degradations import LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.reading import decode_rgb
 
 INDEX = "index.json"  # which shards there are
 RECORDS = "index.npy"  # position of each sample in them, a RECORD each
+SCENES = "scenes.npy"  # number of the scene of each; shards of earlier versions have none
+MEMBER_HEADER = 512  # bytes, of which those of a file in a tar are a multiple, too
 FORMAT = 1
+MALFORMED = (ValueError, TypeError, LookupError, AttributeError)  # of what JSON may hold instead
 FILE_NAME = re.compile(r"[\w-][\w.-]*\.tar", re.ASCII)
 RECORD = np.dtype(
     [
@@ -99,51 +103,69 @@ def choose(
     raise MaskDCPTError(f"{name} has no {what}; it has: {', '.join(held) or 'nothing'}.")
 
 
-class ShardPairs:
-    """Pairs in shards on a local disk, with random access.
+class ShardFiles(Protocol):
+    """An index and the files beside it, on disk or elsewhere."""
 
-    Crops that are not compressed are not even read as a whole. The index is memory-mapped: all
-    processes share one copy of it.
+    def shown(self, name: str) -> str: ...
+
+    def whole(self, name: str) -> bytes: ...
+
+    def array(self, name: str) -> NDArray[Any]: ...
+
+    def check(self, name: str, least: int) -> None: ...
+
+    def read(self, name: str, start: int, size: int) -> bytes: ...
+
+
+class ShardPairs:
+    """Pairs in shards, with random access.
+
+    Crops that are not compressed are not even read as a whole. The index of shards on disk is
+    memory-mapped: all processes share one copy of it.
     """
 
     def __init__(
         self,
-        index: Path,
+        index: Path | str,
         degradation: str | None = None,
         *,
         clean: bool = False,
         max_pixels: int | None = MAX_PIXELS,
     ) -> None:
-        """Open all pairs of `index`, an index.json, or those of a degradation.
+        """Open all pairs of an index.json, a path or an address, or those of a degradation.
 
         With `clean` these are the clean crops, to be degraded by the degradation. Larger ones than
         `max_pixels` are refused when they are read; None for no limit.
 
         Raises MaskDCPTError if there are none, or if shards are missing or of another size.
         """
-        self.index = index
+        self.files: ShardFiles = (
+            LocalFiles(index) if isinstance(index, Path) else RemoteFiles(index, name=INDEX)
+        )
         self.degradation = degradation
         self.clean = clean
         self.max_pixels = max_pixels
+        name = self.files.shown(INDEX)
         if clean and degradation is None:
-            raise MaskDCPTError(f"{shown(index)}: give the degradation of the clean crops.")
-        everything = parse_index(_bytes_of(index), name=shown(index))
-        self.shards = choose(everything, degradation=degradation, clean=clean, name=shown(index))
+            raise MaskDCPTError(f"{name}: give the degradation of the clean crops.")
+        everything = parse_index(self.files.whole(INDEX), name=name)
+        self.shards = choose(everything, degradation=degradation, clean=clean, name=name)
         before = accumulate((shard.samples for shard in everything), initial=0)
         firsts = dict(zip((shard.file for shard in everything), before, strict=False))
         self._firsts = tuple(firsts[shard.file] for shard in self.shards)
         self._ends = tuple(accumulate(shard.samples for shard in self.shards))
-        self._check(sum(shard.samples for shard in everything))
+        self._samples = sum(shard.samples for shard in everything)
+        self._check()
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        state.pop("_records", None)  # a mapped array would be sent by value
+        if isinstance(state.get("_records"), np.memmap):
+            del state["_records"]  # a mapped array would be sent by value
         return state
 
     @cached_property
     def _records(self) -> NDArray[np.void]:
-        records: NDArray[np.void] = np.load(self.index.with_name(RECORDS), mmap_mode="r")
-        return records
+        return self._array(RECORDS, RECORD)
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -155,22 +177,52 @@ class ShardPairs:
     def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
         shard, number, fields = self.locate(index)
         gt_start, lq_start, gt_size, lq_size, height, width = fields
-        path = self.index.with_name(shard.file)
-        name = f"{shown(path)}:{shard.key(number)}"
+        name = f"{self.files.shown(shard.file)}:{shard.key(number)}"
         if self.max_pixels is not None and height * width > self.max_pixels:
             raise ImageError(
                 f"{name} cannot be read: {height * width} pixels are above the limit of "
                 f"{self.max_pixels} pixels; lift it with --max-pixels."
             )
         try:
-            with path.open("rb", buffering=0) as stream:
-                crop = crop_fn(height, width)
-                part = partial(_part, stream, shape=(height, width), crop=crop)
-                gt = part(gt_start, gt_size, name=f"{name}.gt.png")
-                lq = part(lq_start, lq_size, name=f"{name}.lq.png") if lq_size else None
+            read = partial(self.files.read, shard.file)
+            part = partial(_part, read, shape=(height, width), crop=crop_fn(height, width))
+            gt = part(gt_start, gt_size, name=f"{name}.gt.png")
+            lq = part(lq_start, lq_size, name=f"{name}.lq.png") if lq_size else None
         except OSError as error:
             raise ImageError(f"{name} cannot be read: {error.strerror or error}.") from error
         return Pair(name, self.degradation or shard.degradation or "", gt, lq)
+
+    def scenes(self) -> NDArray[np.uint64]:
+        """Return a number for the scene of each pair, which crops of one photo have in common.
+
+        Raises MaskDCPTError if scenes.npy is of other shards, or not at an address.
+        """
+        try:
+            everything = self._array(SCENES, np.dtype(np.uint64))
+        except FileNotFoundError:
+            return self._scenes_of_members()
+        bounds = zip(self._firsts, self.shards, strict=True)
+        parts = [everything[first : first + shard.samples] for first, shard in bounds]
+        return np.concatenate(parts)
+
+    def _scenes_of_members(self) -> NDArray[np.uint64]:
+        """Read the scenes of shards without SCENES, each from the file that follows gt."""
+        numbers = (self._scene_of_member(index) for index in range(len(self)))
+        return np.fromiter(numbers, np.uint64, len(self))
+
+    def _scene_of_member(self, index: int) -> int:
+        shard, number, fields = self.locate(index)
+        start = -(-(fields[0] + fields[2]) // MEMBER_HEADER) * MEMBER_HEADER
+        read = partial(self.files.read, shard.file)
+        try:
+            size = TarInfo.frombuf(read(start, MEMBER_HEADER), "utf-8", "strict").size
+            about = json.loads(read(start + MEMBER_HEADER, size))
+            return scene_of_file(about["gt"])
+        except (OSError, TarError, RecursionError, *MALFORMED) as error:
+            raise MaskDCPTError(
+                f"{self.files.shown(shard.file)}:{shard.key(number)} does not say of which photo "
+                "it is; pack again."
+            ) from error
 
     def locate(self, index: int) -> tuple[Shard, int, tuple[int, ...]]:
         """Return the shard of a pair, its number in it, and its RECORD."""
@@ -181,53 +233,49 @@ class ShardPairs:
         number = index - (self._ends[number_of_shard] - shard.samples)
         return shard, number, self._records[self._firsts[number_of_shard] + number].item()
 
-    def _check(self, samples: int) -> None:
+    def _array(self, name: str, dtype: "np.dtype[Any]") -> NDArray[Any]:
+        """Return an array with an element for each sample in the shards of the index."""
+        index = self.files.shown(INDEX)
+        try:
+            array = self.files.array(name)
+        except (FileNotFoundError, MaskDCPTError):
+            raise
+        except Exception as error:  # NumPy raises many things for a damaged header
+            raise MaskDCPTError(
+                f"{name} beside {index} is damaged; pack again, or copy it whole."
+            ) from error
+        if array.dtype != dtype or array.shape != (self._samples,):
+            raise MaskDCPTError(f"{index} and {name} do not belong together.")
+        return array
+
+    def _check(self) -> None:
         try:
             held = self._records
         except FileNotFoundError as error:
-            raise MaskDCPTError(
-                f"{RECORDS} is missing beside {shown(self.index)}; copy it, too."
-            ) from error
-        except Exception as error:  # NumPy raises many things for a damaged header
-            raise MaskDCPTError(
-                f"{RECORDS} beside {shown(self.index)} is damaged; pack again, or copy it whole."
-            ) from error
-        if held.dtype != RECORD or len(held) != samples:
-            raise MaskDCPTError(f"{shown(self.index)} and {RECORDS} do not belong together.")
+            index = self.files.shown(INDEX)
+            raise MaskDCPTError(f"{RECORDS} is missing beside {index}; copy it, too.") from error
         for shard, first in zip(self.shards, self._firsts, strict=True):
-            path = self.index.with_name(shard.file)
             last = held[first + shard.samples - 1]
-            least = max(int(last[f"{side}_start"] + last[f"{side}_size"]) for side in ("gt", "lq"))
-            size = path.stat().st_size if path.is_file() else -1
-            if size < least:
-                state = "is missing" if size < 0 else "is cut short"
-                raise MaskDCPTError(f"{shown(path)} {state}; pack it again, or copy it whole.")
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise MaskDCPTError(f"{shown(path)} cannot be read: {error.strerror}.") from error
+            ends = (int(last[f"{side}_start"] + last[f"{side}_size"]) for side in ("gt", "lq"))
+            self.files.check(shard.file, max(ends))
 
 
 def _part(
-    stream: BinaryIO, start: int, size: int, *, shape: tuple[int, int], crop: Crop, name: str
+    read: Callable[[int, int], bytes],
+    start: int,
+    size: int,
+    *,
+    shape: tuple[int, int],
+    crop: Crop,
+    name: str,
 ) -> Pixels:
     height, width = shape
     if size == stored_png.size_of(height, width):
         offset, length = stored_png.span(crop, width=width)
-        part = stored_png.crop_rows(_read(stream, start + offset, length), crop, width=width)
+        part = stored_png.crop_rows(read(start + offset, length), crop, width=width)
         if part is not None:
             return part
-    pixels = decode_rgb(_read(stream, start, size), name=name, max_pixels=height * width)
+    pixels = decode_rgb(read(start, size), name=name, max_pixels=height * width)
     if pixels.shape[:2] != shape:
         raise ImageError(f"{name} has another size than in the index.")
     return crop.of(pixels)
-
-
-def _read(stream: BinaryIO, start: int, size: int) -> bytes:
-    if start + size > os.fstat(stream.fileno()).st_size:
-        raise OSError(errno.EINVAL, "it would end beyond its shard")
-    stream.seek(start)
-    return stream.read(size)

@@ -25,6 +25,7 @@ class PackItem(NamedTuple):
     lq: str | None
     degradation: str | None  # abbreviation; None: clean
     max_pixels: int | None = MAX_PIXELS  # larger images are skipped; None: no limit
+    scene: int = 0
 
 
 class PackItems:
@@ -36,6 +37,7 @@ class PackItems:
     def __init__(self, sets: Sequence[ImageSet]) -> None:
         """List the files of sets; raise MaskDCPTError for shards, which are packed already."""
         self.parts = [_files(one) for one in sets]
+        self._scenes = [part.scenes() for part in self.parts]
         self._ends = list(accumulate(len(part) for part in self.parts))
         codes = np.concatenate([_codes(part) for part in self.parts])
         shuffled = np.random.default_rng(0).permutation(len(codes))
@@ -51,10 +53,10 @@ class PackItems:
         index = int(self._order[number])
         part = self.parts[source := bisect_right(self._ends, index)]
         index -= self._ends[source] - len(part)
-        if part.lq is None:
-            return PackItem(part.root, part.gt[index], None, None, part.max_pixels)
-        degradation = part.degradation_of(index)
-        return PackItem(part.root, part.gt[index], part.lq[index], degradation, part.max_pixels)
+        lq = None if part.lq is None else part.lq[index]
+        degradation = None if lq is None else part.degradation_of(index)
+        scene = int(self._scenes[source][index])
+        return PackItem(part.root, part.gt[index], lq, degradation, part.max_pixels, scene)
 
 
 def of_preset(data: Data, root: Path, *, max_pixels: int | None = MAX_PIXELS) -> PackItems:

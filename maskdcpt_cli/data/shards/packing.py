@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 from maskdcpt_cli.data.augment import Crop
 from maskdcpt_cli.data.parallel import in_processes
 from maskdcpt_cli.data.shards import stored_png
-from maskdcpt_cli.data.shards.index import FILE_NAME, INDEX, RECORD, RECORDS, Shard, dump_index
+from maskdcpt_cli.data.shards.index import (
+    FILE_NAME,
+    INDEX,
+    MEMBER_HEADER,
+    RECORD,
+    RECORDS,
+    SCENES,
+    Shard,
+    dump_index,
+)
 from maskdcpt_cli.data.shards.pack_items import PackItem, PackItems
 from maskdcpt_cli.degradations import CLEAN, LABELS
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
@@ -28,7 +37,6 @@ from maskdcpt_cli.images.reading import probe, read_rgb
 from maskdcpt_cli.images.workers import WorkerLost, WorkerPool
 
 CHUNK = 64  # images that one call to another process measures
-MEMBER_HEADER = 512
 UNFINISHED = ".unfinished"  # the names of the shards of a run, until it has written their index
 
 
@@ -71,6 +79,7 @@ class PackedShard(NamedTuple):
 
     shard: Shard
     records: NDArray[np.void]
+    scenes: NDArray[np.uint64]
     skipped: tuple[str, ...]  # why images were left out, a sentence each
 
 
@@ -117,7 +126,7 @@ def check_free(out: Path) -> None:
 
     Also for a link out of it in place of an index.
     """
-    for name in (INDEX, RECORDS, UNFINISHED):
+    for name in (INDEX, RECORDS, SCENES, UNFINISHED):
         check_inside(out / name, out)
     unfinished = _unfinished(out)
     if (out / INDEX).exists() or any(tar.name not in unfinished for tar in out.glob("*.tar")):
@@ -159,7 +168,7 @@ def pack(
     with replacing(out / UNFINISHED) as stream:
         stream.write("".join(f"{plan.file}\n" for plan in plans).encode("ascii"))
     shards: list[Shard] = []
-    records: list[NDArray[np.void]] = []
+    arrays: dict[str, list[NDArray[Any]]] = {RECORDS: [], SCENES: []}
     work = (
         ShardJob(out / plan.file, tuple(items[number] for number in plan.numbers), cropping)
         for plan in plans
@@ -168,12 +177,14 @@ def pack(
         with closing(in_processes(_write, work, jobs=jobs, pool=pool)) as writing:
             for packed in writing:
                 shards.append(packed.shard)
-                records.append(packed.records)
+                arrays[RECORDS].append(packed.records)
+                arrays[SCENES].append(packed.scenes)
                 yield packed
     finally:
         remove_left_over(out)  # of a process that was ended while it read an image
-    with replacing(out / RECORDS) as stream:
-        np.save(stream, np.concatenate(records))
+    for name, parts in arrays.items():
+        with replacing(out / name) as stream:
+            np.save(stream, np.concatenate(parts))
     with replacing(out / INDEX) as stream:
         stream.write(dump_index(shards))
     (out / UNFINISHED).unlink()
@@ -236,6 +247,7 @@ def _filled(
 
 def _write(job: ShardJob) -> PackedShard:
     records: list[tuple[int, ...]] = []
+    scenes: list[int] = []
     skipped: list[str] = []
     shard = Shard(job.path.name, 0, job.items[0].degradation)
     with (
@@ -256,8 +268,12 @@ def _write(job: ShardJob) -> PackedShard:
                 _add(tar, f"{key}.json", _about(item, crop))
                 lq_at = (0, 0) if lq is None else _add(tar, f"{key}.lq.png", png(crop.of(lq)))
                 records.append((gt_at[0], lq_at[0], gt_at[1], lq_at[1], *crop[2:]))
+                scenes.append(item.scene)
     return PackedShard(
-        replace(shard, samples=len(records)), np.array(records, RECORD), tuple(skipped)
+        replace(shard, samples=len(records)),
+        np.array(records, RECORD),
+        np.array(scenes, np.uint64),
+        tuple(skipped),
     )
 
 
