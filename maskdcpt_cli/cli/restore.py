@@ -1,6 +1,5 @@
 """The command `maskdcpt restore`."""
 
-import os
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +30,7 @@ from maskdcpt_cli.cli.removal import (
 )
 from maskdcpt_cli.inference.events import Event, Remove, Settings
 from maskdcpt_cli.inference.result_log import Existing
+from maskdcpt_cli.training.launcher import launched, meeting_point
 from maskdcpt_cli.weights.zoo import DEFAULT, DEFAULT_CLASSIFIER, ZOO
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from maskdcpt_cli.weights.building import DegradationClassifier
 
 DEFAULTS = Settings()
-# Under torchrun several processes share the photos, and the main one reports the events of all.
-SHARED = int(os.environ.get("WORLD_SIZE", "1")) > 1
-IS_MAIN_PROCESS = not SHARED or os.environ.get("RANK") == "0"
+# Processes of torchrun or srun share the photos, and the main one reports the events of all.
+LAUNCH = launched()
+SHARED, IS_MAIN_PROCESS = LAUNCH.world_size > 1, LAUNCH.rank == 0
 
 
 @dataclass(frozen=True)
@@ -222,15 +222,16 @@ def restore(**given: Any) -> None:
                 settings=options.settings,
                 reader=reader,
             )
-    if any(outcome.status in BAD for outcome in outcomes) and not SHARED:
-        click.get_current_context().exit(1)  # torchrun would print a traceback of its own
+    failed = any(outcome.status in BAD for outcome in outcomes)
+    if failed and not (SHARED and LAUNCH.by == "torchrun"):  # which would print a traceback
+        click.get_current_context().exit(1)
 
 
 def _plan(options: RestoreOptions) -> "Plan":
     from maskdcpt_cli.inference.plan import PlanError, plan
 
     if SHARED and "-" in options.inputs:
-        raise click.UsageError("Under torchrun the list cannot be read from standard input.")
+        raise click.UsageError(f"Under {LAUNCH.by} the list cannot be read from standard input.")
     try:
         todo = plan(
             with_listed(options.inputs),
@@ -273,7 +274,8 @@ def _events(
         return
     from maskdcpt_cli.inference.sharing import Share
 
-    share = Share.from_environment()
+    host, port = meeting_point()
+    share = Share.join(LAUNCH.rank, LAUNCH.world_size, host=host, port=port)
     yield from share.gather(restored(share.take(todo.jobs)))
 
 
@@ -320,7 +322,9 @@ def _open_engine(options: RestoreOptions, model: "Backbone") -> "Engine":
 
 
 def _own_gpu() -> str | None:
-    """Return the GPU of this process under torchrun."""
+    """Return the GPU of this process among those that share the photos."""
     import torch
 
-    return f"cuda:{os.environ['LOCAL_RANK']}" if torch.cuda.is_available() else None
+    from maskdcpt_cli.training.distributed import gpu_of
+
+    return f"cuda:{gpu_of(LAUNCH)}" if torch.cuda.is_available() else None

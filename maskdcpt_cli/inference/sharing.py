@@ -1,5 +1,6 @@
-"""Sharing of one list of files among the processes of torchrun."""
+"""Sharing of one list of files among processes that were started together."""
 
+import os
 import pickle
 import time
 from collections.abc import Iterable, Iterator
@@ -22,9 +23,10 @@ class Share:
     world_size: int
 
     @classmethod
-    def from_environment(cls) -> "Share":
-        """Return the part that the environment variables of torchrun assign."""
-        store, rank, world_size = next(iter(rendezvous("env://")))
+    def join(cls, rank: int, world_size: int, *, host: str, port: int) -> "Share":
+        """Return the part of a process, once all have met at an address."""
+        os.environ.update(MASTER_ADDR=host, MASTER_PORT=str(port))
+        store, _, _ = next(iter(rendezvous("env://", rank, world_size)))
         return cls(PrefixStore("maskdcpt restore", store), rank, world_size)
 
     def take(self, jobs: Iterable[Job]) -> Iterator[Job]:

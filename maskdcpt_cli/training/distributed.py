@@ -164,7 +164,7 @@ def physical_memory() -> int:
 def _device(name: str | None, launch: Launch) -> torch.device:
     kind = name or ("cuda" if torch.cuda.is_available() else "cpu")
     if kind == "cuda":
-        return torch.device("cuda", _gpu(launch))
+        return torch.device("cuda", gpu_of(launch))
     if launch.world_size > 1 and kind.startswith("cuda:"):
         raise BackendError(
             f"--device {kind} is one GPU, and each of the {launch.world_size} processes takes one "
@@ -178,7 +178,7 @@ def _device(name: str | None, launch: Launch) -> torch.device:
         ) from error
 
 
-def _gpu(launch: Launch) -> int:
+def gpu_of(launch: Launch) -> int:
     """Return the index of the GPU of this process among those that it sees."""
     visible, count = os.environ.get("CUDA_VISIBLE_DEVICES", ""), torch.cuda.device_count()
     one_each = launch.by == "srun" or ("," not in visible and visible != "")

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from maskdcpt_cli.cli import main
-from tests.programs import unmeasured
+from tests.programs import start_step, unmeasured
 
 
 @pytest.fixture
@@ -118,22 +118,40 @@ def test_an_interrupted_run_leaves_whole_results_only(folder, number):
     assert not list(Path("out").glob("**/*.part"))
 
 
-@pytest.mark.torchrun
-@pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv there")
-def test_processes_share_the_photos_and_one_tells_of_all(folder):
-    for copy in range(8):
-        Path(f"in/copy{copy}.png").write_bytes(Path("in/a.png").read_bytes())
+Finished = subprocess.CompletedProcess[str]
+SHARING = ["--json", "--report", "all.html", "--device=cpu", "--backend=torch"]
+RESTORE = ["-m", "maskdcpt_cli", "restore", "in", "missing.png", "-o", "out", *SHARING]
+
+
+def by_torchrun() -> Finished:
+    """Restore in two processes of torchrun."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    options = ["--json", "--report", "all.html", "--device=cpu", "--backend=torch"]
-    command = ["-m", "maskdcpt_cli", "restore", "in", "missing.png", "-o", "out", *options]
-    result = subprocess.run(
-        [*torchrun, "--nproc-per-node=2", *command],
+    return subprocess.run(
+        [*torchrun, "--nproc-per-node=2", *RESTORE],
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert result.returncode == 0, result.stderr
+
+
+def by_srun() -> Finished:
+    """Restore in two tasks of Slurm; the second prints nothing."""
+    main, other = start_step(*RESTORE[1:])
+    out, err = main.communicate(timeout=120)
+    assert other.communicate(timeout=120) == ("", "")
+    assert other.returncode == 0
+    return subprocess.CompletedProcess(RESTORE, main.returncode, out, err)
+
+
+@pytest.mark.torchrun
+@pytest.mark.skipif(sys.platform == "win32", reason="torchrun needs libuv there")
+@pytest.mark.parametrize(("restore", "code"), [(by_torchrun, 0), (by_srun, 1)])
+def test_processes_share_the_photos_and_one_tells_of_all(restore, code, folder):
+    for copy in range(8):
+        Path(f"in/copy{copy}.png").write_bytes(Path("in/a.png").read_bytes())
+    result = restore()
+    assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
     printed = [json.loads(line) for line in result.stdout.splitlines()]
     sources = [one["source"] for one in printed]

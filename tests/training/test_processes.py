@@ -1,11 +1,6 @@
 """How processes are started, find one another and their GPUs, and end together."""
 
-import os
-import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,6 +16,7 @@ from maskdcpt_cli.training.distributed import (
 )
 from maskdcpt_cli.training.launcher import Launch, first_host, launched, meeting_point
 from maskdcpt_cli.training.stages import rank_stages, stage_index
+from tests.programs import start_step
 from tests.training.runs import finetuning, pretraining, started, state, steps
 
 STEP = {
@@ -160,28 +156,9 @@ def test_deterministic_runs_have_the_numbers_of_the_others_on_the_cpu(backbone, 
     assert results[0] == results[1]
 
 
-def start_step(folder: Path, *arguments: str) -> list["subprocess.Popen[str]"]:
-    """Start two processes as srun does."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    job = {"SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2"}
-    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            env={
-                **os.environ, **job, **where, "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank),
-            },
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-
-
 @pytest.mark.torchrun
 def test_srun_starts_processes_that_train_together(tmp_path):
-    processes = start_step(tmp_path, "tests.training.runs", str(tmp_path / "run"))
+    processes = start_step("tests.training.runs", str(tmp_path / "run"))
     outputs = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert state(tmp_path / "run")["iteration"] == 6
@@ -190,7 +167,7 @@ def test_srun_starts_processes_that_train_together(tmp_path):
 @pytest.mark.torchrun
 @pytest.mark.parametrize("how", ["waiting", "stuck"])
 def test_a_process_that_fails_ends_all_with_its_reason(how, tmp_path):
-    processes = start_step(tmp_path, "tests.training.failing", str(tmp_path / "run"), how)
+    processes = start_step("tests.training.failing", str(tmp_path / "run"), how)
     began = time.monotonic()
     errors = [process.communicate(timeout=120)[1] for process in processes]
     assert time.monotonic() - began < 50, "nobody waited in vain"
