@@ -1,6 +1,7 @@
 """Layers that two or more backbones share."""
 
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,8 @@ from maskdcpt_cli.models.options import check_heads
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 
 NORM_EPS = 1e-5  # added to a variance
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -177,3 +180,11 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pixel_shuffle(self.conv(x), 2)
+
+
+def lay_out(model: Module, layout: torch.memory_format) -> Module:
+    """Return `model` with its 4-D weights in a layout (`.to` refuses a network with 5-D ones)."""
+    for weight in model.parameters():
+        if weight.ndim == 4:
+            weight.data = weight.data.contiguous(memory_format=layout)
+    return model

@@ -25,6 +25,7 @@ from maskdcpt_cli.inference.backends.fp32 import tf32
 from maskdcpt_cli.inference.backends.half_precision import convert_to_half
 from maskdcpt_cli.inference.backends.transfer import transfer_to
 from maskdcpt_cli.models import Backbone
+from maskdcpt_cli.models.layers import lay_out
 from maskdcpt_cli.models.restormer import Restormer
 
 DTYPES = {
@@ -77,7 +78,7 @@ class TorchEngine(Engine):
         network = copy.deepcopy(model).to(device).eval()
         if self._dtype != torch.float32:
             network = convert_to_half(network, self._dtype)
-        self._network = _laid_out(network, self._layout)
+        self._network = lay_out(network, self._layout)
         self._compiler = compile_by_pytorch if self._kind == "cuda" else None
 
     @classmethod
@@ -138,11 +139,3 @@ def memory_layout(kind: str, model: Backbone) -> torch.memory_format:
     """Return the layout of `LAYOUTS` for a network on a kind of device."""
     layouts = LAYOUTS[kind]
     return next(layouts[kind] for kind in type(model).__mro__ if kind in layouts)
-
-
-def _laid_out(model: Backbone, layout: torch.memory_format) -> Backbone:
-    """`model` with its 4-D weights in a layout (`.to` refuses a net with 5-D ones)."""
-    for weight in model.parameters():
-        if weight.ndim == 4:
-            weight.data = weight.data.contiguous(memory_format=layout)
-    return model
