@@ -165,11 +165,12 @@ def test_installed_packages_name_their_module_by_an_entry_point(tmp_path: Path):
         from maskdcpt_cli.cli import main
         from maskdcpt_cli.degradations import SETTINGS, find
         main(["--help"], standalone_mode=False)
-        assert SETTINGS["5d"] and find("haze") and "plug_dist" not in sys.modules
-        assert "importlib.metadata" not in sys.modules
-        assert "plug_dist" not in sys.modules
-        assert SETTINGS["installed"] == ("H",)
+        SETTINGS["5d"], find("haze")
+        looked_up = {"importlib.metadata", "plug_dist"} & sys.modules.keys()
+        print(sorted(looked_up), SETTINGS["installed"])
     """
     path = os.pathsep.join([str(tmp_path / "site"), str(Path(__file__).parents[1])])
     env = {**os.environ, "PYTHONPATH": path}
-    subprocess.run([sys.executable, "-c", dedent(code)], check=True, env=env)
+    command = [sys.executable, "-c", dedent(code)]
+    done = subprocess.run(command, check=True, env=env, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[] ('H',)"

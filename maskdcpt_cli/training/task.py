@@ -121,21 +121,10 @@ def initialise(
     """
     if preset.initialise_from is None:
         return None
-    path, name = Path(preset.initialise_from), preset.backbone
+    path = Path(preset.initialise_from)
     given = read_checkpoint(path)
-    if given.backbone != name:
-        raise CheckpointError(
-            f"{shown(path)} holds the weights of {given.backbone}, and {name} is to be trained; "
-            f"take --backbone {given.backbone}."
-        )
     own = backbone.state_dict()
-    for key, tensor in given.state_dict.items():
-        if key in own and own[key].shape != tensor.shape:
-            raise CheckpointError(
-                f"{shown(path)} holds a {name} of another size: '{key}' is "
-                f"{tuple(tensor.shape)} in it and {tuple(own[key].shape)} here. It was built "
-                f"with the options {dict(given.options)}."
-            )
+    _check_fits(given, own, name=preset.backbone, path=path)
     backbone.load_state_dict(given.state_dict, strict=False)
     loaded: Mapping[str, Tensor] = {}  # of the classifier
     if (
@@ -157,6 +146,21 @@ def initialise(
             *(CLASSIFIER + key for key in given.classifier if key not in loaded),
         ),
     )
+
+
+def _check_fits(given: Checkpoint, own: Mapping[str, Tensor], *, name: str, path: Path) -> None:
+    if given.backbone != name:
+        raise CheckpointError(
+            f"{shown(path)} holds the weights of {given.backbone}, and {name} is to be trained; "
+            f"take --backbone {given.backbone}."
+        )
+    for key, tensor in given.state_dict.items():
+        if key in own and own[key].shape != tensor.shape:
+            raise CheckpointError(
+                f"{shown(path)} holds a {name} of another size: '{key}' is "
+                f"{tuple(tensor.shape)} in it and {tuple(own[key].shape)} here. It was built "
+                f"with the options {dict(given.options)}."
+            )
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:

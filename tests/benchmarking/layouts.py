@@ -4,7 +4,10 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from maskdcpt_cli.benchmarking.result_cache import ResultCache
+from maskdcpt_cli.benchmarking.run import BenchmarkSettings, benchmark
 from maskdcpt_cli.images.arrays import Pixels
+from maskdcpt_cli.inference.networks import identity
 from maskdcpt_cli.presets.data import EvalPart, Folders, Source, TextList, Unpaired
 from maskdcpt_cli.presets.load import load_data
 from tests.datasets import degraded, photos, save
@@ -59,3 +62,25 @@ def _paths(source: Source) -> Iterator[tuple[str, str]]:
 
 def _named(template: str, number: int) -> str:
     return re.sub(r"\{\w+\}", f"{number:03}", template) + ".png" if template else ""
+
+
+class Counting:
+    """A model that leaves images as they are, and counts them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, lq):
+        self.count += 1
+        return lq
+
+
+def run(sets, folder: Path, restore=None, *, made_by: str = "me", **settings) -> list:
+    options = BenchmarkSettings(
+        folder, metrics=settings.pop("metrics", ("psnr",)), jobs=1, **settings
+    )
+    return list(
+        benchmark(
+            sets, restore or identity().restore, options, ResultCache(folder, made_by=made_by)
+        )
+    )

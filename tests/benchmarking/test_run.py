@@ -1,7 +1,6 @@
 """Test sets restored and measured: events, cached results, and errors that do not stop the run."""
 
 import json
-import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,85 +23,22 @@ from maskdcpt_cli.benchmarking.test_sets import (
     from_photos,
     from_preset,
     key,
-    noise_psnr,
     sample_name,
     title,
 )
 from maskdcpt_cli.data.sets import from_pairs
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.inference.events import Settings
-from maskdcpt_cli.inference.networks import NetworkRestore, identity, open_network
+from maskdcpt_cli.inference.networks import NetworkRestore, open_network
 from maskdcpt_cli.presets.load import load_data
 from maskdcpt_cli.scoring.events import Unavailable
 from maskdcpt_cli.weights.zoo import load_model
-from tests.benchmarking.layouts import crops, lay_out, only
-from tests.datasets import photos, save
+from tests.benchmarking.layouts import Counting, crops, lay_out, only, run
+from tests.datasets import save
 from tests.inference.brighten import Askable
 from tests.small import small
 
 SIGMAS = (15, 25, 50, 60, 75)
-
-
-class Counting:
-    """A model that leaves images as they are, and counts them."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, lq):
-        self.count += 1
-        return lq
-
-
-def run(sets, folder: Path, restore=None, *, made_by: str = "me", **settings) -> list:
-    options = BenchmarkSettings(
-        folder, metrics=settings.pop("metrics", ("psnr",)), jobs=1, **settings
-    )
-    return list(
-        benchmark(
-            sets, restore or identity().restore, options, ResultCache(folder, made_by=made_by)
-        )
-    )
-
-
-def test_the_identity_shows_the_noise_of_theory(tmp_path):
-    save(tmp_path / "grey" / "a.png", np.full((160, 160, 3), 128, np.uint8))
-    sets = from_photos(load_data("denoise"), tmp_path / "grey")
-    events = run(sets[:2], tmp_path / "out")
-    for finished, sigma in zip(only(events, SetFinished), (15, 25), strict=True):
-        assert finished.result.figures["psnr"] == pytest.approx(noise_psnr(sigma), abs=0.05)
-    assert noise_psnr(25) == pytest.approx(20.17, abs=0.005)
-
-
-def test_the_identity_shows_what_clipping_takes_of_the_noise(tmp_path):
-    photo = photos()[0]
-    save(tmp_path / "photo" / "a.png", photo)
-    sets = from_photos(load_data("denoise"), tmp_path / "photo")
-    events = run(sets, tmp_path / "out")
-    measured = [finished.result.figures["psnr"] for finished in only(events, SetFinished)]
-    expected = [clipped_psnr(photo, sigma) for sigma in SIGMAS]
-    assert measured == pytest.approx(expected, abs=0.05)
-    assert all(value > noise_psnr(sigma) for value, sigma in zip(measured, SIGMAS, strict=True))
-
-
-def clipped_psnr(photo: np.ndarray, sigma: float) -> float:
-    """The expected PSNR of Gaussian noise that is clipped to [0, 1], value by value."""
-    s = sigma / 255
-    values, counts = np.unique(photo, return_counts=True)
-    errors = []
-    for x in values / 255:
-        low, high = -x / s, (1 - x) / s
-        inside = (_below(high) - _below(low)) - (high * _density(high) - low * _density(low))
-        errors.append(x * x * _below(low) + (1 - x) ** 2 * (1 - _below(high)) + s * s * inside)
-    return -10 * math.log10(np.average(errors, weights=counts))
-
-
-def _below(z: float) -> float:
-    return (1 + math.erf(z / math.sqrt(2))) / 2
-
-
-def _density(z: float) -> float:
-    return math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
 
 
 def test_the_figure_of_a_set_is_the_mean_over_its_images(pairs, tmp_path):

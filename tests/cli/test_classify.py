@@ -5,93 +5,22 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from click.testing import CliRunner, Result
-from PIL import Image
 
-from maskdcpt_cli.cli import main
-from maskdcpt_cli.degradations import CLEAN, removable
-from maskdcpt_cli.errors import CheckpointError
-from maskdcpt_cli.images.reader import PhotoReader
-from maskdcpt_cli.inference import classify as classify_module
 from maskdcpt_cli.inference.classify import Classified
-from maskdcpt_cli.weights.building import DegradationClassifier
-
-LABELS = ("GN", "MB+LL+GN", "H", CLEAN)
-NOISE = {"GN": 0.931, "H": 0.052, "MB+LL+GN": 0.016, CLEAN: 0.001}
-UNSURE = {"H": 0.4312, "GN": 0.3, CLEAN: 0.2, "MB+LL+GN": 0.0688}
-SOUND = {CLEAN: 0.8, "H": 0.1, "GN": 0.06, "MB+LL+GN": 0.04}
-
-
-class FakeClassifier:
-    """A stub for loading and running the classifier, which records its calls."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, dict[str, float] | BaseException | str] = {}  # by name
-        self.model = self.device = ""
-        self.options: dict[str, object] = {}
-        self.paths: list[Path] = []
-        self.temperature: float | None = 1.5
-        self.labels = LABELS
-        self.multi_label = False
-        self.thresholds: dict[str, float] = {}
-
-    def load_classifier(self, model: str) -> object:
-        if model == "tiny":
-            raise CheckpointError("tiny holds no classifier.")
-        self.model = model
-        network = SimpleNamespace(to=lambda device: setattr(self, "device", device))
-        return DegradationClassifier(
-            network,
-            self.labels,
-            self.temperature,
-            multi_label=self.multi_label,
-            thresholds=self.thresholds,
-        )
-
-    def classify_files(
-        self, _classifier: object, paths: list[Path], **options: object
-    ) -> Iterator[Classified]:
-        assert isinstance(options.pop("reader"), PhotoReader)
-        self.options = options
-        for path in paths:
-            self.paths.append(path)
-            found = self.found.get(path.name, NOISE)
-            if isinstance(found, BaseException):
-                raise found
-            failed = isinstance(found, str)
-            if failed:
-                yield Classified(path, {}, found)
-                continue
-            likely = [label for label in found if found[label] > self.thresholds.get(label, 0.5)]
-            labels = removable(likely)
-            yield Classified(path, found, labels=labels, multi_label=self.multi_label)
+from tests.cli.classifying import NOISE, SOUND, UNSURE, FakeClassifier, invoke, photos_in
 
 
 @pytest.fixture
 def fake(monkeypatch) -> FakeClassifier:
-    stub = FakeClassifier()
-    monkeypatch.setattr(classify_module, "classify_files", stub.classify_files)
-    monkeypatch.setattr("maskdcpt_cli.weights.zoo.load_classifier", stub.load_classifier)
-    return stub
+    return FakeClassifier().installed(monkeypatch)
 
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "in"
-    (folder / "sub").mkdir(parents=True)
-    for name in ("a.png", "b.png", "sub/c.png"):
-        Image.new("RGB", (4, 3), (90, 120, 60)).save(folder / name)
-    return folder
-
-
-def invoke(*args: str, stdin: str = "") -> Result:
-    return CliRunner().invoke(main, ["classify", *args], input=stdin)
+    return photos_in(tmp_path, monkeypatch)
 
 
 def test_one_photo_has_a_bar_for_every_type(fake, photos):
@@ -328,83 +257,3 @@ def test_a_name_that_is_not_utf8_can_be_shown(fake, photos, option):
     else:
         assert r"in/caf\xe9\n.png" in result.stdout
         assert b"caf\xe9\n.png" in Path("a.csv").read_bytes()
-
-
-SEVERAL = {"H": 0.93, "J": 0.81, "GN": 0.7104, "LL": 0.002}
-FAINT = {"GN": 0.74, "H": 0.3, "J": 0.02, "LL": 0.01}
-
-
-@pytest.fixture
-def several(fake, photos) -> FakeClassifier:
-    """A multi-label classifier: of haze and JPEG in a.png and b.png, and nothing in c.png."""
-    fake.multi_label, fake.labels = True, ("GN", "J", "H", "LL")
-    fake.thresholds = {"GN": 0.75, "J": 0.6, "H": 0.8, "LL": 0.5}
-    fake.found.update({"a.png": SEVERAL, "b.png": SEVERAL, "c.png": FAINT})
-    return fake
-
-
-def test_every_type_above_its_threshold_is_shown(several):
-    headline, _, *bars = invoke("in/a.png").stdout.splitlines()
-    assert headline == "in/a.png: haze 93 %, jpeg 81 %"
-    assert [bar.split()[0] for bar in bars] == ["haze", "jpeg", "noise", "low-light"]
-    ends = [bar.split("%", 1)[1].strip() for bar in bars]
-    assert ends == ["found", "found", "below 75 %", "below 50 %"]
-    assert all(len(bar) <= 80 for bar in bars)
-
-
-def test_without_any_a_photo_looks_clean(several):
-    assert invoke("in/sub/c.png").stdout.splitlines()[0] == "in/sub/c.png: looks clean"
-
-
-def test_photos_with_several_types_have_a_row_each_and_count_for_each_type(several):
-    result = invoke("in")
-    rows = [row.rstrip() for row in result.stdout.splitlines()]
-    assert rows == [
-        "File          Found                 Below its threshold",
-        "in/a.png      haze 93 %, jpeg 81 %  noise 71 %, low-light <1 %",
-        "in/b.png      haze 93 %, jpeg 81 %  noise 71 %, low-light <1 %",
-        "in/sub/c.png  looks clean           noise 74 %, haze 30 %",
-    ]
-    assert result.stderr.splitlines()[-1] == "3 photos: 2 haze, 2 jpeg, 1 looks clean"
-
-
-def test_json_and_csv_have_every_type_that_was_found(several):
-    result = invoke("in", "--json", "--csv", "a.csv")
-    first, _, last = map(json.loads, result.stdout.splitlines())
-    assert (first["answer"], first["probability"]) == ("haze", 0.93)
-    assert first["labels"] == ["haze", "jpeg"]
-    assert first["probabilities"] == {
-        "haze": 0.93,
-        "jpeg": 0.81,
-        "noise": 0.7104,
-        "low-light": 0.002,
-    }
-    assert (last["answer"], last["probability"], last["labels"]) == ("clean", None, [])
-    with Path("a.csv").open(newline="") as file:
-        head, row, _, clean = csv.reader(file)
-    assert head[:7] == ["file", "answer", "probability", "found", "first", "second", "third"]
-    assert head[7:] == ["noise", "jpeg", "haze", "low-light", "reason"]
-    assert row[1:7] == ["haze", "0.93", "haze jpeg", "haze", "jpeg", "noise"]
-    assert clean[1:7] == ["clean", "", "", "noise", "haze", "jpeg"]
-
-
-def test_a_file_without_thresholds_is_reported(several):
-    assert "no thresholds" not in invoke("in").stderr
-    several.thresholds = {}
-    assert "Note: The file holds no thresholds" in invoke("in").stderr
-
-
-def test_a_table_of_several_types_fits_a_terminal_of_80_columns(several):
-    from rich.console import Console
-
-    from maskdcpt_cli.cli.classify_view import _table
-
-    found = {"LL+H+RS+S": 0.99, "MB+LL+GN": 0.98, **SEVERAL}
-    labels = ("LL+H+RS+S", "MB+LL+GN", "H", "J")
-    one = Classified(Path("in/a.png"), found, labels=labels, multi_label=True)
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(_table([one], width=80))
-    lines = console.export_text().splitlines()
-    assert all(len(line) <= 80 for line in lines)
-    assert "low-light+haze+rain+snow 99 %," in lines[1], "wrapped between two types"
-    assert "in/a.png" in lines[1]

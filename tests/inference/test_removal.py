@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from maskdcpt_cli import load_classifier
@@ -16,7 +15,6 @@ from maskdcpt_cli.inference.classify import Found
 from maskdcpt_cli.inference.events import Job, Settings
 from maskdcpt_cli.inference.removal import Removal, check_removal, decide_removal, request_of
 from maskdcpt_cli.inference.restore import restore, restore_folder
-from maskdcpt_cli.inference.result_log import fingerprint
 from maskdcpt_cli.weights.building import DegradationClassifier
 from tests.inference.brighten import (
     KNOWN,
@@ -319,29 +317,6 @@ def test_the_photo_is_classified_upright_in_its_colours_and_by_the_given_classif
     job = Job(tmp_path / "a.jpg", tmp_path / "out" / "a.jpg")
     outcomes_of(Askable(), [job], classifier=given)
     assert seen == [(given, (40, 60, 3), 6)]
-
-
-def test_what_is_asked_counts_in_the_fingerprint_of_models_that_can_be_asked():
-    model, given = askable(*KNOWN), classifier()
-    auto = fingerprint(model, Settings(), given)
-    others = [
-        fingerprint(model, Settings(), classifier(temperature=2.0)),
-        fingerprint(model, Settings(keep=("haze",)), given),
-        fingerprint(model, Settings(remove="all")),
-        fingerprint(model, Settings(remove=("noise",))),
-        fingerprint(askable("GN", "H", "MR"), Settings(), given),
-    ]
-    with torch.no_grad():
-        next(given.network.parameters()).add_(1)
-    others.append(fingerprint(model, Settings(), given))
-    assert len({auto, *others}) == 7
-    assert fingerprint(model, Settings(), classifier()) == auto
-
-
-def test_the_fingerprint_of_other_models_is_that_of_earlier_versions():
-    assert fingerprint(small("nafnet"), Settings()) == fingerprint(
-        small("nafnet"), Settings(remove="all")
-    )
 
 
 def test_the_default_classifier_finds_noise_and_the_network_is_asked_for_it():

@@ -7,7 +7,17 @@ from PIL import Image
 
 from maskdcpt_cli.inference import restore_photo as restore_photo_module
 from maskdcpt_cli.inference.events import Settings
-from tests.inference.brighten import TILED, Brighten, jobs_of, outcomes_of, ramp
+from maskdcpt_cli.inference.result_log import fingerprint
+from maskdcpt_cli.weights.building import DegradationClassifier
+from tests.inference.brighten import (
+    KNOWN,
+    TILED,
+    Brighten,
+    askable,
+    jobs_of,
+    outcomes_of,
+    ramp,
+)
 from tests.small import small
 
 
@@ -103,3 +113,30 @@ def test_a_truncated_line_of_the_result_log_is_ignored(photos, tmp_path):
     log = tmp_path / "out" / ".maskdcpt.jsonl"
     log.write_text(log.read_text() + '{"name": "0.png", "ma')
     assert {outcome.status for outcome in outcomes_of(Brighten(), jobs)} == {"skipped"}
+
+
+def classifier(**options):
+    return DegradationClassifier(small("nafnet"), (*KNOWN, "MR", "clean"), **options)
+
+
+def test_what_is_asked_counts_in_the_fingerprint_of_models_that_can_be_asked():
+    model, given = askable(*KNOWN), classifier()
+    auto = fingerprint(model, Settings(), given)
+    others = [
+        fingerprint(model, Settings(), classifier(temperature=2.0)),
+        fingerprint(model, Settings(keep=("haze",)), given),
+        fingerprint(model, Settings(remove="all")),
+        fingerprint(model, Settings(remove=("noise",))),
+        fingerprint(askable("GN", "H", "MR"), Settings(), given),
+    ]
+    with torch.no_grad():
+        next(given.network.parameters()).add_(1)
+    others.append(fingerprint(model, Settings(), given))
+    assert len({auto, *others}) == 7
+    assert fingerprint(model, Settings(), classifier()) == auto
+
+
+def test_the_fingerprint_of_other_models_is_that_of_earlier_versions():
+    assert fingerprint(small("nafnet"), Settings()) == fingerprint(
+        small("nafnet"), Settings(remove="all")
+    )
