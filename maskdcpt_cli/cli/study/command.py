@@ -58,7 +58,7 @@ def knn(**given: Any) -> None:
       maskdcpt study knn -m tiny --untrained -m pretrained.safetensors --photos photos/
       maskdcpt study knn --backbone swinir --folder haze=hazy/ --folder rain=rainy/ --json
     """
-    from maskdcpt_cli.cli.study.view import StudyRow, show_rows, write_csv
+    from maskdcpt_cli.cli.study.view import StudyRow, show_study
     from maskdcpt_cli.probing.figures import draw_confusions
     from maskdcpt_cli.probing.neighbours import classify
 
@@ -70,9 +70,7 @@ def knn(**given: Any) -> None:
     ]
     if options.output:
         draw_confusions([(row.title, row.result) for row in rows], options.output)
-    if options.csv:
-        write_csv(rows, options.csv)
-    show_rows(rows, images, size=options.size, json=options.json)
+    show_study(rows, images, options)
 
 
 @study.command(short_help="Measure accuracy against mask ratio.")
@@ -98,8 +96,7 @@ def mask(ratios: tuple[float, ...], method: str, patch_size: int, **given: Any) 
     Example:
       maskdcpt study mask --backbone nafnet -m tiny --photos photos/ -o mask.png
     """
-    from maskdcpt_cli.cli.study.view import StudyRow, chance, mask_curves, show_rows, write_csv
-    from maskdcpt_cli.probing.figures import draw_curves
+    from maskdcpt_cli.cli.study.view import StudyRow, mask_curves, show_curves
     from maskdcpt_cli.probing.neighbours import classify
     from maskdcpt_cli.probing.study import Masking
 
@@ -110,13 +107,7 @@ def mask(ratios: tuple[float, ...], method: str, patch_size: int, **given: Any) 
         networks(options), images, options, ratios=ratios, masking=Masking(method, patch_size)
     )
     rows = [StudyRow(one.model, one.mask_ratio, classify(one.distances, images)) for one in masked]
-    if options.output:
-        draw_curves(
-            mask_curves(rows), options.output, xlabel="mask ratio, %", chance=chance(images)
-        )
-    if options.csv:
-        write_csv(rows, options.csv)
-    show_rows(rows, images, size=options.size, json=options.json)
+    show_curves(rows, mask_curves(rows), images, options, xlabel="mask ratio, %")
 
 
 @study.command(short_help="Measure accuracy over training.")
@@ -136,14 +127,7 @@ def training_curve(trainings: tuple[Path, ...], **given: Any) -> None:
     Example:
       maskdcpt study training-curve runs/finetune-5d --photos photos/ -o curve.png
     """
-    from maskdcpt_cli.cli.study.view import (
-        StudyRow,
-        chance,
-        show_rows,
-        training_curves,
-        write_csv,
-    )
-    from maskdcpt_cli.probing.figures import draw_curves
+    from maskdcpt_cli.cli.study.view import StudyRow, show_curves, training_curves
     from maskdcpt_cli.probing.neighbours import classify
     from maskdcpt_cli.probing.training_curve import trained_models
 
@@ -151,13 +135,7 @@ def training_curve(trainings: tuple[Path, ...], **given: Any) -> None:
     images = read_images(options)
     measured = measure_models(trained_models(trainings), images, options)
     rows = [StudyRow(one.model, None, classify(one.distances, images)) for one in measured]
-    if options.output:
-        draw_curves(
-            training_curves(rows), options.output, xlabel="iteration", chance=chance(images)
-        )
-    if options.csv:
-        write_csv(rows, options.csv)
-    show_rows(rows, images, size=options.size, json=options.json)
+    show_curves(rows, training_curves(rows), images, options, xlabel="iteration")
 
 
 @study.command(short_help="Draw a t-SNE embedding of the images.")

@@ -12,9 +12,10 @@ from rich.table import Table
 
 from maskdcpt_cli.cli.console import data_console, plain_table
 from maskdcpt_cli.cli.csv_file import write_csv as write_rows
+from maskdcpt_cli.cli.study.options import ProbeOptions
 from maskdcpt_cli.degradations import SETTINGS, slug
 from maskdcpt_cli.files import shown
-from maskdcpt_cli.probing.figures import AccuracyCurve, EmbeddingPanel
+from maskdcpt_cli.probing.figures import AccuracyCurve, EmbeddingPanel, draw_curves
 from maskdcpt_cli.probing.images import ProbeImage
 from maskdcpt_cli.probing.neighbours import NEIGHBOURS, SEEDS, KnnResult
 from maskdcpt_cli.probing.probed_models import PaperFigure, ProbedModel
@@ -73,6 +74,29 @@ def training_curves(rows: Sequence[StudyRow]) -> list[AccuracyCurve]:
 def chance(images: Sequence[ProbeImage]) -> float:
     """Return the accuracy of guesses, 0 to 1."""
     return 1 / len({image.degradation for image in images})
+
+
+def show_curves(
+    rows: Sequence[StudyRow],
+    curves: Sequence[AccuracyCurve],
+    images: Sequence[ProbeImage],
+    options: ProbeOptions,
+    *,
+    xlabel: str,
+) -> None:
+    """Draw the curves into the file of --output, if it is given; then as `show_study`."""
+    if options.output:
+        draw_curves(curves, options.output, xlabel=xlabel, chance=chance(images))
+    show_study(rows, images, options)
+
+
+def show_study(
+    rows: Sequence[StudyRow], images: Sequence[ProbeImage], options: ProbeOptions
+) -> None:
+    """Print the results, and write the file of --csv, if it is given."""
+    if options.csv:
+        write_csv(rows, options.csv)
+    show_rows(rows, images, size=options.size, json=options.json)
 
 
 def show_rows(
