@@ -104,7 +104,8 @@ def sample_request(
     Args:
         present: The degradations of the image.
         types: All that can be asked for.
-        settings: How often what is asked: exactly what is present, some of it, more, all, nothing.
+        settings: How often what is asked: exactly what is present, some of it, more, all, others,
+            nothing.
         generator: The source of what is sampled.
     """
     absent = [label for label in types if label not in present]
@@ -114,6 +115,8 @@ def sample_request(
         return frozenset(types)
     if kind == "nothing":
         return frozenset()
+    if kind == "others":
+        return _some(absent, generator) if absent else frozenset()
     if kind == "some" and len(present) > 1:
         return _some(sorted(present), generator)
     if kind == "more" and absent:

@@ -78,6 +78,18 @@ class Backbone(nn.Module):
         """Return the residual (B, 3, H, W) that restores lq from the latent."""
         raise NotImplementedError
 
+    def residual(
+        self, lq: Tensor, pool: GlobalPool = whole_image, request: Tensor | None = None
+    ) -> Tensor:
+        """Return the residual of (B, 3, H, W) in [0, 1]; H and W are multiples of size_multiple.
+
+        An image of whose degradations none is to be removed stays as it is (ours): it is 0.
+
+        Raises ValueError for a request that does not fit the network.
+        """
+        residual = self.head(self.encode(lq, pool=pool, request=request).latent)
+        return residual if request is None else residual * request.amax(dim=1).view(-1, 1, 1, 1)
+
     def forward(self, lq: Tensor, request: Tensor | None = None) -> Tensor:
         """Restore (B, 3, H, W) in [0, 1] of any size; the result has the same size, not clipped.
 
@@ -85,7 +97,7 @@ class Backbone(nn.Module):
         """
         height, width = lq.shape[-2:]
         padded = PADDINGS[self.padding](lq, self.size_multiple)
-        restored = padded + self.head(self.encode(padded, request=request).latent)
+        restored = padded + self.residual(padded, request=request)
         return restored[..., :height, :width]
 
     def auxiliary_loss(self) -> Tensor | None:

@@ -274,7 +274,8 @@ class RequestKinds(Schema):
     some: NonNegativeFloat = 2  # not all of several degradations
     more: NonNegativeFloat = 2  # what is there, and what is not
     all: NonNegativeFloat = 1
-    nothing: NonNegativeFloat = 1
+    others: NonNegativeFloat = 1  # what is not there, and nothing that is
+    nothing: NonNegativeFloat = 0  # teaches nothing: the network then returns its input
 
     @model_validator(mode="after")
     def _anything(self) -> "RequestKinds":

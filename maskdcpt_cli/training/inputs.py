@@ -32,7 +32,7 @@ from maskdcpt_cli.presets.data import (
 from maskdcpt_cli.presets.load import load_data, names
 from maskdcpt_cli.presets.training import Finetune, Pretrain, Run
 
-EVERYTHING = RequestKinds(exactly=0, some=0, more=0, all=1, nothing=0)
+EVERYTHING = RequestKinds(exactly=0, some=0, more=0, all=1, others=0)
 HELD_OUT = 10  # one of so many scenes is held out for validation where there are no test sets
 
 

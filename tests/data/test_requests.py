@@ -75,6 +75,9 @@ def test_what_is_asked_follows_from_what_is_there(present):
     assert set(asked("exactly")) == {frozenset(present)}
     assert set(asked("nothing")) == {frozenset()}
     assert set(asked("all")) == {frozenset(TWELVE)}
+    for request in asked("others"):
+        assert request if len(present) < len(TWELVE) else not request
+        assert not request & present
     for request in asked("some"):
         assert request < present if len(present) > 1 else request == present
         assert request or len(present) < 2
@@ -126,7 +129,8 @@ def test_asked_for_what_is_there_the_target_is_clean(kind):
         assert asking[label].present.sum() == (label != "clean")
 
 
-def test_asked_for_nothing_the_target_is_the_input():
-    for one in by_label(asked("nothing")).values():
+@pytest.mark.parametrize("kind", ["others", "nothing"])
+def test_asked_for_nothing_that_is_there_the_target_is_the_input(kind):
+    for one in by_label(asked(kind)).values():
         assert torch.equal(to_float(one.gt), to_float(one.lq))
-        assert not one.request.any()
+        assert one.request.any() == (kind == "others")

@@ -20,7 +20,7 @@ ASKED = [
     )
     for name, backend in product(["nafnet-instruct", "restormer-instruct"], BACKENDS)
 ]
-REQUESTS = [torch.zeros(1, 3), torch.tensor([[0.0, 1.0, 0.0]])]
+REQUESTS = [torch.tensor([[0.0, 1.0, 1.0]]), torch.tensor([[0.0, 1.0, 0.0]])]
 BOXES = torch.tensor([[0, 0, 0.5, 0.5], [0.5, 0, 0.5, 0.5]])
 
 
@@ -43,6 +43,7 @@ def test_every_backend_does_what_the_network_is_asked(name: str, backend: str) -
         results.append(restored)
     assert torch.equal(engine(lq), results[-1])
     assert all(differ(results[i], results[i + 1]) for i in (-1, 0, 1))
+    assert torch.equal(engine.asked(torch.zeros(1, 3))(lq), lq)
 
 
 @pytest.mark.parametrize(("name", "backend"), ASKED)

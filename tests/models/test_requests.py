@@ -30,6 +30,16 @@ def test_every_type_makes_a_difference_and_each_image_has_its_own_request(name):
 
 @every_asked_network
 @torch.inference_mode()
+def test_asked_for_nothing_it_returns_its_input(name):
+    backbone, lq = small(name), golden_image(29, 35, 2)
+    requests = torch.tensor([[0.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    restored = backbone(lq, requests)
+    assert torch.equal(restored[0], lq[0])
+    assert not torch.equal(restored[1], lq[1])
+
+
+@every_asked_network
+@torch.inference_mode()
 def test_no_request_asks_for_everything(name):
     backbone, lq = small(name).double(), golden_image(32, 32, 2).double()
     assert torch.equal(backbone(lq), backbone(lq, torch.ones(1, 3)))

@@ -29,7 +29,7 @@ class Residual(nn.Module):
         self.backbone = backbone
 
     def forward(self, lq: Tensor, request: Tensor | None = None) -> Tensor:
-        return self.backbone.head(self.backbone.encode(lq, request=request).latent)
+        return self.backbone.residual(lq, request=request)
 
 
 class PooledValues(nn.Module):
@@ -60,7 +60,7 @@ class TileResidual(nn.Module):
     def forward(self, lq: Tensor, boxes: Tensor, *given: Tensor) -> Tensor:
         request, values = (given[0], given[1:]) if self.backbone.request_types else (None, given)
         pool = RecordedPool(boxes, values)
-        return self.backbone.head(self.backbone.encode(lq, pool=pool, request=request).latent)
+        return self.backbone.residual(lq, pool, request)
 
 
 class Network(Protocol):
