@@ -68,6 +68,7 @@ class Heads(Schema):
     classification: Fraction = paper(1.0, "Eq. 5; 0 for none")
     focal_gamma: NonNegativeFloat = paper(2.0, "ours: of Lin et al., 2017")
     multi_label: bool = paper(False, "ours: a sigmoid for each type, so that several are found")
+    random_labels: bool = paper(False, "ours: a control, labels that say nothing of the image")
     classifier_dims: tuple[Width, Width, Width, Width] = paper(
         (64, 128, 256, 512), "Sec. IV-A: ResNet-18's"
     )
@@ -80,6 +81,8 @@ class Heads(Schema):
     def _check_weights(self) -> "Heads":
         if not self.reconstruction and not self.classification:
             raise ValueError("reconstruction and classification are both 0: nothing is learnt")
+        if self.random_labels and self.multi_label:
+            raise ValueError("random_labels is for a classifier of one label, not for multi_label")
         return self
 
 

@@ -176,9 +176,19 @@ class Pretraining:
             loss = multi_label_focal_loss(logits, batch.present, gamma=heads.focal_gamma)
             right = ((logits > 0) == batch.present.bool()).all(dim=1)
         else:
-            loss = focal_loss(logits, batch.label, gamma=heads.focal_gamma)
-            right = logits.argmax(dim=1) == batch.label
+            label = self._random_labels(batch) if heads.random_labels else batch.label
+            loss = focal_loss(logits, label, gamma=heads.focal_gamma)
+            right = logits.argmax(dim=1) == label
         return loss, right.float().mean()
+
+    def _random_labels(self, batch: Sample) -> Tensor:
+        """Return a label for each sample, a function of the seed and its number alone."""
+        seed, classes = self.preset.training.seed, len(self.labels)
+        labels = [
+            int(torch.randint(classes, (), generator=_generator(seed, number)))
+            for number in batch.number.tolist()
+        ]
+        return torch.tensor(labels, device=batch.label.device)
 
     def mask(self, number: Tensor, images: Tensor) -> OnGrid:
         """Return the mask of each sample, a function of the seed and its number (B,) alone.

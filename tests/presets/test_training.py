@@ -32,10 +32,10 @@ def loaded(kind: str, name: str, *overrides: str) -> Run:
 
 
 def test_there_are_the_presets_of_the_paper():
-    ours = ["classifier", "classifier-multi-label", "embedded", "tiny"]
+    ours = ["classifier", "classifier-multi-label", "embedded", "evidence", "tiny"]
     assert names("pretrain") == sorted(["12d", "5d", "9d", "dcpt", "ram", *ours])
     tasks = ["12d", "5d", "9d", "derain", "mixed", "motion-deblur", "tiny"]
-    assert names("finetune") == sorted([*tasks, "asked", "asked-blocks", "embedded"])
+    assert names("finetune") == sorted([*tasks, "asked", "asked-blocks", "embedded", "evidence"])
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -154,6 +154,7 @@ def test_a_stage_may_bring_a_rate_which_holds_until_another_does():
         ("mask.method=squares", "mask.method: "),
         ("mask.patch_size=24", "mask.patch_size is 24, which does not divide the crop_size 256"),
         ("heads={reconstruction: 0, classification: 0}", "nothing is learnt"),
+        ("heads={random_labels: true, multi_label: true}", "for a classifier of one label"),
         ("training.iterations=0", "training.iterations is 0; valid are whole numbers from 1"),
         ("training.iterations=many", "training.iterations is 'many'"),
         (

@@ -126,6 +126,25 @@ def test_earlier_methods_and_single_heads(changes, parts, tmp_path):
     assert bool(held) == ("classification" in parts)
 
 
+def test_random_labels_belong_to_their_samples_and_say_nothing_of_the_image():
+    task = Pretraining(pretraining(heads={"random_labels": True}), LABELS)
+    samples = [mixture()[SampleKey(number, SIDE)] for number in range(60)]
+    columns = {k: [to_float(getattr(s, k)) for s in samples] for k in ("lq", "gt")}
+    columns |= {k: [getattr(s, k) for s in samples] for k in ("label", "number")}
+    batch = samples[0]._replace(**{k: torch.stack(of) for k, of in columns.items()})
+    part = batch._replace(**{k: getattr(batch, k)[:5] for k in columns})
+    logits = torch.zeros(60, len(LABELS))
+    logits[:, 0] = 1
+    (_, accuracy), (_, of_part) = (
+        task._classified(logits, batch),
+        task._classified(logits[:5], part),
+    )
+    assert 0.15 < accuracy < 0.5, "each label as often"
+    assert of_part == task._classified(logits[:5], part)[1]
+    true = Pretraining(pretraining(), LABELS)._classified(logits, batch)[1]
+    assert true != accuracy
+
+
 def test_in_the_clean_pass_of_dcpt_the_degraded_image_is_not_reconstructed():
     task = Pretraining(pretraining(heads={"clean_pass": True}, mask={"ratio": 0}), LABELS)
     batch = mixture()

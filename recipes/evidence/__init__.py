@@ -1,0 +1,1 @@
+"""Does pre-training help? The paper's claim (Table I), in small, with controls."""
