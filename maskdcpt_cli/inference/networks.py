@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from maskdcpt_cli.degradations import slug
+from maskdcpt_cli.degradations import CLEAN, slug
 from maskdcpt_cli.inference.backends import Engine, open_engine
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.restore import restore
@@ -28,9 +28,12 @@ class NetworkRestore:
     def asked(self, degradation: str | None) -> "NetworkRestore":
         """Return the network asked for a degradation, or for the parts of a mixture.
 
-        It is asked for everything if it knows none of them or cannot be asked.
+        For clean images it is asked for nothing; for everything if it knows none of the parts or
+        cannot be asked.
         """
         name = degradation or ""
+        if name == CLEAN and self.engine.model.requests:
+            return replace(self, settings=replace(self.settings, remove=()))
         parts = {*name.split("+"), *slug(name).split("+")}
         known = tuple(
             one for one in self.engine.model.requests if one in parts or slug(one) in parts

@@ -1,4 +1,7 @@
-"""The table of the embedded model's card: PSNR against the input, and against a classical tool.
+"""The tables of the embedded model's card: PSNR against the input, and against a classical tool.
+
+A network that can be asked has a table for each way to ask it: for what is there, for what a
+classifier finds (`--remove auto`), and for everything.
 
 Measured by `maskdcpt benchmark`'s own code on the test sets of presets/data/embedded.yaml below a
 folder of `python -m recipes.tiny.photographs`, and on pairs that exist already. What is done is not
@@ -8,6 +11,7 @@ done again, until the weights change.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median
 from typing import NamedTuple
@@ -16,14 +20,18 @@ import click
 import numpy as np
 
 from benchmarks.measure import table
-from maskdcpt_cli import load_model
+from maskdcpt_cli import load_classifier, load_model, open_engine, restore
 from maskdcpt_cli.benchmarking.result_cache import ResultCache
 from maskdcpt_cli.benchmarking.run import BenchmarkSettings, ImageScored, benchmark
 from maskdcpt_cli.benchmarking.test_sets import from_preset, title
 from maskdcpt_cli.data.sets import ImageSet, from_pairs
 from maskdcpt_cli.degradations import CLEAN
+from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.networks import Restorer, identity, open_network
+from maskdcpt_cli.inference.result_log import fingerprint
+from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.presets.load import load_data
+from maskdcpt_cli.weights.building import DegradationClassifier
 from recipes.tiny.classical import TOOLS, Tool
 
 REGRESSION = 0.3  # dB below the input, of an image
@@ -38,6 +46,7 @@ class Row(NamedTuple):
     title: str
     lq: Values
     restored: Values
+    untouched: float  # fraction of images whose pixels are those of the input
     tool: Tool | None
     by_tool: float | None  # mean PSNR, at the best of its strengths
 
@@ -62,6 +71,7 @@ class Row(NamedTuple):
             f"{median(changes):+.2f}",
             f"{min(changes):+.2f}",
             f"{self.regressions:.0%}",
+            f"{self.untouched:.0%}",
             tool,
         ]
 
@@ -100,18 +110,41 @@ def row(
 ) -> Row:
     tool = TOOLS.get(degradation) if tools else None
     lq = measured(testset, identity(), out / "input", limit=limit)
+    restored = measured(testset, network, out / network.fingerprint, limit=limit)
     return Row(
         title(testset),
         dict.fromkeys(lq, GOOD) if degradation == CLEAN else lq,
-        measured(testset, network, out / network.fingerprint, limit=limit),
+        restored,
+        fmean(restored[name] == psnr for name, psnr in lq.items()),
         tool,
         with_tool(testset, tool, out / "classical", limit=limit) if tool else None,
     )
 
 
+def ways(model: Backbone, classifier: DegradationClassifier | None) -> dict[str, Restorer]:
+    """Return the ways to restore: one, or those to ask a network that can be asked."""
+    asked = open_network(model, backend="torch")
+    if not model.request_types:
+        return {"restored": asked}
+    engine, auto = open_engine(model, backend="torch"), Settings(remove="auto")
+    return {
+        "asked for what is there": asked,  # by `benchmark`
+        "asked for what is found": Restorer(
+            partial(restore, engine, settings=auto, classifier=classifier),
+            asked.description,
+            fingerprint(model, auto, classifier),
+        ),
+        "asked for everything": Restorer(
+            partial(restore, engine, remove="all"),
+            asked.description,
+            f"{asked.fingerprint}-everything",
+        ),
+    }
+
+
 def printed(rows: Sequence[Row]) -> str:
     header = ["PSNR, dB", "images", "input", "restored", "change", "median", "smallest",
-              "regressions", "tool"]  # fmt: skip
+              "regressions", "untouched", "tool"]  # fmt: skip
     return table(header, [one.cells() for one in rows])
 
 
@@ -121,6 +154,7 @@ def printed(rows: Sequence[Row]) -> str:
     "-o", "--out", default="results/card", show_default=True, type=click.Path(path_type=Path)
 )
 @click.option("-m", "--model", default="tiny", show_default=True)
+@click.option("--classifier", help="Of a network that can be asked; else the embedded one.")
 @click.option(
     "--pairs",
     multiple=True,
@@ -134,12 +168,13 @@ def main(
     out: Path,
     *,
     model: str,
+    classifier: str | None,
     pairs: tuple[tuple[str, Path, Path], ...],
     limit: int | None,
     no_tools: bool,
 ) -> None:
     """Measure the model on the test sets of the preset `embedded` below DATA, and on pairs."""
-    network = open_network(load_model(model), backend="torch")
+    finder = load_classifier(classifier) if classifier else None
     synthetic = [
         (one, one.degradation or "")
         for one in from_preset(load_data("embedded"), data)
@@ -147,15 +182,16 @@ def main(
     ]
     own = from_pairs([(lq, gt) for _, lq, gt in pairs])
     given = [(one, label) for one, (label, _, _) in zip(own, pairs, strict=True)]
-    rows: list[Row] = []
-    for testset, label in [*synthetic, *given]:
-        rows.append(row(testset, label, network, out, limit=limit, tools=not no_tools))
-        print(" | ".join(rows[-1].cells()), flush=True)
     print(
-        f"\nRegression: more than {REGRESSION} dB below the input, "
-        f"clean images below {GOOD - REGRESSION} dB.\n"
+        f"Regression: more than {REGRESSION} dB below the input, "
+        f"clean images below {GOOD - REGRESSION} dB."
     )
-    print(printed(rows))
+    for way, network in ways(load_model(model), finder).items():
+        rows: list[Row] = []
+        for testset, label in [*synthetic, *given]:
+            rows.append(row(testset, label, network, out, limit=limit, tools=not no_tools))
+            print(" | ".join(rows[-1].cells()), flush=True)
+        print(f"\n{way}:\n\n{printed(rows)}\n")
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def test_a_network_restores_what_is_measured(pairs, tmp_path):
         ("H", ("H",)),
         ("RSD", ("RS", "RD")),
         ("DS+GN+GB+J", ("GN", "J")),
+        ("clean", ()),
         ("MS", "all"),
         (None, "all"),
     ],
