@@ -70,8 +70,8 @@ SYNTHESIS: Registry[SynthesisSpec] = Registry("SYNTHESIS", {
         unit="optical depth of the farthest point", least=0, usual=Range(0.3, 2.5), most=6,
     ),
     "RS": SynthesisSpec(
-        {"streaks": rain.streaks},
-        unit="mm of rain per hour", least=0, usual=Range(5, 100), most=200,
+        {"streaks": rain.streaks, "crossing": rain.crossing, "downpour": rain.downpour},
+        unit="mm of rain per hour", least=0, usual=Range(5, 100), most=200, sampled=("streaks",),
     ),
     "RD": SynthesisSpec(
         {"drops": raindrop.drops},
@@ -158,7 +158,7 @@ def degrade(
         gt: (H, W, 3) float32 sRGB in [0, 1]; not modified.
         degradation: abbreviation or name, as "GN" or "noise".
         generator: the source of all that is sampled: variant, level and parameters.
-        variant: one of the degradation's variants; None samples one.
+        variant: one of the degradation's variants; None samples one, as in `maskdcpt degrade`.
         levels: levels to sample from, in the unit of the degradation: a list, or a Range, which is
             sampled uniformly; None is the usual range.
 
@@ -190,7 +190,8 @@ def sample(
     if not levels:
         raise MaskDCPTError("The list of levels is empty; give at least one level, or None.")
     if variant is None:
-        variant = tuple(spec.variants)[generator.integers(len(spec.variants))]
+        usual = spec.sampled or tuple(spec.variants)
+        variant = usual[generator.integers(len(usual))]
     if isinstance(levels, Range):
         level = float(generator.uniform(levels.low, levels.high))
     else:
