@@ -66,8 +66,14 @@ SYNTHESIS: Registry[SynthesisSpec] = Registry("SYNTHESIS", {
     ),
     "J": SynthesisSpec({"jpeg": jpeg.jpeg}, unit="quality", least=100, usual=Range(10, 90), most=1),
     "H": SynthesisSpec(
-        {"homogeneous": haze.homogeneous, "patchy": haze.patchy},
+        {
+            "homogeneous": haze.homogeneous,
+            "patchy": haze.patchy,
+            "even": haze.even,
+            "landscape": haze.landscape,
+        },
         unit="optical depth of the farthest point", least=0, usual=Range(0.3, 2.5), most=6,
+        sampled=("homogeneous", "patchy"),
     ),
     "RS": SynthesisSpec(
         {"streaks": rain.streaks, "crossing": rain.crossing, "downpour": rain.downpour},
