@@ -49,8 +49,13 @@ SYNTHESIS: Registry[SynthesisSpec] = Registry("SYNTHESIS", {
         unit="sigma, of 255", least=0, usual=Range(5, 50), most=150,
     ),
     "RN": SynthesisSpec(
-        {"camera": camera.noise, "camera-jpeg": camera.noise_and_jpeg},
+        {
+            "camera": camera.noise,
+            "camera-jpeg": camera.noise_and_jpeg,
+            "denoised": camera.denoised,
+        },
         unit="sigma at mid-grey, of 255", least=0, usual=Range(2, 30), most=60,
+        sampled=("camera", "camera-jpeg"),
     ),
     "MB": SynthesisSpec(
         {"shake": motion_blur.shake, "scene": motion_blur.scene, "object": motion_blur.moving},
