@@ -1,7 +1,7 @@
-"""Random tone curves and softer detail for clean images, as augmentation (ours).
+"""Other tones and softer detail of clean images, as augmentation (ours).
 
 A network that learns from a few hundred photos overfits to them, and takes an unknown one that is
-pale or dim for hazy or dark, and one that is soft for blurred.
+pale or dim for hazy or dark, and one that is soft for blurred; it colours a grey one.
 """
 
 import cv2
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.synthesis.contract import Image
+from maskdcpt_cli.synthesis.optics import in_colour
 
 MIN_BRIGHTNESS = 0.5  # fraction of the brightness in sRGB that is left, at least
 MIN_CONTRAST = 0.35  # fraction of the contrast that is left, at least
 LEVELS = np.linspace(0, 1, 256)
+LUMA = np.array([0.299, 0.587, 0.114])  # weights of red, green, blue (ITU-R BT.601)
 MAX_UPSCALING = 2.5
 
 
@@ -36,6 +38,18 @@ def tone_curve(generator: Generator) -> NDArray[np.float32]:
     if dim:
         curve *= generator.uniform(MIN_BRIGHTNESS, 1)
     return curve.astype(np.float32)
+
+
+def black_and_white(photo: Image, generator: Generator) -> Image:
+    """Return a clean image in greys, of weights as through a random filter: (H, W, 3)."""
+    weights = LUMA * np.exp(generator.normal(0, 0.5, 3))
+    grey = cv2.transform(photo, (weights / weights.sum())[None])
+    return in_colour(np.asarray(grey, np.float32).reshape(photo.shape[:2]))
+
+
+def without_colour(image: Image) -> Image:
+    """Return an image with its luma in all three channels."""
+    return in_colour(np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32))
 
 
 def upscaled(photo: Image, generator: Generator) -> Image:

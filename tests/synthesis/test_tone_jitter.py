@@ -7,13 +7,15 @@ from numpy.random import default_rng
 from maskdcpt_cli.data.mixture import Mixture, to_float
 from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.data.sets import ImageSet
-from maskdcpt_cli.presets.data import TrainSynthesis
+from maskdcpt_cli.presets.data import Requests, TrainSynthesis
 from maskdcpt_cli.synthesis.tone_jitter import (
     MIN_BRIGHTNESS,
     MIN_CONTRAST,
+    black_and_white,
     jitter_tones,
     tone_curve,
     upscaled,
+    without_colour,
 )
 from tests.data.test_mixture import SIDE, SyntheticPairs
 
@@ -51,6 +53,12 @@ def test_tones_are_those_of_the_generator_and_the_photo_is_left_alone():
         ("p_tone", 0, 0, 0),
         ("p_tone", 0.5, 0.3, 0.7),
         ("p_tone", 1, 1, 1),
+        ("p_invert", 0, 0, 0),
+        ("p_invert", 0.5, 0.3, 0.7),
+        ("p_invert", 1, 1, 1),
+        ("p_grey", 0, 0, 0),
+        ("p_grey", 0.5, 0.3, 0.7),
+        ("p_grey", 1, 1, 1),
         ("p_upscale", 0, 0, 0),
         ("p_upscale", 0.5, 0.3, 0.7),
         ("p_upscale", 1, 0.97, 1),  # some by so little that nothing changes
@@ -74,6 +82,51 @@ def test_a_fraction_of_the_clean_images_is_changed_before_it_is_degraded(
         assert lq.equal(gt), "of clean photos"
         changed.append(not gt.equal(unchanged))
     assert least <= np.mean(changed) <= most
+
+
+def is_grey(image) -> bool:
+    return bool((image == image[:1]).all())
+
+
+@pytest.mark.parametrize("label", ["GN", "RN", "H", "RS", "MS", "J", "clean"])
+@pytest.mark.parametrize("requests", [None, Requests(p_several=1)], ids=["blind", "asked"])
+def test_a_grey_photo_is_grey_before_and_after_it_is_degraded(label, requests):
+    def samples(synthesis):
+        of = ImageSet("a", SyntheticPairs(7, label, clean=True), synthesis=synthesis)
+        mixture = Mixture([of], labels=[label], requests=requests)
+        return [mixture[SampleKey(number, SIDE)] for number in range(40)]
+
+    for sample in samples(TrainSynthesis(p_grey=1, p_tone=0.5, p_jpeg=0.5)):
+        assert is_grey(sample.lq)
+        assert is_grey(sample.gt)
+    some = [(is_grey(one.lq), is_grey(one.gt)) for one in samples(TrainSynthesis(p_grey=0.5))]
+    assert 0.25 < np.mean([lq and gt for lq, gt in some]) < 0.75
+
+
+def test_a_negative_is_degraded_as_any_photo():
+    def sample(**given):
+        of = ImageSet(
+            "a", SyntheticPairs(7, "GN", clean=True), synthesis=TrainSynthesis(levels=(5,), **given)
+        )
+        return Mixture([of], labels=["GN"])[SampleKey(3, SIDE)]
+
+    plain, negative = sample(), sample(p_invert=1)
+    assert to_float(negative.gt).allclose(1 - to_float(plain.gt), atol=1e-6)
+    assert (negative.lq - negative.gt).abs().mean() < 0.05
+
+
+def test_black_and_white_photos_differ_in_their_filter_and_keep_their_greys():
+    photo = default_rng(0).random((48, 31, 3), np.float32)
+    before = photo.copy()
+    once, again, other = (black_and_white(photo, default_rng(seed)) for seed in (1, 1, 2))
+    assert (once.shape, once.dtype) == (photo.shape, np.float32)
+    assert (once == once[..., :1]).all()
+    assert 0 <= once.min() < once.max() <= 1
+    np.testing.assert_array_equal(once, again)
+    assert np.abs(once - other).mean() > 0.01
+    np.testing.assert_array_equal(photo, before)
+    np.testing.assert_allclose(black_and_white(once, default_rng(3)), once, atol=1e-5)
+    np.testing.assert_allclose(without_colour(once), once, atol=1e-5)
 
 
 def test_an_upscaled_photo_is_softer_but_no_other_scene():
