@@ -58,12 +58,23 @@ SYNTHESIS: Registry[SynthesisSpec] = Registry("SYNTHESIS", {
         sampled=("camera", "camera-jpeg"),
     ),
     "MB": SynthesisSpec(
-        {"shake": motion_blur.shake, "scene": motion_blur.scene, "object": motion_blur.moving},
+        {
+            "shake": motion_blur.shake,
+            "scene": motion_blur.scene,
+            "object": motion_blur.moving,
+            "shake-sharp": motion_blur.shake_sharp,
+        },
         unit="length of the path in pixels", least=0, usual=Range(4, 40), most=120,
+        sampled=("shake", "scene", "object"),
     ),
     "DB": SynthesisSpec(
-        {"flat": defocus.flat, "depth": defocus.depth},
-        unit="radius in pixels", least=0, usual=Range(1, 8), most=30,
+        {
+            "flat": defocus.flat,
+            "depth": defocus.depth,
+            "bokeh": defocus.bokeh,
+            "disc": defocus.disc,
+        },
+        unit="radius in pixels", least=0, usual=Range(1, 8), most=30, sampled=("flat", "depth"),
     ),
     "GB": SynthesisSpec(
         {"gaussian-and-sinc": smoothing.gaussian_and_sinc},
