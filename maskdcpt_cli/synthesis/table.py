@@ -45,8 +45,10 @@ SYNTHESIS: Registry[SynthesisSpec] = Registry("SYNTHESIS", {
             "gaussian": noise.gaussian,
             "poisson": noise.poisson,
             "salt-and-pepper": noise.salt_and_pepper,
+            "impulse": noise.impulse,
         },
         unit="sigma, of 255", least=0, usual=Range(5, 50), most=150,
+        sampled=("gaussian", "poisson", "salt-and-pepper"),
     ),
     "RN": SynthesisSpec(
         {
@@ -80,7 +82,10 @@ SYNTHESIS: Registry[SynthesisSpec] = Registry("SYNTHESIS", {
         {"gaussian-and-sinc": smoothing.gaussian_and_sinc},
         unit="sigma in pixels", least=0, usual=Range(0.2, 3), most=3,
     ),
-    "J": SynthesisSpec({"jpeg": jpeg.jpeg}, unit="quality", least=100, usual=Range(10, 90), most=1),
+    "J": SynthesisSpec(
+        {"jpeg": jpeg.jpeg, "twice": jpeg.twice},
+        unit="quality", least=100, usual=Range(10, 90), most=1, sampled=("jpeg",),
+    ),
     "H": SynthesisSpec(
         {
             "homogeneous": haze.homogeneous,
