@@ -26,9 +26,12 @@ from maskdcpt_cli.synthesis.jpeg import usual_jpeg
 from maskdcpt_cli.synthesis.table import check, degrade
 from maskdcpt_cli.synthesis.tone_jitter import (
     black_and_white,
+    inverted,
     jitter_tones,
+    sharpened,
     upscaled,
     without_colour,
+    zoomed,
 )
 
 ATTEMPTS = 10  # pairs in a row that may be broken
@@ -220,7 +223,7 @@ def _multi_hot(present: frozenset[str], types: Sequence[str]) -> Tensor:
 
 
 class _Varied(NamedTuple):
-    """A clean image in other tones or softer."""
+    """A clean image in other tones, or at another scale."""
 
     clean: Image
     changed: bool
@@ -228,20 +231,25 @@ class _Varied(NamedTuple):
 
 
 def _varied(pixels: Pixels, synthesis: TrainSynthesis, generator: Generator) -> _Varied:
-    """Vary the tones and the softness of a clean image."""
+    """Vary the tones, the sharpness and the scale of a clean image."""
 
     def chance(probability: float) -> bool:
         return bool(probability) and generator.random() < probability
 
     jittered = chance(synthesis.p_tone)
     clean = jitter_tones(pixels, generator) if jittered else _scaled(pixels)
-    if softened := chance(synthesis.p_upscale):
-        clean = upscaled(clean, generator)
-    if inverted := chance(synthesis.p_invert):
-        clean = 1 - clean
+    changed = jittered
+    for probability, change in (
+        (synthesis.p_upscale, upscaled),
+        (synthesis.p_zoom, zoomed),
+        (synthesis.p_sharpen, sharpened),
+        (synthesis.p_invert, inverted),
+    ):
+        if chance(probability):
+            clean, changed = change(clean, generator), True
     if grey := chance(synthesis.p_grey):
         clean = black_and_white(clean, generator)
-    return _Varied(clean, jittered or softened or inverted or grey, grey)
+    return _Varied(clean, changed or grey, grey)
 
 
 def _degraded(

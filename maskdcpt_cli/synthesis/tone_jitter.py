@@ -18,6 +18,7 @@ MIN_CONTRAST = 0.35  # fraction of the contrast that is left, at least
 LEVELS = np.linspace(0, 1, 256)
 LUMA = np.array([0.299, 0.587, 0.114])  # weights of red, green, blue (ITU-R BT.601)
 MAX_UPSCALING = 2.5
+ZOOM = (1.2, 2.5)  # enlarged so much, photos of 512 pixels are as soft as a camera's own pixels
 
 
 def jitter_tones(pixels: Pixels, generator: Generator) -> Image:
@@ -40,6 +41,11 @@ def tone_curve(generator: Generator) -> NDArray[np.float32]:
     return curve.astype(np.float32)
 
 
+def inverted(photo: Image, _generator: Generator) -> Image:
+    """Return the negative of a clean image."""
+    return 1 - photo
+
+
 def black_and_white(photo: Image, generator: Generator) -> Image:
     """Return a clean image in greys, of weights as through a random filter: (H, W, 3)."""
     weights = LUMA * np.exp(generator.normal(0, 0.5, 3))
@@ -60,3 +66,23 @@ def upscaled(photo: Image, generator: Generator) -> Image:
     smaller = cv2.resize(photo, small, interpolation=cv2.INTER_AREA)
     again = cv2.resize(smaller, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.clip(again, 0, 1)
+
+
+def zoomed(photo: Image, generator: Generator) -> Image:
+    """Return a part of a clean image, enlarged to its size: (H, W, 3), float32 in [0, 1].
+
+    So things are as large and as soft as at the pixels of a camera of 12 megapixels and more.
+    """
+    height, width = photo.shape[:2]
+    factor, down, right = generator.uniform((ZOOM[0], 0, 0), (ZOOM[1], 1, 1))
+    tall, wide = max(round(height / factor), 1), max(round(width / factor), 1)
+    top, left = int(down * (height - tall + 1)), int(right * (width - wide + 1))
+    part = photo[top : top + tall, left : left + wide]
+    return np.clip(cv2.resize(part, (width, height), interpolation=cv2.INTER_CUBIC), 0, 1)
+
+
+def sharpened(photo: Image, generator: Generator) -> Image:
+    """Return a clean image sharpened by an unsharp mask, as pictures of the web are."""
+    sigma, amount = generator.uniform((0.5, 0.2), (1.2, 1))
+    soft = np.asarray(cv2.GaussianBlur(photo, (0, 0), sigma), np.float32)
+    return np.clip(photo + np.float32(amount) * (photo - soft), 0, 1)

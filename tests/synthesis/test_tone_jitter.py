@@ -1,5 +1,6 @@
 """Other tones and softer detail: photos that look different, and are clean nonetheless."""
 
+import cv2
 import numpy as np
 import pytest
 from numpy.random import default_rng
@@ -11,11 +12,14 @@ from maskdcpt_cli.presets.data import Requests, TrainSynthesis
 from maskdcpt_cli.synthesis.tone_jitter import (
     MIN_BRIGHTNESS,
     MIN_CONTRAST,
+    ZOOM,
     black_and_white,
     jitter_tones,
+    sharpened,
     tone_curve,
     upscaled,
     without_colour,
+    zoomed,
 )
 from tests.data.test_mixture import SIDE, SyntheticPairs
 
@@ -53,6 +57,12 @@ def test_tones_are_those_of_the_generator_and_the_photo_is_left_alone():
         ("p_tone", 0, 0, 0),
         ("p_tone", 0.5, 0.3, 0.7),
         ("p_tone", 1, 1, 1),
+        ("p_zoom", 0, 0, 0),
+        ("p_zoom", 0.5, 0.3, 0.7),
+        ("p_zoom", 1, 1, 1),
+        ("p_sharpen", 0, 0, 0),
+        ("p_sharpen", 0.5, 0.3, 0.7),
+        ("p_sharpen", 1, 1, 1),
         ("p_invert", 0, 0, 0),
         ("p_invert", 0.5, 0.3, 0.7),
         ("p_invert", 1, 1, 1),
@@ -144,10 +154,40 @@ def test_an_upscaled_photo_is_softer_but_no_other_scene():
 
 
 @pytest.mark.parametrize("size", [(1, 1, 3), (2, 9, 3)])
-def test_the_smallest_photos_can_be_upscaled(size):
+@pytest.mark.parametrize("change", [upscaled, zoomed, sharpened])
+def test_the_smallest_photos_can_be_varied(change, size):
     photo = np.full(size, 0.5, np.float32)
     for seed in range(9):
-        np.testing.assert_allclose(upscaled(photo, default_rng(seed)), photo, atol=1e-6)
+        np.testing.assert_allclose(change(photo, default_rng(seed)), photo, atol=1e-6)
+
+
+def test_a_zoomed_photo_shows_a_part_of_the_scene_larger_and_softer():
+    rows, columns = np.mgrid[:96, :128].astype(np.float32)
+    ramp = np.dstack([rows / 96, columns / 128, np.full_like(rows, 0.5)])
+    slopes = []
+    for seed in range(20):
+        larger = zoomed(ramp, default_rng(seed))
+        assert (larger.shape, larger.dtype) == (ramp.shape, np.float32)
+        slopes.append(np.ptp(ramp[..., 1]) / np.ptp(larger[..., 1]))
+        assert np.ptp(ramp[..., 0]) / np.ptp(larger[..., 0]) == pytest.approx(slopes[-1], rel=0.05)
+    assert ZOOM[0] * 0.95 < min(slopes) < max(slopes) < ZOOM[1] * 1.05
+    fine = default_rng(0).random((96, 128, 3), np.float32)
+    for seed in range(9):
+        soft = zoomed(fine, default_rng(seed))
+        assert np.abs(np.diff(soft, axis=1)).mean() < 0.9 * np.abs(np.diff(fine, axis=1)).mean()
+        assert 0 <= soft.min() < soft.max() <= 1
+
+
+def test_a_sharpened_photo_has_steeper_edges_and_the_same_tones():
+    photo = 0.3 + 0.4 * cv2.GaussianBlur(default_rng(0).random((64, 48, 3), np.float32), (0, 0), 1)
+    before = photo.copy()
+    once, again, other = (sharpened(photo, default_rng(seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(once, again)
+    np.testing.assert_array_equal(photo, before)
+    for sharp in (once, other):
+        assert sharp.dtype == np.float32
+        assert np.abs(np.diff(sharp, axis=1)).mean() > 1.05 * np.abs(np.diff(photo, axis=1)).mean()
+        np.testing.assert_allclose(sharp.mean((0, 1)), photo.mean((0, 1)), atol=0.01)
 
 
 def test_pairs_stay_as_they_are():
