@@ -82,7 +82,7 @@ def crossing(image: Image, level: float, generator: Generator) -> Degraded:
     glint = airlight + shine * (1 - airlight)
     blue = generator.normal(0, 0.015)
     reach, zoom, exposure = np.exp(
-        generator.uniform(np.log((10, 0.5, 0.6)), np.log((200, 1.3, 2.5)))
+        generator.uniform(np.log((10, 0.6, 0.6)), np.log((200, 1.3, 2.5)))
     ).tolist()
     angles = _angles(generator)
     cameras = [
