@@ -23,6 +23,7 @@ from maskdcpt_cli.files import shown
 if TYPE_CHECKING:
     from maskdcpt_cli.data.degrading import DegradedPhoto, DegradeRequest, Levels
     from maskdcpt_cli.images.workers import WorkerPool
+    from maskdcpt_cli.synthesis.contract import SynthesisSpec
 
 MAX_PER_PHOTO = 100_000
 NUMBER = r"\d+(?:\.\d+)?"
@@ -53,20 +54,26 @@ def _list_types(context: click.Context, _parameter: click.Parameter, requested: 
     from maskdcpt_cli.cli.console import data_console, plain_table
     from maskdcpt_cli.synthesis.table import SYNTHESIS
 
-    table = plain_table(
-        "Type", "Variants", "Usual levels", "Valid", "Unit", wraps={"Variants", "Unit"}
-    )
+    variants = "Variants (only if named)"
+    table = plain_table("Type", variants, "Usual levels", "Valid", "Unit", wraps={variants, "Unit"})
     for abbreviation, row in SYNTHESIS.items():
         low, high = sorted((row.least, row.most))
         table.add_row(
             LABELS[abbreviation].slug,
-            ", ".join(row.variants) if len(row.variants) > 1 else "",
+            _variants(row) if len(row.variants) > 1 else "",
             f"{row.usual.low:g}..{row.usual.high:g}",
             f"{low:g}..{high:g}",
             row.unit,
         )
     data_console().print(table)
     context.exit()
+
+
+def _variants(row: "SynthesisSpec") -> str:
+    """Return the variants of a degradation; in parentheses those that are not sampled."""
+    sampled = row.sampled or tuple(row.variants)
+    named = [variant for variant in row.variants if variant not in sampled]
+    return ", ".join(sampled) + (f" ({', '.join(named)})" if named else "")
 
 
 @click.command(short_help="Synthesize degraded/clean pairs from clean photos.")
@@ -136,6 +143,7 @@ def degrade(**given: Any) -> None:
     Examples:
       maskdcpt degrade photos/ -o pairs/ --type haze
       maskdcpt degrade photos/ -o pairs/ --type noise:gaussian --level 15,25,50
+      maskdcpt degrade photos/ -o pairs/ --type rain:crossing
       maskdcpt degrade photos/ -o pairs/ --setting all --per-photo 3 --sheet
       maskdcpt degrade photos/ -o pairs/ -t haze -t jpeg --level haze=0.5..2 --level jpeg=10
 

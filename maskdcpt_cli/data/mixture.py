@@ -24,7 +24,15 @@ from maskdcpt_cli.presets.data import Requests, Synthesis, TrainSynthesis
 from maskdcpt_cli.synthesis.contract import Image
 from maskdcpt_cli.synthesis.jpeg import usual_jpeg
 from maskdcpt_cli.synthesis.table import check, degrade
-from maskdcpt_cli.synthesis.tone_jitter import jitter_tones, upscaled
+from maskdcpt_cli.synthesis.tone_jitter import (
+    black_and_white,
+    inverted,
+    jitter_tones,
+    sharpened,
+    upscaled,
+    without_colour,
+    zoomed,
+)
 
 ATTEMPTS = 10  # pairs in a row that may be broken
 
@@ -168,12 +176,15 @@ def make_sample(
     present = request = frozenset({pair.degradation})
     if pair.lq is None:
         synthesis = _train_synthesis(synthesis)
-        clean, changed = _varied(pixels, synthesis, generator)
-        gt = clean if changed else gt
+        clean, changed, grey = _varied(pixels, synthesis, generator)
         if asking:
-            lq, gt, present, request = asking.pair(clean, pair.degradation, synthesis, generator)
+            made = asking.pair(clean, pair.degradation, synthesis, generator)
+            degraded, target, present, request = made
         else:
-            lq = _degraded(clean, pair.degradation, synthesis, generator)
+            degraded, target = _degraded(clean, pair.degradation, synthesis, generator), clean
+        if grey:
+            degraded, target = without_colour(degraded), without_colour(target)
+        lq, gt = degraded, target if asking or changed else gt
     else:
         lq = augmentation.apply(pair.lq, side=key.crop_size)
         if asking:
@@ -211,12 +222,34 @@ def _multi_hot(present: frozenset[str], types: Sequence[str]) -> Tensor:
     return torch.tensor([float(label in present) for label in types])
 
 
-def _varied(pixels: Pixels, synthesis: TrainSynthesis, generator: Generator) -> tuple[Image, bool]:
-    """Vary the tones and the softness of a clean image; say whether it was changed."""
-    jittered = synthesis.p_tone and generator.random() < synthesis.p_tone
+class _Varied(NamedTuple):
+    """A clean image in other tones, or at another scale."""
+
+    clean: Image
+    changed: bool
+    grey: bool
+
+
+def _varied(pixels: Pixels, synthesis: TrainSynthesis, generator: Generator) -> _Varied:
+    """Vary the tones, the sharpness and the scale of a clean image."""
+
+    def chance(probability: float) -> bool:
+        return bool(probability) and generator.random() < probability
+
+    jittered = chance(synthesis.p_tone)
     clean = jitter_tones(pixels, generator) if jittered else _scaled(pixels)
-    softened = synthesis.p_upscale and generator.random() < synthesis.p_upscale
-    return upscaled(clean, generator) if softened else clean, bool(jittered or softened)
+    changed = jittered
+    for probability, change in (
+        (synthesis.p_upscale, upscaled),
+        (synthesis.p_zoom, zoomed),
+        (synthesis.p_sharpen, sharpened),
+        (synthesis.p_invert, inverted),
+    ):
+        if chance(probability):
+            clean, changed = change(clean, generator), True
+    if grey := chance(synthesis.p_grey):
+        clean = black_and_white(clean, generator)
+    return _Varied(clean, changed or grey, grey)
 
 
 def _degraded(

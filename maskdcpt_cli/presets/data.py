@@ -127,6 +127,10 @@ class TrainSynthesis(Synthesis):
 
     p_tone: Fraction = 0  # probability of a random tone curve, before degradation
     p_upscale: Fraction = 0  # probability of the softness of an upscaled photo, before degradation
+    p_zoom: Fraction = 0  # probability of an enlarged part of the photo, before degradation
+    p_sharpen: Fraction = 0  # probability of an unsharp mask, before degradation
+    p_invert: Fraction = 0  # probability of a negative, before degradation
+    p_grey: Fraction = 0  # probability of a photo in greys, before and after degradation
     p_jpeg: Fraction = 0  # probability of JPEG compression of usual quality, after degradation
 
 

@@ -33,8 +33,9 @@ class Degrade(Protocol):
 class SynthesisSpec(NamedTuple):
     """The variants of one degradation, and its levels."""
 
-    variants: Mapping[str, Degrade]  # each has the same probability unless one is named
+    variants: Mapping[str, Degrade]
     unit: str  # of the level, as "sigma, of 255"
     least: float  # level of no damage, or the least level of the model
     usual: Range  # the range of levels that is sampled by default
     most: float  # the strongest level that is accepted
+    sampled: tuple[str, ...] = ()  # variants, equally probable, if none is named; (): all

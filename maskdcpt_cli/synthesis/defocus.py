@@ -8,7 +8,7 @@ from numpy.random import Generator
 
 from maskdcpt_cli.synthesis.contract import Degraded, Image
 from maskdcpt_cli.synthesis.depth import scene_depth
-from maskdcpt_cli.synthesis.light import to_srgb
+from maskdcpt_cli.synthesis.light import to_linear, to_srgb
 from maskdcpt_cli.synthesis.optics import Plane, in_colour, scene_light, spread
 
 FRACTIONS = (0.25, 0.5, 1.0)  # of the largest radius: how strongly the blurred layers are blurred
@@ -51,6 +51,35 @@ def depth(image: Image, level: float, generator: Generator) -> Degraded:
         sharper = fraction
     parameters = {"brightness": brightness, "focus": focus, **aperture._asdict()}
     return Degraded(to_srgb(blended), parameters)
+
+
+def bokeh(image: Image, level: float, generator: Generator) -> Degraded:
+    """Blur the whole image by `level` pixels, so that what is bright becomes discs with an edge.
+
+    A lamp or glint has many times the light that its pixel can show. So light is averaged with
+    weights, up to 30 times as high for white as for dark pixels. The aperture is open, and so
+    nearly round, and often brighter at its rim.
+    """
+    threshold, gain, roundness, angle, rim = generator.uniform(
+        (0.5, np.log(3), 0.7, 0, 0), (0.9, np.log(30), 1, 1, 1)
+    ).tolist()
+    gain = float(np.exp(gain))
+    aperture = Aperture(int(generator.integers(7, 12)), roundness, angle, rim)
+    kernel = aperture_kernel(level, aperture)
+    bright = np.maximum.reduce(cv2.split(image))
+    weights = 1 + np.float32(gain - 1) * np.square(np.maximum(bright - threshold, 0)) / (
+        np.float32(1 - threshold) ** 2
+    )
+    lq = spread(to_linear(image) * in_colour(weights), kernel)
+    lq /= in_colour(np.maximum(spread(weights, kernel), 1))
+    parameters = {"threshold": threshold, "gain": gain, **aperture._asdict()}
+    return Degraded(to_srgb(lq), parameters)
+
+
+def disc(image: Image, level: float, generator: Generator) -> Degraded:
+    """Blur sRGB values by an even disc of radius `level` pixels, as most papers do (fspecial)."""
+    lq = spread(image, aperture_kernel(level, Aperture(blades=5, roundness=1, angle=0, rim=0)))
+    return Degraded(np.clip(lq, 0, 1, out=lq), {})
 
 
 def _confusion(distance: Plane, level: float, focus: float) -> Plane:

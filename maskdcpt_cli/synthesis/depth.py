@@ -25,17 +25,46 @@ EDGE = 0.01  # variance of brightness from which the filter takes something for 
 
 def scene_depth(image: Image, generator: Generator) -> Plane:
     """Sample distances for a scene: (H, W) float32, from 0, nearest, to 1, farthest."""
-    height, width = image.shape[:2]
-    scale = min(1, THUMBNAIL / max(height, width))
-    size = max(2, round(width * scale)), max(2, round(height * scale))
-    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
-    rows, columns = np.mgrid[: size[1], : size[0]].astype(np.float32) / max(size)
+    small = _thumbnail(image)
+    rows, columns = _grid(small)
     nearness = _with_objects(_box(rows, columns, generator), rows, columns, small, generator)
     distance: Plane = np.reciprocal(nearness)
     distance -= distance.min()
     distance /= np.maximum(distance.max(), 1e-6)
     distance += (1 - distance) * _sky(small)
     return _along_edges(distance, small, image)
+
+
+def landscape_depth(image: Image, generator: Generator) -> Plane:
+    """Sample distances for a plain up to its horizon, 8 to 60 times as far as its nearest point.
+
+    The distance is the inverse of the height below the horizon, so that it changes little in most
+    of the foreground, and much in a narrow band. Returns (H, W) float32, from near 0 to 1.
+    """
+    small = _thumbnail(image)
+    rows, columns = _grid(small)
+    horizon, tilt = generator.uniform((0, -0.05), (0.6, 0.05)).astype(np.float32)
+    far = np.exp(generator.uniform(np.log(8), np.log(60)))
+    down = (rows + tilt * columns) / rows.max() - horizon
+    nearness = np.maximum(down / (1 - horizon), np.float32(1 / far))
+    nearness = _with_objects(nearness, rows, columns, small, generator)
+    distance = np.asarray(nearness.min() / nearness, np.float32)
+    distance += (1 - distance) * _sky(small)
+    return _along_edges(distance, small, image)
+
+
+def _thumbnail(image: Image) -> Image:
+    height, width = image.shape[:2]
+    scale = min(1, THUMBNAIL / max(height, width))
+    size = max(2, round(width * scale)), max(2, round(height * scale))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _grid(small: Image) -> tuple[Plane, Plane]:
+    """Return rows and columns, relative to the longer side."""
+    height, width = small.shape[:2]
+    rows, columns = np.mgrid[:height, :width].astype(np.float32) / max(height, width)
+    return rows, columns
 
 
 def _box(rows: Plane, columns: Plane, generator: Generator) -> Plane:

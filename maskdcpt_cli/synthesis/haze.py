@@ -10,10 +10,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from maskdcpt_cli.synthesis.contract import Degraded, Image, Parameters
-from maskdcpt_cli.synthesis.depth import scene_depth
+from maskdcpt_cli.synthesis.depth import landscape_depth, scene_depth
 
 Plane = NDArray[np.float32]  # (H, W)
 
+WAVELENGTHS = np.array((610, 550, 465), np.float32) / 550  # of red, green, blue, to that of green
 BANKS = ((3, 2), (6, 4), (12, 8), (24, 16))  # cells down and across: fog forms flat banks
 THUMBNAIL = 128  # sides of the map of them
 
@@ -38,6 +39,42 @@ def patchy(image: Image, level: float, generator: Generator) -> Degraded:
     return Degraded(lq, parameters | {"near": near, "unevenness": unevenness, "ground": ground})
 
 
+def even(image: Image, level: float, generator: Generator) -> Degraded:
+    """Add nearly the same haze everywhere, as where all is equally far: `level` at the most.
+
+    The optical depth falls by up to a quarter towards one side of the image, whatever it shows.
+    """
+    slope, heading = generator.uniform((0, 0), (0.25, 2 * np.pi)).tolist()
+    height, width = image.shape[:2]
+    x, y = (np.linspace(-1, 1, n, dtype=np.float32) for n in (width, height))
+    across, down = np.cos(heading), np.sin(heading)
+    distance = np.float32(across) * x + np.float32(down) * y[:, None]
+    distance *= np.float32(slope / 2 / (abs(across) + abs(down)))
+    distance += np.float32(1 - slope / 2)
+    lq, parameters = _seen_through(image, distance, level, generator)
+    return Degraded(lq, parameters | {"slope": slope})
+
+
+def landscape(image: Image, level: float, generator: Generator) -> Degraded:
+    """Add haze to a wide view: none in the foreground, `level` at the horizon, and bluish.
+
+    Haze scatters blue more than red, by the wavelength to the power of minus the exponent of
+    Angstrom (1929), which is 0 for fog and 1.3 for haze.
+    """
+    distance = landscape_depth(image, generator)
+    blue, exponent = generator.uniform((0, 0), (0.08, 1.3)).tolist()
+    airlight = _airlight(image, generator, blue=blue)
+    through = [
+        np.asarray(cv2.exp(distance * np.float32(-level * stronger)), np.float32)
+        for stronger in WAVELENGTHS**-exponent
+    ]
+    lq = np.asarray(cv2.merge(through), np.float32)
+    lq *= image - airlight
+    lq += airlight
+    parameters = dict(zip(("red", "green", "blue"), airlight.tolist(), strict=True))
+    return Degraded(np.clip(lq, 0, 1, out=lq), parameters | {"exponent": exponent})
+
+
 def _distance(image: Image, generator: Generator) -> tuple[Plane, float]:
     """Sample distances relative to the farthest, and the least: a crop may show far things only."""
     near = 0.05 + 0.9 * generator.random() ** 1.5
@@ -60,13 +97,16 @@ def _seen_through(
     return np.clip(lq, 0, 1, out=lq), parameters
 
 
-def _airlight(image: Image, generator: Generator) -> NDArray[np.float32]:
-    """Sample a greyish white, or darker in a dark image; slightly blue or yellow, seldom dusty."""
+def _airlight(image: Image, generator: Generator, *, blue: float = 0) -> NDArray[np.float32]:
+    """Sample a greyish white, or darker in a dark image; slightly blue or yellow, seldom dusty.
+
+    It is bluer by the fraction `blue` on average.
+    """
     dusk, dust = generator.random(2) < (0.15, 0.08)
     brightness = generator.uniform(*((0.4, 0.7) if dusk else (0.7, 1.0)))
     small = cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA)
     brightness = max(brightness, float(np.quantile(small, 0.9)))
-    warmth = generator.uniform(0.04, 0.15) if dust else generator.normal(0, 0.02)
+    warmth = generator.uniform(0.04, 0.15) if dust else generator.normal(-blue, 0.02)
     tint = np.array([1 + warmth, 1 + generator.normal(0, 0.005), 1 - warmth])
     return np.asarray(np.minimum(brightness * tint, 1), np.float32)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from maskdcpt_cli.synthesis.contract import Degraded, Image
+from maskdcpt_cli.synthesis.contract import Degraded, Image, Parameters
 from maskdcpt_cli.synthesis.light import to_srgb
 from maskdcpt_cli.synthesis.optics import Plane, in_colour, scene_light, spread
 
@@ -27,6 +27,23 @@ def shake(image: Image, level: float, generator: Generator) -> Degraded:
     path = unit_path(generator, wander=wander, jerk=jerk)
     lq = to_srgb(spread(light, path_kernel(level * path)))
     return Degraded(lq, {"brightness": brightness, "wander": wander, "jerk": jerk})
+
+
+def shake_sharp(image: Image, level: float, generator: Generator) -> Degraded:
+    """Blur along `level` pixels of straight lines, whose ends and corners are sharp.
+
+    A short exposure moves evenly along one line, the kernel of most papers (fspecial in MATLAB); a
+    longer one turns at up to three corners, with another speed after each, and may rest there, as
+    recorded trajectories do (Köhler et al., ECCV 2012). With equal probability light is added up in
+    linear light, as on a sensor, or in sRGB values, as in those papers.
+    """
+    corners = int(generator.integers(4)) * int(generator.integers(2))
+    kernel = path_kernel(level * polyline(generator, corners=corners))
+    light, brightness = scene_light(image, generator)
+    linear = int(generator.integers(2))
+    lq = to_srgb(spread(light, kernel)) if linear else spread(image, kernel)
+    parameters: Parameters = {"brightness": brightness, "corners": corners, "linear": linear}
+    return Degraded(np.clip(lq, 0, 1, out=lq), parameters)
 
 
 def scene(image: Image, level: float, generator: Generator) -> Degraded:
@@ -113,6 +130,23 @@ def unit_path(generator: Generator, *, wander: float, jerk: float) -> NDArray[np
     haste = np.interp(np.linspace(0, 5, POINTS), np.arange(6), generator.normal(0, 0.7, 6))
     steps = np.exp(haste + 1j * heading)
     path = np.cumsum(steps) / np.abs(steps).sum()
+    return np.asarray(path - path.mean())
+
+
+def polyline(generator: Generator, *, corners: int) -> NDArray[np.complex128]:
+    """Sample a path of straight lines of length 1 around its own middle, evenly spaced in time.
+
+    The speed is another after each corner, and each corner holds the path for up to a fifth of it.
+    """
+    heading = generator.uniform(0, 2 * np.pi) + np.cumsum(generator.normal(0, 1.2, corners + 1))
+    lengths, durations = generator.uniform(0.2, 1, (2, corners + 1))
+    ends = np.cumsum(np.append(0, lengths / lengths.sum() * np.exp(1j * heading)))
+    pauses = generator.uniform(0, 0.2, corners) * (generator.random(corners) < 0.4)
+    spans = np.insert(durations / durations.sum(), np.arange(1, corners + 1), pauses)
+    times = np.cumsum(np.append(0, spans))
+    at = np.append(np.repeat(ends[:-1], 2)[1:], ends[-1])  # at a corner before and after its pause
+    now = np.linspace(0, times[-1], POINTS)
+    path = np.interp(now, times, at.real) + 1j * np.interp(now, times, at.imag)
     return np.asarray(path - path.mean())
 
 

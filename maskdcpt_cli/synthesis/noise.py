@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from maskdcpt_cli.synthesis.contract import Degraded, Image
+from maskdcpt_cli.synthesis.contract import Degraded, Image, Parameters
 from maskdcpt_cli.synthesis.light import STEPS
 
 MID_GREY = 0.5
@@ -56,6 +56,29 @@ def salt_and_pepper(image: Image, level: float, generator: Generator) -> Degrade
     lq = np.where(chance < fraction / 2, np.float32(0), image)
     lq = np.where(chance > 1 - fraction / 2, np.float32(1), lq)
     return Degraded(lq, {"share": fraction, "values": values})
+
+
+def impulse(image: Image, level: float, generator: Generator) -> Degraded:
+    """Replace positions by salt and pepper in any proportion, or by random values.
+
+    As many as for an rms of `level` at mid-grey: `(level / 127.5)^2` of them by salt and pepper,
+    three times as many by values that are even in [0, 1] (random-valued impulse noise). A position
+    is a whole pixel, black, white or of one colour, or one value of three.
+    """
+    fraction = min(1.0, (level / (255 * MID_GREY)) ** 2)
+    salt = generator.random()
+    values = (1, 3)[int(generator.integers(2))]
+    random_valued = int(generator.integers(2))
+    size = image.shape[:2]
+    chance = generator.random((*size, values), dtype=np.float32)
+    if random_valued:
+        fraction = min(1.0, 3 * fraction)
+        replaced = generator.random(image.shape, dtype=np.float32)
+    else:
+        replaced = (chance < fraction * salt).astype(np.float32)
+    lq = np.where(chance < fraction, replaced, image)
+    parameters: Parameters = {"share": fraction, "values": values, "random": random_valued}
+    return Degraded(lq, parameters | ({} if random_valued else {"salt": salt}))
 
 
 def normals(shape: tuple[int, ...], generator: Generator) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ than worked out from the exposure. All is done on sRGB values, as in those datas
 """
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import cv2
@@ -20,13 +21,15 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from maskdcpt_cli.synthesis.contract import Degraded, Image
+from maskdcpt_cli.synthesis.contract import Degraded, Image, Parameters
 from maskdcpt_cli.synthesis.depth import scene_depth
 from maskdcpt_cli.synthesis.optics import Plane, in_colour
 
 Rows = NDArray[np.float64]  # (N,), a value for each streak
 
 DISTANCES = (1.0, 2.0, 4.0, 7.0)  # of the layers, in metres or so: drops get smaller, and many
+CROSSING = (1.0, 1.4, 2.0, 2.8, 4.0)  # likewise, of layers that take turns in their direction
+FAR = (3.0, 5.0, 8.0)  # likewise, of a downpour
 WIDTH = 2.0  # in pixels, of a streak at a metre in rain of 100 mm/h
 LENGTH = 85.0  # likewise, at an exposure of 1/60 s
 NUMBER = 20.0  # likewise, of streaks on 256 x 256 pixels
@@ -59,15 +62,93 @@ def streaks(image: Image, level: float, generator: Generator) -> Degraded:
         slant=math.tan(math.radians(min(max(generator.normal(0, 18), -45), 45))),
         fan=generator.uniform(-0.2, 0.2),
     )
-    covered = _covered(image.shape[:2], level, camera, generator)
+    layers = [(distance, camera) for distance in DISTANCES]
+    covered = _covered(image.shape[:2], level, layers, generator)
     covered *= opacity
     through = _transmission(scene_depth(image, generator), level, reach)
+    lq = _behind(image, covered, through, airlight=airlight, glint=glint, blue=blue)
+    parameters = {"airlight": airlight, "glint": glint, "opacity": opacity, "reach": reach}
+    return Degraded(lq, parameters | {"blue": blue} | camera._asdict())
+
+
+def crossing(image: Image, level: float, generator: Generator) -> Degraded:
+    """Add opaque streaks in two or three directions, at `level` mm per hour.
+
+    In gusts, drops at different distances fall in different directions; so do the layers of streaks
+    of Rain100H (Yang et al., Deep Joint Rain Detection and Removal, CVPR 2017).
+    """
+    darkness, shine, gain = generator.uniform((0.6, 0.6, 2), (1, 1, 5)).tolist()
+    airlight = darkness * _surround(image)
+    glint = airlight + shine * (1 - airlight)
+    blue = generator.normal(0, 0.015)
+    reach, zoom, exposure = np.exp(
+        generator.uniform(np.log((10, 0.6, 0.6)), np.log((200, 1.3, 2.5)))
+    ).tolist()
+    angles = _angles(generator)
+    cameras = [
+        _RainCamera(
+            zoom=zoom,
+            exposure=exposure,
+            defocus=1.5 * generator.random() ** 3,
+            slant=math.tan(math.radians(angle)),
+            fan=0,
+        )
+        for angle in angles
+    ]
+    layers = [(distance, cameras[i % len(cameras)]) for i, distance in enumerate(CROSSING)]
+    covered = _covered(image.shape[:2], level, layers, generator, gain=gain)
+    through = _transmission(scene_depth(image, generator), level, reach)
+    lq = _behind(image, covered, through, airlight=airlight, glint=glint, blue=blue)
+    parameters: Parameters = {"airlight": airlight, "glint": glint, "gain": gain, "reach": reach}
+    parameters |= {"blue": blue, "zoom": zoom, "exposure": exposure}
+    return Degraded(lq, parameters | {f"angle {i}": angle for i, angle in enumerate(angles)})
+
+
+def _angles(generator: Generator) -> list[float]:
+    """Sample two or three directions of rain, in degrees from the vertical, 15 apart at least."""
+    first = min(max(generator.normal(0, 12), -25), 25)
+    further = int(generator.integers(1, 3))
+    apart = generator.uniform(15, 35, 2) * (1, -1)
+    return [first, *(first + apart[:further]).tolist()]
+
+
+def downpour(image: Image, level: float, generator: Generator) -> Degraded:
+    """Add dense, fine rain, behind which distant things disappear, at `level` mm per hour.
+
+    As in Outdoor-Rain (Li et al., Heavy Rain Image Restoration, CVPR 2019): the veil is strong,
+    up to an optical depth of 4 at 100 mm per hour, and depends on the distance.
+    """
+    darkness, shine, gain = generator.uniform((0.4, 0.2, 0.3), (1, 0.7, 2)).tolist()
+    airlight = darkness * _surround(image)
+    glint = airlight + shine * (1 - airlight)
+    blue = generator.normal(0, 0.015)
+    reach, zoom, exposure = np.exp(
+        generator.uniform(np.log((80, 0.4, 0.6)), np.log((600, 1, 3)))
+    ).tolist()
+    camera = _RainCamera(
+        zoom=zoom,
+        exposure=exposure,
+        defocus=0,
+        slant=math.tan(math.radians(min(max(generator.normal(0, 18), -45), 45))),
+        fan=generator.uniform(-0.2, 0.2),
+    )
+    layers = [(distance, camera) for distance in FAR]
+    covered = _covered(image.shape[:2], level, layers, generator, gain=gain)
+    through = _transmission(scene_depth(image, generator), level, reach)
+    lq = _behind(image, covered, through, airlight=airlight, glint=glint, blue=blue)
+    parameters = {"airlight": airlight, "glint": glint, "gain": gain, "reach": reach}
+    return Degraded(lq, parameters | {"blue": blue} | camera._asdict())
+
+
+def _behind(
+    image: Image, covered: Plane, through: Plane, *, airlight: float, glint: float, blue: float
+) -> Image:
+    """Return the image behind the veil and the streaks."""
     bare = 1 - covered
     lq = image * in_colour(through * bare)
     added = (1 - through) * bare * airlight + covered * glint
     lq += cv2.merge((added * (1 - blue), added, added * (1 + blue)))
-    parameters = {"airlight": airlight, "glint": glint, "opacity": opacity, "reach": reach}
-    return Degraded(np.clip(lq, 0, 1, out=lq), parameters | {"blue": blue} | camera._asdict())
+    return np.clip(lq, 0, 1, out=lq)
 
 
 def _surround(image: Image) -> float:
@@ -84,15 +165,20 @@ def _transmission(depth: Plane, level: float, reach: float) -> Plane:
 
 
 def _covered(
-    size: tuple[int, int], level: float, camera: _RainCamera, generator: Generator
+    size: tuple[int, int],
+    level: float,
+    layers: Iterable[tuple[float, _RainCamera]],
+    generator: Generator,
+    *,
+    gain: float = 1,
 ) -> Plane:
-    """Return the fraction of each pixel that is covered by streaks."""
+    """Return the fraction of each pixel that is covered by streaks of layers at some distances."""
     upscaling = max(1.0, min(size) / SHORT_SIDE)
     height, width = (round(length / upscaling) for length in size)
     lines = np.zeros((height, width), np.float32)
-    for distance in DISTANCES:
+    for distance, camera in layers:
         lines += _layer((height, width), level, distance, camera, generator)
-    covered = 1 - np.exp(-lines)  # where several cross, each covers a part of what is left
+    covered = 1 - np.exp(-gain * lines)  # where several cross, each covers a part of what is left
     return np.asarray(cv2.resize(covered, size[::-1]), np.float32)
 
 

@@ -45,33 +45,60 @@ SYNTHESIS: Registry[SynthesisSpec] = Registry("SYNTHESIS", {
             "gaussian": noise.gaussian,
             "poisson": noise.poisson,
             "salt-and-pepper": noise.salt_and_pepper,
+            "impulse": noise.impulse,
         },
         unit="sigma, of 255", least=0, usual=Range(5, 50), most=150,
+        sampled=("gaussian", "poisson", "salt-and-pepper"),
     ),
     "RN": SynthesisSpec(
-        {"camera": camera.noise, "camera-jpeg": camera.noise_and_jpeg},
+        {
+            "camera": camera.noise,
+            "camera-jpeg": camera.noise_and_jpeg,
+            "denoised": camera.denoised,
+        },
         unit="sigma at mid-grey, of 255", least=0, usual=Range(2, 30), most=60,
+        sampled=("camera", "camera-jpeg"),
     ),
     "MB": SynthesisSpec(
-        {"shake": motion_blur.shake, "scene": motion_blur.scene, "object": motion_blur.moving},
+        {
+            "shake": motion_blur.shake,
+            "scene": motion_blur.scene,
+            "object": motion_blur.moving,
+            "shake-sharp": motion_blur.shake_sharp,
+        },
         unit="length of the path in pixels", least=0, usual=Range(4, 40), most=120,
+        sampled=("shake", "scene", "object"),
     ),
     "DB": SynthesisSpec(
-        {"flat": defocus.flat, "depth": defocus.depth},
-        unit="radius in pixels", least=0, usual=Range(1, 8), most=30,
+        {
+            "flat": defocus.flat,
+            "depth": defocus.depth,
+            "bokeh": defocus.bokeh,
+            "disc": defocus.disc,
+        },
+        unit="radius in pixels", least=0, usual=Range(1, 8), most=30, sampled=("flat", "depth"),
     ),
     "GB": SynthesisSpec(
         {"gaussian-and-sinc": smoothing.gaussian_and_sinc},
         unit="sigma in pixels", least=0, usual=Range(0.2, 3), most=3,
     ),
-    "J": SynthesisSpec({"jpeg": jpeg.jpeg}, unit="quality", least=100, usual=Range(10, 90), most=1),
+    "J": SynthesisSpec(
+        {"jpeg": jpeg.jpeg, "twice": jpeg.twice},
+        unit="quality", least=100, usual=Range(10, 90), most=1, sampled=("jpeg",),
+    ),
     "H": SynthesisSpec(
-        {"homogeneous": haze.homogeneous, "patchy": haze.patchy},
+        {
+            "homogeneous": haze.homogeneous,
+            "patchy": haze.patchy,
+            "even": haze.even,
+            "landscape": haze.landscape,
+        },
         unit="optical depth of the farthest point", least=0, usual=Range(0.3, 2.5), most=6,
+        sampled=("homogeneous", "patchy"),
     ),
     "RS": SynthesisSpec(
-        {"streaks": rain.streaks},
-        unit="mm of rain per hour", least=0, usual=Range(5, 100), most=200,
+        {"streaks": rain.streaks, "crossing": rain.crossing, "downpour": rain.downpour},
+        unit="mm of rain per hour", least=0, usual=Range(5, 100), most=200, sampled=("streaks",),
     ),
     "RD": SynthesisSpec(
         {"drops": raindrop.drops},
@@ -158,7 +185,7 @@ def degrade(
         gt: (H, W, 3) float32 sRGB in [0, 1]; not modified.
         degradation: abbreviation or name, as "GN" or "noise".
         generator: the source of all that is sampled: variant, level and parameters.
-        variant: one of the degradation's variants; None samples one.
+        variant: one of the degradation's variants; None samples one, as in `maskdcpt degrade`.
         levels: levels to sample from, in the unit of the degradation: a list, or a Range, which is
             sampled uniformly; None is the usual range.
 
@@ -190,7 +217,8 @@ def sample(
     if not levels:
         raise MaskDCPTError("The list of levels is empty; give at least one level, or None.")
     if variant is None:
-        variant = tuple(spec.variants)[generator.integers(len(spec.variants))]
+        usual = spec.sampled or tuple(spec.variants)
+        variant = usual[generator.integers(len(usual))]
     if isinstance(levels, Range):
         level = float(generator.uniform(levels.low, levels.high))
     else:

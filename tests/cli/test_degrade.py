@@ -13,7 +13,7 @@ from PIL import Image
 
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.data.degrading import read_manifest
-from maskdcpt_cli.degradations import DEGRADATIONS, SETTINGS, find
+from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.synthesis.table import SYNTHESIS
 
@@ -191,6 +191,24 @@ def test_a_manifest_that_is_none_is_named_with_its_line():
     result = degrade("photos", "-o", "out", "-t", "noise")
     assert result.exit_code == 1
     assert "line 1: not a line of a manifest" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("label", "variant"),
+    [
+        (label, variant)
+        for label, row in SYNTHESIS.items()
+        for variant in row.variants
+        if row.sampled and variant not in row.sampled
+    ],
+)
+def test_further_variants_are_made_and_listed_if_they_are_named(label, variant):
+    slug = LABELS[label].slug
+    result = degrade("photos/a.png", "-o", "out", "-t", f"{slug}:{variant}")
+    assert result.exit_code == 0, result.output
+    assert [line.kind for line in read_manifest(Path("out/manifest.jsonl"))] == [variant]
+    listed = CliRunner().invoke(main, ["degrade", "--list"], env={"COLUMNS": "160"}).output
+    assert variant in listed
 
 
 def test_the_list_names_every_type():

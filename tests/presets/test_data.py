@@ -19,7 +19,7 @@ from maskdcpt_cli.presets.data import (
     Unpaired,
 )
 from maskdcpt_cli.presets.load import load_data
-from maskdcpt_cli.synthesis.table import check
+from maskdcpt_cli.synthesis.table import SYNTHESIS, check
 
 # Pairs and repeats of METHOD section 4, in the order of the labels: the table of UIR-2.5M.
 FIVE = {"H": (72_135, 1), "RS": (200, 300), "GN": (5_144, 15), "MB": (2_103, 5), "LL": (485, 60)}
@@ -114,6 +114,24 @@ def test_what_the_embedded_model_learns_from_has_every_type_and_clean_photos(nam
         assert {part.degradation for part in parts} == set(SETTINGS["12d+clean"])
     assert data.train
     assert bool(data.test) == (name in {"asked", "embedded"})
+
+
+@pytest.mark.parametrize("name", ["asked", "embedded-several"])
+def test_the_recipes_of_networks_for_real_photos_have_the_variants_that_must_be_named(name):
+    rows = [(part.degradation, part.synthesis.variant) for part in load_data(name).train]
+    for label in SETTINGS["12d"]:
+        spec = SYNTHESIS[label]
+        for variant in spec.variants:
+            if spec.sampled and variant not in spec.sampled:
+                assert (label, variant) in rows
+    assert len(set(rows)) > 20
+
+
+@pytest.mark.parametrize("name", sorted(OWN))
+def test_haze_and_darkness_keep_the_tones_of_the_photo(name):
+    for part in load_data(name).train:
+        if part.degradation in ("H", "LL"):
+            assert part.synthesis.p_tone == part.synthesis.p_invert == 0
 
 
 def test_what_can_be_asked_is_measured_as_the_embedded_model_is():

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.synthesis.camera import MID_GREY, Sensor, grain, noise, noise_levels
+from maskdcpt_cli.synthesis.camera import (
+    MID_GREY,
+    Sensor,
+    denoised,
+    grain,
+    noise,
+    noise_levels,
+    residual_grain,
+)
 from maskdcpt_cli.synthesis.light import to_srgb
 
 SENSORS = [Sensor(0.003, 1, 1, 0.5), Sensor(0.1, 2, 1.5, 1), Sensor(0.02, 1.2, 2, 0.7)]
@@ -67,3 +75,43 @@ def test_light_is_clipped_after_the_noise_as_on_a_sensor():
     white = to_srgb(np.ones((64, 64, 3), np.float32))
     lq = noise(white, 30, default_rng(0)).lq
     assert 0.3 < (lq == 1).mean() < 0.7
+
+
+SEEDS = range(12)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_a_denoiser_leaves_is_as_correlated_as_in_photos(seed):
+    left, _ = residual_grain((256, 256), default_rng(seed))
+    assert np.sqrt(np.square(left).mean()) == pytest.approx(1, abs=0.02)
+    # Of twelve real pairs of PolyU: in luma 0.33 to 0.74 and 0.05 to 0.30, in chroma 0.83 to 0.94.
+    assert 0.35 < correlation(luma(left), 1) < 0.85
+    assert -0.05 < correlation(luma(left), 4) < 0.35
+    assert 0.75 < correlation(red(left), 1) < 0.97
+    assert correlation(red(left), 4) > 0.2
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_a_denoiser_leaves_has_less_high_frequencies_than_white_noise(seed):
+    left, _ = residual_grain((256, 256), default_rng(seed))
+    power = np.square(np.abs(np.fft.fft2(luma(left))))
+    row, column = np.abs(np.meshgrid(*[np.fft.fftfreq(256)] * 2, indexing="ij"))
+    high = np.maximum(row, column) > 0.25  # three quarters of all, of white noise
+    assert power[high].sum() < 0.5 * power.sum()
+
+
+def test_a_denoiser_leaves_more_at_edges():
+    gt = np.full((128, 256, 3), 0.3, np.float32)
+    gt[:, 128:] = 0.6
+    residuals = [denoised(gt, 5, default_rng(seed)).lq - gt for seed in SEEDS]
+    spread = np.std(residuals, axis=(0, 1, 3))
+    beside = max(spread[40:88].mean(), spread[168:216].mean())
+    assert spread[126:130].mean() > 1.2 * beside
+
+
+@pytest.mark.parametrize("level", [2, 5, 10])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_level_of_denoised_noise_is_its_rms_in_smooth_places(level, seed):
+    gt = np.full((256, 256, 3), MID_GREY / 255, np.float32)
+    residual = denoised(gt, level, default_rng(seed)).lq - gt
+    assert 0.85 < np.sqrt(np.square(residual).mean()) * 255 / level < 1.1

@@ -8,9 +8,15 @@ from numpy.random import default_rng
 
 from maskdcpt_cli.degradations import TWELVE
 from maskdcpt_cli.synthesis.composition import ORDER, STAGES, compatible, compose
-from maskdcpt_cli.synthesis.table import DegradationStep, degrade, sample
+from maskdcpt_cli.synthesis.table import SYNTHESIS, DegradationStep, degrade, sample
 from tests.synthesis.test_table import photo
 
+NAMED = [
+    (label, variant)
+    for label in ORDER
+    for variant in SYNTHESIS[label].variants
+    if SYNTHESIS[label].sampled and variant not in SYNTHESIS[label].sampled
+]
 GT = photo("coffee-jpeg.jpg", 64, 80)
 
 
@@ -44,6 +50,18 @@ def test_without_a_degradation_the_others_are_applied_with_their_own_seeds(label
     without = compose(GT, steps, without=[label])
     assert np.array_equal(without, compose(GT, [one for one in steps if one.degradation != label]))
     assert not np.array_equal(without, compose(GT, steps))
+
+
+@pytest.mark.parametrize(("label", "variant"), NAMED, ids=str)
+def test_variants_that_must_be_named_are_left_out_like_any_other(label, variant):
+    named = sample(label, default_rng(3), variant=variant)
+    others = [step(other) for other in ("H", "GB", "RN") if compatible(other, [label])]
+    composed = compose(GT, [named, *others])
+    assert np.array_equal(composed, compose(GT, [*others, named]))
+    assert not np.array_equal(composed, compose(GT, others))
+    assert np.array_equal(compose(GT, [named, *others], without=[label]), compose(GT, others))
+    kept = compose(GT, [named, *others], without=[other.degradation for other in others])
+    assert np.array_equal(kept, named(GT).lq)
 
 
 def test_without_all_the_clean_image_is_left():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.synthesis.defocus import Aperture, aperture_kernel, depth, flat
+from maskdcpt_cli.synthesis.defocus import Aperture, aperture_kernel, bokeh, depth, disc, flat
 from maskdcpt_cli.synthesis.light import to_linear
 
 ROUND = Aperture(blades=7, roundness=1, angle=0, rim=0)
@@ -60,3 +60,37 @@ def test_a_scene_is_sharp_where_in_focus_and_nowhere_blurrier_than_all_out_of_fo
         assert some.min() > 0.8 * whole.min()
         ratios.append(some.max() / some.min())
     assert np.median(ratios) > 3
+
+
+def lamps(*places):
+    image = np.full((96, 96, 3), 0.05, np.float32)
+    for y, x in places:
+        image[y - 1 : y + 1, x - 1 : x + 1] = 1
+    return image
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_bokeh_draws_a_disc_with_an_edge_of_each_lamp(seed):
+    degraded = bokeh(lamps((30, 30), (60, 64)), 8, default_rng(seed))
+    light = to_linear(degraded.lq)[..., 1]
+    outside = to_linear(np.full((1, 1, 3), 0.05, np.float32))[0, 0, 1]
+    for y, x in ((30, 30), (60, 64)):
+        around = light[y - 12 : y + 12, x - 12 : x + 12]
+        inside = around > outside + 0.5 * (around.max() - outside)
+        assert 100 < inside.sum() < 230  # a disc of radius 8 has 201 pixels
+        steps = np.abs(np.diff(around, axis=1)).max()
+        assert steps > 0.3 * (around.max() - outside), "within a pixel"
+
+
+def test_bokeh_of_lamps_is_brighter_than_that_of_the_same_light_without_weights():
+    image = lamps((48, 48))
+    bright = [bokeh(image, 8, default_rng(seed)).lq[43:53, 43:53].mean() for seed in range(8)]
+    even = disc(image, 8, default_rng(0)).lq[43:53, 43:53].mean()
+    assert min(bright) > 1.3 * even
+
+
+def test_a_disc_is_the_mean_of_srgb_values():
+    gt = default_rng(0).random((64, 64, 3), dtype=np.float32)
+    lq = disc(gt, 4, default_rng(0)).lq
+    expected = np.tensordot(aperture_kernel(4, ROUND), gt[27:38, 27:38], 2)
+    np.testing.assert_allclose(lq[32, 32], expected, atol=1e-5)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.synthesis.depth import scene_depth
+from maskdcpt_cli.synthesis.depth import landscape_depth, scene_depth
 
 GREY = np.full((96, 128, 3), 0.5, np.float32)
 SEEDS = range(30)
@@ -19,8 +19,9 @@ def mean_depth(image):
 
 @pytest.mark.parametrize("size", [(1, 1), (16, 16), (17, 41), (2, 300), (300, 200)], ids=str)
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
-def test_distances_are_between_nearest_and_farthest(size, value):
-    depth = scene_depth(np.full((*size, 3), value, np.float32), default_rng(0))
+@pytest.mark.parametrize("of", [scene_depth, landscape_depth])
+def test_distances_are_between_nearest_and_farthest(of, size, value):
+    depth = of(np.full((*size, 3), value, np.float32), default_rng(0))
     assert depth.shape == size
     assert depth.dtype == np.float32
     assert np.isfinite(depth).all()
@@ -38,6 +39,13 @@ def test_scenes_differ_and_reach_from_near_to_far():
 def test_the_ground_comes_nearer_towards_the_bottom():
     rows = mean_depth(GREY).mean(1)
     assert rows[:32].mean() > rows[-32:].mean() + 0.1
+
+
+def test_a_landscape_is_near_at_the_bottom_and_far_above_its_horizon():
+    depths = np.array([landscape_depth(GREY, default_rng(seed)) for seed in SEEDS])
+    assert np.median(depths[:, -8:]) < 0.15
+    assert depths[:, :8].mean() > 0.7
+    assert (np.diff(depths.mean((0, 2))) < 0.01).all()
 
 
 def test_sky_is_farthest():

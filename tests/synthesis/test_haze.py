@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.synthesis.haze import homogeneous, patchy
+from maskdcpt_cli.synthesis.haze import even, homogeneous, landscape, patchy
 
 SCENE = np.full((64, 96, 3), (0.1, 0.2, 0.05), np.float32)
-VARIANTS = pytest.mark.parametrize("variant", [homogeneous, patchy])
+VARIANTS = pytest.mark.parametrize("variant", [homogeneous, patchy, even])
 SEEDS = range(20)
 
 
@@ -30,7 +30,7 @@ def test_all_colours_lose_the_same_fraction_of_light(variant):
         assert np.ptp(through, axis=2).max() < 1e-4
 
 
-@VARIANTS
+@pytest.mark.parametrize("variant", [homogeneous, patchy, even, landscape])
 def test_twice_the_level_is_twice_the_optical_depth(variant):
     for seed in SEEDS:
         once, twice = (transmissions(level, seed, variant) for level in (0.6, 1.2))
@@ -64,6 +64,32 @@ def test_banks_of_fog_are_uneven_but_no_denser_on_average():
     assert 0.85 < uneven / even < 1.15
     spreads = [np.mean([depth.std() for depth in depths[variant]]) for variant in depths]
     assert spreads[1] > 1.5 * spreads[0]
+
+
+def test_even_haze_hides_all_of_a_scene_alike():
+    for seed in SEEDS:
+        depth = -np.log(transmissions(2, seed, even))
+        assert depth.max() <= 2 + 1e-3
+        assert depth.min() > 0.74 * 2
+
+
+def test_haze_of_a_landscape_leaves_the_foreground_clear_and_hides_the_horizon():
+    depths = [-np.log(transmissions(2, seed, landscape)[..., 1]) for seed in range(60)]
+    assert np.median([depth.max() for depth in depths]) > 1.8
+    assert np.median([np.median(depth[-8:]) for depth in depths]) < 0.25
+    spreads = [np.mean([depth.std() for depth in depths])]
+    spreads += [-np.log(transmissions(2, seed, homogeneous)[..., 1]).std() for seed in range(60)]
+    assert spreads[0] > 1.5 * np.mean(spreads[1:])
+
+
+def test_haze_of_a_landscape_takes_more_of_the_blue_by_its_exponent():
+    for seed in SEEDS:
+        exponent = landscape(SCENE, 1, default_rng(seed)).parameters["exponent"]
+        depth = -np.log(transmissions(1, seed, landscape))
+        far = depth[..., 1] > 0.3
+        red, blue = (np.median(depth[far, c] / depth[far, 1]) for c in (0, 2))
+        assert red == pytest.approx((550 / 610) ** exponent, abs=0.01)
+        assert blue == pytest.approx((550 / 465) ** exponent, abs=0.01)
 
 
 def test_airlight_is_greyish_white_and_never_darker_than_what_is_bright_in_the_photo():

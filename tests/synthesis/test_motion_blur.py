@@ -9,8 +9,10 @@ from maskdcpt_cli.synthesis.light import to_linear
 from maskdcpt_cli.synthesis.motion_blur import (
     moving,
     path_kernel,
+    polyline,
     scene,
     shake,
+    shake_sharp,
     unit_path,
 )
 from maskdcpt_cli.synthesis.optics import spread
@@ -101,3 +103,39 @@ def test_things_move_in_front_of_a_scene_that_hardly_does():
         fine = np.abs(cv2.Laplacian(moving(noise(), 40, default_rng(seed)).lq, cv2.CV_32F)).mean(2)
         blocks = cv2.resize(fine, (8, 8), interpolation=cv2.INTER_AREA)
         assert blocks.max() > 1.7 * blocks.min()
+
+
+@pytest.mark.parametrize("corners", range(4))
+@pytest.mark.parametrize("seed", range(6))
+def test_a_path_of_lines_is_one_long_and_around_its_middle(corners, seed):
+    path = polyline(default_rng(seed), corners=corners)
+    assert abs(path.mean()) < 1e-9
+    steps = np.diff(path)
+    assert np.abs(steps).sum() == pytest.approx(1, abs=0.05)
+    moving = steps[np.abs(steps) > 1e-6]
+    turns = np.abs(np.angle(moving[1:] / moving[:-1]))
+    assert (turns > 1e-3).sum() <= 2 * corners, "straight between its corners"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_line_is_even_and_ends_sharply(seed):
+    line = polyline(default_rng(seed), corners=0)
+    kernel = path_kernel(24 * line)
+    y, x = np.mgrid[: len(kernel), : len(kernel)] - len(kernel) // 2
+    direction = (line[-1] - line[0]) / abs(line[-1] - line[0])
+    along = x * direction.real + y * direction.imag
+    weight, _ = np.histogram(along, bins=[-40, -13.5, -10, -5, 0, 5, 10, 13.5, 40], weights=kernel)
+    assert weight[[0, -1]].max() < 1e-6
+    np.testing.assert_allclose(weight[2:6], 5 / 24, rtol=0.2)
+    assert weight[[1, -2]].min() > 1.5 / 24
+
+
+def test_light_is_added_up_as_on_a_sensor_or_as_in_papers():
+    ways = set()
+    for seed in range(12):
+        degraded = shake_sharp(dotted((80, 80)), 20, default_rng(seed))
+        total = degraded.lq[..., 1].sum() / dotted((80, 80))[..., 1].sum()
+        linear = degraded.parameters["linear"]
+        ways.add(linear)
+        assert (total > 1.5) == bool(linear), "a dot in linear light is brighter in sRGB"
+    assert ways == {0, 1}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.synthesis.noise import gaussian, normals, poisson, salt_and_pepper
+from maskdcpt_cli.synthesis.noise import gaussian, impulse, normals, poisson, salt_and_pepper
 
 
 def flat(value: float) -> np.ndarray:
@@ -66,3 +66,31 @@ def test_a_higher_level_adds_grains_to_those_that_are_there():
     weak, strong = (salt_and_pepper(flat(0.3), level, default_rng(0)).lq for level in (10, 60))
     hit = weak != np.float32(0.3)
     assert np.array_equal(weak[hit], strong[hit])
+
+
+@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("level", [5, 25])
+def test_impulses_replace_as_many_as_make_the_level_at_mid_grey(level, seed):
+    lq, drawn = impulse(flat(0.5), level, default_rng(seed))
+    assert np.sqrt(np.square(lq - 0.5).mean()) * 255 == pytest.approx(level, rel=0.15)
+    hit = lq != np.float32(0.5)
+    assert hit.mean() == pytest.approx(drawn["share"], rel=0.15)
+    assert (hit.all(2) | ~hit.any(2)).all() == (drawn["values"] == 1)
+
+
+def test_impulses_are_black_and_white_in_any_proportion_or_of_any_value():
+    salt, values, colours = [], set(), []
+    for seed in range(40):
+        lq, drawn = impulse(flat(0.5), 40, default_rng(seed))
+        hit = lq[lq != np.float32(0.5)]
+        values.add((drawn["values"], drawn["random"]))
+        if drawn["random"]:
+            colours.append(hit.std())
+        else:
+            assert set(np.unique(hit)) <= {0, 1}
+            assert (hit == 1).mean() == pytest.approx(drawn["salt"], abs=0.05)
+            salt.append(drawn["salt"])
+    assert values == {(1, 0), (1, 1), (3, 0), (3, 1)}
+    assert min(salt) < 0.2
+    assert max(salt) > 0.8
+    np.testing.assert_allclose(colours, np.sqrt(1 / 12), rtol=0.05)

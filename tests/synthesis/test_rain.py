@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.synthesis.rain import MOST, streaks
+from maskdcpt_cli.synthesis.rain import MOST, crossing, downpour, streaks
 
 BLACK = np.zeros((192, 256, 3), np.float32)
 SEEDS = range(12)
@@ -76,3 +76,50 @@ def test_a_larger_photo_shows_larger_streaks():
         rain, same = (streaks(image, 60, default_rng(seed)).lq for image in (small, large))
         shrunk = cv2.resize(same, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         assert np.corrcoef(fine(rain).ravel(), fine(shrunk).ravel())[0, 1] > 0.9
+
+
+def directions(lq):
+    """How much of the energy of the gradient stands across streaks of each degree, -90 to 89."""
+    grey = lq.mean(2)
+    across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
+    angle = np.degrees(np.arctan2(-down, across)) % 180
+    energy = np.bincount(angle.astype(int).ravel() % 180, (across**2 + down**2).ravel(), 180)
+    return np.roll(energy, 90) / energy.sum()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_crossing_streaks_have_two_directions_or_three(seed):
+    wide = np.zeros((384, 512, 3), np.float32)
+    degraded = crossing(wide, 60, default_rng(seed))
+    angles = [value for name, value in degraded.parameters.items() if name.startswith("angle")]
+    assert len(angles) in (2, 3)
+    assert np.diff(sorted(angles)).min() >= 15
+    energy = directions(degraded.lq)
+    near = [energy[round(angle) + 90 - 7 : round(angle) + 90 + 8].sum() for angle in angles]
+    assert sum(near) > 0.5
+    assert sorted(near)[-2] > 0.1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_crossing_streaks_hide_what_is_behind_them(seed):
+    degraded = crossing(BLACK, 100, default_rng(seed))
+    assert np.quantile(degraded.lq[..., 1], 0.995) > 0.9 * degraded.parameters["glint"]
+
+
+def test_a_downpour_hides_more_of_the_scene_in_its_veil():
+    def contrast(rain):
+        return np.median([np.std(rain(checks(), 80, default_rng(seed)).lq) for seed in range(40)])
+
+    assert contrast(downpour) < 0.75 * contrast(streaks)
+
+
+def test_a_downpour_is_of_finer_streaks():
+    def fineness(rain):
+        lines = [rain(BLACK, 60, default_rng(seed)).lq.mean(2) for seed in range(30)]
+        grey = [
+            fine(np.dstack([line])).std() / (line - cv2.blur(line, (63, 63))).std()
+            for line in lines
+        ]
+        return np.median(grey)
+
+    assert fineness(downpour) > 1.1 * fineness(streaks)

@@ -13,6 +13,7 @@ from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, Range
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.reading import read_rgb
 from maskdcpt_cli.synthesis.contract import Image
+from maskdcpt_cli.synthesis.mixed import COMPOSITES
 from maskdcpt_cli.synthesis.table import SYNTHESIS, degrade
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -94,7 +95,7 @@ def test_the_seed_decides_everything(degradation, variant):
     finally:
         cv2.setNumThreads(threads)
     assert np.array_equal(first, again)
-    if variant not in ("jpeg", "bggr"):  # nothing is drawn there
+    if variant not in ("jpeg", "bggr", "disc"):  # nothing is drawn there
         assert not np.array_equal(first, make(gt, degradation, variant, level, seed=6))
 
 
@@ -142,12 +143,26 @@ def test_variants_and_levels_are_drawn_from_the_requested_ones(degradation):
     row = SYNTHESIS[degradation]
     some = [row.usual.low, row.usual.high]
     drawn = [degrade(gt, degradation, default_rng(seed), levels=some) for seed in range(40)]
-    assert {made.variant for made in drawn} == set(row.variants)
+    assert {made.variant for made in drawn} == set(row.sampled or row.variants)
     assert {made.level for made in drawn} == set(some)
     between = [
         degrade(gt, degradation, default_rng(seed), levels=Range(*some)).level for seed in range(9)
     ]
     assert all(min(some) <= level <= max(some) for level in between)
+
+
+def test_what_is_sampled_by_default_is_what_has_always_been():
+    """Further variants must not change what equal seeds make."""
+    sampled = {label: row.sampled or tuple(row.variants) for label, row in SYNTHESIS.items()}
+    assert {label: variants for label, variants in sampled.items() if len(variants) > 1} == {
+        "GN": ("gaussian", "poisson", "salt-and-pepper"),
+        "RN": ("camera", "camera-jpeg"),
+        "MB": ("shake", "scene", "object"),
+        "DB": ("flat", "depth"),
+        "H": ("homogeneous", "patchy"),
+        "LL+H+RS+S": tuple(COMPOSITES),
+    }
+    assert all(set(row.sampled) <= set(row.variants) for row in SYNTHESIS.values())
 
 
 def test_unknown_variants_and_levels_are_refused_in_a_sentence():

@@ -56,7 +56,9 @@ def test_photos_are_degraded_in_all_the_ways_that_the_data_preset_has_for_a_type
     assert ways == ["gaussian", "poisson", "salt-and-pepper"]
 
 
-@pytest.mark.parametrize("word", ["p_tone", "p_upscale", "p_jpeg"])
+@pytest.mark.parametrize(
+    "word", ["p_tone", "p_upscale", "p_zoom", "p_sharpen", "p_invert", "p_grey", "p_jpeg"]
+)
 def test_a_part_has_probabilities_of_its_own(tmp_path, word):
     write(tmp_path / "photos", 10)
     data = load_data("tiny", overrides=[f"train.0.synthesis.{word}=0.3"])
