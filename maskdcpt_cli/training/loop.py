@@ -27,7 +27,12 @@ from maskdcpt_cli.training.events import Event, Notice, Saved
 from maskdcpt_cli.training.failures import ending_together
 from maskdcpt_cli.training.optimizer import lr_at
 from maskdcpt_cli.training.reports import Iteration, Reports
-from maskdcpt_cli.training.stages import memory_errors, rank_stages, stage_index
+from maskdcpt_cli.training.stages import (
+    batch_stages,
+    largest_share,
+    memory_errors,
+    stage_index,
+)
 from maskdcpt_cli.training.task import Task
 from maskdcpt_cli.training.trainer import Trainer
 from maskdcpt_cli.training.validation import choose, mean_score, validate
@@ -65,7 +70,7 @@ class Loop:
         self.run = run
         self.distributed = distributed
         self.data = data
-        self.stages = rank_stages(run, distributed)
+        self.stages = batch_stages(run, distributed)
         if run.training.deterministic:  # PyTorch looks at it once, at the first matrix product
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.trainer = Trainer(task, run, distributed=distributed, micro_batch=micro_batch)
@@ -195,6 +200,12 @@ class Loop:
             return
         self.stage, self.stage_began = index, iteration
         reset_peak_memory(self.distributed.device)
+        batch, processes = self.stages[index].batch, self.distributed.world_size
+        if batch < processes:
+            yield Notice(
+                f"A batch of {batch} leaves {processes - batch} of {processes} processes without "
+                f"work: start {batch}, or --set training.stages.{index}.batch={processes} or more."
+            )
         if self.run.training.compile:
             yield Notice(f"Compiling for {self._crops()} of a process: this step may take minutes.")
 
@@ -206,7 +217,8 @@ class Loop:
 
     def _crops(self) -> str:
         stage = self.stages[self.stage or 0]
-        return f"{self.trainer.micro_batch or stage.batch} crops of {stage.crop_size} pixels"
+        batch = largest_share(stage.batch, self.distributed)
+        return f"{self.trainer.micro_batch or batch} crops of {stage.crop_size} pixels"
 
     def _launch(self, batches: Generator[Sample, None, None]) -> None:
         """Launch an iteration."""

@@ -14,6 +14,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.utils.checkpoint import checkpoint
 
 from maskdcpt_cli.data.mixture import Sample, to_float
+from maskdcpt_cli.data.order import share_of
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models.layers import BlockSequence
 from maskdcpt_cli.presets.training import Run
@@ -133,17 +134,26 @@ class Trainer:
             self.progress.skipped_in_a_row = 0 if updated else in_a_row + 1
 
     def _accumulate(self, batch: Sample) -> dict[str, Tensor]:
-        """Accumulate the gradients of a batch; return its losses and accuracy, of this rank."""
-        pieces = list(_pieces(batch, self.micro_batch or len(batch.lq)))
+        """Accumulate the gradients of a batch; return its losses and accuracy, of this rank.
+
+        Both are weighted so that the mean over ranks is that over the images of all ranks.
+        """
+        pieces, weight = list(_pieces(batch, self.micro_batch or len(batch.lq))), self._weight()
         sums: dict[str, Tensor] = {}
         for number, piece in enumerate(pieces, 1):
-            fraction = len(piece.lq) / len(batch.lq)
+            fraction = weight * len(piece.lq) / len(batch.lq)
             with self._without_sync() if number < len(pieces) else nullcontext():
                 losses = self._losses(piece)
                 torch.autograd.backward(self.scaler.scale(losses.total * fraction))
             for name, value in _named(losses).items():
                 sums[name] = sums.get(name, 0) + value.detach() * fraction
         return sums
+
+    def _weight(self) -> float:
+        """Return how many images of the batch this rank has, relative to an equal share."""
+        stages, world = self.run.training.stages, self.distributed.world_size
+        batch = stages[stage_index(stages, self.progress.iteration)].batch
+        return len(share_of(batch, rank=self.distributed.rank, world=world)) * world / batch
 
     def _seed(self) -> int:
         """Return the seed of random layers, a function of seed, rank and iteration."""
