@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from maskdcpt_cli.cli.completions import NameIn, any_of, complete_type
+from maskdcpt_cli.cli.console import message_console, say
 from maskdcpt_cli.cli.options import (
     architecture_option,
     device_option,
@@ -133,6 +134,7 @@ def run(preset: "Run", requested: TrainingOptions, *, kind: str) -> None:
         KeyboardInterrupt: with a sentence of how many iterations are done.
     """
     from maskdcpt_cli.cli.training_view import View, open_view, show
+    from maskdcpt_cli.presets.training import Finetune
     from maskdcpt_cli.training.events import Notice
     from maskdcpt_cli.training.finetune import finetune
     from maskdcpt_cli.training.pretrain import pretrain
@@ -150,6 +152,8 @@ def run(preset: "Run", requested: TrainingOptions, *, kind: str) -> None:
         "pretrain": pretrain,
         "finetune": finetune,
     }
+    if IS_MAIN_PROCESS and isinstance(preset, Finetune) and preset.conductance:
+        say(message_console(), "The conductance of the layers is measured before the training.")
     with stopping() as stop:
         events = runs[kind](
             preset, data, run_dir, resume=requested.resume, micro_batch=requested.micro_batch,

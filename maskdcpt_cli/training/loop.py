@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from time import perf_counter
@@ -143,8 +143,8 @@ class Loop:
             f"until now are kept as '{shown(self.folder.kept(self.saved_at))}'."
         )
 
-    def train(self, first: Event | None = None) -> Generator[Event, None, None]:
-        """Train for all iterations that are left, after a `first` event.
+    def train(self, *first: Event | None) -> Generator[Event, None, None]:
+        """Train for all iterations that are left, after the `first` events.
 
         However it ends, also by an error or when the generator is closed, the state of the last
         complete iteration is saved.
@@ -152,9 +152,10 @@ class Loop:
         with ending_together(self.distributed) as ending:
             yield from self._train(first, ending)
 
-    def _train(self, first: Event | None, ending: threading.Event) -> Generator[Event, None, None]:
-        if first:
-            yield first
+    def _train(
+        self, first: Iterable[Event | None], ending: threading.Event
+    ) -> Generator[Event, None, None]:
+        yield from filter(None, first)
         progress, training = self.trainer.progress, self.run.training
         try:
             with algorithms(self.distributed.device, deterministic=training.deterministic):

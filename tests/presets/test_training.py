@@ -35,7 +35,7 @@ def test_there_are_the_presets_of_the_paper():
     ours = ["classifier", "classifier-multi-label", "embedded", "tiny"]
     assert names("pretrain") == sorted(["12d", "5d", "9d", "dcpt", "ram", *ours])
     tasks = ["12d", "5d", "9d", "derain", "mixed", "motion-deblur", "tiny"]
-    assert names("finetune") == sorted([*tasks, "asked", "asked-blocks", "embedded"])
+    assert names("finetune") == sorted([*tasks, "asked", "asked-blocks", "embedded", "ram"])
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from maskdcpt_cli.presets.training import Finetune, Pretrain
 from maskdcpt_cli.training.events import Notice, Step
 from tests.training.runs import SIDE, finetuning, pretraining, started, stopping_after
 
@@ -17,14 +18,23 @@ STAGES = {
 RUNS = {
     "pretrain": pretraining(training=STAGES),
     "finetune": finetuning(training=STAGES, optimizer={"clip": 0.5}),
+    "layers": finetuning(training=STAGES, conductance={"steps": 2, "images": 2}),
 }
+WEIGHTS = "pretrained"  # beside the folder of the run "layers": the folder with its weights
+
+
+def run_of(kind: str, run_dir: Path) -> Pretrain | Finetune:
+    weights = run_dir.parent / WEIGHTS / "final.safetensors"
+    return RUNS[kind].model_copy(
+        update={"initialise_from": str(weights) if kind == "layers" else None}
+    )
 
 
 def main(kind: str, run_dir: Path) -> None:
     """Train in two parts, the second of which resumes, and print what the first rank reports."""
     for part in ("begun", "resumed"):
         stop = stopping_after(3, requested=part == "begun")
-        for event in started(RUNS[kind], run_dir, micro_batch=1, resume=True, stop=stop):
+        for event in started(run_of(kind, run_dir), run_dir, micro_batch=1, resume=True, stop=stop):
             if os.environ["RANK"] != "0":
                 continue
             if isinstance(event, Step):
