@@ -152,7 +152,8 @@ def run(preset: "Run", requested: TrainingOptions, *, kind: str) -> None:
         "pretrain": pretrain,
         "finetune": finetune,
     }
-    if IS_MAIN_PROCESS and isinstance(preset, Finetune) and preset.conductance:
+    measured = isinstance(preset, Finetune) and preset.conductance and not requested.resume
+    if IS_MAIN_PROCESS and measured:
         say(message_console(), "The conductance of the layers is measured before the training.")
     with stopping() as stop:
         events = runs[kind](

@@ -2,6 +2,7 @@
 
 preset.yaml      every setting, with its source in the paper
 launches.jsonl   each launch: the command, the versions, the state of the source
+conductance.json which layers are trained, where the preset selects them
 log.jsonl        losses and scores
 tensorboard/     the same for TensorBoard, where that is installed
 samples/         the network's output for some images
