@@ -86,7 +86,7 @@ def test_an_even_share_has_the_weight_of_one_exactly(world, monkeypatch):
 @pytest.mark.parametrize("kind", uneven.RUNS)
 def test_three_processes_train_as_one_does_and_resume(kind, tmp_path):
     """With batches of 4, whose shares are 1, 1 and 2, then of 2, whose first is empty."""
-    if kind == "layers":
+    if kind == "finetune":
         list(started(pretraining(iterations=1), tmp_path / uneven.WEIGHTS))
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
     done = subprocess.run(

@@ -17,16 +17,17 @@ STAGES = {
 }
 RUNS = {
     "pretrain": pretraining(training=STAGES),
-    "finetune": finetuning(training=STAGES, optimizer={"clip": 0.5}),
-    "layers": finetuning(training=STAGES, conductance={"steps": 2, "images": 2}),
+    "finetune": finetuning(
+        training=STAGES, optimizer={"clip": 0.5}, conductance={"steps": 2, "images": 2}
+    ),
 }
-WEIGHTS = "pretrained"  # beside the folder of the run "layers": the folder with its weights
+WEIGHTS = "pretrained"  # beside the folder of fine-tuning: the folder of its weights
 
 
 def run_of(kind: str, run_dir: Path) -> Pretrain | Finetune:
     weights = run_dir.parent / WEIGHTS / "final.safetensors"
     return RUNS[kind].model_copy(
-        update={"initialise_from": str(weights) if kind == "layers" else None}
+        update={"initialise_from": str(weights) if kind == "finetune" else None}
     )
 
 
