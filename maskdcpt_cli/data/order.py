@@ -58,17 +58,17 @@ class BatchStage(NamedTuple):
     iterations: int | None = None  # None, in the last stage: without end
 
 
-def share_of(batch: int, *, rank: int, world: int) -> range:
-    """Return which samples of a batch are a rank's; shares differ by one at most, or are empty."""
+def local_part(batch: int, *, rank: int, world: int) -> range:
+    """Return which samples of a batch are a rank's; parts differ by one at most, or are empty."""
     return range(batch * rank // world, batch * (rank + 1) // world)
 
 
 class Batches:
     """The samples of one rank at each iteration, from any iteration on.
 
-    The samples of an iteration are the same on any number of ranks, each of which has its share. A
-    rank whose share is empty has a sample of another one, to be counted by nobody: all ranks have
-    to exchange gradients. `iter` begins at `first` each time.
+    The samples of an iteration are the same on any number of ranks, each of which has its part. A
+    rank whose part is empty has a sample of another one, which is not to count: all ranks have to
+    exchange gradients. `iter` begins at `first` each time.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Batches:
         first, stage = self._begin(iteration)
         if stage is None:
             return None
-        own = share_of(stage.batch, rank=self.rank, world=self.world)
+        own = local_part(stage.batch, rank=self.rank, world=self.world)
         numbers = own or range(own.start, own.start + 1)
         return [SampleKey(first + number, stage.crop_size) for number in numbers]
 

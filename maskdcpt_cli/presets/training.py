@@ -296,7 +296,7 @@ class Pretrain(Run):
 class Conductance(Schema):
     """The layers that are fine-tuned, by mask attribute conductance (RAM, Qin et al., 2024)."""
 
-    share: Annotated[float, Field(gt=0, le=1)] = paper(
+    fraction: Annotated[float, Field(gt=0, le=1)] = paper(
         0.3, "RAM's options for PromptIR; SwinIR 0.1"
     )
     mask_ratio: Annotated[float, Field(gt=0, le=1)] = paper(0.5, "RAM's options: where paths begin")

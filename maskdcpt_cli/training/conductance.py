@@ -146,7 +146,7 @@ def select_layers(
         )
     conductance = dict(zip(layers, means, strict=True))
     ranked = sorted(layers, key=lambda name: -conductance[name])
-    trained = ranked[: max(1, round(settings.share * len(layers)))]
+    trained = ranked[: max(1, round(settings.fraction * len(layers)))]
     # The last bits of a mean may differ between ranks: the first one decides.
     agreed = distributed.gather(trained if distributed.is_main else [])
     return LayerSelection(conductance, frozenset(agreed))

@@ -29,7 +29,7 @@ from maskdcpt_cli.training.optimizer import lr_at
 from maskdcpt_cli.training.reports import Iteration, Reports
 from maskdcpt_cli.training.stages import (
     batch_stages,
-    largest_share,
+    largest_local_batch,
     memory_errors,
     stage_index,
 )
@@ -218,7 +218,7 @@ class Loop:
 
     def _crops(self) -> str:
         stage = self.stages[self.stage or 0]
-        batch = largest_share(stage.batch, self.distributed)
+        batch = largest_local_batch(stage.batch, self.distributed)
         return f"{self.trainer.micro_batch or batch} crops of {stage.crop_size} pixels"
 
     def _launch(self, batches: Generator[Sample, None, None]) -> None:

@@ -38,7 +38,7 @@ def batch_stages(run: Run, distributed: DistributedContext) -> list[BatchStage]:
     """
     memory = physical_memory()
     for number, stage in enumerate(run.training.stages):
-        batch = largest_share(stage.batch, distributed)
+        batch = largest_local_batch(stage.batch, distributed)
         needed = BYTES_PER_PIXEL * stage.crop_size**2 * batch
         if needed > memory > 0:
             raise MaskDCPTError(
@@ -52,7 +52,7 @@ def batch_stages(run: Run, distributed: DistributedContext) -> list[BatchStage]:
     ]
 
 
-def largest_share(batch: int, distributed: DistributedContext) -> int:
+def largest_local_batch(batch: int, distributed: DistributedContext) -> int:
     """Return how many samples of a batch a process has at most."""
     return -(-batch // distributed.world_size)
 

@@ -69,7 +69,7 @@ class Trackers:
             self._recorders.pop(name, None)
             reason = f"{type(error).__name__}: {error}".rstrip(". ")
             self._failures.append(
-                Notice(f"The recorder '{name}' failed, and the run goes on without it: {reason}.")
+                Notice(f"The recorder '{name}' failed, and the run continues without it: {reason}.")
             )
 
     def _reported(self) -> Generator[Event, None, None]:

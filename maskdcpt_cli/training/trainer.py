@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.utils.checkpoint import checkpoint
 
 from maskdcpt_cli.data.mixture import Sample, to_float
-from maskdcpt_cli.data.order import share_of
+from maskdcpt_cli.data.order import local_part
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models.layers import BlockSequence
 from maskdcpt_cli.presets.training import Run
@@ -121,7 +121,8 @@ class Trainer:
         finite_loss = isfinite(losses["total"])
         updated = finite_loss and isfinite(norm)
         overflowed = finite_loss and not updated and self.scaler.is_enabled()
-        at_fault = not updated and not overflowed and (finite_loss or not isfinite(own_total))
+        own_loss = self._weight(step.iteration - 1) > 0 and not isfinite(own_total)
+        at_fault = not updated and not overflowed and (finite_loss or own_loss)
         self._count(updated=updated, overflowed=overflowed)
         accuracy = losses.pop("accuracy", None)
         return StepResult(losses, accuracy, updated, overflowed, at_fault, stop=stopping > 0)
@@ -138,7 +139,8 @@ class Trainer:
 
         Both are weighted so that the mean over ranks is that over the images of all ranks.
         """
-        pieces, weight = list(_pieces(batch, self.micro_batch or len(batch.lq))), self._weight()
+        pieces = list(_pieces(batch, self.micro_batch or len(batch.lq)))
+        weight = self._weight(self.progress.iteration)
         sums: dict[str, Tensor] = {}
         for number, piece in enumerate(pieces, 1):
             fraction = weight * len(piece.lq) / len(batch.lq)
@@ -149,11 +151,11 @@ class Trainer:
                 sums[name] = sums.get(name, 0) + value.detach() * fraction
         return sums
 
-    def _weight(self) -> float:
-        """Return how many images of the batch this rank has, relative to an equal share."""
+    def _weight(self, iteration: int) -> float:
+        """Return how many images of a batch this rank has, relative to the mean over ranks."""
         stages, world = self.run.training.stages, self.distributed.world_size
-        batch = stages[stage_index(stages, self.progress.iteration)].batch
-        return len(share_of(batch, rank=self.distributed.rank, world=world)) * world / batch
+        batch = stages[stage_index(stages, iteration)].batch
+        return len(local_part(batch, rank=self.distributed.rank, world=world)) * world / batch
 
     def _seed(self) -> int:
         """Return the seed of random layers, a function of seed, rank and iteration."""

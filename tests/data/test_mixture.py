@@ -16,7 +16,7 @@ import torch
 from maskdcpt_cli.data.augment import CropFn, full_image
 from maskdcpt_cli.data.loading import load
 from maskdcpt_cli.data.mixture import Curriculum, Mixture, Sample, stack, to_float
-from maskdcpt_cli.data.order import Batches, BatchStage, SampleKey, permuted, share_of
+from maskdcpt_cli.data.order import Batches, BatchStage, SampleKey, local_part, permuted
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
@@ -198,7 +198,7 @@ def test_batches_and_crops_may_change_during_a_run():
 
 @pytest.mark.parametrize(("batch", "world"), [(50, 8), (32, 64), (1, 3), (7, 7), (16, 3)])
 def test_a_batch_is_shared_by_any_number_of_ranks(batch, world):
-    shares = [share_of(batch, rank=rank, world=world) for rank in range(world)]
+    shares = [local_part(batch, rank=rank, world=world) for rank in range(world)]
     assert [number for share in shares for number in share] == list(range(batch))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     stages = [BatchStage(batch, SIDE, 2)]

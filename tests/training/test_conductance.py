@@ -38,7 +38,7 @@ from tests.training.runs import (
 )
 
 CPU = torch.device("cpu")
-FEW = {"share": 0.3, "steps": 4, "images": 1}
+FEW = {"fraction": 0.3, "steps": 4, "images": 1}
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_weights_that_are_not_finite_are_refused():
 def test_the_preset_is_that_of_the_release():
     preset = load_preset("finetune", "ram")
     assert isinstance(preset, Finetune)
-    assert preset.conductance == Conductance(share=0.3, mask_ratio=0.5, steps=200, images=10)
+    assert preset.conductance == Conductance(fraction=0.3, mask_ratio=0.5, steps=200, images=10)
     assert (preset.loss, preset.optimizer.betas, preset.training.ema) == ("l1", (0.9, 0.99), None)
     assert preset.training.iterations == 160_000
     lr = preset.optimizer.lr

@@ -80,7 +80,7 @@ def test_a_recorder_has_all_events_and_its_failure_is_one_notice(fails):
     assert isinstance(next(e for e in reversed(events) if not isinstance(e, Notice)), Saved)
     assert Path("run/final.safetensors").exists()
     own = [text for text in notices(events) if "'mine'" in text]
-    failure = "The recorder 'mine' failed, and the run goes on without it: "
+    failure = "The recorder 'mine' failed, and the run continues without it: "
     assert own == ([f"{failure}ConnectionError: no network."] if fails else [])
     assert sum("The recorder 'other' failed" in text for text in notices(events)) == 1
     logged = [line["notice"] for line in read_log(Path("run/log.jsonl")) if "notice" in line]

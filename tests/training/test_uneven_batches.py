@@ -21,6 +21,7 @@ from maskdcpt_cli.training.trainer import Trainer
 from tests.training import uneven
 from tests.training.runs import (
     LABELS,
+    Poisoned,
     finetuning,
     mixture,
     pretraining,
@@ -73,19 +74,31 @@ def test_losses_and_gradient_are_those_of_the_whole_batch(name, world, micro, mo
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 6])
-def test_an_even_share_has_the_weight_of_one_exactly(world, monkeypatch):
+def test_an_even_part_has_the_weight_of_one_exactly(world, monkeypatch):
     monkeypatch.setattr(Trainer, "_wrap", unwrapped)
     run = finetuning(batch=6)
     for rank in range(world):
         context = DistributedContext(CPU, rank, world)
         trainer = Trainer(Finetuning(run, LABELS), run, distributed=context, micro_batch=None)
-        assert trainer._weight() == 1.0
+        assert trainer._weight(0) == 1.0
+
+
+@pytest.mark.parametrize(("rank", "at_fault"), [(0, False), (1, True)])
+def test_a_process_without_an_image_is_not_at_fault(rank, at_fault, monkeypatch):
+    monkeypatch.setattr(Trainer, "_wrap", unwrapped)
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda _values: None)
+    run, context = finetuning(batch=5), DistributedContext(CPU, rank, 8)
+    trainer = Trainer(Finetuning(run, LABELS), run, distributed=context, micro_batch=None)
+    keys = Batches(batch_stages(run, context), rank=rank, world=8, last=1)
+    (batch,) = load(Poisoned(*range(5)), keys, workers=0)
+    result = trainer.finish(trainer.step(batch))
+    assert (result.updated, result.at_fault) == (False, at_fault)
 
 
 @pytest.mark.torchrun
 @pytest.mark.parametrize("kind", uneven.RUNS)
 def test_three_processes_train_as_one_does_and_resume(kind, tmp_path):
-    """With batches of 4, whose shares are 1, 1 and 2, then of 2, whose first is empty."""
+    """With batches of 4, whose parts are 1, 1 and 2, then of 2, whose first is empty."""
     if kind == "finetune":
         list(started(pretraining(iterations=1), tmp_path / uneven.WEIGHTS))
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
