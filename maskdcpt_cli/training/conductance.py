@@ -15,6 +15,7 @@ images are samples of the run.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -189,9 +190,11 @@ def conductance_along(
 def recorded(layers: Mapping[str, nn.Module]) -> Iterator[dict[Unit, Tensor]]:
     """Collect the outputs of layers that are called within the context."""
     outputs: dict[Unit, Tensor] = {}
+    calls: Counter[str] = Counter()
 
     def keep(name: str, output: Tensor) -> None:
-        outputs[name, sum(other == name for other, _ in outputs)] = output
+        outputs[name, calls[name]] = output
+        calls[name] += 1
 
     handles = [
         module.register_forward_hook(lambda _module, _input, output, name=name: keep(name, output))
