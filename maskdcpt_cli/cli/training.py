@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from maskdcpt_cli.cli.completions import NameIn, any_of, complete_type
-from maskdcpt_cli.cli.console import message_console, say
 from maskdcpt_cli.cli.options import (
     architecture_option,
     device_option,
@@ -133,6 +132,7 @@ def run(preset: "Run", requested: TrainingOptions, *, kind: str) -> None:
     Raises:
         KeyboardInterrupt: with a sentence of how many iterations are done.
     """
+    from maskdcpt_cli.cli.console import message_console, say
     from maskdcpt_cli.cli.training_view import View, open_view, show
     from maskdcpt_cli.presets.training import Finetune
     from maskdcpt_cli.training.events import Notice
