@@ -20,7 +20,10 @@ from maskdcpt_cli.errors import MaskDCPTError
 
 Row = TypeVar("Row")
 
-TABLES = ("BACKBONES", "DEGRADATIONS", "SETTINGS", "SYNTHESIS", "LOSSES", "METRICS", "SOURCES")
+TABLES = (
+    "BACKBONES", "DEGRADATIONS", "SETTINGS", "SYNTHESIS", "LOSSES", "METRICS", "SOURCES",
+    "RECORDERS",
+)  # fmt: skip
 GROUP = "maskdcpt.plugins"
 VARIABLE = "MASKDCPT_PLUGINS"  # names of modules, with commas between
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")

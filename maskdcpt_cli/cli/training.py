@@ -132,7 +132,9 @@ def run(preset: "Run", requested: TrainingOptions, *, kind: str) -> None:
     Raises:
         KeyboardInterrupt: with a sentence of how many iterations are done.
     """
+    from maskdcpt_cli.cli.console import message_console, say
     from maskdcpt_cli.cli.training_view import View, open_view, show
+    from maskdcpt_cli.presets.training import Finetune
     from maskdcpt_cli.training.events import Notice
     from maskdcpt_cli.training.finetune import finetune
     from maskdcpt_cli.training.pretrain import pretrain
@@ -150,6 +152,9 @@ def run(preset: "Run", requested: TrainingOptions, *, kind: str) -> None:
         "pretrain": pretrain,
         "finetune": finetune,
     }
+    measured = isinstance(preset, Finetune) and preset.conductance and not requested.resume
+    if IS_MAIN_PROCESS and measured:
+        say(message_console(), "The conductance of the layers is measured before the training.")
     with stopping() as stop:
         events = runs[kind](
             preset, data, run_dir, resume=requested.resume, micro_batch=requested.micro_batch,

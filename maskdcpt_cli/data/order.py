@@ -53,16 +53,22 @@ class SampleKey(NamedTuple):
 class BatchStage(NamedTuple):
     """A part of a run with one batch size and crop size."""
 
-    batch: int  # samples of one rank in one iteration
+    batch: int  # samples of all ranks in one iteration
     crop_size: int
     iterations: int | None = None  # None, in the last stage: without end
+
+
+def local_part(batch: int, *, rank: int, world: int) -> range:
+    """Return which samples of a batch are a rank's; parts differ by one at most, or are empty."""
+    return range(batch * rank // world, batch * (rank + 1) // world)
 
 
 class Batches:
     """The samples of one rank at each iteration, from any iteration on.
 
-    Ranks take turns within an iteration, so the samples of an iteration are the same on one rank
-    with a batch of 8 as on two with batches of 4. `iter` begins at `first` each time.
+    The samples of an iteration are the same on any number of ranks, each of which has its part. A
+    rank whose part is empty has a sample of another one, which is not to count: all ranks have to
+    exchange gradients. `iter` begins at `first` each time.
     """
 
     def __init__(
@@ -96,16 +102,16 @@ class Batches:
         first, stage = self._begin(iteration)
         if stage is None:
             return None
-        first += self.rank * stage.batch
-        return [SampleKey(number, stage.crop_size) for number in range(first, first + stage.batch)]
+        own = local_part(stage.batch, rank=self.rank, world=self.world)
+        numbers = own or range(own.start, own.start + 1)
+        return [SampleKey(first + number, stage.crop_size) for number in numbers]
 
     def _begin(self, iteration: int) -> tuple[int, BatchStage | None]:
         """Return the number of the first sample of an iteration, over all ranks, and its stage."""
         number = 0
         for stage in self.stages:
-            each = stage.batch * self.world
             if stage.iterations is None or iteration < stage.iterations:
-                return number + iteration * each, stage
+                return number + iteration * stage.batch, stage
             iteration -= stage.iterations
-            number += stage.iterations * each
+            number += stage.iterations * stage.batch
         return number, None

@@ -296,12 +296,24 @@ class Pretrain(Run):
         return self
 
 
+class Conductance(Schema):
+    """The layers that are fine-tuned, by mask attribute conductance (RAM, Qin et al., 2024)."""
+
+    fraction: Annotated[float, Field(gt=0, le=1)] = paper(
+        0.3, "RAM's options for PromptIR; SwinIR 0.1"
+    )
+    mask_ratio: Annotated[float, Field(gt=0, le=1)] = paper(0.5, "RAM's options: where paths begin")
+    steps: PositiveInt = paper(200, "RAM's options: of a path to the whole image")
+    images: PositiveInt = paper(10, "RAM's options: of each degradation, on average")
+
+
 class Finetune(Run):
     """Fine-tuning for restoration (Sec. V)."""
 
     loss: str = paper(
         "l1", "ours, as all LOSSES; relative to the input's for short runs on many types"
     )
+    conductance: Conductance | None = paper(None, "RAM: train some layers alone; None: all")
 
 
 SCHEMAS: dict[str, type[Pretrain] | type[Finetune]] = {"pretrain": Pretrain, "finetune": Finetune}

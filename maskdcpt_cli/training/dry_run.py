@@ -7,7 +7,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeVar
 
-from maskdcpt_cli.presets.training import Run, Stage
+from maskdcpt_cli.presets.training import Finetune, Run, Stage
 from maskdcpt_cli.training.events import Event, Step
 
 ITERATIONS = 5  # of each stage
@@ -52,4 +52,8 @@ def _shortened(preset: AnyRun, stage: Stage) -> AnyRun:
     short = stage.model_copy(update={"iterations": ITERATIONS})
     training = preset.training.model_copy(update={"stages": (short,)})
     validation = preset.validation.model_copy(update={"images": 1})
-    return preset.model_copy(update={"training": training, "validation": validation})
+    update: dict[str, object] = {"training": training, "validation": validation}
+    if isinstance(preset, Finetune) and preset.conductance:
+        least = {"images": 1, "steps": 1}
+        update["conductance"] = preset.conductance.model_copy(update=least)
+    return preset.model_copy(update=update)

@@ -10,8 +10,15 @@ from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.degradations import removable
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.presets.training import Finetune, load_preset
-from maskdcpt_cli.training.distributed import init_distributed
-from maskdcpt_cli.training.events import Event
+from maskdcpt_cli.training.checkpointing import CheckpointFolder
+from maskdcpt_cli.training.conductance import (
+    CONDUCTANCE,
+    LayerSelection,
+    select_layers,
+    train_only,
+)
+from maskdcpt_cli.training.distributed import DistributedContext, init_distributed, restarted
+from maskdcpt_cli.training.events import Event, Notice
 from maskdcpt_cli.training.inputs import TrainingData
 from maskdcpt_cli.training.loop import Loop, Stop, never
 from maskdcpt_cli.training.losses import LOSSES, Losses
@@ -85,12 +92,18 @@ def train(
 ) -> Generator[Event, None, None]:
     """Train on samples, without launches, logs and plots in the run folder; see `finetune`."""
     task = Finetuning(preset, data.labels, name=name)
-    initialised = initialise(task.backbone, preset)
+    initialised, distributed = initialise(task.backbone, preset), init_distributed(device)
+    selection = task.select(data, run_dir, distributed=distributed, resume=resume)
     loop = Loop(
-        task, preset, data, run_dir, distributed=init_distributed(device),
+        task, preset, data, run_dir, distributed=distributed,
         validation=validation, micro_batch=micro_batch, stop=stop,
     )  # fmt: skip
-    return loop.train(loop.resume(requested=resume) or initialised)
+    resumed = loop.resume(requested=resume)
+    if selection is None or resumed:
+        return loop.train(resumed or initialised)
+    if distributed.is_main:
+        selection.write(run_dir)
+    return loop.train(initialised, Notice(task.describe(selection)))
 
 
 class Finetuning:
@@ -112,6 +125,45 @@ class Finetuning:
         self.preset_name = name
         with fork_seed(preset.training.seed):
             self.backbone = init_backbone(preset, labels)
+
+    def select(
+        self, data: Samples, run_dir: Path, *, distributed: DistributedContext, resume: bool
+    ) -> LayerSelection | None:
+        """Freeze all layers but those of the highest conductance, if the preset says so.
+
+        A run that resumes trains the layers of its folder.
+
+        Raises:
+            MaskDCPTError: for a network that is not pre-trained.
+        """
+        settings, training = self.preset.conductance, self.preset.training
+        if settings is None:
+            return None
+        if self.preset.initialise_from is None:
+            raise MaskDCPTError(
+                "conductance selects the layers of a pre-trained network: give its weights by "
+                "--init-from, or --set conductance=null."
+            )
+        if (resume or restarted()) and CheckpointFolder(run_dir).state("last").exists():
+            selection = LayerSelection.read(run_dir)
+        else:
+            selection = select_layers(
+                self.backbone,
+                lambda lq, request: self.backbone(lq, *self.requests(request)).float(),
+                data, settings, seed=training.seed, crop_size=training.stages[0].crop_size,
+                distributed=distributed,
+            )  # fmt: skip
+        train_only(self.backbone, selection.trained)
+        return selection
+
+    def describe(self, selection: LayerSelection) -> str:
+        """Return a sentence about the layers that are trained."""
+        sizes = [(p.numel(), p.requires_grad) for p in self.backbone.parameters()]
+        own, whole = sum(size for size, trained in sizes if trained), sum(size for size, _ in sizes)
+        return (
+            f"{len(selection.trained)} of {len(selection.conductance)} layers are trained, "
+            f"{own / 1e6:.2f} of {whole / 1e6:.2f} million parameters: {CONDUCTANCE} lists them."
+        )
 
     @property
     def model(self) -> nn.Module:

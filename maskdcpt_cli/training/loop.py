@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from time import perf_counter
@@ -27,7 +27,12 @@ from maskdcpt_cli.training.events import Event, Notice, Saved
 from maskdcpt_cli.training.failures import ending_together
 from maskdcpt_cli.training.optimizer import lr_at
 from maskdcpt_cli.training.reports import Iteration, Reports
-from maskdcpt_cli.training.stages import memory_errors, rank_stages, stage_index
+from maskdcpt_cli.training.stages import (
+    batch_stages,
+    largest_local_batch,
+    memory_errors,
+    stage_index,
+)
 from maskdcpt_cli.training.task import Task
 from maskdcpt_cli.training.trainer import Trainer
 from maskdcpt_cli.training.validation import choose, mean_score, validate
@@ -65,7 +70,7 @@ class Loop:
         self.run = run
         self.distributed = distributed
         self.data = data
-        self.stages = rank_stages(run, distributed)
+        self.stages = batch_stages(run, distributed)
         if run.training.deterministic:  # PyTorch looks at it once, at the first matrix product
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         self.trainer = Trainer(task, run, distributed=distributed, micro_batch=micro_batch)
@@ -138,8 +143,8 @@ class Loop:
             f"until now are kept as '{shown(self.folder.kept(self.saved_at))}'."
         )
 
-    def train(self, first: Event | None = None) -> Generator[Event, None, None]:
-        """Train for all iterations that are left, after a `first` event.
+    def train(self, *first: Event | None) -> Generator[Event, None, None]:
+        """Train for all iterations that are left, after the `first` events.
 
         However it ends, also by an error or when the generator is closed, the state of the last
         complete iteration is saved.
@@ -147,9 +152,10 @@ class Loop:
         with ending_together(self.distributed) as ending:
             yield from self._train(first, ending)
 
-    def _train(self, first: Event | None, ending: threading.Event) -> Generator[Event, None, None]:
-        if first:
-            yield first
+    def _train(
+        self, first: Iterable[Event | None], ending: threading.Event
+    ) -> Generator[Event, None, None]:
+        yield from filter(None, first)
         progress, training = self.trainer.progress, self.run.training
         try:
             with algorithms(self.distributed.device, deterministic=training.deterministic):
@@ -195,6 +201,12 @@ class Loop:
             return
         self.stage, self.stage_began = index, iteration
         reset_peak_memory(self.distributed.device)
+        batch, processes = self.stages[index].batch, self.distributed.world_size
+        if batch < processes:
+            yield Notice(
+                f"A batch of {batch} leaves {processes - batch} of {processes} processes without "
+                f"work: start {batch}, or --set training.stages.{index}.batch={processes} or more."
+            )
         if self.run.training.compile:
             yield Notice(f"Compiling for {self._crops()} of a process: this step may take minutes.")
 
@@ -206,7 +218,8 @@ class Loop:
 
     def _crops(self) -> str:
         stage = self.stages[self.stage or 0]
-        return f"{self.trainer.micro_batch or stage.batch} crops of {stage.crop_size} pixels"
+        batch = largest_local_batch(stage.batch, self.distributed)
+        return f"{self.trainer.micro_batch or batch} crops of {stage.crop_size} pixels"
 
     def _launch(self, batches: Generator[Sample, None, None]) -> None:
         """Launch an iteration."""

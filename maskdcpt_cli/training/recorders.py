@@ -10,14 +10,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 from PIL import Image
 
 from maskdcpt_cli.files import replacing, shown
-from maskdcpt_cli.images.contact_sheets import grid
+from maskdcpt_cli.images.contact_sheets import grid, resized
 from maskdcpt_cli.training.events import (
     Event,
     Initialised,
     Notice,
+    Pixels,
     Saved,
     Step,
     Validated,
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 MAX_LINES = 10_000  # of steps in a log
 MAX_POINTS = 500  # of a curve in a plot, each the mean of the values between it and the next
 COLUMNS = ("Input", "Output", "Ground truth")
+MAX_IMAGES = 5  # of a validation in TensorBoard, whose files keep those of all validations
+MAX_SIDE = 256  # of each of them, in pixels
 
 Curve = list[tuple[int, float]]  # iterations and values
 
@@ -123,7 +127,7 @@ def mean_step(steps: Sequence[Step]) -> Step:
 
 
 class TensorBoard:
-    """Curves for TensorBoard; a run that resumes hides those after its checkpoint."""
+    """Curves and images for TensorBoard; a run that resumes hides those after its checkpoint."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -141,18 +145,27 @@ class TensorBoard:
                     for metric, score in scores.items()
                 },
             )
+            for images in event.images[:MAX_IMAGES]:
+                self._writer_from(event.iteration).add_image(
+                    f"images/{images.degradation}", _row(images), event.iteration,
+                    dataformats="HWC",
+                )  # fmt: skip
 
     def close(self) -> None:
         if self._writer:
             self._writer.close()
 
     def _write(self, iteration: int, curves: dict[str, float]) -> None:
+        for name, value in curves.items():
+            self._writer_from(iteration).add_scalar(name, value, iteration)
+
+    def _writer_from(self, iteration: int) -> "SummaryWriter":
+        """Return the writer, opened by the first call."""
         if not self._writer:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  # slow; optional
 
             self._writer = SummaryWriter(str(self.folder), purge_step=iteration)
-        for name, value in curves.items():
-            self._writer.add_scalar(name, value, iteration)
+        return self._writer
 
 
 def open_tensorboard(folder: Path) -> TensorBoard | None:
@@ -239,6 +252,12 @@ def _sheet(images: Sequence[ValidationImages]) -> Image.Image:
     rows = [(one.lq, one.output, one.gt) for one in images]
     titles = [one.degradation for one in images]
     return Image.fromarray(grid(rows, column_titles=COLUMNS, row_titles=titles))
+
+
+def _row(images: ValidationImages) -> Pixels:
+    """Return input, output and ground truth side by side, none larger than MAX_SIDE."""
+    scale = min(1.0, MAX_SIDE / max(images.gt.shape))
+    return np.hstack([resized(one, scale) for one in (images.lq, images.output, images.gt)])
 
 
 def _values(line: dict[str, Any]) -> list[tuple[str, str, float]]:

@@ -11,6 +11,7 @@ from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.checkpointing import SKIPPED, CheckpointFolder
 from maskdcpt_cli.training.events import Event, Notice, Step
 from maskdcpt_cli.training.optimizer import segment_at
+from maskdcpt_cli.training.stages import stage_index
 from maskdcpt_cli.training.steps import LaunchedStep, StepResult
 from maskdcpt_cli.training.trainer import Trainer
 
@@ -50,7 +51,8 @@ class Reports:
         """
         for one in finished:
             assert one.result
-            images = len(one.batch.lq) * self.trainer.distributed.world_size
+            stages = self.run.training.stages
+            images = stages[stage_index(stages, one.step.iteration - 1)].batch
             yield Step(
                 iteration=one.step.iteration,
                 iterations=self.run.training.iterations,

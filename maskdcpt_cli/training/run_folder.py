@@ -2,6 +2,7 @@
 
 preset.yaml      every setting, with its source in the paper
 launches.jsonl   each launch: the command, the versions, the state of the source
+conductance.json which layers are trained, where the preset selects them
 log.jsonl        losses and scores
 tensorboard/     the same for TensorBoard, where that is installed
 samples/         the network's output for some images
@@ -36,6 +37,7 @@ from maskdcpt_cli.training.failures import ending_together
 from maskdcpt_cli.training.inputs import TrainingData, samples_of
 from maskdcpt_cli.training.loop import Stop
 from maskdcpt_cli.training.recorders import ImageSheets, Log, Recorder, open_tensorboard, plot
+from maskdcpt_cli.training.trackers import Trackers
 
 Preset = TypeVar("Preset", bound=Run)
 Events = Generator[Event, None, None]
@@ -84,12 +86,13 @@ def launch(
         )  # fmt: skip
         if not is_main_process():
             return events
+        trackers = Trackers(run_dir, preset.model_dump(mode="json"))
         plugins = sorted({*inputs.plugins, *_plugins_of(preset)})
         begin(
             run_dir, preset, name=name, kind=kind, command=command, resume=resume,
             plugins=plugins,
         )  # fmt: skip
-    return record(events, run_dir, iterations=preset.training.iterations)
+    return record(trackers.track(events), run_dir, iterations=preset.training.iterations)
 
 
 def begin(

@@ -29,40 +29,32 @@ def memory_errors(run: Run) -> Iterator[None]:
         ) from error
 
 
-def rank_stages(run: Run, distributed: DistributedContext) -> list[BatchStage]:
-    """Return the stages of a run for one rank.
+def batch_stages(run: Run, distributed: DistributedContext) -> list[BatchStage]:
+    """Return the stages of a run.
 
     Raises:
-        MaskDCPTError: where a batch cannot be divided evenly among the processes, and where its
-            crops alone do not fit into the memory of this machine.
+        MaskDCPTError: where the crops of a process alone do not fit into the memory of this
+            machine.
     """
-    size, memory = distributed.world_size, physical_memory()
+    memory = physical_memory()
     for number, stage in enumerate(run.training.stages):
-        if stage.batch % size:
-            raise MaskDCPTError(_indivisible(stage.batch, size, stage=number))
-        needed = BYTES_PER_PIXEL * stage.crop_size**2 * stage.batch // size
+        batch = largest_local_batch(stage.batch, distributed)
+        needed = BYTES_PER_PIXEL * stage.crop_size**2 * batch
         if needed > memory > 0:
             raise MaskDCPTError(
-                f"A batch of {stage.batch // size} crops of {stage.crop_size} pixels takes "
+                f"A batch of {batch} crops of {stage.crop_size} pixels takes "
                 f"{needed / 1e9:.0f} GB before the first layer, and this machine has "
                 f"{memory / 1e9:.0f} GB: --set a smaller training.stages.{number}.batch or "
                 ".crop_size."
             )
     return [
-        BatchStage(stage.batch // size, stage.crop_size, stage.iterations)
-        for stage in run.training.stages
+        BatchStage(stage.batch, stage.crop_size, stage.iterations) for stage in run.training.stages
     ]
 
 
-def _indivisible(batch: int, processes: int, *, stage: int) -> str:
-    """Return the sentence for a batch that cannot be shared, with the numbers that fit."""
-    fitting = [str(number) for number in range(1, processes * 2) if batch % number == 0]
-    lower = batch - batch % processes
-    batches = " or ".join(str(one) for one in (lower, lower + processes) if one)
-    return (
-        f"A batch of {batch} cannot be divided evenly among {processes} processes: start "
-        f"{' or '.join(fitting)}, or --set training.stages.{stage}.batch={batches}."
-    )
+def largest_local_batch(batch: int, distributed: DistributedContext) -> int:
+    """Return how many samples of a batch a process has at most."""
+    return -(-batch // distributed.world_size)
 
 
 def stage_index(stages: Sequence[BatchStage | Stage], iteration: int) -> int:

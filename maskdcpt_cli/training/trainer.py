@@ -14,6 +14,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.utils.checkpoint import checkpoint
 
 from maskdcpt_cli.data.mixture import Sample, to_float
+from maskdcpt_cli.data.order import local_part
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models.layers import BlockSequence
 from maskdcpt_cli.presets.training import Run
@@ -120,7 +121,8 @@ class Trainer:
         finite_loss = isfinite(losses["total"])
         updated = finite_loss and isfinite(norm)
         overflowed = finite_loss and not updated and self.scaler.is_enabled()
-        at_fault = not updated and not overflowed and (finite_loss or not isfinite(own_total))
+        own_loss = self._weight(step.iteration - 1) > 0 and not isfinite(own_total)
+        at_fault = not updated and not overflowed and (finite_loss or own_loss)
         self._count(updated=updated, overflowed=overflowed)
         accuracy = losses.pop("accuracy", None)
         return StepResult(losses, accuracy, updated, overflowed, at_fault, stop=stopping > 0)
@@ -133,17 +135,27 @@ class Trainer:
             self.progress.skipped_in_a_row = 0 if updated else in_a_row + 1
 
     def _accumulate(self, batch: Sample) -> dict[str, Tensor]:
-        """Accumulate the gradients of a batch; return its losses and accuracy, of this rank."""
+        """Accumulate the gradients of a batch; return its losses and accuracy, of this rank.
+
+        Both are weighted so that the mean over ranks is that over the images of all ranks.
+        """
         pieces = list(_pieces(batch, self.micro_batch or len(batch.lq)))
+        weight = self._weight(self.progress.iteration)
         sums: dict[str, Tensor] = {}
         for number, piece in enumerate(pieces, 1):
-            fraction = len(piece.lq) / len(batch.lq)
+            fraction = weight * len(piece.lq) / len(batch.lq)
             with self._without_sync() if number < len(pieces) else nullcontext():
                 losses = self._losses(piece)
                 torch.autograd.backward(self.scaler.scale(losses.total * fraction))
             for name, value in _named(losses).items():
                 sums[name] = sums.get(name, 0) + value.detach() * fraction
         return sums
+
+    def _weight(self, iteration: int) -> float:
+        """Return how many images of a batch this rank has, relative to the mean over ranks."""
+        stages, world = self.run.training.stages, self.distributed.world_size
+        batch = stages[stage_index(stages, iteration)].batch
+        return len(local_part(batch, rank=self.distributed.rank, world=world)) * world / batch
 
     def _seed(self) -> int:
         """Return the seed of random layers, a function of seed, rank and iteration."""

@@ -79,24 +79,51 @@ def test_accuracy_over_a_training():
     assert "Iteration" in shown.stdout
 
 
-ONE_ITERATION = "training={stages: [{iterations: 1, crop_size: 32, batch: 2}], workers: 0}"
 NETWORK = "sizes.nafnet={width: 4, enc_blk_nums: [1], dec_blk_nums: [1], middle_blk_num: 0}"
+
+
+def ablation(table: str, *, side: int = 32) -> tuple[str, ...]:
+    """Return the words of an ablation of one iteration, and write its photos, of this side."""
+    generator = np.random.default_rng(0)
+    Path("photos").mkdir(exist_ok=True)
+    for number in range(10):
+        pixels = generator.integers(0, 256, (side, side, 3), np.uint8)
+        Image.fromarray(pixels).save(f"photos/{number}.png")
+    training = f"{{stages: [{{iterations: 1, crop_size: {side}, batch: 2}}], workers: 0}}"
+    validation = f"{{images: 1, crop_size: {side}}}"
+    overrides = (f"training={training}", NETWORK, f"validation={validation}")
+    return (
+        *("study", "ablation", table, "--preset", "tiny", "--backbone", "nafnet"),
+        *("--photos", "photos", "--setting", "5d", "--run-dir", "runs", "--device", "cpu"),
+        *(word for text in overrides for word in ("--set-pretrain", text, "--set-finetune", text)),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("table", "title", "rows"),
+    [
+        ("mask-ratio", "Table VII", {"0": 30.27, "25": 31.37, "50": 31.88, "75": 31.76}),
+        ("patch-size", "Table VIII", {"1": 29.56, "4": 31.63, "16": 31.88, "32": 31.52}),
+        ("method", "Table IX", {"square": 31.37, "block-wise": 31.47, "random": 31.88}),
+    ],
+)
+def test_each_ablation_of_the_paper_is_one_command_that_prints_its_table(table, title, rows):
+    done = run(*ablation(table, side=64))
+    assert done.exit_code == 0, done.output
+    lines = [line.split() for line in done.stdout.splitlines() if line.strip()]
+    assert f"{title}: PSNR in dB" in done.stdout
+    printed = [line for line in lines if line[0] in rows or line[0] == "paper"]
+    assert [line[0] for line in printed[::2]] == list(rows)
+    assert [float(line[-1]) for line in printed[1::2]] == pytest.approx(
+        list(rows.values()), abs=0.006
+    )
 
 
 def test_an_ablation_is_trained_once_and_shown_beside_the_paper(monkeypatch):
     method = ABLATIONS["method"]
     monkeypatch.setitem(ABLATIONS, "method", method._replace(masks=method.masks[-1:]))
-    generator = np.random.default_rng(0)
-    Path("photos").mkdir()
-    for number in range(10):
-        pixels = generator.integers(0, 256, (32, 32, 3), np.uint8)
-        Image.fromarray(pixels).save(f"photos/{number}.png")
-    overrides = (ONE_ITERATION, NETWORK, "validation={images: 1, crop_size: 32}")
-    words = (
-        *("study", "ablation", "method", "--preset", "tiny", "--backbone", "nafnet"),
-        *("--photos", "photos", "--setting", "5d", "--run-dir", "runs", "--device", "cpu"),
-        *(word for text in overrides for word in ("--set-pretrain", text, "--set-finetune", text)),
-    )
+    words = ablation("method")
     done = run(*words, "--csv", "ablation.csv")
     assert done.exit_code == 0, done.output
     assert "random" in done.stdout

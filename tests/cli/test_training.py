@@ -307,3 +307,23 @@ def test_a_signal_saves_and_leaves():
     assert process.returncode == 130, errors
     assert "the same command with --resume continues from there" in errors
     assert Path("run/last.state").exists()
+
+
+def test_ram_fine_tunes_the_layers_that_its_pre_training_points_to():
+    small = (*TINY[2:], *SMALL, "--set", "optimizer.lr.warm_up=1")
+    result = run("pretrain", *TINY, *SMALL, "--run-dir", "pre")
+    assert result.exit_code == 0, result.output
+    fewer = ("--set", "conductance={steps: 2, images: 1}", "--run-dir", "ram")
+    weights = ("--init-from", "pre/final.safetensors")
+    result = run("finetune", "--preset", "ram", *small, *fewer)
+    assert (result.exit_code, "give its weights by --init-from" in result.output) == (1, True)
+    assert not Path("ram").exists()
+    result = run("finetune", "--preset", "ram", *small, *fewer, *weights, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert not Path("ram").exists()
+    result = run("finetune", "--preset", "ram", *small, *fewer, *weights)
+    assert result.exit_code == 0, result.output
+    assert "The conductance of the layers is measured before the training." in result.output
+    assert "layers are trained" in result.output
+    assert Path("ram/conductance.json").is_file()
+    assert Path("ram/final.safetensors").is_file()

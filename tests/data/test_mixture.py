@@ -16,7 +16,7 @@ import torch
 from maskdcpt_cli.data.augment import CropFn, full_image
 from maskdcpt_cli.data.loading import load
 from maskdcpt_cli.data.mixture import Curriculum, Mixture, Sample, stack, to_float
-from maskdcpt_cli.data.order import Batches, BatchStage, SampleKey, permuted
+from maskdcpt_cli.data.order import Batches, BatchStage, SampleKey, local_part, permuted
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
@@ -173,7 +173,7 @@ def test_an_interrupted_run_sees_what_an_uninterrupted_one_sees(workers):
 def test_two_ranks_together_see_what_one_sees(workers):
     alone = list(load(mixture(), batches(batch=8, last=6), workers=workers))
     ranks = [
-        list(load(mixture(), batches(batch=4, rank=rank, world=2, last=6), workers=workers))
+        list(load(mixture(), batches(batch=8, rank=rank, world=2, last=6), workers=workers))
         for rank in range(2)
     ]
     for one, *parts in zip(alone, *ranks, strict=True):
@@ -185,7 +185,7 @@ def test_two_ranks_together_see_what_one_sees(workers):
 
 
 def test_batches_and_crops_may_change_during_a_run():
-    stages = [BatchStage(8, 128, 10), BatchStage(5, 160, 20), BatchStage(1, 384, 2)]
+    stages = [BatchStage(16, 128, 10), BatchStage(10, 160, 20), BatchStage(2, 384, 2)]
     ranks = [list(Batches(stages, rank=rank, world=2)) for rank in range(2)]
     assert [len(rank) for rank in ranks] == [32, 32]
     numbers = [key.number for both in zip(*ranks, strict=True) for b in both for key in b]
@@ -194,6 +194,20 @@ def test_batches_and_crops_may_change_during_a_run():
     assert list(Batches(stages, rank=1, world=2, first=29)) == ranks[1][29:]
     with pytest.raises(MaskDCPTError, match="number of iterations"):
         Batches([BatchStage(8, 128), BatchStage(5, 160)])
+
+
+@pytest.mark.parametrize(("batch", "world"), [(50, 8), (32, 64), (1, 3), (7, 7), (16, 3)])
+def test_a_batch_is_shared_by_any_number_of_ranks(batch, world):
+    shares = [local_part(batch, rank=rank, world=world) for rank in range(world)]
+    assert [number for share in shares for number in share] == list(range(batch))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    stages = [BatchStage(batch, SIDE, 2)]
+    for rank, share in enumerate(shares):
+        both = list(Batches(stages, rank=rank, world=world))
+        for keys, first in zip(both, (0, batch), strict=True):
+            numbers = [key.number - first for key in keys]
+            assert numbers == list(share) if share else numbers[0] in range(batch)
+            assert len(numbers) == max(1, len(share))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

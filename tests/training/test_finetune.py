@@ -7,11 +7,9 @@ import torch
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
 from maskdcpt_cli.models import BACKBONES
-from maskdcpt_cli.training.distributed import DistributedContext
 from maskdcpt_cli.training.events import Initialised, Notice, Saved, Validated
 from maskdcpt_cli.training.losses import LOSSES
 from maskdcpt_cli.training.reports import PATIENCE
-from maskdcpt_cli.training.stages import rank_stages
 from maskdcpt_cli.training.validation import choose
 from maskdcpt_cli.weights.checkpoint import read_checkpoint
 from tests.training.runs import (
@@ -127,16 +125,6 @@ def test_a_gradient_that_explodes_does_not_reach_the_weights(tmp_path, monkeypat
     assert [step.skipped for step in steps(events)] == [1, 2]
     assert any(isinstance(event, Notice) and "kept" in event.text for event in events)
     assert not state(tmp_path)["optimizer"]["state"]
-
-
-def test_a_batch_must_be_divided_evenly():
-    distributed = DistributedContext(torch.device("cpu"), rank=1, world_size=3)
-    with pytest.raises(
-        MaskDCPTError, match="A batch of 4 cannot be divided evenly among 3 processes"
-    ):
-        rank_stages(finetuning(), distributed)
-    (stage,) = rank_stages(finetuning(batch=6), distributed)
-    assert stage == (2, 32, 6)
 
 
 def test_validation_images_are_spread_over_all_there_is():

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from maskdcpt_cli.errors import BackendError, MaskDCPTError
+from maskdcpt_cli.errors import BackendError
 from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.training.distributed import (
     DistributedContext,
@@ -15,7 +15,7 @@ from maskdcpt_cli.training.distributed import (
     init_distributed,
 )
 from maskdcpt_cli.training.launcher import Launch, first_host, launched, meeting_point
-from maskdcpt_cli.training.stages import rank_stages, stage_index
+from maskdcpt_cli.training.stages import batch_stages, stage_index
 from tests.programs import start_step
 from tests.training.runs import finetuning, pretraining, started, state, steps
 
@@ -114,23 +114,8 @@ def test_two_processes_on_one_gpu_are_refused():
     check_devices(store, "other GPU-1", Launch(1, 2, 1, "torchrun"))
 
 
-@pytest.mark.parametrize(
-    ("batch", "processes", "sentence"),
-    [
-        (16, 3, r"among 3 processes: start 1 or 2 or 4, or --set training.stages.0.batch=15 or 18"),
-        (2, 4, r"start 1 or 2, or --set training.stages.0.batch=4\."),
-    ],
-)
-def test_a_batch_that_cannot_be_shared_is_refused_with_the_numbers_that_fit(
-    batch, processes, sentence
-):
-    distributed = DistributedContext(torch.device("cpu"), 0, processes)
-    with pytest.raises(MaskDCPTError, match=sentence):
-        rank_stages(finetuning(batch=batch), distributed)
-
-
 def test_the_stage_of_an_iteration():
-    stages = rank_stages(finetuning(), DistributedContext(torch.device("cpu"))) * 2
+    stages = batch_stages(finetuning(), DistributedContext(torch.device("cpu"))) * 2
     assert [stage_index(stages, i) for i in (0, 5, 6, 11, 12, 99)] == [0, 0, 1, 1, 1, 1]
 
 

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Generator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,14 @@ from maskdcpt_cli.training.events import (
     Validated,
     ValidationImages,
 )
-from maskdcpt_cli.training.recorders import Log, mean_step, read_log, read_panels
+from maskdcpt_cli.training.recorders import (
+    MAX_SIDE,
+    Log,
+    TensorBoard,
+    mean_step,
+    read_log,
+    read_panels,
+)
 from maskdcpt_cli.training.run_folder import begin, record
 
 NAN = float("nan")
@@ -77,6 +85,29 @@ def test_a_run_folder_holds_all_that_anyone_may_ask_for(tmp_path):
         with Image.open(folder / name) as image:
             image.verify()
     assert any((folder / "tensorboard").iterdir())
+
+
+def test_tensorboard_has_images_side_by_side_capped_in_number_and_size(tmp_path):
+    event_accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    )
+    small, large = (np.full((side, side, 3), side % 256, np.uint8) for side in (32, 300))
+    images = [ValidationImages("GN", small, small // 2, small * 2)]
+    images += [ValidationImages(f"D{number}", large, large, large) for number in range(7)]
+    board = TensorBoard(tmp_path)
+    for iteration in (2, 4):
+        board.record(Validated(iteration, {"GN": {"psnr": 20.0}}, tuple(images)))
+    board.close()
+    accumulator = event_accumulator.EventAccumulator(str(tmp_path), size_guidance={"images": 0})
+    accumulator.Reload()
+    tags = accumulator.Tags()
+    assert tags["scalars"] == ["psnr/GN"]
+    assert tags["images"] == ["images/GN", *(f"images/D{number}" for number in range(4))]
+    assert [one.step for one in accumulator.Images("images/D0")] == [2, 4]
+    sizes = [(one.width, one.height) for one in accumulator.Images("images/D0")]
+    assert sizes == [(3 * MAX_SIDE, MAX_SIDE)] * 2
+    with Image.open(BytesIO(accumulator.Images("images/GN")[0].encoded_image_string)) as row:
+        assert np.array_equal(np.asarray(row), np.hstack([small, small // 2, small * 2]))
 
 
 def test_an_existing_run_is_not_overwritten(tmp_path):
