@@ -59,7 +59,7 @@ def streaks(image: Image, level: float, generator: Generator) -> Degraded:
         zoom=zoom,
         exposure=exposure,
         defocus=3 * generator.random() ** 3,
-        slant=math.tan(math.radians(min(max(generator.normal(0, 18), -45), 45))),
+        slant=_slant(generator),
         fan=generator.uniform(-0.2, 0.2),
     )
     layers = [(distance, camera) for distance in DISTANCES]
@@ -69,6 +69,10 @@ def streaks(image: Image, level: float, generator: Generator) -> Degraded:
     lq = _behind(image, covered, through, airlight=airlight, glint=glint, blue=blue)
     parameters = {"airlight": airlight, "glint": glint, "opacity": opacity, "reach": reach}
     return Degraded(lq, parameters | {"blue": blue} | camera._asdict())
+
+
+def _slant(generator: Generator) -> float:
+    return math.tan(math.radians(min(max(generator.normal(0, 18), -45), 45)))
 
 
 def crossing(image: Image, level: float, generator: Generator) -> Degraded:
@@ -129,7 +133,7 @@ def downpour(image: Image, level: float, generator: Generator) -> Degraded:
         zoom=zoom,
         exposure=exposure,
         defocus=0,
-        slant=math.tan(math.radians(min(max(generator.normal(0, 18), -45), 45))),
+        slant=_slant(generator),
         fan=generator.uniform(-0.2, 0.2),
     )
     layers = [(distance, camera) for distance in FAR]
