@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import torch
 
 from maskdcpt_cli.errors import BackendError, unknown
-from maskdcpt_cli.inference.backends.engine import Engine
+from maskdcpt_cli.inference.backends.engine import BackboneEngine, Engine
 from maskdcpt_cli.models import Backbone
 
 __all__ = ["BACKENDS", "PRECISIONS", "Engine", "find_device", "open_engine"]
@@ -27,9 +27,9 @@ class Backend:
     def installed(self) -> bool:
         return all(find_spec(package) for package in self.packages)
 
-    def load(self) -> type[Engine]:
+    def load(self) -> type[BackboneEngine]:
         module = import_module(f"{__name__}.{self.module}")
-        engine: type[Engine] = getattr(module, self.engine)
+        engine: type[BackboneEngine] = getattr(module, self.engine)
         return engine
 
 
@@ -101,7 +101,7 @@ def find_device(name: str) -> str:
     return name
 
 
-def _precision(name: str, engine: type[Engine], device: str) -> str:
+def _precision(name: str, engine: type[BackboneEngine], device: str) -> str:
     if name == "auto":
         return engine.fast_precision(device)
     if name not in PRECISIONS:

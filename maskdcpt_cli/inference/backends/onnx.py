@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from maskdcpt_cli.inference.backends.engine import (
-    Engine,
+    BackboneEngine,
     PooledValues,
     Residual,
     TileResidual,
@@ -24,7 +24,7 @@ from maskdcpt_cli.models import Backbone
 OPSET = 17  # the first with LayerNormalization
 
 
-class ONNXEngine(Engine):
+class ONNXEngine(BackboneEngine):
     """The network exported in memory, for any number of images of any size."""
 
     backend = "onnx"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from maskdcpt_cli.inference.backends.engine import (
-    Engine,
+    BackboneEngine,
     PooledValues,
     Residual,
     TileResidual,
@@ -37,7 +37,7 @@ ANY_SIZE = (-1, -1)
 WEIGHTS_KEPT = 250_000_000
 
 
-class OpenVINOEngine(Engine):
+class OpenVINOEngine(BackboneEngine):
     """The network converted in memory and compiled for the sizes it meets.
 
     A graph compiled for one size runs up to twice as fast as one for any size, but compiling takes
