@@ -1,0 +1,26 @@
+"""Networks of --model: weights, and exported networks."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maskdcpt_cli.weights.zoo import ZOO
+
+if TYPE_CHECKING:
+    from maskdcpt_cli.inference.backends.exported import ExportedNetwork
+    from maskdcpt_cli.models import Backbone
+
+
+def load_network(name: str) -> "Backbone | ExportedNetwork":
+    """Return the network of a name, a file of weights, or a file that `maskdcpt export` wrote.
+
+    Raises MaskDCPTError where there is none, or it cannot be used.
+    """
+    from maskdcpt_cli.inference.exporting.forms import form_of_file
+    from maskdcpt_cli.weights.zoo import load_model
+
+    path = Path(name).expanduser()
+    if name in ZOO or form_of_file(path) is None:
+        return load_model(name)
+    from maskdcpt_cli.inference.exporting.load import load_exported
+
+    return load_exported(path)
