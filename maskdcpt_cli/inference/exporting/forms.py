@@ -1,12 +1,12 @@
 """The forms of exported networks, told apart by the names of files; light to import."""
 
-import zipfile
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.files import shown
+from maskdcpt_cli.weights.archives import holds_program
 
 if TYPE_CHECKING:
     from maskdcpt_cli.inference.backends.exported import ExportedGraph
@@ -68,19 +68,8 @@ def form_to_write(path: Path, name: str | None = None) -> Form:
 
 
 def form_of_file(path: Path) -> Form | None:
-    """Return the form of an exported file; None for any other.
-
-    A checkpoint may end in .pt as TorchScript does; only the latter holds code.
-    """
+    """Return the form of an exported file; None for any other, as weights that end in .pt."""
     for form in FORMS.values():
         if path.suffix.lower() in form.suffixes:
-            return form if form.name != "torchscript" or _holds_code(path) else None
+            return form if form.name != "torchscript" or holds_program(path) else None
     return None
-
-
-def _holds_code(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any("/code/" in name for name in archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False

@@ -1,5 +1,6 @@
 """A network as one graph: an image of any size, or tiles of one, to restored pixels."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -98,7 +99,7 @@ def exportable(model: Backbone) -> ExportableNetwork:
         pooled=sum(sizes),
         bytes_per_pixel=engine.bytes_per_pixel,
     )
-    return ExportableNetwork(model, metadata, sizes)
+    return ExportableNetwork(copy.deepcopy(model), metadata, sizes).eval()
 
 
 def _pad(lq: Tensor, metadata: ExportMetadata) -> Tensor:

@@ -34,7 +34,7 @@ class TorchScriptGraph(ExportedGraph):
         with deprecation_hidden():
             self._module = torch.jit.load(path, map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
         content = extra[METADATA_KEY]
-        self.metadata = content.decode() if isinstance(content, bytes) else content or None
+        self.metadata = (content.decode() if isinstance(content, bytes) else content) or None
 
     @torch.inference_mode()
     def run(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
