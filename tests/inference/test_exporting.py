@@ -163,14 +163,22 @@ def test_a_second_run_skips_what_the_same_file_restored(
         assert {one.status for one in outcomes} == {status}
 
 
-def test_an_onnx_file_runs_by_its_first_input_alone(exported: Exported) -> None:
+def test_an_onnx_file_is_run_by_the_names_of_its_inputs(exported: Exported) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    model = few("nafnet-instruct")
+    model, lq = few("nafnet-instruct"), example((37, 23))
     session = onnxruntime.InferenceSession(exported("nafnet-instruct", "onnx"))
-    lq = example((37, 23))
-    restored, pooled = session.run(None, {"lq": lq.numpy()})
-    close(torch.from_numpy(restored), restored_by(model, lq))
-    again = session.run(["restored"], {"lq": lq.numpy(), "recorded": pooled})[0]
+    shapes = {one.name: one.shape for one in session.get_inputs()}
+    assert list(shapes) == ["lq", "request", "boxes", "recorded"]
+    given = {
+        "lq": lq.numpy(),
+        "request": REQUESTS[0].numpy(),
+        "boxes": np.zeros((0, 4), np.float32),
+        "recorded": np.zeros((0, shapes["recorded"][1]), np.float32),
+    }
+    restored, pooled = session.run(["restored", "pooled"], given)
+    with torch.inference_mode():
+        close(torch.from_numpy(restored), model(lq, REQUESTS[0]))
+    again = session.run(["restored"], {**given, "recorded": pooled})[0]
     close(torch.from_numpy(again), torch.from_numpy(restored))
 
 

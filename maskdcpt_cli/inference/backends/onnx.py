@@ -22,7 +22,6 @@ from maskdcpt_cli.inference.backends.engine import (
 from maskdcpt_cli.models import Backbone
 
 OPSET = 17  # the first with LayerNormalization
-ERRORS = 3  # a severity of ONNX Runtime's log; warnings are of inputs that have defaults
 BATCH_OF_IMAGES = {0: "batch", 2: "height", 3: "width"}  # names of the sizes that may vary
 
 
@@ -80,7 +79,6 @@ def open_session(graph: bytes) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     # Without it the largest tile's memory is kept until the end.
     options.enable_cpu_mem_arena = False
-    options.log_severity_level = ERRORS
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 

@@ -12,7 +12,6 @@ from maskdcpt_cli.inference.backends.exported import (
     LQ,
     METADATA_KEY,
     RECORDED,
-    REQUEST,
     ExportedGraph,
 )
 from maskdcpt_cli.inference.backends.onnx import (
@@ -51,23 +50,15 @@ open_graph = ONNXGraph
 
 
 def write(network: ExportableNetwork, path: Path) -> None:
-    """Write an ONNX file whose inputs but lq have defaults: a whole image, and all requests."""
-    inputs, metadata = network.example_inputs(), network.metadata
+    metadata = network.metadata
     names = (*metadata.inputs, *metadata.outputs)
     graph = export_graph(
         network,
-        inputs,
+        network.example_inputs(),
         names=metadata.inputs,
         outputs=metadata.outputs,
         dynamic_axes={name: axes for name, axes in DYNAMIC_AXES.items() if name in names},
     )
     model = onnx.load_from_string(graph)
-    defaults = {
-        REQUEST: torch.ones(1, metadata.request_types),
-        BOXES: torch.zeros(0, 4),
-        RECORDED: torch.zeros(0, metadata.pooled),
-    }
-    for name in metadata.inputs[1:]:
-        model.graph.initializer.append(onnx.numpy_helper.from_array(defaults[name].numpy(), name))
     onnx.helper.set_model_props(model, {METADATA_KEY: metadata.model_dump_json()})
     path.write_bytes(model.SerializeToString())
