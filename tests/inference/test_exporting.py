@@ -257,6 +257,14 @@ def test_a_file_that_exists_is_not_replaced_unless_asked(name: str, tmp_path: Pa
     assert open_engine(load_exported(path))(example((8, 8))).shape == (1, 3, 8, 8)
 
 
+def test_a_graph_does_not_appear_without_its_weights(tmp_path: Path) -> None:
+    needs("openvino")
+    (tmp_path / "a.bin").mkdir()
+    with pytest.raises(MaskDCPTError, match=r"Cannot write '.*a\.bin': Is a directory"):
+        list(export_model(few("nafnet"), tmp_path / "a.xml", overwrite=True))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
+
+
 @pytest.mark.parametrize("form", ["onnx", "openvino"])
 def test_a_library_that_is_not_installed_is_named(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

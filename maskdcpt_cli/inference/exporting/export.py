@@ -1,7 +1,8 @@
 """Export of a network to a file that other programs run."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -75,12 +76,16 @@ def export_model(
                     f"image of {parity}, and {MIN_PARITY:.0f} dB are needed: "
                     f"'{shown(path)}' is not written."
                 )
-        # Without the graph, weights that are replaced beside it belong to no file.
+        _publish(form.files(draft), files)
+
+
+def _publish(drafts: Sequence[Path], files: Sequence[Path]) -> None:
+    """Write files that belong together; the last one, which names the others, appears last."""
+    with ExitStack() as stack:
+        for draft, file in reversed(list(zip(drafts, files, strict=True))):
+            stack.enter_context(written(file)).write(draft.read_bytes())
         if len(files) > 1:
-            path.unlink(missing_ok=True)
-        for made, file in zip(form.files(draft), files, strict=True):
-            with written(file) as stream:
-                stream.write(made.read_bytes())
+            files[-1].unlink(missing_ok=True)  # an earlier graph does not fit new weights
 
 
 def _write(model: Backbone, form: Form, path: Path) -> None:
