@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maskdcpt_cli.inference.exporting.forms import form_of_file
 from maskdcpt_cli.weights.zoo import ZOO
 
 if TYPE_CHECKING:
@@ -15,12 +16,15 @@ def load_network(name: str) -> "Backbone | ExportedNetwork":
 
     Raises MaskDCPTError where there is none, or it cannot be used.
     """
-    from maskdcpt_cli.inference.exporting.forms import form_of_file
     from maskdcpt_cli.weights.zoo import load_model
 
-    path = Path(name).expanduser()
-    if name in ZOO or form_of_file(path) is None:
+    if not is_exported(name):
         return load_model(name)
     from maskdcpt_cli.inference.exporting.load import load_exported
 
-    return load_exported(path)
+    return load_exported(Path(name).expanduser())
+
+
+def is_exported(name: str) -> bool:
+    """Return whether the name is that of an exported file."""
+    return name not in ZOO and form_of_file(Path(name).expanduser()) is not None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskdcpt_cli.cli.listed import with_listed
-from maskdcpt_cli.cli.networks import load_network
+from maskdcpt_cli.cli.networks import is_exported, load_network
 from maskdcpt_cli.cli.options import (
     Number,
     backend_option,
@@ -314,7 +314,7 @@ def _open_engine(options: RestoreOptions, model: "Restores") -> "Engine":
     from maskdcpt_cli.inference.backends import open_engine
 
     device = options.device
-    if SHARED and device in ("auto", "cuda"):
+    if SHARED and device in ("auto", "cuda") and not is_exported(options.model):
         device = _own_gpu() or device
     return open_engine(
         model,
