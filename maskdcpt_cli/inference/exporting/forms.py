@@ -1,4 +1,4 @@
-"""The forms of exported networks, told apart by the names of files; light to import."""
+"""The forms of exported networks, recognised by the suffix of a file; light to import."""
 
 from importlib import import_module
 from pathlib import Path

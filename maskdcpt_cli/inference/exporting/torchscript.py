@@ -8,10 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from maskdcpt_cli.inference.backends.exported import METADATA_KEY, ExportedGraph
+from maskdcpt_cli.inference.backends.exported import LQ, METADATA_KEY, ExportedGraph
 from maskdcpt_cli.inference.backends.pytorch import TorchEngine
 from maskdcpt_cli.inference.backends.tracing import trace
 from maskdcpt_cli.inference.exporting.graph import ExportableNetwork
+from maskdcpt_cli.models.layers import lay_out
+
+LAYOUT = torch.channels_last  # as in LAYOUTS: `tiny` takes 0.6 of its time in NCHW
 
 
 @contextmanager
@@ -38,7 +41,8 @@ class TorchScriptGraph(ExportedGraph):
 
     @torch.inference_mode()
     def run(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        outputs = self._module(*inputs.values())
+        lq = inputs[LQ].contiguous(memory_format=LAYOUT)
+        outputs = self._module(*{**inputs, LQ: lq}.values())
         return [outputs] if isinstance(outputs, Tensor) else list(outputs)
 
 
@@ -46,7 +50,7 @@ open_graph = TorchScriptGraph
 
 
 def write(network: ExportableNetwork, path: Path) -> None:
-    traced = trace(network, network.example_inputs())
+    traced = trace(lay_out(network, LAYOUT), network.example_inputs())
     extra = {METADATA_KEY: network.metadata.model_dump_json()}
     with deprecation_hidden():
         torch.jit.save(traced, path, _extra_files=extra)
