@@ -334,9 +334,16 @@ def test_an_openvino_file_needs_its_weights_beside_it(tmp_path: Path, exported: 
         load_exported(path)
 
 
-def test_a_file_of_a_later_format_is_one_sentence(tmp_path: Path, exported: Exported) -> None:
-    path = copied(exported("nafnet", "openvino"), tmp_path)
-    path.write_text(path.read_text().replace("&quot;format&quot;:1", "&quot;format&quot;:2"))
+@pytest.mark.parametrize(
+    ("entry", "other"), [("format&quot;:1", "format&quot;:2"), (",&quot;H&quot;", "")]
+)
+def test_metadata_of_a_later_format_or_damaged_is_one_sentence(
+    entry: str, other: str, tmp_path: Path, exported: Exported
+) -> None:
+    path = copied(exported("nafnet-instruct", "openvino"), tmp_path)
+    content = path.read_text()
+    assert entry in content
+    path.write_text(content.replace(entry, other))
     with pytest.raises(CheckpointError, match="metadata that this version of maskdcpt does not"):
         load_exported(path)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from torch import Tensor
 
 from maskdcpt_cli.inference.backends.engine import Engine, Network, RestoreTile
@@ -33,6 +33,12 @@ class ExportMetadata(BaseModel):
     requests: tuple[Label, ...] = ()
     pooled: Annotated[int, Field(ge=0)] = 0  # how many values it pools; 0: it has no global pooling
     bytes_per_pixel: Annotated[FiniteFloat, Field(gt=0)]  # see Engine
+
+    @model_validator(mode="after")
+    def _names_all_requests(self) -> "ExportMetadata":
+        if self.requests and len(self.requests) != self.request_types:
+            raise ValueError("each type that the network can be asked for has a name, or none has")
+        return self
 
     @property
     def inputs(self) -> tuple[str, ...]:

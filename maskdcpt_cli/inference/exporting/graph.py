@@ -21,7 +21,7 @@ class ExportableNetwork(nn.Module):
     Takes, as far as the network has them, in this order:
         lq: (B, 3, h, w) in [0, 1], of any size: an image, or tiles of one image.
         request: (1, types).
-        boxes: (B, 4), the position of each tile as `Engine.record` takes it; (0, 4) for a whole image.
+        boxes: (B, 4) of the tiles, as `Engine.record` takes them; (0, 4) for a whole image.
         recorded: (1, N), pooled values of the image; (0, N) to pool over lq.
 
     Returns the restored pixels (B, 3, h, w), not clipped, and the pooled values (1, N) that were
