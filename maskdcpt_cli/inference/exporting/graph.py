@@ -1,7 +1,7 @@
 """A network as one graph: an image of any size, or tiles of one, to restored pixels."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +73,7 @@ class _EitherPool(JointPool):
         self.recorded = iter(recorded)
         self.tiled = boxes.shape[0] // images.shape[0]  # 1, or 0
 
-    def __call__(self, op, *maps):  # type: ignore[no-untyped-def]
+    def __call__(self, op: Callable[..., Tensor], *maps: Tensor) -> Tensor:
         pooled = super().__call__(op, *maps)
         either = torch.cat([next(self.recorded), pooled.reshape(1, -1)])[:1]
         self.values[-1] = either.reshape(pooled.shape)
