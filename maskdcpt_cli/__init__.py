@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from maskdcpt_cli.inference.backends import open_engine
     from maskdcpt_cli.inference.classify import Classified, classify, classify_files
     from maskdcpt_cli.inference.events import Outcome, Settings
+    from maskdcpt_cli.inference.exporting.export import Parity, export_model
+    from maskdcpt_cli.inference.exporting.load import load_exported
     from maskdcpt_cli.inference.restore import restore, restore_folder
     from maskdcpt_cli.plugins import use_plugin
     from maskdcpt_cli.presets.training import load_preset
@@ -27,6 +29,7 @@ __all__ = [
     "Classified",
     "MaskDCPTError",
     "Outcome",
+    "Parity",
     "ScoreResult",
     "Settings",
     "TrainingData",
@@ -35,8 +38,10 @@ __all__ = [
     "classify",
     "classify_files",
     "degrade",
+    "export_model",
     "finetune",
     "load_classifier",
+    "load_exported",
     "load_model",
     "load_preset",
     "open_engine",
@@ -52,6 +57,7 @@ _MODULES = {
     "Classified": "maskdcpt_cli.inference.classify",
     "MaskDCPTError": "maskdcpt_cli.errors",
     "Outcome": "maskdcpt_cli.inference.events",
+    "Parity": "maskdcpt_cli.inference.exporting.export",
     "ScoreResult": "maskdcpt_cli.scoring.summary",
     "Settings": "maskdcpt_cli.inference.events",
     "TrainingData": "maskdcpt_cli.training.inputs",
@@ -59,8 +65,10 @@ _MODULES = {
     "classify": "maskdcpt_cli.inference.classify",
     "classify_files": "maskdcpt_cli.inference.classify",
     "degrade": "maskdcpt_cli.synthesis.table",
+    "export_model": "maskdcpt_cli.inference.exporting.export",
     "finetune": "maskdcpt_cli.training.finetune",
     "load_classifier": "maskdcpt_cli.weights.zoo",
+    "load_exported": "maskdcpt_cli.inference.exporting.load",
     "load_model": "maskdcpt_cli.weights.zoo",
     "load_preset": "maskdcpt_cli.presets.training",
     "open_engine": "maskdcpt_cli.inference.backends",

@@ -21,6 +21,7 @@ from maskdcpt_cli.cli.classify import classify
 from maskdcpt_cli.cli.compare import compare
 from maskdcpt_cli.cli.data.command import data
 from maskdcpt_cli.cli.degrade import degrade
+from maskdcpt_cli.cli.export import export
 from maskdcpt_cli.cli.finetune import finetune
 from maskdcpt_cli.cli.models import models
 from maskdcpt_cli.cli.options import usage_errors
@@ -158,6 +159,7 @@ main.add_command(score)
 main.add_command(degrade)
 main.add_command(data)
 main.add_command(models)
+main.add_command(export)
 main.add_command(pretrain)
 main.add_command(finetune)
 main.add_command(presets)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskdcpt_cli.cli.listed import with_listed
+from maskdcpt_cli.cli.networks import is_exported, load_network
 from maskdcpt_cli.cli.options import (
     Number,
     backend_option,
@@ -37,9 +38,12 @@ if TYPE_CHECKING:
     from maskdcpt_cli.cli.restore_view import RestoreView
     from maskdcpt_cli.images.reader import PhotoReader
     from maskdcpt_cli.inference.backends import Engine
+    from maskdcpt_cli.inference.backends.exported import ExportedNetwork
     from maskdcpt_cli.inference.plan import Plan
     from maskdcpt_cli.models import Backbone
     from maskdcpt_cli.weights.building import DegradationClassifier
+
+    Restores = Backbone | ExportedNetwork
 
 DEFAULTS = Settings()
 # Processes of torchrun or srun share the photos, and the main one reports the events of all.
@@ -279,11 +283,10 @@ def _events(
     yield from share.gather(restored(share.take(todo.jobs)))
 
 
-def _load_network(options: RestoreOptions) -> "Backbone":
+def _load_network(options: RestoreOptions) -> "Restores":
     from maskdcpt_cli.inference.removal import check_removal, finds
-    from maskdcpt_cli.weights.zoo import load_model
 
-    model = load_model(options.model)
+    model = load_network(options.model)
     with usage_errors():
         check_removal(model, options.settings)
     if options.classifier and not finds(model, options.settings):
@@ -294,7 +297,7 @@ def _load_network(options: RestoreOptions) -> "Backbone":
 
 
 def _load_classifier(
-    options: RestoreOptions, model: "Backbone", device: str
+    options: RestoreOptions, model: "Restores", device: str
 ) -> "DegradationClassifier | None":
     """Return the classifier on a device, if it decides what is removed."""
     from maskdcpt_cli.inference.removal import finds
@@ -307,11 +310,11 @@ def _load_classifier(
     return classifier
 
 
-def _open_engine(options: RestoreOptions, model: "Backbone") -> "Engine":
+def _open_engine(options: RestoreOptions, model: "Restores") -> "Engine":
     from maskdcpt_cli.inference.backends import open_engine
 
     device = options.device
-    if SHARED and device in ("auto", "cuda"):
+    if SHARED and device in ("auto", "cuda") and not is_exported(options.model):
         device = _own_gpu() or device
     return open_engine(
         model,

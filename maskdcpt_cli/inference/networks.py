@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from maskdcpt_cli.degradations import CLEAN, slug
 from maskdcpt_cli.inference.backends import Engine, open_engine
+from maskdcpt_cli.inference.backends.exported import ExportedNetwork
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.restore import restore
 from maskdcpt_cli.inference.result_log import fingerprint
@@ -52,7 +53,7 @@ class Restorer(NamedTuple):
 
 
 def open_network(
-    model: Backbone,
+    model: Backbone | ExportedNetwork,
     *,
     device: str = "auto",
     precision: str = "fp32",

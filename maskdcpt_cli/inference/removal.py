@@ -14,7 +14,7 @@ from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.photo import Page
 from maskdcpt_cli.inference.classify import Found, find_degradations
 from maskdcpt_cli.inference.events import Settings
-from maskdcpt_cli.models import Backbone
+from maskdcpt_cli.models.backbone import RestorationNetwork
 from maskdcpt_cli.weights.building import DegradationClassifier
 from maskdcpt_cli.weights.zoo import load_classifier
 
@@ -30,7 +30,7 @@ class Removal(NamedTuple):
         return self.native + self.reduced
 
 
-def check_removal(model: Backbone, settings: Settings) -> None:
+def check_removal(model: RestorationNetwork, settings: Settings) -> None:
     """Raise MaskDCPTError where a network cannot be asked what the settings ask for."""
     requests, remove, keep = model.requests, settings.remove, settings.keep
     if not model.request_types:
@@ -57,7 +57,7 @@ def check_removal(model: Backbone, settings: Settings) -> None:
         raise MaskDCPTError("All that this model removes is kept: nothing is left to remove.")
 
 
-def finds(model: Backbone, settings: Settings) -> bool:
+def finds(model: RestorationNetwork, settings: Settings) -> bool:
     """Return whether a classifier decides what a network is asked for."""
     return bool(model.requests) and settings.remove == "auto"
 
@@ -81,7 +81,11 @@ class Remover:
 
 
 def open_remover(
-    model: Backbone, settings: Settings, classifier: DegradationClassifier | None, *, device: str
+    model: RestorationNetwork,
+    settings: Settings,
+    classifier: DegradationClassifier | None,
+    *,
+    device: str,
 ) -> Remover:
     """Return the remover of a network on a device; without a classifier it takes the default one.
 

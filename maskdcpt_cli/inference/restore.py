@@ -16,6 +16,7 @@ from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.images.reading import Photo, page_from_array
 from maskdcpt_cli.inference.backends import Engine, open_engine
+from maskdcpt_cli.inference.backends.exported import ExportedNetwork
 from maskdcpt_cli.inference.events import Event, Job, Outcome, Remove, Settings, Started
 from maskdcpt_cli.inference.plan import plan
 from maskdcpt_cli.inference.prefetch import InFlight, prefetch, threads_for
@@ -38,7 +39,7 @@ Pixels = NDArray[Any]
 
 
 def restore(
-    model: Backbone | Engine,
+    model: Backbone | ExportedNetwork | Engine,
     image: Pixels,
     *,
     remove: Remove | None = None,
@@ -49,7 +50,7 @@ def restore(
     """Restore one image in memory.
 
     Args:
-        model: A network, as `load_model` or `open_engine` returns it.
+        model: A network, as `load_model`, `load_exported` or `open_engine` returns it.
         image: sRGB, (H, W) or (H, W, C) with C = 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha;
             uint8, uint16, or float32 in [0, 1].
         remove: What a model that can be asked removes: "auto" what the classifier finds, "all" all
@@ -88,7 +89,7 @@ def restore(
 
 
 def restore_folder(
-    model: Backbone | Engine,
+    model: Backbone | ExportedNetwork | Engine,
     folder: Path | str,
     out: Path | str,
     *,
@@ -103,7 +104,7 @@ def restore_folder(
     A photo that fails does not stop the others. Closing the iterator stops cleanly.
 
     Args:
-        model: A network, as `load_model` or `open_engine` returns it.
+        model: A network, as `load_model`, `load_exported` or `open_engine` returns it.
         folder: The folder of the photos.
         out: The folder of the results; created where it does not exist.
         remove: What a model that can be asked removes; see `restore`.
@@ -270,5 +271,5 @@ def _with_removal(
     )
 
 
-def _engine(model: Backbone | Engine) -> Engine:
-    return open_engine(model) if isinstance(model, Backbone) else model
+def _engine(model: Backbone | ExportedNetwork | Engine) -> Engine:
+    return open_engine(model) if isinstance(model, Backbone | ExportedNetwork) else model

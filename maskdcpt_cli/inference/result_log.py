@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -13,9 +14,9 @@ from maskdcpt_cli.files import shown
 from maskdcpt_cli.inference.events import Job, Outcome, Settings
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
 
-    from maskdcpt_cli.models import Backbone
+    from maskdcpt_cli.models.backbone import RestorationNetwork
     from maskdcpt_cli.weights.building import DegradationClassifier
 
 Existing = Literal["skip", "overwrite", "error"]
@@ -42,30 +43,32 @@ class ResultOrigin(NamedTuple):
 
 
 def fingerprint(
-    model: "Backbone", settings: Settings, classifier: "DegradationClassifier | None" = None
+    model: "RestorationNetwork",
+    settings: Settings,
+    classifier: "DegradationClassifier | None" = None,
 ) -> str:
     """Return a hash of the weights and settings, 16 hexadecimal digits.
 
     `classifier` decides what the network is asked for, where one does.
     """
     digest = hashlib.sha256()
-    _add_weights(digest, model)
+    _add_weights(digest, model.weight_items())
     neutral = NEUTRAL if model.request_types else NEUTRAL + REMOVAL
     relevant = {name: value for name, value in asdict(settings).items() if name not in neutral}
     digest.update(json.dumps(relevant, sort_keys=True).encode())
     if model.request_types:
         digest.update(repr(model.requests).encode())
     if classifier:
-        _add_weights(digest, classifier.network)
+        _add_weights(digest, classifier.network.state_dict().items())
         others = [getattr(classifier, one.name) for one in fields(classifier)]
         digest.update(repr([one for one in others if one is not classifier.network]).encode())
     return digest.hexdigest()[:16]
 
 
-def _add_weights(digest: "hashlib._Hash", network: "nn.Module") -> None:
-    for name, tensor in network.state_dict().items():
+def _add_weights(digest: "hashlib._Hash", tensors: "Iterable[tuple[str, Tensor]]") -> None:
+    for name, tensor in tensors:
         digest.update(name.encode())
-        digest.update(tensor.cpu().contiguous().numpy())
+        digest.update(tensor.cpu().contiguous().numpy().data)
 
 
 def is_current(job: Job, *, made_by: str) -> bool:

@@ -1,6 +1,6 @@
 """The contract of a restoration network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -24,7 +24,27 @@ class Encoded(NamedTuple):
     features: tuple[Tensor, ...]
 
 
-class Backbone(nn.Module):
+class RestorationNetwork:
+    """The properties of a network that restoration needs, whatever runs it."""
+
+    size_multiple: int  # of the heights and widths of its tiles
+    padding: str = "reflect"  # to these multiples, a key of PADDINGS
+    request_types: int = 0  # how many types it can be asked for; 0: it cannot be asked
+    requests: tuple[str, ...] = ()  # their abbreviations, if its file names them
+
+    def weight_items(self) -> Iterable[tuple[str, Tensor]]:
+        """Return names and tensors that differ from those of other networks."""
+        raise NotImplementedError
+
+    def check_request(self, request: Tensor) -> None:
+        """Raise ValueError for a request that does not fit the network."""
+        types = self.request_types
+        if not types or request.shape[1:] != (types,):
+            able = f"can be asked for {types} types" if types else "cannot be asked what to remove"
+            raise ValueError(f"This network {able}, and the request is {tuple(request.shape)}.")
+
+
+class Backbone(nn.Module, RestorationNetwork):
     """A restoration network: an encoder, and a head that predicts the global residual.
 
     With a mask as `on_grid`, `encode` takes a packed image and returns packed maps; hidden pixels
@@ -40,14 +60,9 @@ class Backbone(nn.Module):
     architectures: ClassVar[tuple[str, ...]] = ("plain",)  # valid for the option of this name
     telltale: ClassVar[str]  # a key of its state dict that no other backbone has, but a subclass
     assumed_options: ClassVar[tuple[str, ...]] = ()  # not exact in options_from
-    size_multiple: int  # `encode` takes heights and widths that are multiples of this
-    padding: str = "reflect"  # to these multiples, a key of PADDINGS
     feature_dims: tuple[int, ...]  # channels of Encoded.features, in their order
     feature_scales: tuple[int, ...]  # width of a position of each, in pixels
     beyond_features: ClassVar[tuple[str, ...]]  # the submodules that no feature depends on
-
-    request_types: int = 0  # how many types it can be asked for; 0: it cannot be asked
-    requests: tuple[str, ...] = ()  # their abbreviations, if its file names them
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,12 +132,8 @@ class Backbone(nn.Module):
             request = next(self.parameters()).new_ones(1, self.request_types)
         return (self.request_embedding(request),)
 
-    def check_request(self, request: Tensor) -> None:
-        """Raise ValueError for a request that does not fit the network."""
-        types = self.request_types
-        if not types or request.shape[1:] != (types,):
-            able = f"can be asked for {types} types" if types else "cannot be asked what to remove"
-            raise ValueError(f"This network {able}, and the request is {tuple(request.shape)}.")
+    def weight_items(self) -> Iterable[tuple[str, Tensor]]:
+        return self.state_dict().items()
 
 
 def pad_by_reflection(x: Tensor, multiple: int) -> Tensor:

@@ -18,6 +18,7 @@ from maskdcpt_cli.degradations import removable
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.files import open_regular, replacing, shown
 from maskdcpt_cli.models import BACKBONES, backbone_class
+from maskdcpt_cli.weights.archives import holds_program
 from maskdcpt_cli.weights.metadata import (
     CheckpointMetadata,
     format_metadata,
@@ -32,7 +33,10 @@ LEGACY = (
 )
 PARTS = ("params_ema", "params", "state_dict")  # of pickles that hold more than tensors
 CLASSIFIER = "classifier."  # prefix of its tensors in a file
+EXPORTED = "is an exported network, not weights: `maskdcpt restore` and `benchmark` take it"
 OTHER_FILES = {
+    b'<?xml version="1.0"?>\n<net': EXPORTED,  # OpenVINO
+    b"\x08": EXPORTED,  # ONNX
     b"<": "is a web page, not weights: the download went to the page around the file",
     b"version https://git-lfs": "is a Git LFS pointer: `git lfs pull` fetches the weights it names",
     b"\x80": "is a bare pickle, which could run code; it was not opened",
@@ -88,6 +92,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     header: dict[str, str] = {}
     if head[8:9] == b"{":  # after the length of the header, which is JSON
         tensors, header = _read_safetensors(path)
+    elif head.startswith(ZIP) and holds_program(path):
+        raise CheckpointError(f"{shown(path)} {EXPORTED}. {ADVICE}")
     elif head.startswith((ZIP, LEGACY)):
         tensors = _published_tensors(path, _unpickle(path, zipped=head.startswith(ZIP)))
     else:

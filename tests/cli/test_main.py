@@ -195,6 +195,7 @@ def test_what_the_system_refuses_is_a_sentence_with_the_file(failing):
         ["data", "check", "--data-preset", "5d", "--data-root", "."],
         ["data", "pack", "--photos", ".", "-o", "out"],
         ["models"],
+        ["export", "tiny", "-o", "tiny.onnx"],
         ["presets", "show", "tiny"],
         ["pretrain", "--preset", "tiny", "--photos", "."],
         ["finetune", "--preset", "tiny", "--photos", "."],

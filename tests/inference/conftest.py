@@ -1,11 +1,18 @@
 """Photos to restore, and an image to cut into tiles."""
 
+from functools import cache
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 
+from maskdcpt_cli.inference.exporting.export import export_model
+from maskdcpt_cli.inference.exporting.forms import FORMS
 from tests.inference.brighten import ramp
+from tests.inference.exporting import TYPES, Exported, few
+from tests.inference.test_backends import needs
 
 
 @pytest.fixture
@@ -20,3 +27,19 @@ def photos(tmp_path):
 @pytest.fixture
 def image() -> Tensor:
     return torch.rand(3, 200, 150, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """Return a function that exports a network with few blocks, once for all tests."""
+
+    @cache
+    def once(name: str, form: str, **options: object) -> Path:
+        needs(FORMS[form].backend)
+        path = tmp_path_factory.mktemp(name) / f"network{FORMS[form].suffixes[0]}"
+        model = few(name, **options)
+        model.requests = TYPES[: model.request_types]
+        assert all(parity.psnr > 100 for parity in export_model(model, path))
+        return path
+
+    return once

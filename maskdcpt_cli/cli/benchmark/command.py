@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from maskdcpt_cli.cli.networks import load_network
 from maskdcpt_cli.cli.options import (
     ModelName,
     backend_option,
@@ -232,12 +233,11 @@ def _settings(options: BenchmarkOptions) -> "BenchmarkSettings":
 
 def _network(options: BenchmarkOptions) -> "Restorer":
     from maskdcpt_cli.inference.networks import identity, open_network
-    from maskdcpt_cli.weights.zoo import load_model
 
     if options.model == IDENTITY:
         return identity()
     return open_network(
-        load_model(options.model),
+        load_network(options.model),
         device=options.device,
         precision=options.precision,
         backend=options.backend,

@@ -8,7 +8,8 @@ from importlib.util import find_spec
 import torch
 
 from maskdcpt_cli.errors import BackendError, unknown
-from maskdcpt_cli.inference.backends.engine import Engine
+from maskdcpt_cli.inference.backends.engine import BackboneEngine, Engine
+from maskdcpt_cli.inference.backends.exported import ExportedEngine, ExportedNetwork
 from maskdcpt_cli.models import Backbone
 
 __all__ = ["BACKENDS", "PRECISIONS", "Engine", "find_device", "open_engine"]
@@ -27,9 +28,9 @@ class Backend:
     def installed(self) -> bool:
         return all(find_spec(package) for package in self.packages)
 
-    def load(self) -> type[Engine]:
+    def load(self) -> type[BackboneEngine]:
         module = import_module(f"{__name__}.{self.module}")
-        engine: type[Engine] = getattr(module, self.engine)
+        engine: type[BackboneEngine] = getattr(module, self.engine)
         return engine
 
 
@@ -47,12 +48,17 @@ DEVICES: dict[str, Callable[[], bool]] = {
 
 
 def open_engine(
-    model: Backbone, *, device: str = "auto", precision: str = "auto", backend: str = "auto"
+    model: Backbone | ExportedNetwork,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    backend: str = "auto",
 ) -> Engine:
     """Prepare a copy of a network for inference.
 
     Args:
-        model: The network, as `load_model` returns it; it is left unchanged.
+        model: The network, as `load_model` or `load_exported` returns it; it is left unchanged.
+            An exported one runs on the CPU in fp32, by the backend of its form.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps"; "auto" prefers a GPU to the CPU.
         precision: "auto", "fp32", "tf32" (CUDA only: fp32 whose products keep 10 bits), "bf16" or
             "fp16"; "auto" is the fastest one of the hardware whose output is within 50 dB of fp32.
@@ -66,16 +72,14 @@ def open_engine(
     Raises:
         BackendError: The device, precision or backend does not exist or is not available.
     """
+    if isinstance(model, ExportedNetwork):
+        return _open_exported(model, device=device, precision=precision, backend=backend)
     device = find_device(device)
     if backend == "auto":
         backend = "openvino" if device == "cpu" and BACKENDS["openvino"].installed else "torch"
     if backend not in BACKENDS:
         raise BackendError(unknown("backend", backend, ["auto", *BACKENDS]))
-    chosen = BACKENDS[backend]
-    if not chosen.installed:
-        raise BackendError(
-            f"The backend '{backend}' is not installed: pip install 'maskdcpt[{chosen.extra}]'."
-        )
+    chosen = check_installed(backend)
     if backend != "torch" and device != "cpu":
         raise BackendError(
             f"The backend '{backend}' runs on the CPU, not on '{device}': "
@@ -84,6 +88,34 @@ def open_engine(
     engine = chosen.load()
     precision = _precision(precision, engine, device)
     return engine(model, device=device, precision=precision)
+
+
+def check_installed(backend: str) -> Backend:
+    """Return a backend by its name; BackendError where it is not installed."""
+    chosen = BACKENDS[backend]
+    if not chosen.installed:
+        raise BackendError(
+            f"The backend '{backend}' is not installed: pip install 'maskdcpt[{chosen.extra}]'."
+        )
+    return chosen
+
+
+def _open_exported(
+    model: ExportedNetwork, *, device: str, precision: str, backend: str
+) -> ExportedEngine:
+    """Prepare an exported network, whose file says how it runs."""
+    engine = ExportedEngine(model)
+    for name, given, own in (
+        ("device", device, engine.device),
+        ("precision", precision, engine.precision),
+        ("backend", backend, engine.backend),
+    ):
+        if given not in ("auto", own):
+            raise BackendError(
+                f"An exported network of this form runs by {name} '{own}', not '{given}': "
+                f"use --{name} auto, or the weights that it was exported from."
+            )
+    return engine
 
 
 def find_device(name: str) -> str:
@@ -101,7 +133,7 @@ def find_device(name: str) -> str:
     return name
 
 
-def _precision(name: str, engine: type[Engine], device: str) -> str:
+def _precision(name: str, engine: type[BackboneEngine], device: str) -> str:
     if name == "auto":
         return engine.fast_precision(device)
     if name not in PRECISIONS:

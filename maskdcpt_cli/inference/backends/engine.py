@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from maskdcpt_cli.inference.backends.memory import activation_bytes
 from maskdcpt_cli.models import Backbone
-from maskdcpt_cli.models.backbone import PADDINGS
+from maskdcpt_cli.models.backbone import PADDINGS, RestorationNetwork
 from maskdcpt_cli.models.pooling import JointPool, RecordedPool
 
 MEASURED_TILE = 128
@@ -72,17 +72,16 @@ class Network(Protocol):
 
 
 class Engine(ABC):
-    """A backbone prepared on one device: (B, 3, h, w) in [0, 1] of any size -> restored.
+    """A network prepared on one device: (B, 3, h, w) in [0, 1] of any size -> restored.
 
     Takes float32 on the CPU or on its device, and returns it there; the result is not clipped.
     One that can be asked what to remove is asked for everything, unless `asked` says otherwise.
     """
 
-    backend: ClassVar[str]
-    precisions: ClassVar[tuple[str, ...]]  # on the CPU
-    memory_factor: ClassVar[float]  # peak memory measured on the CPU, over the live activations
+    backend: str
+    memory_factor: float  # peak memory measured on the CPU, over the live activations
 
-    def __init__(self, model: Backbone, *, device: str, precision: str) -> None:
+    def __init__(self, model: RestorationNetwork, *, device: str, precision: str) -> None:
         self.model = model
         self.device = device
         self.precision = precision
@@ -114,14 +113,52 @@ class Engine(ABC):
         """
         types = self.model.request_types
         if request is None:
-            return _Asked(self, (torch.ones(1, types),) if types else ())
+            return self.network(torch.ones(1, types)) if types else self.network()
         self.model.check_request(request)
         if len(request) != 1:
             raise ValueError(
                 f"An engine takes one request for all images, (1, {types}), "
                 f"and this one is {tuple(request.shape)}."
             )
-        return _Asked(self, (request.to("cpu", torch.float32),))
+        return self.network(request.to("cpu", torch.float32))
+
+    @abstractmethod
+    def network(self, *request: Tensor) -> Network:
+        """Return the network with a request (1, types), or with none if it cannot be asked."""
+
+    def describe(self) -> str:
+        return f"{self.backend} on {self.device}, {self.precision}"
+
+    def in_fp32(self) -> "Engine":
+        """Return the same network in full precision, for inputs whose output fails its check."""
+        return self
+
+    @property
+    @abstractmethod
+    def bytes_per_pixel(self) -> float:
+        """The live activations of a pass, in fp32."""
+
+    def peak_bytes(self, tile: int) -> int:
+        """Return the bytes that a pass over tile x tile pixels needs on top of the weights."""
+        return round(self.memory_factor * self.bytes_per_pixel * tile**2)
+
+
+class BackboneEngine(Engine):
+    """A backbone with its weights, prepared on one device."""
+
+    model: Backbone
+    precisions: ClassVar[tuple[str, ...]]  # on the CPU
+
+    def __init__(self, model: Backbone, *, device: str, precision: str) -> None:
+        super().__init__(model, device=device, precision=precision)
+
+    @classmethod
+    def fast_precision(cls, device: str) -> str:  # noqa: ARG003  for subclasses
+        """Return the precision that `auto` stands for on a device."""
+        return "fp32"
+
+    def network(self, *request: Tensor) -> Network:
+        return _Asked(self, request)
 
     @abstractmethod
     def residual(self, padded: Tensor, *request: Tensor) -> Tensor:
@@ -141,25 +178,12 @@ class Engine(ABC):
     ) -> Tensor:
         """See `TileResidual`."""
 
-    @classmethod
-    def fast_precision(cls, device: str) -> str:  # noqa: ARG003  for subclasses
-        """Return the precision that `auto` stands for on a device."""
-        return "fp32"
-
-    def describe(self) -> str:
-        return f"{self.backend} on {self.device}, {self.precision}"
-
     def in_fp32(self) -> "Engine":
         """Return the same network in full precision, for inputs whose output fails its check."""
         return self if self.precision == "fp32" else self._in_fp32
 
-    def peak_bytes(self, tile: int) -> int:
-        """Return the bytes that a pass over tile x tile pixels needs on top of the weights."""
-        return round(self.memory_factor * self.bytes_per_pixel * tile**2)
-
     @cached_property
     def bytes_per_pixel(self) -> float:
-        """The live activations of a pass, in fp32."""
         return activation_bytes(Residual(self.model), MEASURED_TILE) / MEASURED_TILE**2
 
     @cached_property
@@ -193,7 +217,7 @@ class Engine(ABC):
 class _Asked:
     """An engine with its request: one tensor, or none if the network cannot be asked."""
 
-    def __init__(self, engine: Engine, request: tuple[Tensor, ...]) -> None:
+    def __init__(self, engine: BackboneEngine, request: tuple[Tensor, ...]) -> None:
         self.engine = engine
         self.request = request
 

@@ -1,7 +1,7 @@
 """ONNX Runtime on the CPU, the extra `onnx`."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from maskdcpt_cli.inference.backends.engine import (
-    Engine,
+    BackboneEngine,
     PooledValues,
     Residual,
     TileResidual,
@@ -22,9 +22,10 @@ from maskdcpt_cli.inference.backends.engine import (
 from maskdcpt_cli.models import Backbone
 
 OPSET = 17  # the first with LayerNormalization
+BATCH_OF_IMAGES = {0: "batch", 2: "height", 3: "width"}  # names of the sizes that may vary
 
 
-class ONNXEngine(Engine):
+class ONNXEngine(BackboneEngine):
     """The network exported in memory, for any number of images of any size."""
 
     backend = "onnx"
@@ -58,14 +59,13 @@ class ONNXEngine(Engine):
 
     def _session(self, network: type[nn.Module]) -> onnxruntime.InferenceSession:
         if network not in self._sessions:
-            options = onnxruntime.SessionOptions()
-            # Without it the largest tile's memory is kept until the end.
-            options.enable_cpu_mem_arena = False
-            self._sessions[network] = onnxruntime.InferenceSession(
-                _export(network(self.model), self.example_inputs(network)),
-                options,
-                providers=["CPUExecutionProvider"],
+            inputs = self.example_inputs(network)
+            names = [name(i) for i in range(len(inputs))]
+            axes = {names[0]: BATCH_OF_IMAGES} | (
+                {} if network is Residual else {names[1]: {0: "batch"}}
             )
+            graph = export_graph(network(self.model), inputs, names=names, dynamic_axes=axes)
+            self._sessions[network] = open_session(graph)
         return self._sessions[network]
 
 
@@ -74,12 +74,26 @@ def name(i: int) -> str:
     return f"input{i}"
 
 
-def _export(network: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+def open_session(graph: bytes) -> onnxruntime.InferenceSession:
+    """Return the session that runs an ONNX file on the CPU."""
+    options = onnxruntime.SessionOptions()
+    # Without it the largest tile's memory is kept until the end.
+    options.enable_cpu_mem_arena = False
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def export_graph(
+    network: nn.Module,
+    inputs: tuple[Tensor, ...],
+    *,
+    names: Sequence[str],
+    dynamic_axes: Mapping[str, Mapping[int, str]],
+    outputs: Sequence[str] | None = None,
+) -> bytes:
     """Return the network as an ONNX file, for tiles of any number and size.
 
     By tracing: torch.export takes 11 to 23 s for what tracing does in half a second.
     """
-    names = [name(i) for i in range(len(inputs))]
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing's deprecation, and of sizes it takes as fixed
         file = Path(folder, "network.onnx")
@@ -90,9 +104,7 @@ def _export(network: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
             dynamo=False,
             opset_version=OPSET,
             input_names=names,
-            dynamic_axes={
-                names[0]: {0: "batch", 2: "height", 3: "width"},
-                **({} if isinstance(network, Residual) else {names[1]: {0: "batch"}}),
-            },
+            output_names=outputs,
+            dynamic_axes=dynamic_axes,
         )
         return file.read_bytes()

@@ -2,11 +2,10 @@
 
 import copy
 import sys
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -14,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from maskdcpt_cli.inference.backends.engine import (
-    Engine,
+    BackboneEngine,
     PooledValues,
     Residual,
     TileResidual,
 )
 from maskdcpt_cli.inference.backends.rewriting import spell_out_norms, split_gates
+from maskdcpt_cli.inference.backends.tracing import trace
 from maskdcpt_cli.models import Backbone
 
 # `import openvino` tells Google Analytics that it was imported, unless this package is missing.
@@ -28,6 +28,7 @@ openvino = import_module("openvino")
 frontends = import_module("openvino.frontend")
 decoders = import_module("openvino.frontend.pytorch.ts_decoder")
 
+K = TypeVar("K", bound=Hashable)
 Key = tuple[type[nn.Module], tuple[int, ...]]  # a network, and the shape it is compiled for
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -37,7 +38,7 @@ ANY_SIZE = (-1, -1)
 WEIGHTS_KEPT = 250_000_000
 
 
-class OpenVINOEngine(Engine):
+class OpenVINOEngine(BackboneEngine):
     """The network converted in memory and compiled for the sizes it meets.
 
     A graph compiled for one size runs up to twice as fast as one for any size, but compiling takes
@@ -56,9 +57,7 @@ class OpenVINOEngine(Engine):
             self._network = spell_out_norms(self._network)
         self._graphs: dict[type[nn.Module], Any] = {}
         weights = sum(4 * parameter.numel() for parameter in model.parameters())
-        self._compiled_kept = max(2, WEIGHTS_KEPT // weights)
-        self._compiled: dict[Key, Any] = {}  # the one used last comes last
-        self._latest: Any = None
+        self._compiled = CompiledGraphs[Key](precision, weights=weights)
         self._met: set[tuple[int, int]] = set()
 
     def residual(self, padded: Tensor, *request: Tensor) -> Tensor:
@@ -82,33 +81,51 @@ class OpenVINOEngine(Engine):
         self, network: type[nn.Module], shape: tuple[int, ...], *inputs: Tensor | NDArray[Any]
     ) -> Any:
         """Return the outputs of a graph that is compiled for a first input of this shape."""
-        key = network, shape
-        compiled = self._compiled.pop(key, None) or self._compile(*key)
-        self._compiled[key] = compiled
-        if compiled is not self._latest:
-            if self._latest:
-                self._latest.release_memory()  # or each graph would keep its activations
-            self._latest = compiled
-        return compiled([np.asarray(x) for x in inputs])
+        return self._compiled.run((network, shape), self._shaped, inputs)
 
-    def _compile(self, network: type[nn.Module], shape: tuple[int, ...]) -> Any:
-        if len(self._compiled) == self._compiled_kept:
-            self._compiled.pop(next(iter(self._compiled)))
+    def _shaped(self, key: Key) -> Any:
+        """Return a graph, reshaped for a first input of a shape."""
+        network, shape = key
         graph = self._graph(network)
         first, *others = graph.inputs
         shapes = [shape, *(x.partial_shape for x in others)]
         if network is not Residual:
             shapes[1] = [shape[0], 4]
         graph.reshape(dict(zip([first, *others], shapes, strict=True)))
-        return core().compile_model(
-            graph, "CPU", {"INFERENCE_PRECISION_HINT": HINTS[self.precision]}
-        )
+        return graph
 
     def _graph(self, network: type[nn.Module]) -> Any:
         if network not in self._graphs:
             inputs = self.example_inputs(network)
-            self._graphs[network] = _convert(network(self._network), inputs)
+            self._graphs[network] = convert(network(self._network), inputs)
         return self._graphs[network]
+
+
+class CompiledGraphs(Generic[K]):
+    """Graphs compiled for the shapes of their inputs, those used last."""
+
+    def __init__(self, precision: str, *, weights: int) -> None:
+        """Keep as many as WEIGHTS_KEPT allows, of graphs with so many bytes of weights."""
+        self._config = {"INFERENCE_PRECISION_HINT": HINTS[precision]}
+        self._kept = max(2, WEIGHTS_KEPT // weights)
+        self._compiled: dict[K, Any] = {}  # the one used last comes last
+        self._latest: Any = None
+
+    def run(
+        self, key: K, graph: Callable[[K], Any], inputs: Iterable[Tensor | NDArray[Any]]
+    ) -> Any:
+        """Return the outputs of the graph of a key, compiled where it is not kept."""
+        compiled = self._compiled.pop(key, None)
+        if compiled is None:
+            if len(self._compiled) == self._kept:
+                self._compiled.pop(next(iter(self._compiled)))
+            compiled = core().compile_model(graph(key), "CPU", self._config)
+        self._compiled[key] = compiled
+        if compiled is not self._latest:
+            if self._latest:
+                self._latest.release_memory()  # or each graph would keep its activations
+            self._latest = compiled
+        return compiled([np.asarray(x) for x in inputs])
 
 
 @cache
@@ -122,16 +139,13 @@ def core() -> Any:
     return openvino.Core()
 
 
-def _convert(network: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+def convert(network: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
     """Return the network as an OpenVINO graph, without a file in between.
 
     The public `openvino.convert_model` traces twice more to compare, and reports its use.
     """
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tracing is deprecated; the frontend reads no other form
-        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            network, inputs, check_trace=False
-        )
     frontend = frontends.FrontEndManager().load_by_framework("pytorch")
-    decoder = decoders.TorchScriptPythonDecoder(traced)  # the graph below borrows from it
+    decoder = decoders.TorchScriptPythonDecoder(
+        trace(network, inputs)
+    )  # the graph below borrows from it
     return frontend.convert(frontend.load(decoder))

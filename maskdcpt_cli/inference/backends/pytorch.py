@@ -16,7 +16,7 @@ from maskdcpt_cli.inference.backends.compiling import (
     compile_by_pytorch,
 )
 from maskdcpt_cli.inference.backends.engine import (
-    Engine,
+    BackboneEngine,
     PooledValues,
     Residual,
     TileResidual,
@@ -55,7 +55,7 @@ LAYOUTS: Mapping[str, Mapping[type[Backbone], torch.memory_format]] = MappingPro
 )
 
 
-class TorchEngine(Engine):
+class TorchEngine(BackboneEngine):
     """PyTorch, eager; on CUDA weights in half precision, and compiled for sizes that come often."""
 
     backend = "torch"
