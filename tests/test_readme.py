@@ -59,7 +59,10 @@ def test_every_script_and_option_shown_exists(page):
     text = (ROOT / page).read_text()
     shown = re.findall(r"python -m ((?:benchmarks|recipes)\.[\w.]+)([^\n`]*)", text)
     for name, words in shown:
-        script = importlib.import_module(name).main
+        module = importlib.import_module(name)
+        if hasattr(module, "__path__") and not hasattr(module, "main"):
+            module = importlib.import_module(f"{name}.__main__")
+        script = module.main
         known = {option for parameter in script.params for option in parameter.opts}
         assert set(re.findall(r"(?<!\S)--?\w[\w-]*", words)) <= known, name
 
