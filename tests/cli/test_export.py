@@ -41,7 +41,12 @@ def pixels(path: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.int64]]":
 
 
 @pytest.mark.parametrize(
-    ("name", "backend"), [("own.onnx", "onnx"), ("own.xml", "openvino"), ("own.ts", "torch")]
+    ("name", "backend"),
+    [
+        ("own.onnx", "onnx"),
+        pytest.param("own.xml", "openvino", marks=pytest.mark.slow),  # it compiles for each size
+        ("own.ts", "torch"),
+    ],
 )
 def test_what_is_exported_restores_as_the_weights_do(
     name: str, backend: str, weights: Path

@@ -27,6 +27,10 @@ EVERY = [
     for name, form in product(NETWORKS, FORMS)
 ]
 every_form = pytest.mark.parametrize("form", FORMS)
+every_form_at_length = pytest.mark.parametrize(
+    "form",
+    [pytest.param(one, marks=pytest.mark.slow) if one == "openvino" else one for one in FORMS],
+)  # OpenVINO compiles for each size
 CORNERS = torch.tensor([[0, 0], [0, 0.5], [0.5, 0], [0.5, 0.5]])
 BOXES = torch.cat([CORNERS, torch.full((4, 2), 0.5)], dim=1)
 REQUESTS = [torch.tensor([[0.0, 1.0, 1.0]]), torch.tensor([[0.0, 1.0, 0.0]]), torch.zeros(1, 3)]
@@ -85,7 +89,7 @@ def test_a_network_that_is_padded_with_zeros_stays_so(form: str, exported: Expor
         close(engine(example(size)), restored_by(model, example(size)))
 
 
-@every_form
+@every_form_at_length
 def test_a_photo_is_restored_as_by_the_weights(form: str, exported: Exported) -> None:
     model, network = few("nafnet"), load_exported(exported("nafnet", form))
     for tile, size in product([0, 64], [(150, 211), (100, 90)]):
@@ -108,7 +112,7 @@ def test_tiles_and_samples_are_those_of_the_weights(form: str, exported: Exporte
     assert ours.in_fp32() is ours
 
 
-@every_form
+@every_form_at_length
 def test_types_are_named_in_the_file_and_removed_by_name(form: str, exported: Exported) -> None:
     model, network = few("nafnet-instruct"), load_exported(exported("nafnet-instruct", form))
     assert network.requests == TYPES

@@ -18,7 +18,16 @@ def tables(tmp_path):
 
     def of(**options):
         model = write_network(tmp_path / "model.safetensors", **OPTIONS, **options)
-        arguments = [tmp_path / "data", "-o", tmp_path / "out", "-m", model, "--no-tools"]
+        arguments = [
+            tmp_path / "data",
+            "-o",
+            tmp_path / "out",
+            "-m",
+            model,
+            "--no-tools",
+            "--limit",
+            1,
+        ]
         arguments += ["--pairs", "GN", tmp_path / "noisy", tmp_path / "data/unseen"]
         arguments = list(map(str, arguments))
         result = CliRunner().invoke(card.main, arguments, catch_exceptions=False)

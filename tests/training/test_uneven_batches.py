@@ -96,7 +96,7 @@ def test_a_process_without_an_image_is_not_at_fault(rank, at_fault, monkeypatch)
 
 
 @pytest.mark.torchrun
-@pytest.mark.parametrize("kind", uneven.RUNS)
+@pytest.mark.parametrize("kind", [pytest.param("pretrain", marks=pytest.mark.slow), "finetune"])
 def test_three_processes_train_as_one_does_and_resume(kind, tmp_path):
     """With batches of 4, whose parts are 1, 1 and 2, then of 2, whose first is empty."""
     if kind == "finetune":
