@@ -9,8 +9,6 @@ from maskdcpt_cli.synthesis.contract import Degraded, Image, Parameters
 
 BLOCK = 8
 USUAL_QUALITIES = Range(70, 98)  # of the JPEG files that people have
-
-
 SAMPLINGS = {
     "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
     "4:2:2": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,

@@ -13,7 +13,7 @@ than worked out from the exposure. All is done on sRGB values, as in those datas
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -46,15 +46,26 @@ class _RainCamera(NamedTuple):
     fan: float  # how much they run together towards the bottom, when one looks up or down
 
 
+class _RainLight(NamedTuple):
+    airlight: float  # of the veil
+    glint: float  # of streaks
+    blue: float  # how much bluer both are than grey
+
+    def parameters(self, **others: float) -> Parameters:
+        """Return the parameters of a sample in the order of a manifest."""
+        return {"airlight": self.airlight, "glint": self.glint, **others, "blue": self.blue}
+
+
+class _Layer(NamedTuple):
+    distance: float  # in metres or so
+    camera: _RainCamera
+
+
 def streaks(image: Image, level: float, generator: Generator) -> Degraded:
     """Add rain of `level` mm per hour: 2 is light, 10 moderate, 50 heavy, 100 a cloudburst."""
     darkness, shine, opacity = generator.uniform((0.4, 0.5, 0.5), (0.95, 1, 1)).tolist()
-    airlight = darkness * _surround(image)
-    glint = airlight + shine * (1 - airlight)  # of streaks
-    blue = generator.normal(0, 0.015)
-    reach, zoom, exposure = np.exp(
-        generator.uniform(np.log((20, 0.5, 0.4)), np.log((400, 1.5, 3)))
-    ).tolist()
+    light = _light(image, darkness, shine, generator)
+    reach, zoom, exposure = _log_uniform((20, 0.5, 0.4), (400, 1.5, 3), generator)
     camera = _RainCamera(
         zoom=zoom,
         exposure=exposure,
@@ -62,17 +73,12 @@ def streaks(image: Image, level: float, generator: Generator) -> Degraded:
         slant=_slant(generator),
         fan=generator.uniform(-0.2, 0.2),
     )
-    layers = [(distance, camera) for distance in DISTANCES]
+    layers = [_Layer(distance, camera) for distance in DISTANCES]
     covered = _covered(image.shape[:2], level, layers, generator)
     covered *= opacity
     through = _transmission(scene_depth(image, generator), level, reach)
-    lq = _behind(image, covered, through, airlight=airlight, glint=glint, blue=blue)
-    parameters = {"airlight": airlight, "glint": glint, "opacity": opacity, "reach": reach}
-    return Degraded(lq, parameters | {"blue": blue} | camera._asdict())
-
-
-def _slant(generator: Generator) -> float:
-    return math.tan(math.radians(min(max(generator.normal(0, 18), -45), 45)))
+    parameters = light.parameters(opacity=opacity, reach=reach)
+    return Degraded(_behind(image, covered, through, light), parameters | camera._asdict())
 
 
 def crossing(image: Image, level: float, generator: Generator) -> Degraded:
@@ -82,12 +88,8 @@ def crossing(image: Image, level: float, generator: Generator) -> Degraded:
     of Rain100H (Yang et al., Deep Joint Rain Detection and Removal, CVPR 2017).
     """
     darkness, shine, gain = generator.uniform((0.6, 0.6, 2), (1, 1, 5)).tolist()
-    airlight = darkness * _surround(image)
-    glint = airlight + shine * (1 - airlight)
-    blue = generator.normal(0, 0.015)
-    reach, zoom, exposure = np.exp(
-        generator.uniform(np.log((10, 0.6, 0.6)), np.log((200, 1.3, 2.5)))
-    ).tolist()
+    light = _light(image, darkness, shine, generator)
+    reach, zoom, exposure = _log_uniform((10, 0.6, 0.6), (200, 1.3, 2.5), generator)
     angles = _angles(generator)
     cameras = [
         _RainCamera(
@@ -99,13 +101,13 @@ def crossing(image: Image, level: float, generator: Generator) -> Degraded:
         )
         for angle in angles
     ]
-    layers = [(distance, cameras[i % len(cameras)]) for i, distance in enumerate(CROSSING)]
+    layers = [_Layer(distance, cameras[i % len(cameras)]) for i, distance in enumerate(CROSSING)]
     covered = _covered(image.shape[:2], level, layers, generator, gain=gain)
     through = _transmission(scene_depth(image, generator), level, reach)
-    lq = _behind(image, covered, through, airlight=airlight, glint=glint, blue=blue)
-    parameters: Parameters = {"airlight": airlight, "glint": glint, "gain": gain, "reach": reach}
-    parameters |= {"blue": blue, "zoom": zoom, "exposure": exposure}
-    return Degraded(lq, parameters | {f"angle {i}": angle for i, angle in enumerate(angles)})
+    parameters = light.parameters(gain=gain, reach=reach)
+    parameters |= {"zoom": zoom, "exposure": exposure}
+    parameters |= {f"angle {i}": angle for i, angle in enumerate(angles)}
+    return Degraded(_behind(image, covered, through, light), parameters)
 
 
 def _angles(generator: Generator) -> list[float]:
@@ -123,12 +125,8 @@ def downpour(image: Image, level: float, generator: Generator) -> Degraded:
     up to an optical depth of 4 at 100 mm per hour, and depends on the distance.
     """
     darkness, shine, gain = generator.uniform((0.4, 0.2, 0.3), (1, 0.7, 2)).tolist()
-    airlight = darkness * _surround(image)
-    glint = airlight + shine * (1 - airlight)
-    blue = generator.normal(0, 0.015)
-    reach, zoom, exposure = np.exp(
-        generator.uniform(np.log((80, 0.4, 0.6)), np.log((600, 1, 3)))
-    ).tolist()
+    light = _light(image, darkness, shine, generator)
+    reach, zoom, exposure = _log_uniform((80, 0.4, 0.6), (600, 1, 3), generator)
     camera = _RainCamera(
         zoom=zoom,
         exposure=exposure,
@@ -136,22 +134,35 @@ def downpour(image: Image, level: float, generator: Generator) -> Degraded:
         slant=_slant(generator),
         fan=generator.uniform(-0.2, 0.2),
     )
-    layers = [(distance, camera) for distance in FAR]
+    layers = [_Layer(distance, camera) for distance in FAR]
     covered = _covered(image.shape[:2], level, layers, generator, gain=gain)
     through = _transmission(scene_depth(image, generator), level, reach)
-    lq = _behind(image, covered, through, airlight=airlight, glint=glint, blue=blue)
-    parameters = {"airlight": airlight, "glint": glint, "gain": gain, "reach": reach}
-    return Degraded(lq, parameters | {"blue": blue} | camera._asdict())
+    parameters = light.parameters(gain=gain, reach=reach)
+    return Degraded(_behind(image, covered, through, light), parameters | camera._asdict())
 
 
-def _behind(
-    image: Image, covered: Plane, through: Plane, *, airlight: float, glint: float, blue: float
-) -> Image:
+def _light(image: Image, darkness: float, shine: float, generator: Generator) -> _RainLight:
+    """Return the light of a veil `darkness` times as bright as a photo, and of shining streaks."""
+    airlight = darkness * _surround(image)
+    glint = airlight + shine * (1 - airlight)
+    return _RainLight(airlight, glint, blue=generator.normal(0, 0.015))
+
+
+def _log_uniform(low: Sequence[float], high: Sequence[float], generator: Generator) -> list[float]:
+    """Sample numbers whose logarithms are uniform."""
+    return list(np.exp(generator.uniform(np.log(low), np.log(high))).tolist())
+
+
+def _slant(generator: Generator) -> float:
+    return math.tan(math.radians(min(max(generator.normal(0, 18), -45), 45)))
+
+
+def _behind(image: Image, covered: Plane, through: Plane, light: _RainLight) -> Image:
     """Return the image behind the veil and the streaks."""
     bare = 1 - covered
     lq = image * in_colour(through * bare)
-    added = (1 - through) * bare * airlight + covered * glint
-    lq += cv2.merge((added * (1 - blue), added, added * (1 + blue)))
+    added = (1 - through) * bare * light.airlight + covered * light.glint
+    lq += cv2.merge((added * (1 - light.blue), added, added * (1 + light.blue)))
     return np.clip(lq, 0, 1, out=lq)
 
 
@@ -171,12 +182,12 @@ def _transmission(depth: Plane, level: float, reach: float) -> Plane:
 def _covered(
     size: tuple[int, int],
     level: float,
-    layers: Iterable[tuple[float, _RainCamera]],
+    layers: Iterable[_Layer],
     generator: Generator,
     *,
     gain: float = 1,
 ) -> Plane:
-    """Return the fraction of each pixel that is covered by streaks of layers at some distances."""
+    """Return the fraction of each pixel that is covered by streaks."""
     upscaling = max(1.0, min(size) / SHORT_SIDE)
     height, width = (round(length / upscaling) for length in size)
     lines = np.zeros((height, width), np.float32)

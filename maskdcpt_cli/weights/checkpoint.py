@@ -36,7 +36,7 @@ CLASSIFIER = "classifier."  # prefix of its tensors in a file
 EXPORTED = "is an exported network, not weights: `maskdcpt restore` and `benchmark` take it"
 OTHER_FILES = {
     b'<?xml version="1.0"?>\n<net': EXPORTED,  # OpenVINO
-    b"\x08": EXPORTED,  # ONNX
+    b"\x08\x08\x12\x07pytorch": EXPORTED,  # ONNX, as PyTorch writes it for OPSET
     b"<": "is a web page, not weights: the download went to the page around the file",
     b"version https://git-lfs": "is a Git LFS pointer: `git lfs pull` fetches the weights it names",
     b"\x80": "is a bare pickle, which could run code; it was not opened",
@@ -82,22 +82,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: The file cannot be read or holds no network of BACKBONES.
     """
-    try:
-        with open_regular(path) as file:
-            head = file.read(64)
-    except OSError as error:
-        raise CheckpointError(
-            f"{shown(path)} cannot be opened: {error.strerror}. {ADVICE}"
-        ) from error
-    header: dict[str, str] = {}
-    if head[8:9] == b"{":  # after the length of the header, which is JSON
-        tensors, header = _read_safetensors(path)
-    elif head.startswith(ZIP) and holds_program(path):
-        raise CheckpointError(f"{shown(path)} {EXPORTED}. {ADVICE}")
-    elif head.startswith((ZIP, LEGACY)):
-        tensors = _published_tensors(path, _unpickle(path, zipped=head.startswith(ZIP)))
-    else:
-        raise CheckpointError(f"{shown(path)} {_file_kind(head)}. {ADVICE}")
+    tensors, header = _read_tensors(path)
     classifier = {
         name.removeprefix(CLASSIFIER): tensors.pop(name)
         for name in list(tensors)
@@ -170,6 +155,24 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
             file.write(content)
     except OSError as error:
         raise CheckpointError(f"{shown(path)} cannot be written: {error.strerror}.") from error
+
+
+def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a file of any form, and the metadata of safetensors."""
+    try:
+        with open_regular(path) as file:
+            head = file.read(64)
+    except OSError as error:
+        raise CheckpointError(
+            f"{shown(path)} cannot be opened: {error.strerror}. {ADVICE}"
+        ) from error
+    if head[8:9] == b"{":  # after the length of the header, which is JSON
+        return _read_safetensors(path)
+    if head.startswith(ZIP) and holds_program(path):
+        raise CheckpointError(f"{shown(path)} {EXPORTED}. {ADVICE}")
+    if head.startswith((ZIP, LEGACY)):
+        return _published_tensors(path, _unpickle(path, zipped=head.startswith(ZIP))), {}
+    raise CheckpointError(f"{shown(path)} {_file_kind(head)}. {ADVICE}")
 
 
 def _with_sorted_metadata(content: bytes) -> bytes:

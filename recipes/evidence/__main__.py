@@ -17,18 +17,22 @@ from matplotlib.figure import Figure
 
 from benchmarks.measure import machine, table
 from recipes.evidence.data import FEW, prepare
-from recipes.evidence.scores import gain, photo_scores
+from recipes.evidence.scores import image_scores, psnr_change
 from recipes.evidence.study import ARMS, MAIN, RANDOM, SAME_COMPUTE, Condition, Study
 
-RATES = (3e-4, 1e-3)
+LRS = (3e-4, 1e-3)
 
 
 def rows(study: Study) -> Iterator[list[str]]:
-    """Yield what each arm reaches under each condition, and gains over random weights."""
+    """Yield what each arm reaches under each condition, and its PSNR change from random weights."""
     for condition in study.conditions:
         scores = {
             arm: [
-                photo_scores(study.finetuned(condition, arm, seed).final, study.data.finetuning)
+                image_scores(
+                    study.finetuned(condition, arm, seed).final,
+                    study.data.finetuning,
+                    study.out / "scores",
+                )
                 for seed in study.seeds
             ]
             for arm in study.arms
@@ -38,11 +42,13 @@ def rows(study: Study) -> Iterator[list[str]]:
             yield [
                 arm,
                 str(FEW) if condition.few else "all",
-                f"{condition.rate:g}",
+                f"{condition.lr:g}",
                 str(study.finetuned(condition, arm, study.seeds[0]).iterations),
                 ", ".join(f"{psnr:.2f}" for psnr in reached),
                 *(
-                    str(gain(ours, scores[other])) if other in scores and other != arm else ""
+                    str(psnr_change(to=ours, of=scores[other]))
+                    if other in scores and other != arm
+                    else ""
                     for other in (RANDOM, SAME_COMPUTE)
                 ),
             ]
@@ -59,7 +65,7 @@ def draw(study: Study, target: Path) -> None:
                 [at for at, _ in points], [psnr for _, psnr in points], color=f"C{number}",
                 marker=".", label="" if seed != study.seeds[0] else arm,
             )  # fmt: skip
-        title = f"{FEW if condition.few else 'all'} photos, learning rate {condition.rate:g}"
+        title = f"{FEW if condition.few else 'all'} photos, lr {condition.lr:g}"
         axis.set(title=title, xlabel="iteration of fine-tuning", ylabel="PSNR, dB")
         axis.grid(alpha=0.3)
         axis.legend(fontsize="small")
@@ -74,19 +80,19 @@ def draw(study: Study, target: Path) -> None:
 @click.option("--preset", default="evidence", show_default=True, help="Of both trainings.")
 @click.option("--seeds", default=2, show_default=True)
 @click.option("--iterations", nargs=2, default=(8000, 8000), show_default=True, help="Of each.")
-@click.option("--rate", "rates", multiple=True, type=float, default=RATES, show_default=True)
+@click.option("--lr", "lrs", multiple=True, type=float, default=LRS, show_default=True)
 @click.option("--controls", is_flag=True, help="DCPT and pre-training in part, too.")
 @click.option("--jobs", default=2, show_default=True, help="Runs at a time.")
 def main(photos: tuple[Path, ...], out: Path, **given: Any) -> None:
     """Pre-train and fine-tune networks in several ways; a table and OUT/evidence.png."""
     study = Study(
         out, prepare(photos, out), given["preset"], given["iterations"], range(given["seeds"]),
-        [Condition(few, rate) for few, rate in product((False, True), given["rates"])],
+        [Condition(few, lr) for few, lr in product((False, True), given["lrs"])],
         tuple(ARMS) if given["controls"] else MAIN,
     )  # fmt: skip
     study.do(jobs=given["jobs"])
     print(f"\n{given['seeds']} seeds, {machine()}; PSNR of held-out photos in dB, by seed:\n")
-    head = ["fine-tuned from", "photos", "rate", "iterations", "PSNR"]
+    head = ["fine-tuned from", "photos", "lr", "iterations", "PSNR"]
     print(
         table([*head, *(f"minus {other}" for other in (RANDOM, SAME_COMPUTE))], list(rows(study)))
     )

@@ -28,7 +28,7 @@ from maskdcpt_cli.probing.study import DistancesMeasured, measure
 from maskdcpt_cli.probing.training_curve import trained_models
 from recipes.evidence.runs import SETTING
 
-WATCHED = 20  # images, for the share of the blocks
+WATCHED = 20  # images, for what the blocks add
 
 
 class Growth(NamedTuple):
@@ -39,7 +39,7 @@ class Growth(NamedTuple):
     spread: float  # over splits
     beta: float  # mean magnitude
     gamma: float
-    share: float  # of the norm of the features, what a block adds to them; mean over blocks
+    added: float  # fraction of the norm of the features that a block adds; mean over blocks
 
 
 def growths(models: Sequence[ProbedModel], images: Sequence[ProbeImage]) -> Iterator[Growth]:
@@ -50,7 +50,7 @@ def growths(models: Sequence[ProbedModel], images: Sequence[ProbeImage]) -> Iter
             yield Growth(
                 event.model.iteration, found.accuracy, found.spread,
                 gate_size(network, "beta"), gate_size(network, "gamma"),
-                block_share(network, images[:: max(1, len(images) // WATCHED)]),
+                added_fraction(network, images[:: max(1, len(images) // WATCHED)]),
             )  # fmt: skip
 
 
@@ -61,19 +61,19 @@ def gate_size(network: Backbone, gate: str) -> float:
 
 
 @torch.inference_mode()
-def block_share(network: Backbone, images: Sequence[ProbeImage]) -> float:
+def added_fraction(network: Backbone, images: Sequence[ProbeImage]) -> float:
     """Return |block(x) - x| / |block(x)|, the mean over blocks and images."""
-    shares: dict[NAFBlock, list[float]] = defaultdict(list)
+    fractions: dict[NAFBlock, list[float]] = defaultdict(list)
 
     def watch(block: Any, given: tuple[Tensor, ...], output: Tensor) -> None:
-        shares[block].append(float((output - given[0]).norm() / output.norm()))
+        fractions[block].append(float((output - given[0]).norm() / output.norm()))
 
     for block in network.modules():
         if isinstance(block, NAFBlock):
             block.register_forward_hook(watch)
     for image in images:
         network(torch.from_numpy(image.pixels).movedim(-1, 0)[None] / 255)
-    return fmean(map(fmean, shares.values()))
+    return fmean(map(fmean, fractions.values()))
 
 
 @click.command()
@@ -89,7 +89,7 @@ def main(run: Path, photos: Path, *, images: int, size: int) -> None:
     rows = [
         [
             str(one.iteration), f"{one.accuracy:.1%} ± {one.spread:.1%}",
-            f"{one.beta:.4f}", f"{one.gamma:.4f}", f"{one.share:.1%}",
+            f"{one.beta:.4f}", f"{one.gamma:.4f}", f"{one.added:.1%}",
         ]
         for one in growths(trained_models([run]), probes)
     ]  # fmt: skip

@@ -1,7 +1,7 @@
 """The arms of the study and its runs."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
@@ -37,16 +37,7 @@ class Condition(NamedTuple):
     """What the arms are compared under."""
 
     few: bool  # photos of fine-tuning
-    rate: float  # of learning, at its highest
-
-
-class Result(NamedTuple):
-    """A fine-tuned network of the study."""
-
-    condition: Condition
-    arm: str
-    seed: int
-    run: Run
+    lr: float  # at its highest
 
 
 @dataclass(frozen=True)
@@ -72,8 +63,8 @@ class Study:
         )  # fmt: skip
 
     def finetuned(self, condition: Condition, arm: str, seed: int) -> Run:
-        few, rate = condition
-        folder = self.out / f"finetune-{_word(arm)}-{'few-' if few else ''}{rate:g}-{seed}"
+        few, lr = condition
+        folder = self.out / f"finetune-{_word(arm)}-{'few-' if few else ''}{lr:g}-{seed}"
         run = Run(
             folder,
             "finetune",
@@ -81,17 +72,12 @@ class Study:
             self.data.few if few else self.data.finetuning,
             seed,
             self.iterations[1],
-            (f"optimizer.lr.initial={rate:g}",),
+            (f"optimizer.lr.initial={lr:g}",),
             self._first_weights(arm, seed),
         )
         if not ARMS[arm].same_compute:
             return run
         return replace(run, iterations=self._same_compute(condition, seed, begun=run))
-
-    def results(self) -> Iterator[Result]:
-        """Yield all fine-tuned networks; for the same compute, others must be done before."""
-        for condition, arm, seed in product(self.conditions, self.arms, self.seeds):
-            yield Result(condition, arm, seed, self.finetuned(condition, arm, seed))
 
     def do(self, *, jobs: int) -> None:
         """Do all runs that are not done, so many at a time."""

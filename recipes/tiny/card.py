@@ -20,14 +20,14 @@ import click
 import numpy as np
 
 from benchmarks.measure import table
-from maskdcpt_cli import load_classifier, load_model, open_engine, restore
+from maskdcpt_cli import load_classifier, load_model, restore
 from maskdcpt_cli.benchmarking.result_cache import ResultCache
 from maskdcpt_cli.benchmarking.run import BenchmarkSettings, ImageScored, benchmark
 from maskdcpt_cli.benchmarking.test_sets import from_preset, title
 from maskdcpt_cli.data.sets import ImageSet, from_pairs
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.inference.events import Settings
-from maskdcpt_cli.inference.networks import Restorer, identity, open_network
+from maskdcpt_cli.inference.networks import NetworkRestore, Restorer, identity, open_network
 from maskdcpt_cli.inference.result_log import fingerprint
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.presets.load import load_data
@@ -126,7 +126,8 @@ def ways(model: Backbone, classifier: DegradationClassifier | None) -> dict[str,
     asked = open_network(model, backend="torch")
     if not model.request_types:
         return {"restored": asked}
-    engine, auto = open_engine(model, backend="torch"), Settings(remove="auto")
+    assert isinstance(asked.restore, NetworkRestore)
+    engine, auto = asked.restore.engine, Settings(remove="auto")
     return {
         "asked for what is there": asked,  # by `benchmark`
         "asked for what is found": Restorer(
@@ -174,7 +175,7 @@ def main(
     no_tools: bool,
 ) -> None:
     """Measure the model on the test sets of the preset `embedded` below DATA, and on pairs."""
-    finder = load_classifier(classifier) if classifier else None
+    opened = load_classifier(classifier) if classifier else None
     synthetic = [
         (one, one.degradation or "")
         for one in from_preset(load_data("embedded"), data)
@@ -186,7 +187,7 @@ def main(
         f"Regression: more than {REGRESSION} dB below the input, "
         f"clean images below {GOOD - REGRESSION} dB."
     )
-    for way, network in ways(load_model(model), finder).items():
+    for way, network in ways(load_model(model), opened).items():
         rows: list[Row] = []
         for testset, label in [*synthetic, *given]:
             rows.append(row(testset, label, network, out, limit=limit, tools=not no_tools))

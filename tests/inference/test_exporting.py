@@ -1,12 +1,12 @@
 """Exported networks: the pixels of their origin, in one piece and in tiles."""
 
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.inference.backends import Engine, open_engine
@@ -41,8 +41,7 @@ def original(model: Backbone) -> Engine:
     return open_engine(model, device="cpu", precision="fp32", backend="torch")
 
 
-def close(ours: Tensor, theirs: Tensor) -> None:
-    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+assert_close = partial(torch.testing.assert_close, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(("name", "form"), EVERY)
@@ -52,13 +51,13 @@ def test_every_network_in_every_form_gives_its_pixels(
     model = few(name)
     engine = open_engine(load_exported(exported(name, form)))
     for size in [(48, 80), (1, 1), (37, 23), (100, 9), (48, 80)]:
-        close(engine(example(size)), restored_by(model, example(size)))
-    close(engine(example((40, 24), batch=3)), restored_by(model, example((40, 24), batch=3)))
+        assert_close(engine(example(size)), restored_by(model, example(size)))
+    assert_close(engine(example((40, 24), batch=3)), restored_by(model, example((40, 24), batch=3)))
     for some in (slice(0, 4), slice(1, 3)):
         samples = example((64, 64), batch=4)[some], BOXES[some]
         ours, theirs = (one.record(*samples) for one in (engine, original(model)))
         for lq, box in ((samples[0][:1], BOXES[:1]), (example((96, 64)), BOXES[3:])):
-            close(ours(lq, box), theirs(lq, box))
+            assert_close(ours(lq, box), theirs(lq, box))
 
 
 @pytest.mark.parametrize(
@@ -70,12 +69,12 @@ def test_a_request_is_an_input(name: str, form: str, exported: Exported) -> None
     lq, tiles = example((40, 24)), example((64, 64), batch=4)
     for request in REQUESTS:
         with torch.inference_mode():
-            close(engine.asked(request)(lq), model(lq, request))
+            assert_close(engine.asked(request)(lq), model(lq, request))
         ours, theirs = (
             one.asked(request).record(tiles, BOXES)(tiles[:1], BOXES[:1])
             for one in (engine, original(model))
         )
-        close(ours, theirs)
+        assert_close(ours, theirs)
     assert torch.equal(engine.asked(REQUESTS[-1])(lq), lq)
     with pytest.raises(ValueError, match=r"can be asked for 3 types, and the request is \(1, 5\)"):
         engine.asked(torch.ones(1, 5))
@@ -86,7 +85,7 @@ def test_a_network_that_is_padded_with_zeros_stays_so(form: str, exported: Expor
     model = few("nafnet", padding="zeros")
     engine = open_engine(load_exported(exported("nafnet", form, padding="zeros")))
     for size in [(37, 23), (48, 80), (1, 1)]:
-        close(engine(example(size)), restored_by(model, example(size)))
+        assert_close(engine(example(size)), restored_by(model, example(size)))
 
 
 @every_form_at_length
@@ -152,9 +151,9 @@ def test_an_onnx_file_is_run_by_the_names_of_its_inputs(exported: Exported) -> N
     }
     restored, pooled = session.run(["restored", "pooled"], given)
     with torch.inference_mode():
-        close(torch.from_numpy(restored), model(lq, REQUESTS[0]))
+        assert_close(torch.from_numpy(restored), model(lq, REQUESTS[0]))
     again = session.run(["restored"], {**given, "recorded": pooled})[0]
-    close(torch.from_numpy(again), torch.from_numpy(restored))
+    assert_close(torch.from_numpy(again), torch.from_numpy(restored))
 
 
 @every_form

@@ -7,7 +7,7 @@ import pytest
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.load import load_data
-from tests.presets.test_data import PART, write
+from tests.presets.test_data_files import PART, write
 
 
 @pytest.fixture(autouse=True)

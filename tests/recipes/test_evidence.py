@@ -13,7 +13,7 @@ from recipes.evidence import __main__ as command
 from recipes.evidence import growth
 from recipes.evidence.data import DataPresets, prepare
 from recipes.evidence.runs import SETTING, Run, write_first_weights
-from recipes.evidence.scores import gain, photo_scores
+from recipes.evidence.scores import image_scores, psnr_change
 from recipes.evidence.study import ARMS, MAIN, MASKDCPT, RANDOM, SAME_COMPUTE, Condition, Study
 from tests.datasets import photos, save
 
@@ -101,23 +101,23 @@ def test_the_same_compute_is_that_of_both_phases_and_stays(tmp_path, monkeypatch
     assert runs.finetuned(runs.conditions[0], SAME_COMPUTE, 0).iterations == 70
 
 
-def test_a_gain_is_the_mean_over_photos_and_its_interval_holds_it():
+def test_a_psnr_change_is_the_mean_over_images_and_its_interval_holds_it():
     theirs = [{str(i): 20.0 + i for i in range(40)}, {str(i): 21.0 + i for i in range(40)}]
     ours = [{photo: psnr + 0.5 for photo, psnr in one.items()} for one in theirs]
-    assert gain(ours, theirs) == pytest.approx((0.5, 0.5, 0.5))
+    assert psnr_change(to=ours, of=theirs) == pytest.approx((0.5, 0.5, 0.5))
     mixed = [{p: v + (1 if int(p) % 2 else -1) for p, v in one.items()} for one in theirs]
-    mean, low, high = gain(mixed, theirs)
+    mean, low, high = psnr_change(to=mixed, of=theirs)
     assert mean == pytest.approx(0)
     assert low == pytest.approx(-2 / 40**0.5, abs=0.05)
     assert high == pytest.approx(2 / 40**0.5, abs=0.05)
-    assert str(gain(ours, theirs)) == "+0.50 (+0.50 to +0.50)"
+    assert str(psnr_change(to=ours, of=theirs)) == "+0.50 (+0.50 to +0.50)"
 
 
 @pytest.mark.slow
 def test_the_command_compares_all_arms_and_goes_on_where_it_was(tmp_path, clean, preset):
     out = tmp_path / "out"
     arguments = [clean, "-o", out, "--preset", preset, "--seeds", 1, "--iterations", 2, 2]
-    arguments = [*map(str, arguments), "--rate", "1e-3"]
+    arguments = [*map(str, arguments), "--lr", "1e-3"]
     first = CliRunner().invoke(command.main, arguments, catch_exceptions=False)
     assert first.exit_code == 0
     cells = [line.strip("| ").split(" | ") for line in first.output.splitlines() if "|" in line]
@@ -149,8 +149,8 @@ def test_photos_are_scored_over_all_degradations(tmp_path, clean, preset):
     noisy = {**part, "synthesis": {"variant": "gaussian", "levels": [25], "seed": 0}}
     content = {"setting": SETTING, "test": [noisy, {**part, "degradation": "H"}]}
     data.write_text(yaml.safe_dump(content), encoding="utf-8")
-    scores = photo_scores(weights, data)
+    scores = image_scores(weights, data, tmp_path / "out")
     assert len(scores) == 24
     content["test"] = [noisy]
     data.write_text(yaml.safe_dump(content), encoding="utf-8")
-    assert all(19.5 < psnr < 23 for psnr in photo_scores(weights, data).values())
+    assert all(19.5 < psnr < 23 for psnr in image_scores(weights, data, tmp_path / "out").values())

@@ -48,9 +48,8 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder / "final.safetensors")
 
 
-def run_of(pretrained: str, **changes: object) -> Finetune:
-    training = {"ema": 0.9, **changes.pop("training", {})}  # type: ignore[dict-item]
-    return finetuning(initialise_from=pretrained, conductance=FEW, training=training, **changes)
+def run_of(pretrained: str) -> Finetune:
+    return finetuning(initialise_from=pretrained, conductance=FEW, training={"ema": 0.9})
 
 
 def test_a_path_uncovers_pixels_in_their_order_until_none_is_hidden():

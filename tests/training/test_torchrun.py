@@ -1,11 +1,8 @@
-import ast
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from maskdcpt_cli.training.events import Step, Validated
+from tests.training.processes import torchrun
 from tests.training.runs import (
     ENTRIES,
     SHARED,
@@ -20,24 +17,13 @@ from tests.training.runs import (
 @pytest.mark.torchrun
 def test_two_ranks_train_as_one_does_and_stop_and_resume_together(tmp_path):
     """Rank 1 requests to stop and has the batch with a NaN, which both skip."""
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    program = ["-m", "tests.training.runs", str(tmp_path / "two")]
-    done = subprocess.run(
-        [sys.executable, *launch, *program],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
+    lines = torchrun("tests.training.runs", str(tmp_path / "two"), processes=2)
     preset = pretraining(**SHARED)
     alone = list(
         started(preset, tmp_path / "one", data=Poisoned(SHARED_POISON), validation=ENTRIES)
     )
 
     for rank in "01":
-        lines = [ast.literal_eval(line) for line in done.stdout.splitlines()]
         own_lines = [line for line in lines if line[1] == rank]
         progress = [line[2:] for line in own_lines if not isinstance(line[2], dict)]
         assert progress == [(e.iteration, e.skipped) for e in alone if isinstance(e, Step)]

@@ -1,8 +1,5 @@
 """Batches that the processes cannot share evenly, or that are smaller than their number."""
 
-import ast
-import subprocess
-import sys
 from collections.abc import Mapping
 from itertools import islice
 
@@ -19,6 +16,7 @@ from maskdcpt_cli.training.pretrain import Pretraining
 from maskdcpt_cli.training.stages import batch_stages
 from maskdcpt_cli.training.trainer import Trainer
 from tests.training import uneven
+from tests.training.processes import torchrun
 from tests.training.runs import (
     LABELS,
     Poisoned,
@@ -101,18 +99,8 @@ def test_three_processes_train_as_one_does_and_resume(kind, tmp_path):
     """With batches of 4, whose parts are 1, 1 and 2, then of 2, whose first is empty."""
     if kind == "finetune":
         list(started(pretraining(iterations=1), tmp_path / uneven.WEIGHTS))
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3"]
-    done = subprocess.run(
-        [sys.executable, *launch, "-m", "tests.training.uneven", kind, str(tmp_path / "three")],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
+    printed = torchrun("tests.training.uneven", kind, str(tmp_path / "three"), processes=3)
     alone = list(started(uneven.run_of(kind, tmp_path / "one"), tmp_path / "one"))
-    printed = [ast.literal_eval(line) for line in done.stdout.splitlines()]
     lines = [line for line in printed if line[0] != "notice"]
     (notice,) = {text for name, text, *_ in printed if name == "notice"}
     assert notice == (

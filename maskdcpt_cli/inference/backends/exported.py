@@ -28,7 +28,7 @@ class ExportMetadata(BaseModel):
     version: str  # of the maskdcpt that wrote the file
     backbone: Annotated[str, Field(pattern=r"^[\w+-]{1,40}$")]
     size_multiple: Annotated[int, Field(ge=1, le=4096)]
-    padding: Literal["reflect", "zeros"]
+    padding: Annotated[str, Field(pattern=r"^(reflect|zeros)$")]  # a key of PADDINGS
     request_types: Annotated[int, Field(ge=0, le=1000)] = 0
     requests: tuple[Label, ...] = ()
     pooled: Annotated[int, Field(ge=0)] = 0  # how many values it pools; 0: it has no global pooling

@@ -93,7 +93,7 @@ def exportable(model: Backbone) -> ExportableNetwork:
         version=__version__,
         backbone=type(model).__name__.lower(),
         size_multiple=model.size_multiple,
-        padding=model.padding,  # type: ignore[arg-type]  # validated
+        padding=model.padding,
         request_types=model.request_types,
         requests=model.requests,
         pooled=sum(sizes),
@@ -110,7 +110,8 @@ def _pad(lq: Tensor, metadata: ExportMetadata) -> Tensor:
         size = torch.as_tensor(lq.shape[dim])
         parts = (size + metadata.size_multiple - 1) // metadata.size_multiple
         period = (2 * (size - 1)).clamp(min=1)
-        positions: Tensor = torch.arange(parts * metadata.size_multiple)  # type: ignore[call-overload]
+        count = parts * metadata.size_multiple  # a tensor: a number would be fixed in the graph
+        positions: Tensor = torch.arange(count)  # type: ignore[call-overload]  # its stub lacks it
         index = positions % period
         lq = lq.index_select(dim, torch.minimum(index, period - index) % size)
     return lq

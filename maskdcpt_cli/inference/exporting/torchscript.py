@@ -35,7 +35,9 @@ class TorchScriptGraph(ExportedGraph):
         self.files = (path,)
         extra = {METADATA_KEY: ""}
         with deprecation_hidden():
-            self._module = torch.jit.load(path, map_location="cpu", _extra_files=extra)  # type: ignore[no-untyped-call]
+            self._module = torch.jit.load(  # type: ignore[no-untyped-call]  # it has no types
+                path, map_location="cpu", _extra_files=extra
+            )
         content = extra[METADATA_KEY]
         self.metadata = (content.decode() if isinstance(content, bytes) else content) or None
 
