@@ -48,7 +48,7 @@ def ending_together(distributed: DistributedContext) -> Iterator[Event]:
             raise MaskDCPTError(reason) from error
         raise
     finally:
-        watch.done.set()
+        watch.stop()
 
 
 class FailureWatch:
@@ -63,7 +63,13 @@ class FailureWatch:
         self.store = open_store()
         self.ending = Event()  # whether this process ends already
         self.done = Event()
-        Thread(target=self._watch, args=(open_store(),), daemon=True).start()
+        self.thread = Thread(target=self._watch, args=(open_store(),), daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """Look no more: a thread within the store as Python ends would abort the process."""
+        self.done.set()
+        self.thread.join()
 
     def reason(self) -> str | None:
         """Return the reason of another process; None where none has failed."""

@@ -1,5 +1,6 @@
 """How processes are started, find one another and their GPUs, and end together."""
 
+import threading
 import time
 
 import pytest
@@ -8,12 +9,14 @@ import torch.distributed as dist
 
 from maskdcpt_cli.errors import BackendError
 from maskdcpt_cli.models import BACKBONES
+from maskdcpt_cli.training import failures
 from maskdcpt_cli.training.distributed import (
     DistributedContext,
     algorithms,
     check_devices,
     init_distributed,
 )
+from maskdcpt_cli.training.failures import ending_together
 from maskdcpt_cli.training.launcher import Launch, first_host, launched, meeting_point
 from maskdcpt_cli.training.stages import batch_stages, stage_index
 from tests.programs import start_step
@@ -147,6 +150,18 @@ def test_srun_starts_processes_that_train_together(tmp_path):
     outputs = [process.communicate(timeout=120) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert state(tmp_path / "run")["iteration"] == 6
+
+
+def test_no_thread_looks_for_failures_after_the_end(monkeypatch):
+    """Python aborts (SIGABRT) if it ends while a thread is within the store."""
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", str(store.port))
+    monkeypatch.setattr(failures, "POLL", 0.0)
+    before = set(threading.enumerate())
+    with ending_together(DistributedContext(torch.device("cpu"), 0, 2)):
+        assert set(threading.enumerate()) > before
+    assert set(threading.enumerate()) == before
 
 
 @pytest.mark.torchrun
