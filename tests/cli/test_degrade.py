@@ -114,6 +114,7 @@ def test_levels_are_what_was_asked_for(options, valid):
         (["-t", "haze", "--setting", "5d"], "either --type"),
         (["-t", "hazy"], "Unknown degradation 'hazy'. Did you mean 'haze'?"),
         (["-t", "noise:poison"], "Did you mean 'poisson'?"),
+        (["-t", "noise:gaussian", "-t", "noise:poisson"], "--type noise is given twice"),
         (["-t", "haze", "--level", "lots"], "valid are a number as 25, several as 15,25,50"),
         (["-t", "haze", "--level", "99"], "out of range for haze"),
         (["-t", "haze", "-t", "jpeg", "--level", "1"], "name one, as --level haze=1"),
