@@ -81,6 +81,7 @@ def draw(study: Study, target: Path) -> None:
 @click.option("--seeds", default=2, show_default=True)
 @click.option("--iterations", nargs=2, default=(8000, 8000), show_default=True, help="Of each.")
 @click.option("--lr", "lrs", multiple=True, type=float, default=LRS, show_default=True)
+@click.option("--set", "settings", multiple=True, help="KEY=VALUE, for both trainings.")
 @click.option("--controls", is_flag=True, help="DCPT and pre-training in part, too.")
 @click.option("--jobs", default=2, show_default=True, help="Runs at a time.")
 def main(photos: tuple[Path, ...], out: Path, **given: Any) -> None:
@@ -88,7 +89,7 @@ def main(photos: tuple[Path, ...], out: Path, **given: Any) -> None:
     study = Study(
         out, prepare(photos, out), given["preset"], given["iterations"], range(given["seeds"]),
         [Condition(few, lr) for few, lr in product((False, True), given["lrs"])],
-        tuple(ARMS) if given["controls"] else MAIN,
+        tuple(ARMS) if given["controls"] else MAIN, given["settings"],
     )  # fmt: skip
     study.do(jobs=given["jobs"])
     print(f"\n{given['seeds']} seeds, {machine()}; PSNR of held-out photos in dB, by seed:\n")

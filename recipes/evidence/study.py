@@ -51,6 +51,7 @@ class Study:
     seeds: Sequence[int]
     conditions: Sequence[Condition]
     arms: Sequence[str] = MAIN
+    settings: tuple[str, ...] = ()  # of both trainings, KEY=VALUE
 
     def pretrained(self, arm: str, seed: int) -> Run | None:
         settings = ARMS[arm].pretraining
@@ -59,7 +60,11 @@ class Study:
         folder = self.out / f"pretrain-{_word(arm)}-{seed}"
         return Run(
             folder, "pretrain", self.preset, self.data.pretraining, seed, self.iterations[0],
-            (*settings, f"training.keep_every={max(self.iterations[0] // 8, 1)}"),
+            (
+                *self.settings,
+                *settings,
+                f"training.keep_every={max(self.iterations[0] // 8, 1)}",
+            ),
         )  # fmt: skip
 
     def finetuned(self, condition: Condition, arm: str, seed: int) -> Run:
@@ -72,7 +77,7 @@ class Study:
             self.data.few if few else self.data.finetuning,
             seed,
             self.iterations[1],
-            (f"optimizer.lr.initial={lr:g}",),
+            (*self.settings, f"optimizer.lr.initial={lr:g}"),
             self._first_weights(arm, seed),
         )
         if not ARMS[arm].same_compute:

@@ -75,8 +75,10 @@ def test_every_network_begins_as_the_identity_with_the_encoder_that_it_is_given(
 
 
 def test_an_arm_is_pretrained_by_its_settings_and_fine_tuned_from_that(tmp_path):
-    runs = study(tmp_path, arms=tuple(ARMS))
+    runs = study(tmp_path, arms=tuple(ARMS), settings=("training.ema=0",))
     condition = runs.conditions[0]
+    for run in (runs.pretrained("DCPT", 0), runs.finetuned(condition, "DCPT", 0)):
+        assert "training.ema=0" in run.settings
     assert runs.pretrained(RANDOM, 0) is None
     folders = [runs.pretrained(arm, 0).folder for arm in ARMS if ARMS[arm].pretraining is not None]
     assert len(set(folders)) == 6
