@@ -75,6 +75,7 @@ def test_masks_checkpoints_and_ddp_compile(one_rank):
     assert compiled == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_other_masks_of_the_same_shape_do_not_compile_again():
     preset = pretraining(training={"compile": True})
     task = Pretraining(preset, LABELS)

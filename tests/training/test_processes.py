@@ -165,7 +165,7 @@ def test_no_thread_looks_for_failures_after_the_end(monkeypatch):
 
 
 @pytest.mark.torchrun
-@pytest.mark.parametrize("how", ["waiting", "stuck"])
+@pytest.mark.parametrize("how", ["waiting", pytest.param("stuck", marks=pytest.mark.slow)])
 def test_a_process_that_fails_ends_all_with_its_reason(how, tmp_path):
     processes = start_step("tests.training.failing", str(tmp_path / "run"), how)
     began = time.monotonic()
