@@ -60,6 +60,16 @@ ZOO: dict[str, Model] = {
             repo=None,
         ),
         Model(
+            name="tiny-asked",
+            backbone="nafnet",
+            parameters=3_316_460,
+            degradations=SETTINGS["12d+clean"],
+            filename="tiny-asked.safetensors",
+            summary="Removes what it is asked to (--remove), and nothing else; needs no download.",
+            licence="Apache-2.0",
+            repo=None,
+        ),
+        Model(
             name="tiny-classifier",
             backbone="nafnet",
             parameters=3_331_805,

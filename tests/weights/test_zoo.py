@@ -233,8 +233,19 @@ def test_what_restores_does_not_classify_and_is_not_fetched_to_say_so(
 
 @pytest.mark.parametrize("name", ["tinny", "nafnet"])
 def test_an_unknown_name_is_answered_with_the_known_ones(name: str) -> None:
-    with pytest.raises(MaskDCPTError, match=rf"Unknown model '{name}'\..* tiny, tiny-classifier\."):
+    known = "tiny, tiny-asked, tiny-classifier"
+    with pytest.raises(MaskDCPTError, match=rf"Unknown model '{name}'\..* {known}\."):
         load_model(name)
+
+
+def test_an_embedded_model_can_be_asked_and_leaves_what_it_is_not_asked_for() -> None:
+    model = load_model("tiny-asked")
+    assert model.requests == tuple(one for one in ZOO["tiny-asked"].degradations if one != CLEAN)
+    lq = torch.rand(1, 3, 32, 32)
+    nothing, everything = torch.zeros(1, 13), torch.ones(1, 13)
+    with torch.inference_mode():
+        assert torch.equal(model(lq, request=nothing), lq)
+        assert not torch.equal(model(lq, request=everything), lq)
 
 
 @pytest.mark.parametrize("path", ["weights.pth", "folder/weights", Path("tiny")])
