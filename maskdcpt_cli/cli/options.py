@@ -120,8 +120,8 @@ def split_names(_ctx: click.Context, _param: click.Parameter, text: str | None) 
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def model_option(use: "Use", default: str) -> Decorator:
-    """Return --model, for the models of this use."""
+def model_option(use: "Use", default: str | None, *, shown: str = "") -> Decorator:
+    """Return --model, for the models of this use; `shown` says what it is without a default."""
     return click.option(
         "-m",
         "--model",
@@ -129,7 +129,8 @@ def model_option(use: "Use", default: str) -> Decorator:
         show_default=True,
         metavar="NAME|FILE",
         type=ModelName(use),
-        help="A name that `maskdcpt models` lists, or a file of weights.",
+        help="A name that `maskdcpt models` lists, or a file of weights."
+        + (f"  [default: {shown}]" if shown else ""),
     )
 
 

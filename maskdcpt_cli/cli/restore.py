@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from maskdcpt_cli.cli.listed import with_listed
 from maskdcpt_cli.cli.networks import is_exported, load_network
@@ -32,7 +33,7 @@ from maskdcpt_cli.cli.removal import (
 from maskdcpt_cli.inference.events import Event, Remove, Settings
 from maskdcpt_cli.inference.result_log import Existing
 from maskdcpt_cli.training.launcher import launched, meeting_point
-from maskdcpt_cli.weights.zoo import DEFAULT, DEFAULT_CLASSIFIER, ZOO
+from maskdcpt_cli.weights.zoo import DEFAULT, DEFAULT_ASKED, DEFAULT_CLASSIFIER, ZOO
 
 if TYPE_CHECKING:
     from maskdcpt_cli.cli.restore_view import RestoreView
@@ -102,6 +103,17 @@ class RestoreOptions:
         )
 
 
+def _default_model() -> str:
+    """Return the model that can do what was asked; the default one restores all that it can."""
+    context = click.get_current_context()
+    given = {
+        name: context.params[name]
+        for name in ("remove", "keep", "classifier")
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    return DEFAULT if given in ({}, {"remove": "all"}) else DEFAULT_ASKED
+
+
 def _label(model: str) -> str:
     return model if model in ZOO else Path(model).stem
 
@@ -116,7 +128,7 @@ def _label(model: str) -> str:
     type=click.Path(path_type=Path),
     help="Folder of the results; for a single photo it may also be a file.",
 )
-@model_option("restores", DEFAULT)
+@model_option("restores", None, shown=f"{DEFAULT}, or {DEFAULT_ASKED} if it is said what to remove")
 @remove_option
 @keep_option
 @classifier_option
@@ -193,7 +205,7 @@ def restore(**given: Any) -> None:
     Examples:
       maskdcpt restore photos/ -o restored/
       maskdcpt restore night.jpg -o bright.jpg --strength 0.8
-      maskdcpt restore photos/ -o restored/ --model mine.safetensors --remove noise,jpeg
+      maskdcpt restore hazy.jpg -o clear.jpg --remove haze
       maskdcpt restore "scans/**/*.tif" -o out/ --format png --report out/report.html
       find . -name "*.jpg" -newer last | maskdcpt restore - -o out/ --json
 
@@ -205,7 +217,7 @@ def restore(**given: Any) -> None:
     from maskdcpt_cli.cli.restore_view import BAD, RestoreView, open_view, show
     from maskdcpt_cli.images.reader import PhotoReader
 
-    options = RestoreOptions(**given)
+    options = RestoreOptions(**given | {"model": given["model"] or _default_model()})
     if options.tile and options.overlap is not None and 2 * options.overlap >= options.tile:
         raise click.UsageError(
             f"--overlap {options.overlap} must be less than half of --tile {options.tile}."

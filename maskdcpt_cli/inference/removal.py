@@ -36,9 +36,8 @@ def check_removal(model: RestorationNetwork, settings: Settings) -> None:
     if not model.request_types:
         if keep or remove not in ("auto", "all"):
             raise MaskDCPTError(
-                "This model cannot be asked what to remove (remove, keep): only models of the "
-                "architecture 'instruct' can, as `maskdcpt finetune --architecture instruct` "
-                "trains them."
+                "This model cannot be asked what to remove (remove, keep): take tiny-asked, or one "
+                "that `maskdcpt finetune --architecture instruct` trains."
             )
         return
     if not requests:

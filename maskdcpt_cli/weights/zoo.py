@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EMBEDDED = Path(__file__).parents[1] / "_models"
 PUBLISHED = "Jiakui/MaskDCPT"
 DEFAULT = "tiny"
+DEFAULT_ASKED = "tiny-asked"  # where it is said what to remove
 DEFAULT_CLASSIFIER = "tiny-classifier"
 
 Use = Literal["restores", "classifies"]

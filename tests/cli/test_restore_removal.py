@@ -36,6 +36,7 @@ def photos(tmp_path, monkeypatch) -> Path:
             "all that it knows but haze, jpeg",
         ),
         ("--remove noise,H,GN", {"remove": ("GN", "H")}, None, "noise, haze"),
+        ("--remove auto", {}, "tiny-classifier", "what tiny-classifier finds"),
     ],
 )
 def test_what_to_remove_arrives_and_is_reported(fake, options, settings, classifier, sentence):
@@ -44,13 +45,19 @@ def test_what_to_remove_arrives_and_is_reported(fake, options, settings, classif
     assert result.exit_code == 0, result.output
     assert fake.settings == Settings(**settings)
     assert fake.classifier == classifier
-    assert result.stderr.splitlines()[0] == f"tiny: torch on cpu, fp32; removes {sentence}"
+    assert fake.model == ("tiny" if options in ("", "--remove all") else "tiny-asked")
+    first = f"{fake.model}: torch on cpu, fp32; removes {sentence}"
+    assert result.stderr.splitlines()[0] == first
 
 
 @pytest.mark.parametrize(
     ("requests", "options", "sentence"),
     [
-        ((), "--remove noise", "cannot be asked what to remove (remove, keep): only models of the"),
+        (
+            (),
+            "--remove noise",
+            "cannot be asked what to remove (remove, keep): take tiny-asked, or",
+        ),
         ((), "--keep haze", "cannot be asked what to remove"),
         (
             (),
