@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
     title: str
     lq: Values
-    restored: Values
+    restored: Values  # where the output was refused, as the photo stays then: of the input
     untouched: float  # fraction of images whose pixels are those of the input
     tool: Tool | None
     by_tool: float | None  # mean PSNR, at the best of its strengths
@@ -110,7 +110,7 @@ def row(
 ) -> Row:
     tool = TOOLS.get(degradation) if tools else None
     lq = measured(testset, identity(), out / "input", limit=limit)
-    restored = measured(testset, network, out / network.fingerprint, limit=limit)
+    restored = lq | measured(testset, network, out / network.fingerprint, limit=limit)
     return Row(
         title(testset),
         dict.fromkeys(lq, GOOD) if degradation == CLEAN else lq,

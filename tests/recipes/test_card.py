@@ -52,3 +52,18 @@ def test_a_network_that_can_be_asked_has_a_table_of_each_way(tables):
 def test_a_blind_network_has_one_table(tables):
     _, (table,) = tables()
     assert len(table) > 10
+
+
+def test_where_the_output_is_refused_the_image_stays_as_it_was(tables, monkeypatch):
+    measured = card.measured
+    monkeypatch.setattr(
+        card,
+        "measured",
+        lambda testset, network, out, limit: (
+            measured(testset, network, out, limit=limit) if out.name == "input" else {}
+        ),
+    )
+    _, (table,) = tables()
+    at = table["PSNR, dB"].index("untouched")
+    (noisy,) = (title for title in table if title.endswith("/noisy"))
+    assert table[noisy][at] == "100%"
