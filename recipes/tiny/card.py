@@ -181,7 +181,7 @@ def main(
         for one in from_preset(load_data("embedded"), data)
         if not one.missing
     ]
-    own = from_pairs([(lq, gt) for _, lq, gt in pairs])
+    own = from_pairs([(lq, gt) for _, lq, gt in pairs], [label for label, _, _ in pairs])
     given = [(one, label) for one, (label, _, _) in zip(own, pairs, strict=True)]
     print(
         f"Regression: more than {REGRESSION} dB below the input, "

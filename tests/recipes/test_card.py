@@ -41,9 +41,9 @@ def tables(tmp_path):
 def test_a_network_that_can_be_asked_has_a_table_of_each_way(tables):
     output, (there, _, everything) = tables(**ASKED)
     assert [line.rstrip(":") for line in output.splitlines() if line.endswith(":")] == WAYS
-    for table in (there, everything):
-        assert table.keys() == there.keys()
-        assert any(title.endswith("/noisy") for title in table)
+    assert there.keys() == everything.keys()
+    (noisy,) = (title for title in there if "/noisy" in title)
+    assert there[noisy] != everything[noisy]
     (clean,) = (title for title in there if title.endswith("clean"))
     at = there["PSNR, dB"].index("untouched")
     assert (there[clean][at], everything[clean][at]) == ("100%", "0%")
@@ -65,5 +65,5 @@ def test_where_the_output_is_refused_the_image_stays_as_it_was(tables, monkeypat
     )
     _, (table,) = tables()
     at = table["PSNR, dB"].index("untouched")
-    (noisy,) = (title for title in table if title.endswith("/noisy"))
+    (noisy,) = (title for title in table if "/noisy" in title)
     assert table[noisy][at] == "100%"
