@@ -101,19 +101,18 @@ def with_tool(testset: ImageSet, tool: Tool, out: Path, *, limit: int | None) ->
 
 def row(
     testset: ImageSet,
-    degradation: str,
     network: Restorer,
     out: Path,
     *,
     limit: int | None,
     tools: bool,
 ) -> Row:
-    tool = TOOLS.get(degradation) if tools else None
+    tool = TOOLS.get(testset.degradation or "") if tools else None
     lq = measured(testset, identity(), out / "input", limit=limit)
     restored = lq | measured(testset, network, out / network.fingerprint, limit=limit)
     return Row(
         title(testset),
-        dict.fromkeys(lq, GOOD) if degradation == CLEAN else lq,
+        dict.fromkeys(lq, GOOD) if testset.degradation == CLEAN else lq,
         restored,
         fmean(restored[name] == psnr for name, psnr in lq.items()),
         tool,
@@ -176,21 +175,16 @@ def main(
 ) -> None:
     """Measure the model on the test sets of the preset `embedded` below DATA, and on pairs."""
     opened = load_classifier(classifier) if classifier else None
-    synthetic = [
-        (one, one.degradation or "")
-        for one in from_preset(load_data("embedded"), data)
-        if not one.missing
-    ]
+    synthetic = [one for one in from_preset(load_data("embedded"), data) if not one.missing]
     own = from_pairs([(lq, gt) for _, lq, gt in pairs], [label for label, _, _ in pairs])
-    given = [(one, label) for one, (label, _, _) in zip(own, pairs, strict=True)]
     print(
         f"Regression: more than {REGRESSION} dB below the input, "
         f"clean images below {GOOD - REGRESSION} dB."
     )
     for way, network in ways(load_model(model), opened).items():
         rows: list[Row] = []
-        for testset, label in [*synthetic, *given]:
-            rows.append(row(testset, label, network, out, limit=limit, tools=not no_tools))
+        for testset in [*synthetic, *own]:
+            rows.append(row(testset, network, out, limit=limit, tools=not no_tools))
             print(" | ".join(rows[-1].cells()), flush=True)
         print(f"\n{way}:\n\n{printed(rows)}\n")
 
