@@ -17,7 +17,7 @@ from maskdcpt_cli.data.order import SampleKey, permuted
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.data.requests import Asking
 from maskdcpt_cli.data.sets import ImageSet
-from maskdcpt_cli.degradations import removable
+from maskdcpt_cli.degradations import LABELS, removable
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.presets.data import Requests, Synthesis, TrainSynthesis
@@ -176,8 +176,10 @@ def make_sample(
     present = request = frozenset({pair.degradation})
     if pair.lq is None:
         synthesis = _train_synthesis(synthesis)
-        clean, changed, grey = _varied(pixels, synthesis, generator)
+        clean, changed, toned, grey = _varied(pixels, synthesis, generator)
         if asking:
+            if toned and LABELS[pair.degradation].scale != "scene":
+                asking = asking.of_tones()
             made = asking.pair(clean, pair.degradation, synthesis, generator)
             degraded, target, present, request = made
         else:
@@ -227,6 +229,7 @@ class _Varied(NamedTuple):
 
     clean: Image
     changed: bool
+    toned: bool
     grey: bool
 
 
@@ -236,9 +239,9 @@ def _varied(pixels: Pixels, synthesis: TrainSynthesis, generator: Generator) -> 
     def chance(probability: float) -> bool:
         return bool(probability) and generator.random() < probability
 
-    jittered = chance(synthesis.p_tone)
-    clean = jitter_tones(pixels, generator) if jittered else _scaled(pixels)
-    changed = jittered
+    toned = chance(synthesis.p_tone)
+    clean = jitter_tones(pixels, generator) if toned else _scaled(pixels)
+    changed = toned
     for probability, change in (
         (synthesis.p_upscale, upscaled),
         (synthesis.p_zoom, zoomed),
@@ -249,7 +252,7 @@ def _varied(pixels: Pixels, synthesis: TrainSynthesis, generator: Generator) -> 
             clean, changed = change(clean, generator), True
     if grey := chance(synthesis.p_grey):
         clean = black_and_white(clean, generator)
-    return _Varied(clean, changed or grey, grey)
+    return _Varied(clean, changed or grey, toned, grey)
 
 
 def _degraded(

@@ -5,12 +5,12 @@ clean image with the degradations that are not asked for, applied with the same 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 from numpy.random import Generator
 
-from maskdcpt_cli.degradations import CLEAN
+from maskdcpt_cli.degradations import CLEAN, LABELS
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.data import Requests, TrainSynthesis
 from maskdcpt_cli.synthesis.composition import ORDER, compatible, compose
@@ -69,9 +69,27 @@ class Asking:
         gt = compose(clean, steps, without=request) if removes else lq
         return CounterfactualPair(lq, gt, present, request)
 
+    def of_tones(self) -> Self:
+        """Return this for photos in random tones, which are neither made hazy or dark nor asked so.
+
+        Their target would be as pale or dim as the tones, and hazy and dark photos would stay so.
+        """
+        return replace(
+            self,
+            syntheses={
+                label: syntheses for label, syntheses in self.syntheses.items() if not _scene(label)
+            },
+            types=tuple(label for label in self.types if not _scene(label)),
+        )
+
     def request(self, present: Collection[str], generator: Generator) -> frozenset[str]:
         """Sample a request for an image with these degradations."""
         return sample_request(present, self.types, self.settings, generator)
+
+
+def _scene(label: str) -> bool:
+    """Return whether a degradation changes the tones of the whole scene: haze and low light."""
+    return LABELS[label].scale == "scene"
 
 
 def sample_steps(
