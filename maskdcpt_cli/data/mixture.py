@@ -17,7 +17,7 @@ from maskdcpt_cli.data.order import SampleKey, permuted
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.data.requests import Asking
 from maskdcpt_cli.data.sets import ImageSet
-from maskdcpt_cli.degradations import LABELS, removable
+from maskdcpt_cli.degradations import removable, scale
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.presets.data import Requests, Synthesis, TrainSynthesis
@@ -178,7 +178,7 @@ def make_sample(
         synthesis = _train_synthesis(synthesis)
         clean, changed, toned, grey = _varied(pixels, synthesis, generator)
         if asking:
-            if toned and LABELS[pair.degradation].scale != "scene":
+            if toned and scale(pair.degradation) != "scene":
                 asking = asking.of_tones()
             made = asking.pair(clean, pair.degradation, synthesis, generator)
             degraded, target, present, request = made

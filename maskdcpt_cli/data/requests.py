@@ -10,7 +10,7 @@ from typing import NamedTuple, Self
 
 from numpy.random import Generator
 
-from maskdcpt_cli.degradations import CLEAN, LABELS
+from maskdcpt_cli.degradations import CLEAN, scale
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.data import Requests, TrainSynthesis
 from maskdcpt_cli.synthesis.composition import ORDER, compatible, compose
@@ -74,22 +74,13 @@ class Asking:
 
         Their target would be as pale or dim as the tones, and hazy and dark photos would stay so.
         """
-        return replace(
-            self,
-            syntheses={
-                label: syntheses for label, syntheses in self.syntheses.items() if not _scene(label)
-            },
-            types=tuple(label for label in self.types if not _scene(label)),
-        )
+        types = tuple(label for label in self.types if scale(label) != "scene")
+        syntheses = {label: self.syntheses[label] for label in self.syntheses if label in types}
+        return replace(self, syntheses=syntheses, types=types)
 
     def request(self, present: Collection[str], generator: Generator) -> frozenset[str]:
         """Sample a request for an image with these degradations."""
         return sample_request(present, self.types, self.settings, generator)
-
-
-def _scene(label: str) -> bool:
-    """Return whether a degradation changes the tones of the whole scene: haze and low light."""
-    return LABELS[label].scale == "scene"
 
 
 def sample_steps(

@@ -16,7 +16,7 @@ from maskdcpt_cli.inference.classify import Found, find_degradations
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.models.backbone import RestorationNetwork
 from maskdcpt_cli.weights.building import DegradationClassifier
-from maskdcpt_cli.weights.zoo import load_classifier
+from maskdcpt_cli.weights.zoo import DEFAULT_ASKED, load_classifier
 
 
 class Removal(NamedTuple):
@@ -36,8 +36,8 @@ def check_removal(model: RestorationNetwork, settings: Settings) -> None:
     if not model.request_types:
         if keep or remove not in ("auto", "all"):
             raise MaskDCPTError(
-                "This model cannot be asked what to remove (remove, keep): take tiny-asked, or one "
-                "that `maskdcpt finetune --architecture instruct` trains."
+                f"This model cannot be asked what to remove (remove, keep): take {DEFAULT_ASKED}, "
+                "or one that `maskdcpt finetune --architecture instruct` trains."
             )
         return
     if not requests:

@@ -11,7 +11,7 @@ from numpy.random import default_rng
 
 from maskdcpt_cli import load_model
 from maskdcpt_cli.benchmarking.test_sets import from_preset
-from maskdcpt_cli.inference.networks import open_network
+from maskdcpt_cli.inference.networks import identity, open_network
 from maskdcpt_cli.presets.load import load_data
 from recipes.tiny.card import measured
 
@@ -32,13 +32,18 @@ class PSNRChange(NamedTuple):
 
 
 def image_scores(weights: Path, data: Path, out: Path) -> ImageScores:
-    """Restore the test sets of a data preset; what `out` has is not done again."""
+    """Restore the test sets of a data preset; what `out` has is not done again.
+
+    An image whose output is refused stays as it is, and counts so.
+    """
     network = open_network(load_model(weights))
     scores = defaultdict(list)
     for testset in from_preset(load_data(str(data)), data.parent):
-        for name, psnr in measured(testset, network, out / network.fingerprint, limit=None).items():
+        values = measured(testset, identity(), out / "input", limit=None)
+        values |= measured(testset, network, out / network.fingerprint, limit=None)
+        for name, psnr in values.items():
             scores[name].append(psnr)
-    return {name: fmean(values) for name, values in scores.items()}
+    return {name: fmean(psnr) for name, psnr in scores.items()}
 
 
 def psnr_change(to: Sequence[ImageScores], of: Sequence[ImageScores]) -> PSNRChange:

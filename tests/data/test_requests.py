@@ -134,3 +134,22 @@ def test_asked_for_nothing_that_is_there_the_target_is_the_input(kind):
     for one in by_label(asked(kind)).values():
         assert torch.equal(to_float(one.gt), to_float(one.lq))
         assert one.request.any() == (kind == "others")
+
+
+@pytest.mark.parametrize("first", ["GN", "LL"])
+def test_photos_in_random_tones_are_neither_made_hazy_nor_asked_so(first):
+    """But a dark photo in random tones, as a preset may want it, is asked for all."""
+    synthesis = TrainSynthesis(p_tone=1)
+    entries = [
+        ImageSet("a", SyntheticPairs(4, first, clean=True), synthesis=synthesis),
+        ImageSet("a", SyntheticPairs(4, "H", clean=True), synthesis=TrainSynthesis()),
+    ]
+    requests = Requests(p_several=1, ask=RequestKinds(**(NEVER | {"all": 1})))
+    labels = ("H", "GN", "LL")
+    samples = Mixture(entries, labels=labels, requests=requests)
+    drawn = [samples[SampleKey(number, SIDE)] for number in range(60)]
+    toned = [one for one in drawn if labels[int(one.label)] == first]
+    asked = [labels[int(at)] for at in toned[0].request.nonzero().flatten()]
+    assert asked == (["GN"] if first == "GN" else [*labels])
+    hazy = {bool(one.present[labels.index("H")]) for one in toned}
+    assert hazy == {first == "LL"}

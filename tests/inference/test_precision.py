@@ -12,13 +12,13 @@ from maskdcpt_cli.inference.backends import open_engine
 from maskdcpt_cli.inference.backends.engine import Residual
 from maskdcpt_cli.inference.backends.fp32 import tf32
 from maskdcpt_cli.inference.backends.half_precision import convert_to_half
-from maskdcpt_cli.inference.backends.pytorch import DTYPES, TorchEngine, memory_layout
-from maskdcpt_cli.models import BACKBONES, build_backbone
+from maskdcpt_cli.inference.backends.pytorch import DTYPES, TorchEngine
+from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.models.layers import AcrossChannels, ChannelAttention, ChannelCrossAttention
 from maskdcpt_cli.weights.zoo import load_model
 from tests.golden import golden_image
 from tests.inference.test_backends import dark_and_noisy, psnr, restored_by
-from tests.small import SMALL, calm, small
+from tests.small import calm, small
 
 
 def in_half(name: str, lq: Tensor, dtype: torch.dtype) -> Tensor:
@@ -75,13 +75,6 @@ def test_half_precision_keeps_the_keys_of_the_weights(name: str) -> None:
         key: value.shape for key, value in model.state_dict().items()
     }
     assert {value.dtype for value in converted.values()} == {torch.float16}
-
-
-@pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("kind", ["cpu", "cuda", "mps"])
-def test_every_network_has_a_memory_layout_on_every_device(kind: str, name: str) -> None:
-    layout = memory_layout(kind, build_backbone(name, **SMALL[name]))
-    assert layout in {torch.channels_last, torch.contiguous_format}
 
 
 def settings() -> tuple[object, ...]:

@@ -1,10 +1,9 @@
 """PyTorch: every device, nothing to install."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -40,19 +39,12 @@ DTYPES = {
 # multiplies channel attention slowly in it (Restormer at 256x256 11.2 s against 3.9 s).
 AUTOCAST_ON_CPU = Restormer  # and PromptIR, which is one
 
-# Memory layouts of weights and maps by the kind of device; a network that is not listed has the one
-# of Backbone. Measured, as the time in channels-last over that in NCHW:
+# Measured, as the time in channels-last over that in NCHW:
 #   cpu, fp32   NAFNet 0.68 to 0.83 (256x256), Restormer 0.36 to 0.93, PromptIR 0.93 to 0.94
 #               (128x128), two runs on a busy machine; SwinIR 1.0 (64x64), one run
 #   cuda        NAFNet 0.94 (fp32 with TF32, copies included, 1024x1024, H200); others not measured
 #   mps         not measured
-LAYOUTS: Mapping[str, Mapping[type[Backbone], torch.memory_format]] = MappingProxyType(
-    {
-        "cpu": {Backbone: torch.channels_last},
-        "cuda": {Backbone: torch.channels_last},
-        "mps": {Backbone: torch.channels_last},
-    }
-)
+LAYOUT = torch.channels_last  # of weights and maps
 
 
 class TorchEngine(BackboneEngine):
@@ -68,7 +60,6 @@ class TorchEngine(BackboneEngine):
     def __init__(self, model: Backbone, *, device: str, precision: str) -> None:
         super().__init__(model, device=device, precision=precision)
         self._kind = torch.device(device).type
-        self._layout = memory_layout(self._kind, model)
         half = DTYPES[precision] != torch.float32
         self._autocast = half and (
             self._kind == "mps" or (self._kind == "cpu" and isinstance(model, AUTOCAST_ON_CPU))
@@ -78,7 +69,7 @@ class TorchEngine(BackboneEngine):
         network = copy.deepcopy(model).to(device).eval()
         if self._dtype != torch.float32:
             network = convert_to_half(network, self._dtype)
-        self._network = lay_out(network, self._layout)
+        self._network = lay_out(network, LAYOUT)
         self._compiler = compile_by_pytorch if self._kind == "cuda" else None
 
     @classmethod
@@ -117,7 +108,7 @@ class TorchEngine(BackboneEngine):
 
     @torch.inference_mode()
     def _run(self, network: Run, lq: Tensor, *rest: Tensor) -> Any:
-        x = lq.to(self.device, self._dtype, memory_format=self._layout)
+        x = lq.to(self.device, self._dtype, memory_format=LAYOUT)
         with self._arithmetic():
             return network(x, *map(self._there, rest))
 
@@ -133,9 +124,3 @@ class TorchEngine(BackboneEngine):
         if self._kind == "cuda":
             return tf32(allowed=self.precision == "tf32")
         return nullcontext()
-
-
-def memory_layout(kind: str, model: Backbone) -> torch.memory_format:
-    """Return the layout of `LAYOUTS` for a network on a kind of device."""
-    layouts = LAYOUTS[kind]
-    return next(layouts[kind] for kind in type(model).__mro__ if kind in layouts)
