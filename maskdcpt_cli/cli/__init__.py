@@ -23,6 +23,7 @@ from maskdcpt_cli.cli.data.command import data
 from maskdcpt_cli.cli.degrade import degrade
 from maskdcpt_cli.cli.export import export
 from maskdcpt_cli.cli.finetune import finetune
+from maskdcpt_cli.cli.memory import keep_freed_memory
 from maskdcpt_cli.cli.models import models
 from maskdcpt_cli.cli.options import usage_errors
 from maskdcpt_cli.cli.presets import presets
@@ -48,6 +49,7 @@ class Program(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         _silence_libraries()
         _print_everything()
+        keep_freed_memory()
         _check_folder()
         try:
             with _terminable():
