@@ -60,7 +60,8 @@ class Run:
             *(["--resume"] if self.folder.exists() else []),
         ]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        with self.folder.with_suffix(".txt").open("a", encoding="utf-8") as log:
+        output = self.folder.with_name(f"{self.folder.name}.txt")  # its name has a dot: 0.001
+        with output.open("a", encoding="utf-8") as log:
             subprocess.run(
                 command, env=environment, stdout=log, stderr=subprocess.STDOUT, check=True
             )
