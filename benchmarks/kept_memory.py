@@ -6,16 +6,14 @@ Each case runs in a process of its own, as memory that is kept once stays kept.
 """
 
 import resource
-import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from statistics import median
 from typing import NamedTuple
 
 import click
 import torch
 
-from benchmarks.measure import machine, table
+from benchmarks.measure import machine, medians, table
 from maskdcpt_cli import load_model, open_engine
 from maskdcpt_cli.cli.memory import keep_freed_memory
 
@@ -23,10 +21,10 @@ MODELS = ("tiny", "tiny-asked")
 
 
 class Figures(NamedTuple):
-    """Of one run, the median of several, and of the process."""
+    """The cost of one run, and the peak of the process."""
 
-    seconds: float
-    page_faults: float
+    seconds: float  # median
+    page_faults: float  # mean
     peak: float  # of resident memory, in bytes
 
 
@@ -37,14 +35,11 @@ def run(model: str, side: int, rounds: int, *, kept: bool) -> Figures:
     engine = open_engine(load_model(model), backend="torch", device="cpu")
     lq = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     engine(lq)
-    seconds, faults = [], []
-    for _ in range(rounds):
-        before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-        engine(lq)
-        seconds.append(time.perf_counter() - began)
-        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before.ru_minflt)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Figures(median(seconds), median(faults), peak)
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = medians({model: lambda: engine(lq)}, rounds=rounds)[model]
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    faults = (after.ru_minflt - before.ru_minflt) / (rounds + 1)  # `medians` runs it once more
+    return Figures(seconds, faults, after.ru_maxrss * 1024)
 
 
 @click.command()

@@ -4,15 +4,15 @@ import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 NEVER = 2**31 - 1  # bytes, as large as a threshold can be
-# The maps of a network in tiles, but not photos; old releases of glibc take at most 32 MiB.
+# Above the activations of a tile, below photos; old releases of glibc take at most 32 MiB.
 THRESHOLDS = (128 << 20, 32 << 20)
 
 
 def keep_freed_memory() -> None:
     """Keep freed memory in the process, where the C library is glibc.
 
-    glibc gives large blocks back to the system, and the maps of the next layer come page by page
-    from there, each filled with zeros first: a third of the time of `tiny` in tiles.
+    glibc gives large blocks back to the system, and the activations of the next layer come from
+    there page by page, filled with zeros first: a third of the time of `tiny` in tiles.
     """
     if sys.platform != "linux":
         return
@@ -21,4 +21,6 @@ def keep_freed_memory() -> None:
     libc = ctypes.CDLL(None)
     if hasattr(libc, "gnu_get_libc_version"):
         libc.mallopt(M_TRIM_THRESHOLD, NEVER)
-        any(libc.mallopt(M_MMAP_THRESHOLD, threshold) for threshold in THRESHOLDS)
+        for threshold in THRESHOLDS:
+            if libc.mallopt(M_MMAP_THRESHOLD, threshold):
+                break

@@ -176,10 +176,10 @@ def make_sample(
     present = request = frozenset({pair.degradation})
     if pair.lq is None:
         synthesis = _train_synthesis(synthesis)
-        clean, changed, toned, grey = _varied(pixels, synthesis, generator)
+        clean, changed, jittered, grey = _varied(pixels, synthesis, generator)
         if asking:
-            if toned and scale(pair.degradation) != "scene":
-                asking = asking.of_tones()
+            if jittered and scale(pair.degradation) != "scene":
+                asking = asking.without_scene_types()
             made = asking.pair(clean, pair.degradation, synthesis, generator)
             degraded, target, present, request = made
         else:
@@ -229,7 +229,7 @@ class _Varied(NamedTuple):
 
     clean: Image
     changed: bool
-    toned: bool
+    jittered: bool  # in its tones
     grey: bool
 
 
@@ -239,9 +239,9 @@ def _varied(pixels: Pixels, synthesis: TrainSynthesis, generator: Generator) -> 
     def chance(probability: float) -> bool:
         return bool(probability) and generator.random() < probability
 
-    toned = chance(synthesis.p_tone)
-    clean = jitter_tones(pixels, generator) if toned else _scaled(pixels)
-    changed = toned
+    jittered = chance(synthesis.p_tone)
+    clean = jitter_tones(pixels, generator) if jittered else _scaled(pixels)
+    changed = jittered
     for probability, change in (
         (synthesis.p_upscale, upscaled),
         (synthesis.p_zoom, zoomed),
@@ -252,7 +252,7 @@ def _varied(pixels: Pixels, synthesis: TrainSynthesis, generator: Generator) -> 
             clean, changed = change(clean, generator), True
     if grey := chance(synthesis.p_grey):
         clean = black_and_white(clean, generator)
-    return _Varied(clean, changed or grey, toned, grey)
+    return _Varied(clean, changed or grey, jittered, grey)
 
 
 def _degraded(

@@ -69,10 +69,10 @@ class Asking:
         gt = compose(clean, steps, without=request) if removes else lq
         return CounterfactualPair(lq, gt, present, request)
 
-    def of_tones(self) -> Self:
-        """Return this for photos in random tones, which are neither made hazy or dark nor asked so.
+    def without_scene_types(self) -> Self:
+        """Return this without haze and low light, for images in random tones.
 
-        Their target would be as pale or dim as the tones, and hazy and dark photos would stay so.
+        The target of a pale or dim one stays so, and would teach to leave haze and darkness.
         """
         types = tuple(label for label in self.types if scale(label) != "scene")
         syntheses = {label: self.syntheses[label] for label in self.syntheses if label in types}

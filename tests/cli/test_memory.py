@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-BLOCK = 64 << 20  # bytes, as a map of a network in tiles: glibc gives it back at once
+BLOCK = 64 << 20  # bytes, as the activations of a tile: glibc gives it back at once
 USE_TWICE = f"""
 import ctypes, resource
 from maskdcpt_cli.cli import main

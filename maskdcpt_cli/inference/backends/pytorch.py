@@ -44,7 +44,7 @@ AUTOCAST_ON_CPU = Restormer  # and PromptIR, which is one
 #               (128x128), two runs on a busy machine; SwinIR 1.0 (64x64), one run
 #   cuda        NAFNet 0.94 (fp32 with TF32, copies included, 1024x1024, H200); others not measured
 #   mps         not measured
-LAYOUT = torch.channels_last  # of weights and maps
+LAYOUT = torch.channels_last  # of weights and activations
 
 
 class TorchEngine(BackboneEngine):
