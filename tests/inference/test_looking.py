@@ -1,4 +1,4 @@
-"""A classifier that finds several degradations, by looks at a photo as it is and reduced."""
+"""A classifier looks at a photo as it is and reduced, and finds one degradation or several."""
 
 from pathlib import Path
 
@@ -80,6 +80,34 @@ def test_a_look_must_exceed_the_threshold_and_the_reduced_one_be_as_sure():
     assert (one.labels, one.reduced) == (("RS", "GN"), {"RS"})
     exact = found(classifier(native=0, reduced=0), LARGE)  # 0.5 does not exceed 0.5
     assert exact.labels == ()
+
+
+UNDECIDED, SURE = 0.0, 3.0  # logits
+
+
+@pytest.mark.parametrize(
+    ("native", "reduced", "labels"),
+    [
+        ({"GN": SURE}, {"H": SURE}, ("GN",)),  # the photo as it is comes first
+        ({}, {"H": SURE}, ("H",)),
+        ({}, {"RS": SURE}, ("RS",)),
+        ({}, {"GN": SURE}, ()),  # a reduced photo does not show single pixels
+        ({}, {"H": 1.0}, ()),  # 0.58: it has to be surer than the photo as it is
+    ],
+)
+def test_of_one_label_the_reduced_photo_answers_where_the_photo_as_it_is_does_not(
+    native, reduced, labels
+):
+    per_look = [[one.get(label, UNDECIDED) for label in LABELS] for one in (native, reduced)]
+    network = Contrast(
+        tuple(here - there for here, there in zip(*per_look, strict=True)), tuple(per_look[1])
+    )
+    which = DegradationClassifier(network, LABELS, 1.0, TILE)
+    one = found(which, LARGE)
+    assert (one.labels, one.uncertain) == (labels, not labels)
+    assert one.reduced == (frozenset() if native else frozenset(labels))
+    assert next(iter(one.probabilities.values())) >= (0.6 if labels else 0)
+    assert found(which, PLAIN).labels == (labels if native else ())
 
 
 def test_a_small_photo_is_looked_at_once():
