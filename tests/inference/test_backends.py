@@ -160,11 +160,9 @@ def test_a_backend_that_is_not_installed_says_what_to_install(
             open_engine(small("nafnet"), device="cpu", backend=backend)
 
 
-def test_auto_takes_openvino_on_the_cpu() -> None:
-    needs("openvino")
+def test_auto_takes_pytorch_in_fp32_on_the_cpu() -> None:
     engine = open_engine(small("nafnet"), device="cpu")
-    assert engine.backend == "openvino"
-    assert engine.precision == "fp32"
+    assert (engine.backend, engine.precision) == ("torch", "fp32")
 
 
 @pytest.fixture

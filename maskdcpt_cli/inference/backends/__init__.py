@@ -62,8 +62,8 @@ def open_engine(
         device: "auto", "cpu", "cuda", "cuda:N" or "mps"; "auto" prefers a GPU to the CPU.
         precision: "auto", "fp32", "tf32" (CUDA only: fp32 whose products keep 10 bits), "bf16" or
             "fp16"; "auto" is the fastest one of the hardware whose output is within 50 dB of fp32.
-        backend: "auto", "torch", "openvino" or "onnx"; "auto" is OpenVINO on the CPU where it is
-            installed, else PyTorch.
+        backend: "auto", "torch", "openvino" or "onnx"; "auto" is PyTorch, or that of the form of
+            an exported network.
 
     Returns:
         The engine: called with float32 (B, 3, H, W) in [0, 1] of any size, it returns the restored
@@ -76,7 +76,7 @@ def open_engine(
         return _open_exported(model, device=device, precision=precision, backend=backend)
     device = find_device(device)
     if backend == "auto":
-        backend = "openvino" if device == "cpu" and BACKENDS["openvino"].installed else "torch"
+        backend = "torch"
     if backend not in BACKENDS:
         raise BackendError(unknown("backend", backend, ["auto", *BACKENDS]))
     chosen = check_installed(backend)

@@ -1,4 +1,4 @@
-"""OpenVINO, the extra `openvino`: the fastest way on most CPUs."""
+"""OpenVINO, the extra `openvino`, on the CPU."""
 
 import copy
 import sys
