@@ -1,7 +1,7 @@
 """Classification of the degradation of images.
 
-A classifier reads tiles of the photo as it is, and the mean of their logits decides. One of several
-labels (`multi_label`) looks at the photo reduced, too; one of one label does where it is undecided.
+A classifier reads tiles of the photo as it is, and of the photo reduced; the mean of the logits of
+each look decides. It is of one label, or of several (`multi_label`).
 """
 
 from collections.abc import Generator, Iterable, Mapping
@@ -142,8 +142,8 @@ def find_degradations(
 
     A multi-label classifier looks at the page as it is and reduced, and each type is judged by its
     scale: one of the scene by the reduced page, one of the pixel by the page as it is, others by
-    the look that is surer. One of one label looks at the reduced page where it finds nothing in the
-    page as it is; a type of the pixel does not count there.
+    the look that is surer. Of a classifier of one label a type of the pixel that the page as it is
+    shows counts first, then the look that is surer; the reduced page shows no type of the pixel.
     """
 
     def look(one: Page) -> Tensor:
@@ -155,11 +155,19 @@ def find_degradations(
         smaller = reduce_page(page)
         return _found_several(classifier, native, native if smaller is page else look(smaller))
     found = _found_one(classifier, native, least=MIN_PROBABILITY)
-    if found.labels or (smaller := reduce_page(page)) is page:
+    if any(scale(label) == "pixel" for label in found.labels):
+        return found
+    if (smaller := reduce_page(page)) is page:
         return found
     reduced = _found_one(classifier, look(smaller), least=MIN_REDUCED_PROBABILITY)
     labels = tuple(label for label in reduced.labels if scale(label) != "pixel")
-    return replace(reduced, labels=labels, reduced=frozenset(labels)) if labels else found
+    if not labels or (found.labels and _highest(found) > _highest(reduced)):
+        return found
+    return replace(reduced, labels=labels, reduced=frozenset(labels))
+
+
+def _highest(found: Found) -> float:
+    return next(iter(found.probabilities.values()))
 
 
 def _found_one(classifier: DegradationClassifier, seen: Tensor, *, least: float) -> Found:

@@ -14,6 +14,7 @@ from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.photo import Page
 from maskdcpt_cli.inference.classify import Found, find_degradations
 from maskdcpt_cli.inference.events import Settings
+from maskdcpt_cli.inference.looking import REDUCED_PIXELS
 from maskdcpt_cli.models.backbone import RestorationNetwork
 from maskdcpt_cli.weights.building import DegradationClassifier
 from maskdcpt_cli.weights.zoo import DEFAULT_ASKED, load_classifier
@@ -73,6 +74,9 @@ class Remover:
         """Return what was found in a page; None where it does not matter."""
         if self.classifier is None:
             return None
+        height, width = page.pixels.shape[:2]
+        if self.settings.remove != "auto" and height * width <= REDUCED_PIXELS:
+            return None  # nothing is removed from such a page reduced
         return find_degradations(self.classifier, page, colour, orientation=orientation)
 
     def decide(self, found: Found | None) -> Removal | None:
@@ -91,9 +95,10 @@ def open_remover(
     Raises MaskDCPTError where the network cannot be asked what the settings ask for.
     """
     check_removal(model, settings)
-    if finds(model, settings):
+    named = () if isinstance(settings.remove, str) else settings.remove
+    if finds(model, settings) or any(scale(one) == "either" for one in named):
         classifier = classifier or default_classifier(device)
-    elif isinstance(settings.remove, str) or all(scale(one) != "either" for one in settings.remove):
+    else:
         classifier = None  # nothing depends on what it would find
     return Remover(model.requests, settings, classifier)
 

@@ -9,6 +9,8 @@ from PIL import Image
 from maskdcpt_cli import load_classifier
 from maskdcpt_cli.degradations import removable
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.images.colour import Colour
+from maskdcpt_cli.images.reading import page_from_array
 from maskdcpt_cli.inference import removal as removal_module
 from maskdcpt_cli.inference.backends import open_engine
 from maskdcpt_cli.inference.classify import Found
@@ -317,6 +319,30 @@ def test_the_photo_is_classified_upright_in_its_colours_and_by_the_given_classif
     job = Job(tmp_path / "a.jpg", tmp_path / "out" / "a.jpg")
     outcomes_of(Askable(), [job], classifier=given)
     assert seen == [(given, (40, 60, 3), 6)]
+
+
+@pytest.mark.parametrize(
+    ("named", "side", "looks"),
+    [("rain", 600, 1), ("rain", 60, 0), ("haze", 600, 0), ("noise", 600, 0)],
+)
+def test_a_named_type_of_either_scale_is_looked_for_in_a_large_photo(
+    named, side, looks, monkeypatch
+):
+    seen = []
+
+    def find(classifier, page, colour, *, orientation):
+        seen.append(page)
+        return Found({"RS": 0.9}, ("RS",), frozenset({"RS"}))
+
+    monkeypatch.setattr(removal_module, "find_degradations", find)
+    model = askable("GN", "H", "RS")
+    settings = Settings(remove=(named,))
+    remover = removal_module.open_remover(model, settings, classifier(), device="cpu")
+    page = page_from_array(np.zeros((side, side, 3), np.uint8))
+    removal = remover.decide(remover.find(page, Colour(), orientation=1))
+    assert len(seen) == looks
+    (label,) = settings.remove
+    assert removal == (((), (label,)) if looks or named == "haze" else ((label,), ()))
 
 
 def test_the_default_classifier_finds_noise_and_the_network_is_asked_for_it():
