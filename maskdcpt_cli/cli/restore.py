@@ -33,7 +33,7 @@ from maskdcpt_cli.cli.removal import (
 from maskdcpt_cli.inference.events import Event, Remove, Settings
 from maskdcpt_cli.inference.result_log import Existing
 from maskdcpt_cli.training.launcher import launched, meeting_point
-from maskdcpt_cli.weights.zoo import DEFAULT, DEFAULT_ASKED, DEFAULT_CLASSIFIER, ZOO
+from maskdcpt_cli.weights.zoo import DEFAULT, DEFAULT_CLASSIFIER, DEFAULT_OF_ALL, ZOO
 
 if TYPE_CHECKING:
     from maskdcpt_cli.cli.restore_view import RestoreView
@@ -104,14 +104,14 @@ class RestoreOptions:
 
 
 def _default_model() -> str:
-    """Return the model that can do what was asked; the default one restores all that it can."""
+    """Return the model that does best what was asked."""
     context = click.get_current_context()
     given = {
         name: context.params[name]
         for name in ("remove", "keep", "classifier")
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-    return DEFAULT if given in ({}, {"remove": "all"}) else DEFAULT_ASKED
+    return DEFAULT_OF_ALL if given == {"remove": "all"} else DEFAULT
 
 
 def _label(model: str) -> str:
@@ -128,7 +128,7 @@ def _label(model: str) -> str:
     type=click.Path(path_type=Path),
     help="Folder of the results; for a single photo it may also be a file.",
 )
-@model_option("restores", None, shown=f"{DEFAULT}, or {DEFAULT_ASKED} if it is said what to remove")
+@model_option("restores", None, shown=f"{DEFAULT}, or {DEFAULT_OF_ALL} with --remove all")
 @remove_option
 @keep_option
 @classifier_option

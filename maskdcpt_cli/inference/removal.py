@@ -17,7 +17,7 @@ from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.looking import REDUCED_PIXELS
 from maskdcpt_cli.models.backbone import RestorationNetwork
 from maskdcpt_cli.weights.building import DegradationClassifier
-from maskdcpt_cli.weights.zoo import DEFAULT_ASKED, load_classifier
+from maskdcpt_cli.weights.zoo import DEFAULT, load_classifier
 
 
 class Removal(NamedTuple):
@@ -37,7 +37,7 @@ def check_removal(model: RestorationNetwork, settings: Settings) -> None:
     if not model.request_types:
         if keep or remove not in ("auto", "all"):
             raise MaskDCPTError(
-                f"This model cannot be asked what to remove (remove, keep): take {DEFAULT_ASKED}, "
+                f"This model cannot be asked what to remove (remove, keep): take {DEFAULT}, "
                 "or one that `maskdcpt finetune --architecture instruct` trains."
             )
         return

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 EMBEDDED = Path(__file__).parents[1] / "_models"
 PUBLISHED = "Jiakui/MaskDCPT"
-DEFAULT = "tiny"
-DEFAULT_ASKED = "tiny-asked"  # where it is said what to remove
+DEFAULT = "tiny-asked"
+DEFAULT_OF_ALL = "tiny"  # where all is to be removed: it removes more, but is not asked
 DEFAULT_CLASSIFIER = "tiny-classifier"
 
 Use = Literal["restores", "classifies"]
@@ -51,22 +51,22 @@ ZOO: dict[str, Model] = {
     model.name: model
     for model in (
         Model(
-            name="tiny",
-            backbone="nafnet",
-            parameters=2_923_628,
-            degradations=SETTINGS["12d+clean"],
-            filename="tiny.safetensors",
-            summary="A small NAFNet at half resolution; quick on any machine, needs no download.",
-            licence="Apache-2.0",
-            repo=None,
-        ),
-        Model(
             name="tiny-asked",
             backbone="nafnet",
             parameters=3_316_460,
             degradations=SETTINGS["12d+clean"],
             filename="tiny-asked.safetensors",
-            summary="Removes what it is asked to (--remove), and nothing else; needs no download.",
+            summary="Removes what is found or named, and nothing else; needs no download.",
+            licence="Apache-2.0",
+            repo=None,
+        ),
+        Model(
+            name="tiny",
+            backbone="nafnet",
+            parameters=2_923_628,
+            degradations=SETTINGS["12d+clean"],
+            filename="tiny.safetensors",
+            summary="Removes more, and changes good photos, too; needs no download.",
             licence="Apache-2.0",
             repo=None,
         ),

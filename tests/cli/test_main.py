@@ -91,11 +91,11 @@ def test_a_tab_imports_nothing_heavy_and_offers_models():
     [
         ("maskdcpt ", [f"plain,{name}" for name in sorted(main.commands)]),
         ("maskdcpt degrade --type rain", ["plain,rain", "plain,raindrop", "plain,rain+raindrop"]),
-        ("maskdcpt restore --model tiny", ["plain,tiny", "plain,tiny-asked"]),
+        ("maskdcpt restore --model tiny", ["plain,tiny-asked", "plain,tiny"]),
         ("maskdcpt classify --model tiny", ["plain,tiny-classifier"]),
         (
             "maskdcpt models show tiny",
-            ["plain,tiny", "plain,tiny-asked", "plain,tiny-classifier"],
+            ["plain,tiny-asked", "plain,tiny", "plain,tiny-classifier"],
         ),
         ("maskdcpt restore --model weights/", ["file,weights/"]),
         ("maskdcpt restore --device c", ["plain,cpu", "plain,cuda"]),

@@ -67,7 +67,7 @@ def test_the_list_as_json(cache: Path) -> None:
     listed = {facts["name"]: facts for facts in json.loads(maskdcpt("models", "--json").stdout)}
     assert list(listed) == list(ZOO)
     defaults = [name for name, facts in listed.items() if facts["default"]]
-    assert defaults == ["tiny", "tiny-classifier"]
+    assert defaults == ["tiny-asked", "tiny-classifier"]
     assert listed["tiny-classifier"]["use"] == "classifies"
     assert (listed["swinir-5d"]["path"], listed["swinir-5d"]["bytes"]) == (str(path), 3_400_000)
     assert (listed["nafnet-5d"]["path"], listed["nafnet-5d"]["licence"]) == (None, None)
@@ -92,7 +92,7 @@ def test_a_model_is_shown_with_the_command_that_takes_it(cache: Path) -> None:
 
 def test_one_model_as_json(cache: Path) -> None:
     listed = json.loads(maskdcpt("models", "--json").stdout)
-    assert json.loads(maskdcpt("models", "show", "tiny", "--json").stdout) == listed[0]
+    assert json.loads(maskdcpt("models", "show", "tiny-asked", "--json").stdout) == listed[0]
 
 
 def test_a_multi_label_classifier_is_shown_with_its_thresholds(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_without_a_terminal_there_are_plain_lines(fake, photos):
     result = invoke("in", "-o", "out")
     assert not result.stdout
     lines = result.stderr.splitlines()
-    assert lines[0] == "tiny: torch on cpu, fp32"
+    assert lines[0] == "tiny-asked: torch on cpu, fp32"
     assert lines[1].startswith("[1/3] Restored: in/a.png -> out/a.png")
     assert lines[2:5] == [
         "[2/3] Failed: Cannot read 'in/b.png': it is truncated.",

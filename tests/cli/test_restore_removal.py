@@ -45,7 +45,7 @@ def test_what_to_remove_arrives_and_is_reported(fake, options, settings, classif
     assert result.exit_code == 0, result.output
     assert fake.settings == Settings(**settings)
     assert fake.classifier == classifier
-    assert fake.model == ("tiny" if options in ("", "--remove all") else "tiny-asked")
+    assert fake.model == ("tiny" if options == "--remove all" else "tiny-asked")
     first = f"{fake.model}: torch on cpu, fp32; removes {sentence}"
     assert result.stderr.splitlines()[0] == first
 
