@@ -153,13 +153,6 @@ def test_the_hidden_colours_of_transparent_pixels_have_no_part():
     assert page.alpha is None
 
 
-def test_one_label_of_a_photo_is_found_as_it_is():
-    network = Contrast((0.0, 0.0, 0.0), (2.0, 0.0, 0.0))
-    one = found(DegradationClassifier(network, LABELS, 1.0, TILE), LARGE)
-    assert (one.labels, one.reduced) == (("H",), frozenset())
-    assert len(network.seen) == 63, "the photo is not reduced"
-
-
 @pytest.mark.parametrize(
     ("labels", "answer"), [(("GN", "H"), "GN"), ((), CLEAN)], ids=["several", "none"]
 )
