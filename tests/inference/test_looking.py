@@ -88,12 +88,7 @@ UNDECIDED, SURE = 0.0, 3.0  # logits
 @pytest.mark.parametrize(
     ("native", "reduced", "labels", "at"),
     [
-        (
-            {"GN": SURE},
-            {"H": SURE + 1},
-            ("GN",),
-            "native",
-        ),  # single pixels of the photo as it is come first
+        ({"GN": SURE}, {"H": SURE + 1}, ("GN",), "native"),  # a type of single pixels comes first
         ({"RS": SURE}, {"RS": SURE + 1}, ("RS",), "reduced"),  # the look that is surer
         ({"RS": SURE + 1}, {"H": SURE}, ("RS",), "native"),
         ({}, {"H": SURE}, ("H",), "reduced"),
