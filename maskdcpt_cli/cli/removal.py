@@ -13,6 +13,7 @@ from maskdcpt_cli.inference.events import Outcome, Remove, Settings
 from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
 
 UNCERTAIN = "uncertain what it has: left as it is; --remove names types"
+NOTHING_FOUND = "nothing found: left as it is; --remove names types"
 
 
 def type_names() -> list[str]:
@@ -74,7 +75,7 @@ def removal_in_words(outcome: Outcome) -> str:
     others = in_words(one for one in found if one not in removed)
     if removed:
         return f"removed {in_words(removed)}" + (f"; not removed: {others}" if others else "")
-    return f"not removed: {others}; left as it is" if others else "clean: left as it is"
+    return f"not removed: {others}; left as it is" if others else NOTHING_FOUND
 
 
 def removals_in_words(outcomes: Iterable[Outcome]) -> str:

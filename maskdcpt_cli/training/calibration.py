@@ -109,33 +109,35 @@ def _least_cross_entropy(slope: Callable[[float], float]) -> float:
     return float(torch.e ** ((low + high) / 2))
 
 
-def fit_thresholds(clean: NDArray[np.float64], labels: Sequence[str]) -> dict[str, float]:
+def fit_thresholds(
+    clean: NDArray[np.float64], labels: Sequence[str], *, least: float = MIN_THRESHOLD
+) -> dict[str, float]:
     """Return the probability of each label above which a photo has it, from clean photos.
 
     At most MAX_CALLED_SCENE percent of these photos are called hazy or dark, and at most MAX_CALLED
-    percent anything. No threshold could be lower without another that is higher, but for
-    MIN_THRESHOLD, which is the least of all.
+    percent anything. No threshold could be lower without another that is higher, but for `least`.
 
     Args:
         clean: probabilities (photos, labels) of one clean photo or more.
         labels: abbreviations.
+        least: No threshold is below it, in [0, 1].
 
     Returns:
         The thresholds by label.
     """
     of_scene = np.array([scale(label) == "scene" for label in labels])
     nothing = np.zeros(len(clean), bool)
-    scene, called = _least(clean[:, of_scene], nothing, percent=MAX_CALLED_SCENE)
-    others, _ = _least(clean[:, ~of_scene], called, percent=MAX_CALLED)
+    scene, called = _lowest(clean[:, of_scene], nothing, percent=MAX_CALLED_SCENE, least=least)
+    others, _ = _lowest(clean[:, ~of_scene], called, percent=MAX_CALLED, least=least)
     thresholds = np.empty(len(labels))
     thresholds[of_scene], thresholds[~of_scene] = scene, others
     return dict(zip(labels, thresholds.tolist(), strict=True))
 
 
-def _least(
-    clean: NDArray[np.float64], called: NDArray[np.bool_], *, percent: int
+def _lowest(
+    clean: NDArray[np.float64], called: NDArray[np.bool_], *, percent: int, least: float
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the least thresholds at which not more photos are called, and which are.
+    """Return the lowest thresholds at which not more photos are called, and which are.
 
     `called` are the photos that are called by other labels already.
     """
@@ -144,7 +146,7 @@ def _least(
     above = np.zeros(clean.shape[1], int)  # photos above the threshold of each label
 
     def thresholds() -> NDArray[np.float64]:
-        return np.maximum(descending[above, np.arange(len(above))], MIN_THRESHOLD)
+        return np.maximum(descending[above, np.arange(len(above))], least)
 
     def now() -> NDArray[np.bool_]:
         return called | (clean > thresholds()).any(axis=1)

@@ -73,10 +73,10 @@ ZOO: dict[str, Model] = {
         Model(
             name="tiny-classifier",
             backbone="nafnet",
-            parameters=3_331_805,
-            degradations=SETTINGS["12d+clean"],
+            parameters=3_331_676,
+            degradations=SETTINGS["12d"],
             filename="tiny-classifier.safetensors",
-            summary="Classifies the degradation of a photo, or none; needs no download.",
+            summary="Finds the degradations of a photo, or none; needs no download.",
             licence="Apache-2.0",
             repo=None,
             use="classifies",

@@ -32,6 +32,7 @@ from maskdcpt_cli.inference.result_log import fingerprint
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.presets.load import load_data
 from maskdcpt_cli.weights.building import DegradationClassifier
+from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
 from recipes.tiny.classical import TOOLS, Tool
 
 REGRESSION = 0.3  # dB below the input, of an image
@@ -120,7 +121,7 @@ def row(
     )
 
 
-def ways(model: Backbone, classifier: DegradationClassifier | None) -> dict[str, Restorer]:
+def ways(model: Backbone, classifier: DegradationClassifier) -> dict[str, Restorer]:
     """Return the ways to restore: one, or those to ask a network that can be asked."""
     asked = open_network(model, backend="torch")
     if not model.request_types:
@@ -154,7 +155,12 @@ def printed(rows: Sequence[Row]) -> str:
     "-o", "--out", default="results/card", show_default=True, type=click.Path(path_type=Path)
 )
 @click.option("-m", "--model", default="tiny", show_default=True)
-@click.option("--classifier", help="Of a network that can be asked; else the embedded one.")
+@click.option(
+    "--classifier",
+    default=DEFAULT_CLASSIFIER,
+    show_default=True,
+    help="Of a network that can be asked.",
+)
 @click.option(
     "--pairs",
     multiple=True,
@@ -168,20 +174,19 @@ def main(
     out: Path,
     *,
     model: str,
-    classifier: str | None,
+    classifier: str,
     pairs: tuple[tuple[str, Path, Path], ...],
     limit: int | None,
     no_tools: bool,
 ) -> None:
     """Measure the model on the test sets of the preset `embedded` below DATA, and on pairs."""
-    opened = load_classifier(classifier) if classifier else None
     synthetic = [one for one in from_preset(load_data("embedded"), data) if not one.missing]
     own = from_pairs([(lq, gt) for _, lq, gt in pairs], [label for label, _, _ in pairs])
     print(
         f"Regression: more than {REGRESSION} dB below the input, "
         f"clean images below {GOOD - REGRESSION} dB."
     )
-    for way, network in ways(load_model(model), opened).items():
+    for way, network in ways(load_model(model), load_classifier(classifier)).items():
         rows: list[Row] = []
         for testset in [*synthetic, *own]:
             rows.append(row(testset, network, out, limit=limit, tools=not no_tools))

@@ -87,7 +87,7 @@ def test_a_model_is_shown_with_the_command_that_takes_it(cache: Path) -> None:
     shown = maskdcpt("models", "show", "tiny-classifier").stdout
     assert "tiny-classifier (the default)" in shown
     assert "classifies: maskdcpt classify --model tiny-classifier" in shown
-    assert "; nothing (clean)\n" in shown
+    assert "; moire (MR)\n" in shown
 
 
 def test_one_model_as_json(cache: Path) -> None:

@@ -70,7 +70,7 @@ def test_the_page_says_what_was_asked_found_and_removed(tmp_path, outcomes):
         ">keep haze, snow<",
         "; removed noise from 1; 1 left as it is<",
         "a.png</b> &middot; removed noise; not removed: haze<",
-        ".png</b> &middot; clean: left as it is<",
+        ".png</b> &middot; nothing found: left as it is; --remove names types<",
     ):
         assert text in page
     assert ">remove noise, jpeg<" in write(tmp_path / "b.html", [], remove=("GN", "J"))

@@ -98,7 +98,9 @@ def asked(fake) -> FakeBackend:
 def test_lines_and_summary_say_what_was_removed(asked, photos):
     lines = invoke("in", "-o", "out", "--keep", "haze").stderr.splitlines()
     assert lines[1].endswith("out/a.png (0.0 MP, 0.0 s; removed noise; not removed: haze)")
-    assert lines[2].endswith("out/b.png (0.0 MP, 0.0 s; clean: left as it is)")
+    assert lines[2].endswith(
+        "out/b.png (0.0 MP, 0.0 s; nothing found: left as it is; --remove names types)"
+    )
     assert lines[3].endswith("out/c.png (0.0 MP, 0.0 s; not removed: haze; left as it is)")
     assert lines[4].startswith("Restored: 3 photos, ")
     assert lines[4].endswith(": removed noise from 1; 2 left as they are")
@@ -133,6 +135,6 @@ def test_json_says_what_was_found_and_removed(asked, photos):
 def test_a_terminal_shows_what_was_removed_above_the_bar(monkeypatch, asked, photos):
     monkeypatch.setattr("maskdcpt_cli.cli.restore_view.is_interactive", lambda _console: True)
     shown = " ".join(invoke("in", "-o", "out").stderr.split())
-    for words in ("a.png: removed noise; not removed: haze", "b.png: clean: left as it is"):
+    for words in ("a.png: removed noise; not removed: haze", "b.png: nothing found: left as it is"):
         assert f"in/{words}" in shown
     assert "removed noise from 1; 2 left as they are" in shown

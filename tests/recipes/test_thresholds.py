@@ -12,7 +12,7 @@ from PIL import Image
 from maskdcpt_cli import classify, load_classifier
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
-from recipes.tiny.thresholds import main
+from recipes.tiny.thresholds import as_of_camera, main
 from tests.small import SMALL, small
 
 LABELS = ("H", "GN", "J")
@@ -46,22 +46,28 @@ def clean(tmp_path) -> list[np.ndarray]:
     return photos
 
 
-def fitted(folder: Path) -> Result:
-    words = ("given.safetensors", "clean", "-o", "new.safetensors")
-    return CliRunner().invoke(
-        main, [word if word == "-o" else str(folder / word) for word in words]
+def fitted(folder: Path, *options: str) -> Result:
+    given, clean, new = (
+        folder / name for name in ("given.safetensors", "clean", "new.safetensors")
     )
+    return CliRunner().invoke(main, [str(given), str(clean), "-o", str(new), *options])
 
 
-def test_the_file_is_written_anew_with_the_thresholds_of_the_photos(tmp_path, checkpoint, clean):
-    result = fitted(tmp_path)
+@pytest.mark.parametrize("least", [None, 0.1])
+def test_the_file_is_written_anew_with_the_thresholds_of_the_photos(
+    least, tmp_path, checkpoint, clean
+):
+    result = fitted(tmp_path, *(["--least", str(least)] if least else []))
     assert result.exit_code == 0, result.output
-    assert "0 of 4 clean photos have a label." in result.output
+    assert "0 of 8 clean photos have a label." in result.output
     classifier = load_classifier(tmp_path / "given.safetensors")
-    found = [classify(classifier, photo) for photo in clean]
+    photos = [one for photo in clean for one in (photo, as_of_camera(photo))]
+    found = [classify(classifier, photo) for photo in photos]
     assert max(one["GN"] for one in found) > 0.5
     new = read_checkpoint(tmp_path / "new.safetensors")
-    assert new.thresholds == {label: max(0.5, *(one[label] for one in found)) for label in LABELS}
+    assert new.thresholds == {
+        label: max(least or 0.5, *(one[label] for one in found)) for label in LABELS
+    }
     for name in ("temperature", "degradations", "multi_label", "crop_size", "preset", "restores"):
         assert getattr(new, name) == getattr(checkpoint, name)
     assert all(
@@ -75,3 +81,11 @@ def test_nothing_is_overwritten_and_one_label_has_no_thresholds(tmp_path, checkp
     (tmp_path / "new.safetensors").write_text("mine")
     assert "exists: name another file" in fitted(tmp_path).output
     assert (tmp_path / "new.safetensors").read_text() == "mine"
+
+
+def test_a_photo_as_of_a_camera_is_larger_and_softer(clean):
+    taken = as_of_camera(clean[0])
+    assert taken.shape == (120, 150, 3)
+    assert taken.dtype == np.uint8
+    assert abs(taken.mean() - clean[0].mean()) < 1
+    assert np.abs(np.diff(taken.astype(int), axis=1)).mean() < 10

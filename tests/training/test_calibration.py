@@ -165,6 +165,7 @@ def test_thresholds_are_no_larger_than_the_promises_need():
     assert thresholds == {"H": 0.9, "GN": 0.8, "LL": MIN_THRESHOLD, "J": MIN_THRESHOLD}
     assert fraction_called(clean, thresholds, "H", "LL") == 0.01
     assert fraction_called(clean, thresholds, *LABELS) == 0.03
+    assert fit_thresholds(clean, LABELS, least=0.3) == {"H": 0.9, "GN": 0.8, "LL": 0.3, "J": 0.3}
 
 
 def test_several_labels_are_calibrated_with_thresholds_only_where_there_are_clean_images():

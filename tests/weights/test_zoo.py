@@ -203,7 +203,8 @@ def test_the_default_classifier_names_degradations_without_a_network() -> None:
     classifier = load_classifier()
     assert classifier.degradations == ZOO[DEFAULT_CLASSIFIER].degradations
     assert classifier.temperature is not None
-    assert (classifier.multi_label, classifier.thresholds) == (False, {})
+    assert classifier.multi_label
+    assert set(classifier.thresholds) == set(classifier.degradations)
     with torch.inference_mode():
         logits = classifier.network(torch.rand(1, 3, 64, 64)).logits
     assert logits.shape == (1, len(classifier.degradations))
