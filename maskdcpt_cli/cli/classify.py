@@ -64,10 +64,10 @@ def classify(**given: Any) -> None:
     """Classify the degradation of photos: files, folders, quoted globs, or `-` for a list of names
     on standard input.
 
-    The answer is a type of degradation; "looks clean" for a photo without degradation, if the model
-    has that label; "uncertain" where no probability reaches 50 %. Photos are never resized: up to
-    64 tiles of each, spread evenly, are classified. A multi-label model shows all types that it
-    finds, and also looks at each photo reduced.
+    The answer is every type whose probability is above its threshold, or "looks clean". The network
+    looks at tiles of the photo as it is, spread evenly, and of a large photo reduced. A model of
+    one label, as those of the paper, answers with the likeliest type, "looks clean" if it has that
+    label, or "uncertain" where no probability reaches 50 %.
 
     \b
     Examples:
