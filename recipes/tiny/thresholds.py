@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import table
 from maskdcpt_cli import classify
+from maskdcpt_cli.synthesis.table import degrade
 from maskdcpt_cli.training.calibration import fit_thresholds
 from maskdcpt_cli.weights.building import MIN_THRESHOLD, DegradationClassifier, build_classifier
 from maskdcpt_cli.weights.checkpoint import save_checkpoint
@@ -32,8 +33,8 @@ QUALITY = 92  # of its JPEG file
 def as_of_camera(photo: Image) -> Image:
     """Return a photo enlarged and compressed."""
     enlarged = cv2.resize(photo, None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_CUBIC)
-    file = cv2.imencode(".jpg", enlarged[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, QUALITY))[1]
-    return np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
+    compressed = degrade(np.float32(enlarged) / 255, "J", np.random.default_rng(), levels=[QUALITY])
+    return np.rint(compressed[0] * 255).astype(np.uint8)
 
 
 def probabilities_of(
