@@ -8,6 +8,7 @@ from maskdcpt_cli.degradations import CLEAN, slug
 from maskdcpt_cli.inference.backends import Engine, open_engine
 from maskdcpt_cli.inference.backends.exported import ExportedNetwork
 from maskdcpt_cli.inference.events import Settings
+from maskdcpt_cli.inference.removal import default_classifier, scale_varies
 from maskdcpt_cli.inference.restore import restore
 from maskdcpt_cli.inference.result_log import fingerprint
 from maskdcpt_cli.models import Backbone
@@ -67,10 +68,11 @@ def open_network(
     """
     engine = open_engine(model, device=device, precision=precision, backend=backend)
     settings = Settings(tile=tile, remove="all")
+    decides = default_classifier(engine.device) if scale_varies(engine.model.requests) else None
     return Restorer(
         NetworkRestore(engine, settings),
         engine.describe(),
-        f"{fingerprint(model, settings)}-{engine.precision}",
+        f"{fingerprint(model, settings, decides)}-{engine.precision}",
     )
 
 

@@ -96,11 +96,16 @@ def open_remover(
     """
     check_removal(model, settings)
     named = () if isinstance(settings.remove, str) else settings.remove
-    if finds(model, settings) or any(scale(one) == "either" for one in named):
+    if finds(model, settings) or scale_varies(named):
         classifier = classifier or default_classifier(device)
     else:
         classifier = None  # nothing depends on what it would find
     return Remover(model.requests, settings, classifier)
+
+
+def scale_varies(types: Iterable[str]) -> bool:
+    """Return whether a classifier decides at what scale named types are removed."""
+    return any(scale(one) == "either" for one in types)
 
 
 @cache

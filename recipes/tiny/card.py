@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.measure import table
 from maskdcpt_cli import load_classifier, load_model, restore
 from maskdcpt_cli.benchmarking.result_cache import ResultCache
-from maskdcpt_cli.benchmarking.run import BenchmarkSettings, ImageScored, benchmark
+from maskdcpt_cli.benchmarking.run import BenchmarkSettings, ImageFailed, ImageScored, benchmark
 from maskdcpt_cli.benchmarking.test_sets import from_preset, title
 from maskdcpt_cli.data.sets import ImageSet, from_pairs
 from maskdcpt_cli.degradations import CLEAN
@@ -37,6 +37,7 @@ from recipes.tiny.classical import TOOLS, Tool
 
 REGRESSION = 0.3  # dB below the input, of an image
 GOOD = 42.0  # dB to its input, the goal of a clean image
+REFUSED = "the network's output"  # begins the reasons of maskdcpt_cli.inference.output_check
 
 Values = dict[str, float]  # PSNR in dB, by the name of the image
 
@@ -82,11 +83,18 @@ def _mean(values: Values) -> float:
 
 
 def measured(testset: ImageSet, network: Restorer, out: Path, *, limit: int | None) -> Values:
-    """Return the PSNR of each image of a set, in the order of their names."""
+    """Return the PSNR of each image of a set, in the order of their names.
+
+    Images whose output is refused are left out; any other failure raises ClickException.
+    """
     settings = BenchmarkSettings(folder=out, metrics=("psnr",), limit=limit)
     cache = ResultCache(out, made_by=network.fingerprint)
-    events = benchmark([testset], network.restore, settings, cache)
-    values = {one.name: one.values["psnr"] for one in events if isinstance(one, ImageScored)}
+    values: Values = {}
+    for one in benchmark([testset], network.restore, settings, cache):
+        if isinstance(one, ImageScored):
+            values[one.name] = one.values["psnr"]
+        elif isinstance(one, ImageFailed) and REFUSED not in one.reason:
+            raise click.ClickException(f"{one.name}: {one.reason}")
     return dict(sorted(values.items()))
 
 

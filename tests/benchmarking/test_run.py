@@ -28,14 +28,16 @@ from maskdcpt_cli.benchmarking.test_sets import (
 )
 from maskdcpt_cli.data.sets import from_pairs
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.inference import networks
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.networks import NetworkRestore, open_network
 from maskdcpt_cli.presets.load import load_data
 from maskdcpt_cli.scoring.events import Unavailable
+from maskdcpt_cli.weights.building import DegradationClassifier
 from maskdcpt_cli.weights.zoo import load_model
 from tests.benchmarking.layouts import Counting, crops, lay_out, only, run
 from tests.datasets import save
-from tests.inference.brighten import Askable
+from tests.inference.brighten import Askable, askable
 from tests.small import small
 
 SIGMAS = (15, 25, 50, 60, 75)
@@ -196,6 +198,16 @@ def test_weights_and_settings_have_fingerprints_of_their_own():
     assert opened(model, precision="bf16").fingerprint != first
     with_other_weights = small("nafnet", width=16)
     assert opened(with_other_weights).fingerprint != first
+
+
+def test_results_name_the_classifier_that_decides_where_a_named_type_is_removed(monkeypatch):
+    opened = partial(open_network, device="cpu", backend="torch")
+    of_any_scale, of_pixels = askable("GN", "RS", "J"), askable("GN", "J", "MS")
+    before = [opened(model).fingerprint for model in (of_any_scale, of_pixels)]
+    other = DegradationClassifier(small("nafnet"), ("GN", "RS", "J", "clean"))
+    monkeypatch.setattr(networks, "default_classifier", lambda _device: other)
+    after = [opened(model).fingerprint for model in (of_any_scale, of_pixels)]
+    assert [one == two for one, two in zip(before, after, strict=True)] == [False, True]
 
 
 def test_the_first_image_can_be_taken(clean, tmp_path):

@@ -1,8 +1,12 @@
 """The tables of an embedded model's card, at toy size."""
 
 import pytest
+import torch
 from click.testing import CliRunner
 
+from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.inference.networks import Restorer
+from maskdcpt_cli.inference.output_check import judge
 from recipes.tiny import card
 from tests.datasets import degraded, photos, save
 from tests.recipes.test_asked import ASKED, OPTIONS, rows_of, write_network
@@ -31,7 +35,7 @@ def tables(tmp_path):
         arguments += ["--pairs", "GN", tmp_path / "noisy", tmp_path / "data/unseen"]
         arguments = list(map(str, arguments))
         result = CliRunner().invoke(card.main, arguments, catch_exceptions=False)
-        assert result.exit_code == 0
+        assert result.exit_code == 0, result.output
         _, *parts = result.output.split(":\n\n")
         return result.output, [rows_of(part) for part in parts]
 
@@ -54,16 +58,25 @@ def test_a_blind_network_has_one_table(tables):
     assert len(table) > 10
 
 
+def failing_with(reason):
+    """An `open_network` whose network fails on every image."""
+
+    def restore(_lq):
+        raise ImageError(f"The image was not restored: {reason}.")
+
+    return lambda _model, **_options: Restorer(restore, "fails", "fails")
+
+
 def test_where_the_output_is_refused_the_image_stays_as_it_was(tables, monkeypatch):
-    measured = card.measured
-    monkeypatch.setattr(
-        card,
-        "measured",
-        lambda testset, network, out, limit: (
-            measured(testset, network, out, limit=limit) if out.name == "input" else {}
-        ),
-    )
+    refused = judge(torch.full((2, 1, 3, 1, 1), torch.nan))
+    monkeypatch.setattr(card, "open_network", failing_with(refused))
     _, (table,) = tables()
     at = table["PSNR, dB"].index("untouched")
     (noisy,) = (title for title in table if "/noisy" in title)
     assert table[noisy][at] == "100%"
+
+
+def test_any_other_failure_ends_the_tables(tables, monkeypatch):
+    monkeypatch.setattr(card, "open_network", failing_with("the memory is used up"))
+    with pytest.raises(AssertionError, match="the memory is used up"):
+        tables()
