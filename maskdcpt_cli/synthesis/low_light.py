@@ -23,6 +23,7 @@ class Night(NamedTuple):
     tint: float  # stops more of green, likewise
     contrast: float  # exponent of the tone curve above 1, for a stop lost
     lights: float  # fraction of the stops that white, as a lamp or a window, keeps
+    white: float  # least channel, in sRGB, from which on light is kept
     pool: float  # fraction of the stops that the best lit spot keeps
     x: float  # where that is, in widths
     y: float  # in heights
@@ -38,7 +39,17 @@ class Night(NamedTuple):
 
 def low_light(image: Image, level: float, generator: Generator) -> Degraded:
     """Underexpose an image by `level` stops."""
-    night = _night(generator)
+    return _underexposed(image, level, _night(generator), generator)
+
+
+def backlit(image: Image, level: float, generator: Generator) -> Degraded:
+    """Underexpose an image by `level` stops, but hardly what is bright, as the sky or a window."""
+    lights, white = generator.uniform((0.6, 0.4), (1, 0.85)).tolist()
+    night = _night(generator)._replace(lights=lights, white=white)
+    return _underexposed(image, level, night, generator)
+
+
+def _underexposed(image: Image, level: float, night: Night, generator: Generator) -> Degraded:
     lost = 1 - 2.0**-level
     light = looked_up(_tone(night, level), image)
     light *= _exposure(image.shape[:2], night, level)
@@ -64,6 +75,7 @@ def _night(generator: Generator) -> Night:
         tint=tint,
         contrast=generator.uniform(-0.03, 0.03),
         lights=generator.uniform(0.2, 0.8) * bright,
+        white=NEARLY_WHITE,
         pool=generator.uniform(0.1, 0.6) * lit,
         x=generator.uniform(-0.1, 1.1),
         y=generator.uniform(-0.1, 1.1),
@@ -84,10 +96,10 @@ def _tone(night: Night, level: float) -> NDArray[np.float32]:
 
 
 def _glow(image: Image, night: Night, level: float) -> Image:
-    """Keep more of the light where all channels are white: (height, width, 3)."""
+    """Return the factors of light where all channels are bright: (height, width, 3)."""
     red, green, blue = cv2.split(image)
     least = np.asarray(cv2.min(cv2.min(red, green), blue), np.float32)
-    whiteness = (least - np.float32(NEARLY_WHITE)) / np.float32(1 - NEARLY_WHITE)
+    whiteness = (least - np.float32(night.white)) / np.float32(1 - night.white)
     kept = np.square(np.clip(whiteness, 0, 1))
     glow = np.exp2(np.float32(night.lights * level) * kept)
     return np.asarray(cv2.merge([glow] * 3), np.float32)

@@ -113,8 +113,9 @@ SYNTHESIS: Registry[SynthesisSpec] = Registry("SYNTHESIS", {
     ),
     "MS": SynthesisSpec({"bggr": mosaic.bggr}, unit="fraction", least=0, usual=Range(1, 1), most=1),
     "LL": SynthesisSpec(
-        {"low-light": low_light.low_light},
+        {"low-light": low_light.low_light, "backlit": low_light.backlit},
         unit="stops of light lost", least=0, usual=Range(1.5, 6.5), most=8,
+        sampled=("low-light",),
     ),
     "MR": SynthesisSpec(
         {"screen": moire.screen}, unit="strength", least=0, usual=Range(0.2, 1), most=1

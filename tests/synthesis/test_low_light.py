@@ -5,7 +5,7 @@ import pytest
 from numpy.random import default_rng
 
 from maskdcpt_cli.synthesis.light import to_linear
-from maskdcpt_cli.synthesis.low_light import low_light
+from maskdcpt_cli.synthesis.low_light import backlit, low_light
 
 GREY = np.full((96, 96, 3), 0.6, np.float32)
 SEEDS = range(60)
@@ -67,3 +67,13 @@ def test_lamps_stay_brighter_than_what_they_light():
         if parameters["lights"] > 0 and parameters["pool"] == 0:
             contrast = to_linear(lq)[44:52, 44:52].mean() / to_linear(lq)[:30].mean()
             assert contrast > 1.5 * 1 / to_linear(GREY).mean()
+
+
+def test_before_a_window_the_scene_is_dark_and_the_window_stays_bright():
+    gt = np.full((96, 96, 3), 0.35, np.float32)
+    gt[30:66, 30:66] = 1
+    for seed in SEEDS:
+        lq = backlit(gt, 4, default_rng(seed)).lq
+        light = to_linear(lq) / to_linear(gt)
+        assert light[:20].mean() < 1 / 3
+        assert light[36:60, 36:60].mean() > 3 * light[:20].mean()
