@@ -1,7 +1,7 @@
 """The taxonomy of UIR-2.5M: 19 degradation types and the settings of the paper (Sec. IV-D)."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from maskdcpt_cli.errors import MaskDCPTError, unknown
@@ -154,6 +154,19 @@ def scale(label: str) -> Scale:
     ('scene', 'pixel')
     """
     return LABELS[label].scale if label in LABELS else "either"
+
+
+def alternatives(labels: Sequence[str]) -> list[list[int]]:
+    """Return the positions of the kinds of noise, and those of blur, where there are several.
+
+    A photo has one kind for the most part, and a classifier takes one for another.
+
+    >>> alternatives(["GN", "MB", "H", "DB"])
+    [[1, 3]]
+    """
+    groups = [LABELS[label].group if label in LABELS else "" for label in labels]
+    found = ([i for i, one in enumerate(groups) if one == group] for group in ("noise", "blur"))
+    return [kinds for kinds in found if len(kinds) > 1]
 
 
 def slug(label: str) -> str:

@@ -26,7 +26,7 @@ from maskdcpt_cli.images.reading import Page, Photo, page_from_array, upright
 from maskdcpt_cli.inference.heatmap import write_map
 from maskdcpt_cli.inference.looking import page_logits, reduce_page, tile_logits, tile_positions
 from maskdcpt_cli.inference.prefetch import prefetch
-from maskdcpt_cli.weights.building import DegradationClassifier
+from maskdcpt_cli.weights.building import DegradationClassifier, pool_alternatives
 
 MAX_MAP_PIXELS = 400 * 128**2  # in all tiles of a map, which are at least half a side apart
 # Of a classifier of one label; measured by the embedded one before it found several. On 217
@@ -85,7 +85,8 @@ def classify(classifier: DegradationClassifier, image: NDArray[Any]) -> dict[str
 
     Returns:
         The probability of each label of the classifier, highest first. A photo has those labels of
-        a multi-label classifier whose probability is above `classifier.threshold(label)`.
+        a multi-label classifier whose probability is above `classifier.threshold(label)`; of the
+        kinds of noise, and of blur, the likeliest has the probability of all together.
 
     Raises:
         ImageError: `image` has another shape or dtype.
@@ -183,16 +184,15 @@ def _found_one(classifier: DegradationClassifier, seen: Tensor, *, least: float)
 def _found_several(classifier: DegradationClassifier, native: Tensor, reduced: Tensor) -> Found:
     """Return the labels above their thresholds in the page as it is, or reduced."""
     looks = {"scene": reduced, "pixel": native, "either": torch.maximum(native, reduced)}
-    seen = [looks[scale(label)][i] for i, label in enumerate(classifier.degradations)]
-    probabilities = _ordered(classifier, torch.stack(seen))
+    known = classifier.degradations
+    seen = torch.stack([looks[scale(label)][index] for index, label in enumerate(known)])
+    probabilities = _ordered(classifier, pool_alternatives(seen, known))
     labels = tuple(
         label for label, value in probabilities.items() if value > classifier.threshold(label)
     )
-    when_reduced = _ordered(classifier, reduced)
+    by_reduced = dict(zip(known, (reduced == seen).tolist(), strict=True))
     shown_reduced = frozenset(
-        label
-        for label in labels
-        if scale(label) != "pixel" and when_reduced[label] == probabilities[label]
+        label for label in labels if scale(label) != "pixel" and by_reduced[label]
     )
     return Found(probabilities, labels, shown_reduced)
 
@@ -236,8 +236,10 @@ def _write_map(
         size, tile=tile, step=max(tile // 2, 1), max_pixels=MAX_MAP_PIXELS
     )
     logits = tile_logits(classifier, page, photo.colour, rows, columns, orientation=turn)
-    probabilities = _calibrated(classifier, logits).numpy()
-    labels, sure = _likeliest(classifier, probabilities, found)
+    probabilities = _calibrated(classifier, logits)
+    if classifier.multi_label:
+        probabilities = pool_alternatives(probabilities, classifier.degradations)
+    labels, sure = _likeliest(classifier, probabilities.numpy(), found)
     cells = [upright(np.reshape(one, (len(rows), len(columns))), turn) for one in (labels, sure)]
     write_map(photo, cells[0].tolist(), cells[1], target, overwrite=overwrite)
 

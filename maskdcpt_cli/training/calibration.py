@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from maskdcpt_cli.degradations import scale
-from maskdcpt_cli.weights.building import MIN_THRESHOLD
+from maskdcpt_cli.weights.building import MIN_THRESHOLD, pool_alternatives
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 BISECTIONS = 50  # of the interval of log temperatures: to the last digits
@@ -60,7 +60,7 @@ def calibrate(
     clean = [one.logits for one in several if not any(one.present)]
     if not clean:
         return Calibration(temperature)
-    probabilities = (torch.tensor(clean) / temperature).sigmoid()
+    probabilities = pool_alternatives((torch.tensor(clean) / temperature).sigmoid(), labels)
     return Calibration(temperature, fit_thresholds(probabilities.double().numpy(), labels))
 
 

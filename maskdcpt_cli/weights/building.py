@@ -1,6 +1,6 @@
 """Networks and classifiers built from checkpoints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from maskdcpt_cli.degradations import alternatives
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.models import Backbone, build_backbone
@@ -34,6 +35,24 @@ class DegradationClassifier:
     def threshold(self, label: str) -> float:
         """Return the probability above which a photo has the label, of a multi-label one."""
         return self.thresholds.get(label, MIN_THRESHOLD)
+
+
+def pool_alternatives(probabilities: Tensor, labels: Sequence[str]) -> Tensor:
+    """Give the likeliest kind of noise, and of blur, the probability of its kinds together.
+
+    Args:
+        probabilities: Of a multi-label classifier, (..., labels).
+        labels: Its labels.
+
+    Returns:
+        The probabilities, of which those of `degradations.alternatives` are pooled.
+    """
+    pooled = probabilities.clone()
+    for kinds in alternatives(labels):
+        of_kinds = probabilities[..., kinds]
+        likeliest = torch.tensor(kinds)[of_kinds.argmax(dim=-1, keepdim=True)]
+        pooled.scatter_(-1, likeliest, of_kinds.sum(dim=-1, keepdim=True).clamp(max=1))
+    return pooled
 
 
 def build(checkpoint: Checkpoint) -> Backbone:

@@ -26,7 +26,7 @@ from maskdcpt_cli.weights.checkpoint import save_checkpoint
 from maskdcpt_cli.weights.zoo import read_model
 from recipes.tiny.naming import Image, images_in
 
-ENLARGED = 3  # times: a photo of a camera is soft at the pixel
+ENLARGED = 2  # times: a photo of a camera is soft at the pixel
 QUALITY = 92  # of its JPEG file
 
 

@@ -15,7 +15,7 @@ from maskdcpt_cli.images.reading import page_from_array
 from maskdcpt_cli.inference.classify import Classified, Found, classify, find_degradations
 from maskdcpt_cli.inference.looking import REDUCED_PIXELS, reduce_page
 from maskdcpt_cli.models.maskdcpt import Output
-from maskdcpt_cli.weights.building import DegradationClassifier
+from maskdcpt_cli.weights.building import DegradationClassifier, pool_alternatives
 
 LABELS = ("H", "RS", "GN")  # of the scene, of either, of the pixel
 TILE = 128
@@ -80,6 +80,33 @@ def test_a_look_must_exceed_the_threshold_and_the_reduced_one_be_as_sure():
     assert (one.labels, one.reduced) == (("RS", "GN"), {"RS"})
     exact = found(classifier(native=0, reduced=0), LARGE)  # 0.5 does not exceed 0.5
     assert exact.labels == ()
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "pooled"),
+    [
+        ({"MB": 0.5, "DB": 0.2, "GB": 0.1}, {"MB": 0.8, "DB": 0.2, "GB": 0.1}),
+        ({"GN": 0.3, "RN": 0.4, "GB": 0.3}, {"GN": 0.3, "RN": 0.7, "GB": 0.3}),
+        ({"MB": 0.9, "GB": 0.8}, {"MB": 1.0, "GB": 0.8}),  # both of them
+        ({"H": 0.5, "RS": 0.4, "S": 0.3, "MB": 0.2}, {"H": 0.5, "RS": 0.4, "S": 0.3, "MB": 0.2}),
+    ],
+)
+def test_the_likeliest_kind_of_blur_or_noise_has_the_probability_of_all(probabilities, pooled):
+    several = torch.tensor([[0.0] * len(probabilities), [*probabilities.values()]])
+    nothing, one = pool_alternatives(several, list(probabilities))
+    assert nothing.tolist() == [0] * len(probabilities)
+    assert one.tolist() == pytest.approx(list(pooled.values()))
+
+
+def test_blur_is_found_where_no_kind_of_it_is_likely_by_itself():
+    labels, logits = ("MB", "H", "GB", "DB"), (-0.4, -3.0, -0.5, -3.0)  # 0.4, 0.05, 0.38, 0.05
+    network = Contrast((0.0,) * 4, logits)
+    which = DegradationClassifier(
+        network, labels, 1.0, TILE, multi_label=True, thresholds=dict.fromkeys(labels, 0.75)
+    )
+    one = found(which, PLAIN)
+    assert one.labels == ("MB",)
+    assert one.probabilities["MB"] == pytest.approx(0.826, abs=0.002)
 
 
 UNDECIDED, SURE = 0.0, 3.0  # logits

@@ -85,7 +85,7 @@ def test_nothing_is_overwritten_and_one_label_has_no_thresholds(tmp_path, checkp
 
 def test_a_photo_as_of_a_camera_is_larger_and_softer(clean):
     taken = as_of_camera(clean[0])
-    assert taken.shape == (120, 150, 3)
+    assert taken.shape == (80, 100, 3)
     assert taken.dtype == np.uint8
     assert abs(taken.mean() - clean[0].mean()) < 1
     assert np.abs(np.diff(taken.astype(int), axis=1)).mean() < 10

@@ -177,3 +177,14 @@ def test_several_labels_are_calibrated_with_thresholds_only_where_there_are_clea
     degraded = [one for one in predictions if any(one.present)]
     assert calibrate(degraded, LABELS) == (fit_multi_label_temperature(degraded), {})
     assert calibrate([], LABELS) == (None, {})
+
+
+def test_thresholds_are_of_the_kinds_of_blur_together():
+    unsure = MultiLabelPrediction((0.3, 0.2, -9.0), (False, False, False))
+    found = MultiLabelPrediction((4.0, -4.0, 4.0), (True, False, True))
+    labels = ("MB", "GB", "J")
+    temperature, thresholds = calibrate([unsure] * 5 + [found] * 5, labels)
+    of_kinds = (torch.tensor(unsure.logits[:2]) / temperature).sigmoid().sum()
+    assert thresholds["MB"] == pytest.approx(min(of_kinds.item(), 1))
+    assert thresholds["MB"] > 0.9
+    assert thresholds["J"] == MIN_THRESHOLD
