@@ -32,7 +32,12 @@ class PagePasses:
     What is removed from the reduced page changes the page as a local affine map. What is removed
     at the size of the page is removed after that: noise of dark photos is then lower by 0.5 dB in
     the mean than where it is removed first, by a network that left the light alone. Types of either
-    kind need no pass where there are none, and a page that is small is restored in one pass.
+    kind need no pass where there are none.
+
+    A page that is small is its own copy, from which only types of the scene are removed: the map
+    keeps what the network blurs, and the lattice that it leaves in skies out of them. By
+    tiny-asked, PSNR on 8 photos of each set: synthetic haze 18.32 to 18.70 dB, SOTS indoor 19.91
+    to 20.19, synthetic low light 21.45 to 21.82, LOL 18.95 to 18.85 (its noise stays).
     """
 
     def __init__(
@@ -43,7 +48,7 @@ class PagePasses:
         self.size = (pixels.source.shape[0], pixels.source.shape[1])
         self.reduced = reduced_size(self.size)
         if removal is not None and self.reduced == self.size:
-            removal = Removal(removal.types)
+            removal = _of_small_page(removal)
         self.removal = removal
         self.settings = settings
         self.networks: list[CheckedNetwork] = []
@@ -104,6 +109,11 @@ class PagePasses:
             rows = slice(top, min(top + step, height))
             yield Band(rows, read(rows, slice(0, width)))
             yield Progress((rows.stop - rows.start) * width)
+
+
+def _of_small_page(removal: Removal) -> Removal:
+    scene = tuple(one for one in removal.types if scale(one) == "scene")
+    return Removal(tuple(one for one in removal.types if one not in scene), scene)
 
 
 def _read_changed(read: Read, change: LocalAffine, rows: slice, columns: slice) -> Tensor:

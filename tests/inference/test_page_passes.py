@@ -148,11 +148,17 @@ def test_noise_is_removed_after_the_change_of_the_scene(tile: int) -> None:
     assert result.removed == ("GN", "H")
 
 
-def test_a_small_page_is_restored_in_one_pass() -> None:
+def test_from_a_small_page_itself_types_of_the_scene_are_removed_first() -> None:
     engine, image = Removing(), photo(100, 90, 3)
-    result, _ = restored(engine, Page(image), ("GN",), ("H",))
-    assert engine.seen == [(("GN", "H"), (100, 90))]
-    assert np.abs(values(result) - hazeless(image) - 0.05).max() <= 0.51 / 255 + 1e-5
+    result, _ = restored(engine, Page(image), ("GN",), ("H", "RS"))
+    assert engine.seen == [(("H",), (100, 90)), (("GN", "RS"), (100, 90))]
+    assert np.abs(values(result) - hazeless(image) - 0.1).max() <= 0.51 / 255 + 1e-5
+
+
+def test_a_small_page_without_types_of_the_scene_is_restored_in_one_pass() -> None:
+    engine = Removing()
+    restored(engine, Page(photo(100, 90, 3)), ("GN",), ("RS",))
+    assert engine.seen == [(("GN", "RS"), (100, 90))]
 
 
 def test_a_page_with_nothing_to_remove_is_left_as_it_is() -> None:

@@ -127,34 +127,34 @@ def test_other_models_restore_as_ever_and_nothing_is_classified(photos, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("given", "request_"),
+    ("given", "requests"),
     [
-        ({}, [0, 1, 0]),
-        ({"remove": "all"}, [1, 1, 1]),
-        ({"remove": "all", "keep": ("noise",)}, [0, 1, 1]),
-        ({"remove": ("jpeg",)}, [0, 0, 1]),
+        ({}, [[0, 1, 0]]),
+        ({"remove": "all"}, [[0, 1, 0], [1, 0, 1]]),  # haze first
+        ({"remove": "all", "keep": ("noise",)}, [[0, 1, 0], [0, 0, 1]]),
+        ({"remove": ("jpeg",)}, [[0, 0, 1]]),
     ],
 )
 @pytest.mark.parametrize("settings", [None, TILED, replace(TILED, tta=True)])
-def test_the_network_is_asked_for_what_is_to_be_removed(finds, given, request_, settings):
+def test_the_network_is_asked_for_what_is_to_be_removed(finds, given, requests, settings):
     finds(("H",))
     engine = Askable()
     restored = restore(engine, ramp(100, 80, 3), **given, settings=settings)
-    assert engine.requests == [request_]
+    assert engine.requests == requests
     assert (restored > ramp(100, 80, 3)).any()
 
 
 def test_the_arguments_win_over_the_settings(finds):
     finds(("H",))
     settings = Settings(remove="all", keep=("noise",))
-    for given, request in (
-        ({}, [0, 1, 1]),
-        ({"keep": ("haze",)}, [1, 0, 1]),
-        ({"remove": "auto", "keep": ()}, [0, 1, 0]),
+    for given, requests in (
+        ({}, [[0, 1, 0], [0, 0, 1]]),
+        ({"keep": ("haze",)}, [[1, 0, 1]]),
+        ({"remove": "auto", "keep": ()}, [[0, 1, 0]]),
     ):
         engine = Askable()
         restore(engine, ramp(20, 20, 3), **given, settings=settings)
-        assert engine.requests == [request]
+        assert engine.requests == requests
 
 
 def test_the_second_attempt_in_fp32_is_asked_for_the_same(finds):
