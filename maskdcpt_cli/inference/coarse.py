@@ -72,15 +72,20 @@ def restore_reduced(
     that of `local_affine`.
     """
     lq = reduce(read, size, reduced)
+    restored = yield from whole(restore(lambda rows, columns: lq[0, :, rows, columns], reduced))
+    return local_affine(lq, restored, size, exact=exact)
+
+
+def whole(steps: Iterator[Step]) -> Generator[TileSizeReduced, None, Tensor]:
+    """Return the image (1, 3, H, W) that the bands of `restore_tiles` make up."""
     bands: list[Tensor] = []
-    for step in restore(lambda rows, columns: lq[0, :, rows, columns], reduced):
+    for step in steps:
         match step:
             case Band():
                 bands.append(step.restored)
             case TileSizeReduced():
                 yield step
-    restored = torch.cat(bands, dim=-2)[None]
-    return local_affine(lq, restored, size, exact=exact)
+    return torch.cat(bands, dim=-2)[None]
 
 
 def reduce(read: Read, size: tuple[int, int], reduced: tuple[int, int]) -> Tensor:

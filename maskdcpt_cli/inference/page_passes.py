@@ -8,7 +8,7 @@ from torch import Tensor
 from maskdcpt_cli.degradations import scale
 from maskdcpt_cli.inference.backends import Engine
 from maskdcpt_cli.inference.checked_network import CheckedNetwork
-from maskdcpt_cli.inference.coarse import LocalAffine, reduced_size, restore_reduced
+from maskdcpt_cli.inference.coarse import LocalAffine, reduced_size, restore_reduced, whole
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.page_pixels import PagePixels
 from maskdcpt_cli.inference.removal import Removal, request_of
@@ -37,7 +37,10 @@ class PagePasses:
     A page that is small is its own copy, from which only types of the scene are removed: the map
     keeps what the network blurs, and the lattice that it leaves in skies out of them. By
     tiny-asked, PSNR on 8 photos of each set: synthetic haze 18.32 to 18.70 dB, SOTS indoor 19.91
-    to 20.19, synthetic low light 21.45 to 21.82, LOL 18.95 to 18.85 (its noise stays).
+    to 20.19, synthetic low light 21.45 to 21.82, LOL 18.95 to 18.85 (its noise stays). Other types
+    go first, as such a copy averages no noise: with noise of sigma 25, haze 17.60 dB (15.69 where
+    haze goes first, 15.85 in one pass), low light 20.55 (18.82, 18.76); of sigma 10, haze 18.63
+    (18.35, 17.97), low light 21.88 (21.91, 21.66), each on 8 photos.
     """
 
     def __init__(
@@ -64,21 +67,34 @@ class PagePasses:
         Raises UnsoundError where the output of the network fails its check.
         """
         read: Read = self.pixels.read
-        if self.removal is not None and self.removal.reduced:
-            change = yield from self._change(self.removal.reduced)
-            read = partial(_read_changed, read, change)
         if self.removal is None:
             yield from self._restored(None, read, self.size)
-        elif self.removal.native:
-            yield from self._restored(self.removal.native, read, self.size)
+            return
+        native, reduced = self.removal
+        if native and reduced and self.reduced == self.size:
+            read = yield from self._read_restored(native)
+            native = ()
+        if reduced:
+            change = yield from self._change(reduced, read)
+            read = partial(_read_changed, read, change)
+        if native:
+            yield from self._restored(native, read, self.size)
         else:
             yield from self._unrestored(read)
 
-    def _change(self, types: tuple[str, ...]) -> Generator[TileSizeReduced, None, LocalAffine]:
-        """Return the change of the page by removing types from it reduced."""
+    def _read_restored(self, types: tuple[str, ...]) -> Generator[TileSizeReduced, None, Read]:
+        """Remove types from a small page, and return the function that reads the result."""
+        restored = yield from whole(self._restored(types, self.pixels.read, self.size))
+        restored = restored.clamp(0, 1)
+        return lambda rows, columns: restored[0, :, rows, columns]
+
+    def _change(
+        self, types: tuple[str, ...], read: Read
+    ) -> Generator[TileSizeReduced, None, LocalAffine]:
+        """Return the change of the page, which is read, by removing types from it reduced."""
         restore = partial(self._restored, types)
         exact = any(scale(one) != "scene" for one in types)
-        return restore_reduced(restore, self.pixels.read, self.size, self.reduced, exact=exact)
+        return restore_reduced(restore, read, self.size, self.reduced, exact=exact)
 
     def _restored(
         self, types: tuple[str, ...] | None, read: Read, size: tuple[int, int]

@@ -148,11 +148,18 @@ def test_noise_is_removed_after_the_change_of_the_scene(tile: int) -> None:
     assert result.removed == ("GN", "H")
 
 
-def test_from_a_small_page_itself_types_of_the_scene_are_removed_first() -> None:
+@pytest.mark.parametrize("tile", [0, 64])
+def test_from_a_small_page_itself_types_of_the_scene_are_removed_last(tile: int) -> None:
     engine, image = Removing(), photo(100, 90, 3)
-    result, _ = restored(engine, Page(image), ("GN",), ("H", "RS"))
-    assert engine.seen == [(("H",), (100, 90)), (("GN", "RS"), (100, 90))]
-    assert np.abs(values(result) - hazeless(image) - 0.1).max() <= 0.51 / 255 + 1e-5
+    settings = Settings(tile=tile, overlap=16 if tile else None)
+    result, progress = restored(engine, Page(image), ("GN",), ("H", "RS"), settings)
+    requests = [types for types, _size in engine.seen]
+    assert requests == sorted(requests)
+    assert set(requests) == {("GN", "RS"), ("H",)}
+    expected = np.minimum(hazeless(image) + 2 * 0.1, 1)
+    assert np.abs(values(result) - expected).max() <= 0.51 / 255 + 1e-5
+    assert sum(progress) == 100 * 90
+    assert result.removed == ("GN", "H", "RS")
 
 
 def test_a_small_page_without_types_of_the_scene_is_restored_in_one_pass() -> None:
