@@ -190,9 +190,10 @@ def _found_several(classifier: DegradationClassifier, native: Tensor, reduced: T
     labels = tuple(
         label for label, value in probabilities.items() if value > classifier.threshold(label)
     )
-    by_reduced = dict(zip(known, (reduced == seen).tolist(), strict=True))
     shown_reduced = frozenset(
-        label for label in labels if scale(label) != "pixel" and by_reduced[label]
+        label
+        for label, is_surer in zip(known, (reduced == seen).tolist(), strict=True)
+        if label in labels and scale(label) != "pixel" and is_surer
     )
     return Found(probabilities, labels, shown_reduced)
 

@@ -96,7 +96,7 @@ def restored(
     with (
         ThreadPoolExecutor(1) as worker,
         closing(
-            restore_page(engine, prepared, given, worker)  # type: ignore[arg-type]
+            restore_page(engine, prepared, given, worker)  # type: ignore[arg-type]  # a double
         ) as steps,
     ):
         progress = []
