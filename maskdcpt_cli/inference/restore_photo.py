@@ -74,8 +74,8 @@ def restore_photo(
             for pixels in steps:
                 yield Advanced(job, pixels)
             restored.append(steps.result)
-    except (MaskDCPTError, RuntimeError) as error:  # inference runtimes raise RuntimeError
-        return failed(job, loaded.photo, [], str(error).strip())
+    except (MaskDCPTError, RuntimeError, MemoryError) as error:  # of an inference runtime, say
+        return failed(job, loaded.photo, [], _reason(error))
     return restored
 
 

@@ -91,6 +91,9 @@ def restored(
         def decide(self, _found: Found | None) -> Removal:
             return Removal(native, reduced)
 
+        def after(self, _removal: Removal | None) -> None:
+            return None
+
     given = settings or Settings()
     prepared = prepare(page, Colour(), Deciding(engine.requests, given, None))
     with (

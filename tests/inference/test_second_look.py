@@ -1,0 +1,131 @@
+"""What shows in a photo once its haze or darkness is removed."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from unittest.mock import Mock
+
+import numpy as np
+import pytest
+
+from maskdcpt_cli.images.colour import Colour
+from maskdcpt_cli.images.photo import Page
+from maskdcpt_cli.inference import removal as removal_module
+from maskdcpt_cli.inference.classify import Found
+from maskdcpt_cli.inference.events import Settings
+from maskdcpt_cli.inference.removal import Remover
+from maskdcpt_cli.inference.restore_page import RestoredPage, prepare, restore_page
+from tests.inference.test_page_passes import Removing, photo, values
+
+REQUESTS = ("GN", "H", "J")
+SIZE = (96, 80)
+
+
+@pytest.fixture
+def shows(monkeypatch):
+    """A function that sets what a photo shows: as it is, and once it has more contrast."""
+    seen, contrast, looks = {}, photo(*SIZE, 3).std() / 255, []
+
+    def find(classifier, page, colour, *, orientation):
+        looks.append(orientation)
+        pixels = page.pixels / np.iinfo(page.pixels.dtype).max
+        labels = seen["later" if pixels.std() > 1.5 * contrast else "first"]
+        return Found(dict.fromkeys(labels, 0.9), labels)
+
+    def show(first, later):
+        seen.update(first=first, later=later)
+        return looks
+
+    monkeypatch.setattr(removal_module, "find_degradations", find)
+    return show
+
+
+def restored(page: Page, engine: Removing | None = None, **given) -> tuple[RestoredPage, list[int]]:
+    """Return the restored page, and the progress."""
+    engine, settings = engine or Removing(REQUESTS), Settings(**given)
+    prepared = prepare(page, Colour(), Remover(REQUESTS, settings, Mock()), orientation=6)
+    progress = []
+    with (
+        ThreadPoolExecutor(1) as worker,
+        closing(restore_page(engine, prepared, settings, worker)) as steps,
+    ):
+        while True:
+            try:
+                progress.append(next(steps))
+            except StopIteration as stop:
+                return stop.value, progress
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_noise_that_shows_once_haze_is_gone_is_removed(shows, dtype, channels) -> None:
+    looks = shows(first=("H",), later=("GN", "H"))
+    image = np.broadcast_to(photo(*SIZE, 1, dtype=dtype), (*SIZE, channels)).copy()
+    result, progress = restored(Page(image))
+    most = np.iinfo(dtype).max
+    expected = 0.5 + 2 * (image / most - 0.5) + 0.05
+    assert np.abs(values(result) - expected).max() <= 1.02 / most + 1e-5
+    assert (result.found, result.removed) == (("H", "GN"), ("H", "GN"))
+    assert sum(progress) == SIZE[0] * SIZE[1]
+    assert looks == [6, 6]
+
+
+def test_types_of_the_scene_are_not_removed_twice(shows) -> None:
+    shows(first=("H",), later=("H",))
+    engine = Removing(REQUESTS)
+    result, _progress = restored(Page(photo(*SIZE, 3)), engine)
+    assert [types for types, _size in engine.seen] == [("H",)]
+    assert result.removed == ("H",)
+
+
+def test_what_is_removed_at_first_is_not_removed_again(shows) -> None:
+    shows(first=("GN", "H"), later=("GN", "J"))
+    engine = Removing(REQUESTS)
+    result, _progress = restored(Page(photo(*SIZE, 3)), engine)
+    assert [types for types, _size in engine.seen] == [("GN",), ("H",), ("J",)]
+    assert result.removed == ("GN", "H", "J")
+
+
+@pytest.mark.parametrize(
+    ("first", "given"),
+    [(("GN",), {}), ((), {}), (("H",), {"remove": ("H",)}), (("H",), {"remove": "all"})],
+)
+def test_a_photo_is_looked_at_again_where_auto_removed_haze_or_darkness_alone(
+    shows, first, given
+) -> None:
+    looks = shows(first=first, later=("J",))
+    result, _progress = restored(Page(photo(*SIZE, 3)), **given)
+    assert len(looks) <= 1
+    assert given or result.removed == first
+
+
+def test_what_is_kept_stays_in_what_shows_later_too(shows) -> None:
+    shows(first=("H",), later=("GN",))
+    result, _progress = restored(Page(photo(*SIZE, 3)), keep=("GN",))
+    assert result.removed == ("H",)
+
+
+def test_the_first_result_stays_where_the_check_of_the_second_fails(shows) -> None:
+    class Failing(Removing):
+        def asked(self, request):
+            sound, unsound = super().asked(request), replace(self, unsound=("fp32",))
+            return Removing.asked(unsound, request) if request[0, 0] else sound
+
+    shows(first=("H",), later=("GN",))
+    page = Page(photo(*SIZE, 3))
+    result, progress = restored(page, Failing(REQUESTS))
+    dehazed, _progress = restored(page, keep=("GN",))
+    assert np.array_equal(result.finished().pixels, dehazed.finished().pixels)
+    assert (result.reason, result.removed) == (None, ("H",))
+    assert sum(progress) == SIZE[0] * SIZE[1]
+    (notice,) = result.notices
+    assert notice.startswith("What showed in the result was not removed from it: ")
+
+
+def test_transparent_pixels_stay_through_both_passes(shows) -> None:
+    shows(first=("H",), later=("GN",))
+    image, alpha = photo(*SIZE, 3), np.full(SIZE, 255, np.uint8)
+    alpha[:8] = 0
+    result, _progress = restored(Page(image, alpha))
+    assert np.array_equal(result.finished().pixels[:8], image[:8])
+    assert not np.array_equal(result.finished().pixels[8:], image[8:])
