@@ -14,7 +14,7 @@ import click
 import torch
 from torch import Tensor
 
-from benchmarks.measure import machine, medians, table
+from benchmarks.measure import machine, medians, psnr, table
 from maskdcpt_cli.errors import BackendError
 from maskdcpt_cli.inference.backends import open_engine
 from maskdcpt_cli.models import BACKBONES, Backbone, build_backbone
@@ -45,10 +45,6 @@ def eager(model: Backbone, lq: Tensor) -> Callable[[], Tensor]:
         return model(lq)
 
     return run
-
-
-def psnr(a: Tensor, b: Tensor) -> float:
-    return -10 * (a - b).square().mean().log10().item()
 
 
 def randomised(name: str) -> Backbone:

@@ -18,8 +18,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.measure import machine, table
-from benchmarks.tiles import Pixels, degraded, photographs, psnr, run
+from benchmarks.measure import machine, psnr, table
+from benchmarks.tiles import Pixels, degraded, photographs, run
 from maskdcpt_cli import load_model, open_engine, restore
 from maskdcpt_cli.degradations import DEGRADATIONS, slug
 from maskdcpt_cli.inference.backends import Engine

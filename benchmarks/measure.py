@@ -1,11 +1,15 @@
-"""What every benchmark needs: interleaved rounds, medians, the machine's name, a Markdown table."""
+"""What benchmarks need: interleaved rounds, medians, PSNR, the machine's name, a Markdown table."""
 
+import math
 import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 
 def medians(cases: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
@@ -22,6 +26,12 @@ def medians(cases: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[s
             case()
             seconds[name].append(time.perf_counter() - began)
     return {name: median(taken) for name, taken in seconds.items()}
+
+
+def psnr(restored: ArrayLike, gt: ArrayLike) -> float:
+    """Return the peak signal-to-noise ratio in dB of values in [0, 1]; infinite without error."""
+    error = float(np.square(np.subtract(restored, gt, dtype=np.float64)).mean())
+    return -10 * math.log10(error) if error else math.inf
 
 
 def machine() -> str:

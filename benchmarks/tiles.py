@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.measure import machine, table
+from benchmarks.measure import machine, psnr, table
 from maskdcpt_cli import load_model, open_engine
 from maskdcpt_cli.inference.backends import Engine
 from maskdcpt_cli.inference.backends.engine import RestoreTile
@@ -147,10 +147,6 @@ def steps(tiles: Sequence[tuple[Tensor, Tensor]], size: Tensor) -> Iterator[floa
             (top, left), (bottom, right) = (start - box[:2]).tolist(), (stop - box[:2]).tolist()
             means.append(restored[:, top:bottom, left:right].mean(dim=(1, 2)))
         yield float((means[0] - means[1]).abs().max()) * 255
-
-
-def psnr(restored: Pixels, gt: Pixels) -> float:
-    return float(-10 * np.log10(np.square(restored.astype(np.float64) - gt).mean()))
 
 
 def photographs(folder: Path, megapixels: float, *, count: int, seed: int) -> Iterator[Pixels]:

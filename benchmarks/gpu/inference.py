@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.backends import psnr, randomised
+from benchmarks.backends import randomised
 from benchmarks.folder import photograph, write_photos
 from benchmarks.gpu.rows import Bench, Line, Row, timed
+from benchmarks.measure import psnr
 from maskdcpt_cli import load_model, open_engine, restore, restore_folder
 from maskdcpt_cli.inference.backends import PRECISIONS, Engine
 from maskdcpt_cli.inference.backends.pytorch import TorchEngine

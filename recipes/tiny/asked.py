@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.measure import table
+from benchmarks.measure import psnr, table
 from maskdcpt_cli import load_model
 from maskdcpt_cli.data.sets import ImageSet, from_pairs, from_photos
 from maskdcpt_cli.degradations import CLEAN, Range
@@ -148,12 +148,12 @@ def measured(
         "asked for everything": lambda lq: asked(lq, asked.types),
         "asked for all but haze and darkness": lambda lq: asked(lq, asked.types - OF_TONE),
     }
-    psnr: dict[str, list[float]] = {way: [] for way in ways}
+    measured: dict[str, list[float]] = {way: [] for way in ways}
     for sample in samples:
         lq, gt = sample()
         for way, restore in ways.items():
-            psnr[way].append(_psnr(restore(lq), gt))
-    return Row(title, psnr)
+            measured[way].append(min(HIGHEST, psnr(restore(lq), gt)))
+    return Row(title, measured)
 
 
 def colour_shifts(
@@ -169,11 +169,6 @@ def colour_shifts(
                 for restore in (blind, lambda lq: asked(lq, frozenset({"GN"})))
             )
             yield [tone + title, *(f"{fmean(one):.2f} ({max(one):.2f})" for one in shifts)]
-
-
-def _psnr(restored: Image, gt: Image) -> float:
-    mse = float(np.square(restored - gt, dtype=np.float64).mean())
-    return min(HIGHEST, -10 * np.log10(mse)) if mse else HIGHEST
 
 
 def _colour_shift(restored: Image, gt: Image) -> float:
