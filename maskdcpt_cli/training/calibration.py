@@ -14,7 +14,6 @@ from maskdcpt_cli.weights.building import MIN_THRESHOLD, pool_alternatives
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.01, 100.0
 BISECTIONS = 50  # of the interval of log temperatures: to the last digits
-MAX_CALLED_SCENE = 1  # percent of clean photos that may be called hazy or dark: scale "scene"
 MAX_CALLED = 3  # percent of clean photos that may be called anything
 # Why not below MIN_THRESHOLD: few clean photos promise little about others. Measured as in
 # inference/looking.py, with thresholds from 30 of the 60 clean photos: of the other 30, 2 % are
@@ -114,8 +113,9 @@ def fit_thresholds(
 ) -> dict[str, float]:
     """Return the probability of each label above which a photo has it, from clean photos.
 
-    At most MAX_CALLED_SCENE percent of these photos are called hazy or dark, and at most MAX_CALLED
-    percent anything. No threshold could be lower without another that is higher, but for `least`.
+    None of these photos is called hazy or dark, as a night sky that is made bright is worse than
+    darkness that stays, and at most MAX_CALLED percent are called anything. No threshold could be
+    lower without another that is higher, but for `least`.
 
     Args:
         clean: probabilities (photos, labels) of one clean photo or more.
@@ -126,34 +126,24 @@ def fit_thresholds(
         The thresholds by label.
     """
     of_scene = np.array([scale(label) == "scene" for label in labels])
-    nothing = np.zeros(len(clean), bool)
-    scene, called = _lowest(clean[:, of_scene], nothing, percent=MAX_CALLED_SCENE, least=least)
-    others, _ = _lowest(clean[:, ~of_scene], called, percent=MAX_CALLED, least=least)
     thresholds = np.empty(len(labels))
-    thresholds[of_scene], thresholds[~of_scene] = scene, others
+    thresholds[of_scene] = np.maximum(clean[:, of_scene].max(axis=0), least)
+    thresholds[~of_scene] = _lowest(clean[:, ~of_scene], least=least)
     return dict(zip(labels, thresholds.tolist(), strict=True))
 
 
-def _lowest(
-    clean: NDArray[np.float64], called: NDArray[np.bool_], *, percent: int, least: float
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the lowest thresholds at which not more photos are called, and which are.
-
-    `called` are the photos that are called by other labels already.
-    """
-    allowed = len(clean) * percent // 100
+def _lowest(clean: NDArray[np.float64], *, least: float) -> NDArray[np.float64]:
+    """Return the lowest thresholds at which at most MAX_CALLED percent of the photos are called."""
+    allowed = len(clean) * MAX_CALLED // 100
     descending = np.sort(clean, axis=0)[::-1]
     above = np.zeros(clean.shape[1], int)  # photos above the threshold of each label
 
     def thresholds() -> NDArray[np.float64]:
         return np.maximum(descending[above, np.arange(len(above))], least)
 
-    def now() -> NDArray[np.bool_]:
-        return called | (clean > thresholds()).any(axis=1)
-
     for _ in range(allowed):  # one photo more of each label in turn
         for label in range(len(above)):
             above[label] += 1
-            if now().sum() > allowed:
+            if (clean > thresholds()).any(axis=1).sum() > allowed:
                 above[label] -= 1
-    return thresholds(), now()
+    return thresholds()
