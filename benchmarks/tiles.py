@@ -99,9 +99,10 @@ class Watched:
         return self.engine(lq)
 
     def record(self, tiles: Tensor, boxes: Tensor) -> RestoreTile:
-        restore: RestoreTile = lambda lq, _box: self.engine(lq)  # noqa: E731
-        if not self.own:
-            restore = self.engine.record(tiles, boxes)
+        def restore_by_itself(lq: Tensor, _box: Tensor) -> Tensor:
+            return self.engine(lq)
+
+        restore = restore_by_itself if self.own else self.engine.record(tiles, boxes)
 
         def restore_and_keep(lq: Tensor, box: Tensor) -> Tensor:
             restored = restore(lq, box)

@@ -148,12 +148,12 @@ def measured(
         "asked for everything": lambda lq: asked(lq, asked.types),
         "asked for all but haze and darkness": lambda lq: asked(lq, asked.types - OF_TONE),
     }
-    measured: dict[str, list[float]] = {way: [] for way in ways}
+    reached: dict[str, list[float]] = {way: [] for way in ways}
     for sample in samples:
         lq, gt = sample()
         for way, restore in ways.items():
-            measured[way].append(min(HIGHEST, psnr(restore(lq), gt)))
-    return Row(title, measured)
+            reached[way].append(min(HIGHEST, psnr(restore(lq), gt)))
+    return Row(title, reached)
 
 
 def colour_shifts(

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass, field
 from threading import Event
 from types import SimpleNamespace
@@ -23,7 +22,13 @@ from maskdcpt_cli.inference.classify import Found
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.page_pixels import PagePixels
 from maskdcpt_cli.inference.removal import Removal, Remover, decide_removal
-from maskdcpt_cli.inference.restore_page import RestoredPage, prepare, restore_page
+from maskdcpt_cli.inference.restore_page import (
+    PreparedPage,
+    RestoredPage,
+    prepare,
+    restore_page,
+)
+from maskdcpt_cli.inference.restore_photo import Steps
 from maskdcpt_cli.models.backbone import pad_by_reflection
 from tests.inference.local import Local
 
@@ -96,18 +101,15 @@ def restored(
 
     given = settings or Settings()
     prepared = prepare(page, Colour(), Deciding(engine.requests, given, None))
-    with (
-        ThreadPoolExecutor(1) as worker,
-        closing(
-            restore_page(engine, prepared, given, worker)  # type: ignore[arg-type]  # a double
-        ) as steps,
-    ):
-        progress = []
-        while True:
-            try:
-                progress.append(next(steps))
-            except StopIteration as stop:
-                return stop.value, progress
+    return run(engine, prepared, given)
+
+
+def run(engine: Any, prepared: PreparedPage, settings: Settings) -> tuple[RestoredPage, list[int]]:
+    """Return the page that an engine, or a double of one, restores, and the progress."""
+    with ThreadPoolExecutor(1) as worker:
+        steps = Steps(restore_page(engine, prepared, settings, worker))
+        progress = list(steps)
+    return steps.result, progress
 
 
 def values(result: RestoredPage) -> NDArray[np.float64]:

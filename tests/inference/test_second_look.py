@@ -1,7 +1,5 @@
 """What shows in a photo once its haze or darkness is removed."""
 
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import replace
 from unittest.mock import Mock
 
@@ -14,8 +12,8 @@ from maskdcpt_cli.inference import removal as removal_module
 from maskdcpt_cli.inference.classify import Found
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.removal import Remover
-from maskdcpt_cli.inference.restore_page import RestoredPage, prepare, restore_page
-from tests.inference.test_page_passes import Removing, photo, values
+from maskdcpt_cli.inference.restore_page import RestoredPage, prepare
+from tests.inference.test_page_passes import Removing, photo, run, values
 
 REQUESTS = ("GN", "H", "J")
 SIZE = (96, 80)
@@ -44,16 +42,7 @@ def restored(page: Page, engine: Removing | None = None, **given) -> tuple[Resto
     """Return the restored page, and the progress."""
     engine, settings = engine or Removing(REQUESTS), Settings(**given)
     prepared = prepare(page, Colour(), Remover(REQUESTS, settings, Mock()), orientation=6)
-    progress = []
-    with (
-        ThreadPoolExecutor(1) as worker,
-        closing(restore_page(engine, prepared, settings, worker)) as steps,
-    ):
-        while True:
-            try:
-                progress.append(next(steps))
-            except StopIteration as stop:
-                return stop.value, progress
+    return run(engine, prepared, settings)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -90,7 +79,7 @@ def test_what_is_removed_at_first_is_not_removed_again(shows) -> None:
     ("first", "given"),
     [(("GN",), {}), ((), {}), (("H",), {"remove": ("H",)}), (("H",), {"remove": "all"})],
 )
-def test_a_photo_is_looked_at_again_where_auto_removed_haze_or_darkness_alone(
+def test_a_photo_is_looked_at_again_only_where_auto_removed_haze_or_darkness(
     shows, first, given
 ) -> None:
     looks = shows(first=first, later=("J",))
