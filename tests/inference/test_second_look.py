@@ -13,19 +13,25 @@ from maskdcpt_cli.inference.classify import Found
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.removal import Remover
 from maskdcpt_cli.inference.restore_page import RestoredPage, prepare
+from maskdcpt_cli.weights.building import DegradationClassifier
 from tests.inference.test_page_passes import Removing, photo, run, values
 
 REQUESTS = ("GN", "H", "J")
+THRESHOLDS = {"GN": 0.8, "H": 0.8}
 SIZE = (96, 80)
 
 
 @pytest.fixture
 def shows(monkeypatch):
-    """A function that sets what a photo shows: as it is, and once it has more contrast."""
+    """A function that sets what a photo shows: as it is, and once it has more contrast.
+
+    It returns the list of the thresholds of each look.
+    """
     seen, contrast, looks = {}, photo(*SIZE, 3).std() / 255, []
 
     def find(classifier, page, colour, *, orientation):
-        looks.append(orientation)
+        assert orientation == 6
+        looks.append(classifier.thresholds)
         pixels = page.pixels / np.iinfo(page.pixels.dtype).max
         labels = seen["later" if pixels.std() > 1.5 * contrast else "first"]
         return Found(dict.fromkeys(labels, 0.9), labels)
@@ -41,14 +47,15 @@ def shows(monkeypatch):
 def restored(page: Page, engine: Removing | None = None, **given) -> tuple[RestoredPage, list[int]]:
     """Return the restored page, and the progress."""
     engine, settings = engine or Removing(REQUESTS), Settings(**given)
-    prepared = prepare(page, Colour(), Remover(REQUESTS, settings, Mock()), orientation=6)
+    classifier = DegradationClassifier(Mock(), REQUESTS, thresholds=THRESHOLDS)
+    prepared = prepare(page, Colour(), Remover(REQUESTS, settings, classifier), orientation=6)
     return run(engine, prepared, settings)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_noise_that_shows_once_haze_is_gone_is_removed(shows, dtype, channels) -> None:
-    looks = shows(first=("H",), later=("GN", "H"))
+    shows(first=("H",), later=("GN", "H"))
     image = np.broadcast_to(photo(*SIZE, 1, dtype=dtype), (*SIZE, channels)).copy()
     result, progress = restored(Page(image))
     most = np.iinfo(dtype).max
@@ -56,7 +63,13 @@ def test_noise_that_shows_once_haze_is_gone_is_removed(shows, dtype, channels) -
     assert np.abs(values(result) - expected).max() <= 1.02 / most + 1e-5
     assert (result.found, result.removed) == (("H", "GN"), ("H", "GN"))
     assert sum(progress) == SIZE[0] * SIZE[1]
-    assert looks == [6, 6]
+
+
+def test_noise_that_is_likelier_than_not_is_removed_once_the_photo_has_changed(shows) -> None:
+    looks = shows(first=("H",), later=("GN",))
+    restored(Page(photo(*SIZE, 3)))
+    assert looks == [THRESHOLDS, {}]
+    assert DegradationClassifier(Mock(), REQUESTS).threshold("GN") == 0.5
 
 
 def test_types_of_the_scene_are_not_removed_twice(shows) -> None:
