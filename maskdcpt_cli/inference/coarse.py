@@ -9,6 +9,7 @@ as its own guide.
 import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import torch
@@ -65,15 +66,22 @@ def restore_reduced(
     reduced: tuple[int, int],
     *,
     exact: bool = False,
+    level: float = 0,
 ) -> Generator[TileSizeReduced, None, LocalAffine]:
     """Restore a photo of `size` (H, W), reduced to `reduced` (h, w), and return its change.
 
     `restore` yields the steps of `restore_tiles`, in one piece where memory allows it; `exact` is
-    that of `local_affine`.
+    that of `local_affine`, `level` that of `of_smoothed`.
     """
-    lq = reduce(read, size, reduced)
+    lq, squares = reduce(partial(_with_squares, read), size, reduced).chunk(2, dim=1)
     restored = yield from whole(restore(lambda rows, columns: lq[0, :, rows, columns], reduced))
-    return local_affine(lq, restored, size, exact=exact)
+    change = local_affine(lq, restored, size, exact=exact)
+    return of_smoothed(change, lq, squares, level)
+
+
+def _with_squares(read: Read, rows: slice, columns: slice) -> Tensor:
+    lq = read(rows, columns)
+    return torch.cat((lq, lq * lq))
 
 
 def whole(steps: Iterator[Step]) -> Generator[TileSizeReduced, None, Tensor]:
@@ -142,6 +150,29 @@ def local_affine(
         for all_over, each in zip((gain, offset), local, strict=True)
     )
     return LocalAffine(gain, change - gain * lq if exact else offset, size)
+
+
+def of_smoothed(
+    change: LocalAffine, lq: Tensor, squares: Tensor, level: float, *, radius: int = 1
+) -> LocalAffine:
+    """Return the change of a photo in which what varies by less than `level` is smoothed.
+
+    A change raises contrast, and with it the rounding of the file and the blocks of its JPEG, up to
+    bands and patches in skies. So it is that of the photo smoothed by a guided filter, with windows
+    of a pixel of the reduced photo and its neighbours; the photo itself keeps its grain.
+
+    Args:
+        change: The change of a photo (H, W).
+        lq: The photo, reduced, (1, 3, h, w).
+        squares: Of its values, reduced likewise.
+        level: The step between the values of the file; at least what squares in float32 resolve.
+        radius: Of the windows, in pixels of the reduced photo.
+    """
+    mean = box_mean(lq, radius)
+    variance = (box_mean(squares, radius) - mean * mean).clamp_(min=0)
+    kept = variance / (variance + max(level * level, torch.finfo(lq.dtype).eps))
+    kept, smooth = box_mean(kept, radius), box_mean(mean - kept * mean, radius)
+    return LocalAffine(change.gain * kept, change.offset + change.gain * smooth, change.size)
 
 
 def _fit(

@@ -94,7 +94,8 @@ class PagePasses:
         """Return the change of the page, which is read, by removing types from it reduced."""
         restore = partial(self._restored, types)
         exact = any(scale(one) != "scene" for one in types)
-        return restore_reduced(restore, read, self.size, self.reduced, exact=exact)
+        level = self.pixels.level
+        return restore_reduced(restore, read, self.size, self.reduced, exact=exact, level=level)
 
     def _restored(
         self, types: tuple[str, ...] | None, read: Read, size: tuple[int, int]

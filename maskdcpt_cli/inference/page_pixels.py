@@ -35,6 +35,12 @@ class PagePixels:
             known = dtype == np.uint8
         return known and self.source.shape[2] == RGB and self.colour.is_plain(RGB)
 
+    @property
+    def level(self) -> float:
+        """Return the step between the values of integer pixels, of 1; 0 for floating point."""
+        dtype = self.source.dtype
+        return 0.0 if dtype.kind == "f" else 1 / np.iinfo(dtype).max
+
     def read(self, rows: slice, columns: slice) -> Tensor:
         """Return a rectangle as sRGB (3, h, w) on the device."""
         native = self.source[rows, columns]

@@ -31,12 +31,17 @@ def reader(image: Tensor) -> Read:
 
 
 def change_of(
-    run: Callable[[Tensor], Tensor], image: Tensor, reduced: tuple[int, int] | None = None
+    run: Callable[[Tensor], Tensor],
+    image: Tensor,
+    reduced: tuple[int, int] | None = None,
+    *,
+    level: float = 0,
 ) -> tuple[LocalAffine, list[TileSizeReduced]]:
     size = (image.shape[1], image.shape[2])
     restore = partial(restore_tiles, Local(run), tile=0, overlap=128)
     height, width = (-(-side // 3) for side in size)
-    steps = restore_reduced(restore, reader(image), size, reduced or (height, width))
+    reduced = reduced or (height, width)
+    steps = restore_reduced(restore, reader(image), size, reduced, level=level)
     seen = []
     while True:
         try:
@@ -192,3 +197,28 @@ def test_an_exact_change_is_that_of_the_reduced_photo_pixel_by_pixel() -> None:
     torch.testing.assert_close(exact.apply(lq, *every), restored, rtol=0, atol=1e-6)
     smooth = local_affine(lq, restored, (40, 60))
     assert (smooth.apply(lq, *every) - restored).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("reduced", [(50, 60), (200, 240)])
+def test_grain_of_a_level_of_the_file_is_not_raised_with_the_contrast(
+    reduced: tuple[int, int],
+) -> None:
+    sky = torch.linspace(0.7, 0.75, 240).expand(3, 200, 240)
+    file = (sky * 255 + photo((200, 240)) - 0.5).round() / 255
+
+    def raise_contrast(lq: Tensor) -> Tensor:
+        return 6 * (lq - 0.7)
+
+    def rms_error(level: float) -> float:
+        change, _ = change_of(raise_contrast, file, reduced, level=level)
+        return (applied(change, file) - raise_contrast(sky)).square().mean().sqrt().item()
+
+    assert rms_error(0) == pytest.approx(6 / 255 / 6**0.5, rel=0.05)
+    assert rms_error(1 / 255) < 0.5 * rms_error(0)
+
+
+def test_detail_of_several_levels_is_raised_with_the_contrast() -> None:
+    detail = 0.3 + 12 / 255 * photo((120, 160))
+    changes = [change_of(lambda lq: 4 * lq, detail, level=level)[0] for level in (0, 1 / 255)]
+    full, spared = (applied(change, detail).std().item() for change in changes)
+    assert 0.9 * full < spared < full

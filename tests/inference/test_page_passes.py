@@ -268,7 +268,7 @@ def test_weather_is_carried_back_pixel_by_pixel_and_haze_is_not(
 ) -> None:
     seen = []
 
-    def restore(*_given: object, exact: bool) -> Iterator[object]:
+    def restore(*_given: object, exact: bool, level: float) -> Iterator[object]:
         seen.append(exact)
         raise MemoryError
         yield

@@ -97,6 +97,15 @@ def test_plain_rgb_of_integers_alone_is_converted_on_the_device() -> None:
     assert not on_device(np.uint8, 3, Colour({**plain, 3: plain[1]}))
 
 
+def test_the_step_between_values_is_that_of_the_file() -> None:
+    def level(dtype: DTypeLike) -> float:
+        return PagePixels(page(dtype), Colour(), 1.0, Transfer("cpu")).level
+
+    assert level(np.uint8) == 1 / 255
+    assert level(">u2") == level(np.uint16) == 1 / 65_535
+    assert level(np.float16) == level(np.float32) == 0
+
+
 def test_without_memory_on_the_device_a_band_is_blended_on_the_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
