@@ -20,7 +20,7 @@ from maskdcpt_cli.inference.looking import REDUCED_PIXELS
 from maskdcpt_cli.inference.tiling import Band, Read, Step, TileSizeReduced
 
 SHORTEST = 64  # side of the copy, in pixels; networks fail on a few rows
-RADIUS = 16  # of the windows of the maps, in pixels of the copy
+RADIUS = 32  # of the windows of the maps, in pixels of the copy
 EPS = 1e-5  # variance of a window below which its slope is drawn to that of the photo
 CELLS = 64  # pixels of the copy a side that are averaged at a time
 
