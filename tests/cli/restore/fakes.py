@@ -4,12 +4,10 @@ import io
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
 
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.errors import BackendError
@@ -79,16 +77,6 @@ class FakeBackend:
         monkeypatch.setattr("maskdcpt_cli.weights.zoo.load_model", self.load_model)
         monkeypatch.setattr("maskdcpt_cli.weights.zoo.load_classifier", self.load_classifier)
         return self
-
-
-def photos_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Write three photos into `in` of a folder, and go there."""
-    monkeypatch.chdir(folder)
-    photos = folder / "in"
-    photos.mkdir()
-    for name in ("a.png", "b.png", "c.png"):
-        Image.new("RGB", (4, 3), (90, 120, 60)).save(photos / name)
-    return photos
 
 
 def invoke(*args: str, stdin: bytes = b"") -> Result:

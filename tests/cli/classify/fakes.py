@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
-from PIL import Image
 
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.degradations import CLEAN, removable
@@ -71,16 +70,6 @@ class FakeClassifier:
         monkeypatch.setattr(classify_module, "classify_files", self.classify_files)
         monkeypatch.setattr("maskdcpt_cli.weights.zoo.load_classifier", self.load_classifier)
         return self
-
-
-def photos_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Write three photos below `in` of a folder, and go there."""
-    monkeypatch.chdir(folder)
-    photos = folder / "in"
-    (photos / "sub").mkdir(parents=True)
-    for name in ("a.png", "b.png", "sub/c.png"):
-        Image.new("RGB", (4, 3), (90, 120, 60)).save(photos / name)
-    return photos
 
 
 def invoke(*args: str, stdin: str = "") -> Result:

@@ -9,22 +9,12 @@ from pathlib import Path
 import pytest
 
 from maskdcpt_cli.inference.events import Job, Outcome, Settings
-from tests.cli.restoring import FakeBackend, invoke, photos_in
+from tests.cli.restore.fakes import invoke
 
 JOB = Job(Path("x"), Path("y"))
 FAILED = Outcome(JOB, "failed", "Cannot read 'in/b.png': it is truncated.")
 UNSOUND = Outcome(JOB, "unrestored", "the output is black")
 SKIPPED = Outcome(JOB, "skipped")
-
-
-@pytest.fixture
-def fake(monkeypatch) -> FakeBackend:
-    return FakeBackend().installed(monkeypatch)
-
-
-@pytest.fixture
-def photos(tmp_path, monkeypatch) -> Path:
-    return photos_in(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,9 @@ from pathlib import Path
 import pytest
 
 from maskdcpt_cli.inference.events import Job, Outcome, Settings
-from tests.cli.restoring import FakeBackend, invoke, photos_in
+from tests.cli.restore.fakes import FakeBackend, invoke
 
 JOB = Job(Path("x"), Path("y"))
-
-
-@pytest.fixture
-def fake(monkeypatch) -> FakeBackend:
-    return FakeBackend().installed(monkeypatch)
-
-
-@pytest.fixture
-def photos(tmp_path, monkeypatch) -> Path:
-    return photos_in(tmp_path, monkeypatch)
 
 
 @pytest.mark.usefixtures("photos")

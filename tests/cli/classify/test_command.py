@@ -10,17 +10,7 @@ from pathlib import Path
 import pytest
 
 from maskdcpt_cli.inference.classify import Classified
-from tests.cli.classifying import NOISE, SOUND, UNSURE, FakeClassifier, invoke, photos_in
-
-
-@pytest.fixture
-def fake(monkeypatch) -> FakeClassifier:
-    return FakeClassifier().installed(monkeypatch)
-
-
-@pytest.fixture
-def photos(tmp_path, monkeypatch) -> Path:
-    return photos_in(tmp_path, monkeypatch)
+from tests.cli.classify.fakes import NOISE, SOUND, UNSURE, invoke
 
 
 def test_one_photo_has_a_bar_for_every_type(fake, photos):

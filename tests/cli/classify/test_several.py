@@ -8,20 +8,10 @@ from pathlib import Path
 import pytest
 
 from maskdcpt_cli.inference.classify import Classified
-from tests.cli.classifying import FakeClassifier, invoke, photos_in
+from tests.cli.classify.fakes import FakeClassifier, invoke
 
 SEVERAL = {"H": 0.93, "J": 0.81, "GN": 0.7104, "LL": 0.002}
 FAINT = {"GN": 0.74, "H": 0.3, "J": 0.02, "LL": 0.01}
-
-
-@pytest.fixture
-def fake(monkeypatch) -> FakeClassifier:
-    return FakeClassifier().installed(monkeypatch)
-
-
-@pytest.fixture
-def photos(tmp_path, monkeypatch) -> Path:
-    return photos_in(tmp_path, monkeypatch)
 
 
 @pytest.fixture
