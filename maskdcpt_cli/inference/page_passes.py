@@ -40,7 +40,11 @@ class PagePasses:
     to 20.19, synthetic low light 21.45 to 21.82, LOL 18.95 to 18.85 (its noise stays). Other types
     go first, as such a copy averages no noise: with noise of sigma 25, haze 17.60 dB (15.69 where
     haze goes first, 15.85 in one pass), low light 20.55 (18.82, 18.76); of sigma 10, haze 18.63
-    (18.35, 17.97), low light 21.88 (21.91, 21.66), each on 8 photos.
+    (18.35, 17.97), low light 21.88 (21.91, 21.66), each on 8 photos. (The windows of the map were
+    half as large then.)
+
+    Where all is to be removed, whatever there is, the network is asked for all in each pass, and a
+    small page has one pass: asked for haze and darkness alone, it finds them in every photo.
     """
 
     def __init__(
@@ -50,8 +54,9 @@ class PagePasses:
         self.pixels = pixels
         self.size = (pixels.source.shape[0], pixels.source.shape[1])
         self.reduced = reduced_size(self.size)
+        self.all_at_once = settings.remove == "all"
         if removal is not None and self.reduced == self.size:
-            removal = _of_small_page(removal)
+            removal = Removal(removal.types) if self.all_at_once else _of_small_page(removal)
         self.removal = removal
         self.settings = settings
         self.networks: list[CheckedNetwork] = []
@@ -75,7 +80,8 @@ class PagePasses:
             read = yield from self._read_restored(native)
             native = ()
         if reduced:
-            change = yield from self._change(reduced, read)
+            asked = self.removal.types if self.all_at_once else reduced
+            change = yield from self._change(asked, reduced, read)
             read = partial(_read_changed, read, change)
         if native:
             yield from self._restored(native, read, self.size)
@@ -89,10 +95,13 @@ class PagePasses:
         return lambda rows, columns: restored[0, :, rows, columns]
 
     def _change(
-        self, types: tuple[str, ...], read: Read
+        self, asked: tuple[str, ...], types: tuple[str, ...], read: Read
     ) -> Generator[TileSizeReduced, None, LocalAffine]:
-        """Return the change of the page, which is read, by removing types from it reduced."""
-        restore = partial(self._restored, types)
+        """Return the change of the page, which is read, by removing what is asked from it reduced.
+
+        It is that for `types`, which decide how it is carried back.
+        """
+        restore = partial(self._restored, asked)
         exact = any(scale(one) != "scene" for one in types)
         level = self.pixels.level
         return restore_reduced(restore, read, self.size, self.reduced, exact=exact, level=level)

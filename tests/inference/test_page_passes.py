@@ -140,6 +140,15 @@ def test_types_of_the_pixel_are_removed_at_the_size_of_the_page_alone() -> None:
     assert result.removed == ("GN",)
 
 
+def test_all_is_asked_of_the_reduced_page_too_where_all_is_removed() -> None:
+    everything, engine = Settings(remove="all"), Removing()
+    restored(engine, Page(photo(*SIZE, 3)), ("GN", "RS"), ("H", "LL"), everything)
+    assert engine.seen == [(REQUESTS, REDUCED), (("GN", "RS"), SIZE)]
+    engine = Removing()
+    restored(engine, Page(photo(96, 80, 3)), ("GN", "RS"), ("H", "LL"), everything)
+    assert engine.seen == [(REQUESTS, (96, 80))]
+
+
 @pytest.mark.parametrize("tile", [0, 128])
 def test_noise_is_removed_after_the_change_of_the_scene(tile: int) -> None:
     engine, image = Removing(), photo(*SIZE, 3)
