@@ -88,7 +88,7 @@ def test_each_set_asks_for_its_own_degradation(pairs, clean, tmp_path):
     restore = NetworkRestore(engine, Settings(remove="all"))
     run(from_photos(load_data("denoise"), clean)[:1], tmp_path / "a", restore, limit=1)
     run(from_pairs([pairs]), tmp_path / "b", restore, limit=1)
-    assert engine.requests == [[1, 0, 0], [1, 0, 1], [0, 1, 0]]  # haze last
+    assert engine.requests == [[1, 0, 0], [1, 1, 1]]
 
 
 def test_sets_that_are_missing_do_not_stop_the_others(tmp_path):
