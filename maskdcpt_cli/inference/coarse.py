@@ -152,9 +152,7 @@ def local_affine(
     return LocalAffine(gain, change - gain * lq if exact else offset, size)
 
 
-def of_smoothed(
-    change: LocalAffine, lq: Tensor, squares: Tensor, level: float, *, radius: int = 1
-) -> LocalAffine:
+def of_smoothed(change: LocalAffine, lq: Tensor, squares: Tensor, level: float) -> LocalAffine:
     """Return the change of a photo in which what varies by less than `level` is smoothed.
 
     A change raises contrast, and with it the rounding of the file and the blocks of its JPEG, up to
@@ -166,12 +164,11 @@ def of_smoothed(
         lq: The photo, reduced, (1, 3, h, w).
         squares: Of its values, reduced likewise.
         level: The step between the values of the file; at least what squares in float32 resolve.
-        radius: Of the windows, in pixels of the reduced photo.
     """
-    mean = box_mean(lq, radius)
-    variance = (box_mean(squares, radius) - mean * mean).clamp_(min=0)
+    mean = box_mean(lq, 1)
+    variance = (box_mean(squares, 1) - mean * mean).clamp_(min=0)
     kept = variance / (variance + max(level * level, torch.finfo(lq.dtype).eps))
-    kept, smooth = box_mean(kept, radius), box_mean(mean - kept * mean, radius)
+    kept, smooth = box_mean(kept, 1), box_mean(mean - kept * mean, 1)
     return LocalAffine(change.gain * kept, change.offset + change.gain * smooth, change.size)
 
 

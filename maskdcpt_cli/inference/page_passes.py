@@ -43,8 +43,9 @@ class PagePasses:
     (18.35, 17.97), low light 21.88 (21.91, 21.66), each on 8 photos. (The windows of the map were
     half as large then.)
 
-    Where all is to be removed, whatever there is, the network is asked for all in each pass, and a
-    small page has one pass: asked for haze and darkness alone, it finds them in every photo.
+    Where all is to be removed, whatever there is, the network is asked for all of it of the reduced
+    page, too, and a small page has one pass: asked for haze and darkness alone, the network finds
+    them in every photo.
     """
 
     def __init__(
