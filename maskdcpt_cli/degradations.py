@@ -156,6 +156,15 @@ def scale(label: str) -> Scale:
     return LABELS[label].scale if label in LABELS else "either"
 
 
+def group(label: str) -> str:
+    """Return the group of a classifier's label; "" of one that is not in LABELS.
+
+    >>> group("RN"), group("MB")
+    ('noise', 'blur')
+    """
+    return LABELS[label].group if label in LABELS else ""
+
+
 def alternatives(labels: Sequence[str]) -> list[list[int]]:
     """Return the positions of the kinds of noise, and those of blur, where there are several.
 
@@ -164,8 +173,8 @@ def alternatives(labels: Sequence[str]) -> list[list[int]]:
     >>> alternatives(["GN", "MB", "H", "DB"])
     [[1, 3]]
     """
-    groups = [LABELS[label].group if label in LABELS else "" for label in labels]
-    found = ([i for i, one in enumerate(groups) if one == group] for group in ("noise", "blur"))
+    groups = [group(label) for label in labels]
+    found = ([i for i, one in enumerate(groups) if one == kind] for kind in ("noise", "blur"))
     return [kinds for kinds in found if len(kinds) > 1]
 
 

@@ -35,6 +35,7 @@ from tests.inference.local import Local
 REQUESTS = ("GN", "H", "RS", "LL")
 SIZE = (600, 560)  # larger than a reduced page, whose size is
 REDUCED = (566, 529)
+THIRD = (200, 187)  # the coarser of the two scales at which noise is removed
 
 
 @dataclass
@@ -135,15 +136,21 @@ def test_types_of_the_scene_are_removed_from_the_reduced_page_alone(dtype: type)
 def test_types_of_the_pixel_are_removed_at_the_size_of_the_page_alone() -> None:
     engine = Removing()
     result, progress = restored(engine, Page(photo(*SIZE, 3)), native=("GN",))
-    assert engine.seen == [(("GN",), SIZE)]
+    assert engine.seen == [(("GN",), SIZE), (("GN",), THIRD)]
     assert sum(progress) == SIZE[0] * SIZE[1]
     assert result.removed == ("GN",)
+
+
+def test_types_beside_noise_alone_need_one_scale() -> None:
+    engine = Removing()
+    restored(engine, Page(photo(*SIZE, 3)), native=("RS",))
+    assert engine.seen == [(("RS",), SIZE)]
 
 
 def test_all_is_asked_of_the_reduced_page_too_where_all_is_removed() -> None:
     everything, engine = Settings(remove="all"), Removing()
     restored(engine, Page(photo(*SIZE, 3)), ("GN", "RS"), ("H", "LL"), everything)
-    assert engine.seen == [(REQUESTS, REDUCED), (("GN", "RS"), SIZE)]
+    assert engine.seen == [(REQUESTS, REDUCED), (("GN", "RS"), SIZE), (("GN", "RS"), THIRD)]
     engine = Removing()
     restored(engine, Page(photo(96, 80, 3)), ("GN", "RS"), ("H", "LL"), everything)
     assert engine.seen == [(REQUESTS, (96, 80))]

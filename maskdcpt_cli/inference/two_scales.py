@@ -1,0 +1,72 @@
+"""Denoising at two scales: low frequencies come from the image reduced, where noise is weaker.
+
+Denoisers leave the low frequencies of noise, as blotches in skies, the more, the softer the photo
+is at the pixel. Facciolo, Pierazzo & Morel, "Conservative Scale Recomposition for Multiscale
+Denoising", SIAM J. Imaging Sciences 10 (3), 2017, take them from a coarser scale. Here the finer
+scale keeps what the coarser one loses: fine drawing, and the means where noise is clipped.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from maskdcpt_cli.inference.backends.engine import Network, RestoreTile
+from maskdcpt_cli.inference.coarse import box_mean
+
+FACTOR = 3  # between the scales
+RADIUS = 2  # of the windows in which the scales are compared, in pixels of the coarser one
+BLOTCHES = 0.3  # power of those that a network leaves, over that of the noise; coarser scale
+FLAT = 0.25  # quantile of the local power of noise: more of it has drawing that was lost
+CLIPPED = 0.25  # share of values at 0 or 1 from which on means of noise are not those of the photo
+MEANS = 16  # radius of the windows of these means
+
+
+class TwoScales:
+    """A network that takes low frequencies from what it makes of an image reduced.
+
+    Tiles are cut at multiples of FACTOR. Global pooling is recorded for each scale separately.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def __call__(self, lq: Tensor) -> Tensor:
+        return recompose(lq, self.network(lq), self.network(reduce(lq)))
+
+    def record(self, tiles: Tensor, boxes: Tensor) -> RestoreTile:
+        fine = self.network.record(tiles, boxes)
+        coarse = self.network.record(reduce(tiles), boxes)
+        return lambda lq, box: recompose(lq, fine(lq, box), coarse(reduce(lq), box))
+
+
+def reduce(image: Tensor) -> Tensor:
+    """Return the means of FACTOR x FACTOR pixels of (B, C, H, W), at the borders of fewer."""
+    return F.avg_pool2d(image, FACTOR, ceil_mode=True, count_include_pad=False)
+
+
+def recompose(lq: Tensor, fine: Tensor, coarse: Tensor) -> Tensor:
+    """Return an image (B, 3, H, W) restored at two scales.
+
+    Where these differ by more than what a network leaves of noise, one of them lost drawing, and
+    the more they differ, the less of the coarser one is taken.
+
+    Args:
+        lq: The noisy image, (B, 3, H, W) in [0, 1].
+        fine: The image restored, as large.
+        coarse: The image reduced, then restored, (B, 3, h, w).
+    """
+    difference = coarse - reduce(fine)
+    clipped = box_mean(reduce(((lq <= 0) | (lq >= 1)).to(lq)), RADIUS)
+    difference -= (clipped / CLIPPED).clamp_(max=1) * box_mean(difference, MEANS)
+    noise = _power(reduce(lq) - coarse)[..., :: 2 * RADIUS + 1, :: 2 * RADIUS + 1]
+    left = BLOTCHES * noise.flatten(1).quantile(FLAT, dim=1).view(-1, 1, 1, 1)
+    power = _power(difference).clamp_(min=torch.finfo(lq.dtype).tiny)
+    difference *= (left / power).clamp_(max=1)
+    height, width = fine.shape[-2:]
+    smooth = F.interpolate(difference, scale_factor=FACTOR, mode="bilinear", align_corners=False)
+    return fine + smooth[..., :height, :width]
+
+
+def _power(image: Tensor) -> Tensor:
+    """Return the mean square (B, 1, h, w) around each pixel."""
+    return box_mean(image.square().mean(dim=1, keepdim=True), RADIUS)
