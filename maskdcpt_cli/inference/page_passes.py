@@ -22,7 +22,7 @@ from maskdcpt_cli.inference.tiling import (
     TileSizeReduced,
     restore_tiles,
 )
-from maskdcpt_cli.inference.two_scales import FACTOR, TwoScales
+from maskdcpt_cli.inference.two_scales import TwoScales
 
 BAND = 1 << 18  # pixels of a band that no network restores
 
@@ -121,9 +121,8 @@ class PagePasses:
         asked = engine.asked(request)
         if settings.tta:
             asked = Eightfold(asked)
-        multiple = engine.size_multiple
         if size != self.reduced and any(group(one) == "noise" for one in types or ()):
-            asked, multiple = TwoScales(asked), multiple * FACTOR
+            asked = TwoScales(asked, multiple=engine.size_multiple, pad=engine.pad)
         network = CheckedNetwork(asked, self.pixels.transfer)
         self.networks.append(network)
         tile = choose_tile(engine, size) if settings.tile is None else settings.tile
@@ -133,7 +132,7 @@ class PagePasses:
             size,
             tile=tile,
             overlap=choose_overlap(tile) if settings.overlap is None else settings.overlap,
-            multiple=multiple,
+            multiple=engine.size_multiple,
             pad=engine.pad,
             samples=choose_samples(engine),
         )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from maskdcpt_cli.inference.backends.engine import Network, RestoreTile
 from maskdcpt_cli.inference.coarse import box_mean
+from maskdcpt_cli.models.backbone import Pad, pad_by_reflection
 
 FACTOR = 3  # between the scales
 RADIUS = 2  # of the windows in which the scales are compared, in pixels of the coarser one
@@ -24,19 +25,32 @@ MEANS = 16  # radius of the windows of these means
 class TwoScales:
     """A network that takes low frequencies from what it makes of an image reduced.
 
-    Tiles are cut at multiples of FACTOR. Global pooling is recorded for each scale separately.
+    Global pooling is recorded for each scale separately; `pad` completes reduced tiles to a
+    `multiple`.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(
+        self, network: Network, *, multiple: int = 1, pad: Pad = pad_by_reflection
+    ) -> None:
         self.network = network
+        self.multiple = multiple
+        self.pad = pad
 
     def __call__(self, lq: Tensor) -> Tensor:
-        return recompose(lq, self.network(lq), self.network(reduce(lq)))
+        reduced = reduce(lq)
+        return recompose(lq, self.network(lq), reduced, self.network(reduced))
 
     def record(self, tiles: Tensor, boxes: Tensor) -> RestoreTile:
         fine = self.network.record(tiles, boxes)
-        coarse = self.network.record(reduce(tiles), boxes)
-        return lambda lq, box: recompose(lq, fine(lq, box), coarse(reduce(lq), box))
+        coarse = self.network.record(self.pad(reduce(tiles), self.multiple), boxes)
+
+        def restore(lq: Tensor, box: Tensor) -> Tensor:
+            reduced = reduce(lq)
+            height, width = reduced.shape[-2:]
+            restored = coarse(self.pad(reduced, self.multiple), box)[..., :height, :width]
+            return recompose(lq, fine(lq, box), reduced, restored)
+
+        return restore
 
 
 def reduce(image: Tensor) -> Tensor:
@@ -44,7 +58,7 @@ def reduce(image: Tensor) -> Tensor:
     return F.avg_pool2d(image, FACTOR, ceil_mode=True, count_include_pad=False)
 
 
-def recompose(lq: Tensor, fine: Tensor, coarse: Tensor) -> Tensor:
+def recompose(lq: Tensor, fine: Tensor, reduced: Tensor, coarse: Tensor) -> Tensor:
     """Return an image (B, 3, H, W) restored at two scales.
 
     Where these differ by more than what a network leaves of noise, one of them lost drawing, and
@@ -52,13 +66,14 @@ def recompose(lq: Tensor, fine: Tensor, coarse: Tensor) -> Tensor:
 
     Args:
         lq: The noisy image, (B, 3, H, W) in [0, 1].
-        fine: The image restored, as large.
-        coarse: The image reduced, then restored, (B, 3, h, w).
+        fine: The image restored.
+        reduced: The image reduced, (B, 3, h, w).
+        coarse: The image reduced, then restored.
     """
     difference = coarse - reduce(fine)
     clipped = box_mean(reduce(((lq <= 0) | (lq >= 1)).to(lq)), RADIUS)
     difference -= (clipped / CLIPPED).clamp_(max=1) * box_mean(difference, MEANS)
-    noise = _power(reduce(lq) - coarse)[..., :: 2 * RADIUS + 1, :: 2 * RADIUS + 1]
+    noise = _power(reduced - coarse)[..., :: 2 * RADIUS + 1, :: 2 * RADIUS + 1]
     left = BLOTCHES * noise.flatten(1).quantile(FLAT, dim=1).view(-1, 1, 1, 1)
     power = _power(difference).clamp_(min=torch.finfo(lq.dtype).tiny)
     difference *= (left / power).clamp_(max=1)
