@@ -44,9 +44,8 @@ class PagePasses:
     (18.35, 17.97), low light 21.88 (21.91, 21.66), each on 8 photos. (The windows of the map were
     half as large then.)
 
-    Noise of a page that is large is removed at two scales (`two_scales`): as large as those of a
-    camera, with noise of sigma 25, seven photos gain 1.4 dB in the mean, 0.3 at least. Small ones
-    are sharp at the pixel, and may lose by it.
+    Noise is removed at two scales (`two_scales`): with sigma 25 the middles of 13 photos of 2 to 20
+    megapixels gain 1.1 dB in the mean (-0.02 to 2.9), ten smaller photos 0.2 (-0.14 to 0.8).
 
     Where all is to be removed, whatever there is, the network is asked for all of it of the reduced
     page, too, and a small page has one pass: asked for haze and darkness alone, the network finds
@@ -121,7 +120,7 @@ class PagePasses:
         asked = engine.asked(request)
         if settings.tta:
             asked = Eightfold(asked)
-        if size != self.reduced and any(group(one) == "noise" for one in types or ()):
+        if types is not None and _at_two_scales(types):
             asked = TwoScales(asked, multiple=engine.size_multiple, pad=engine.pad)
         network = CheckedNetwork(asked, self.pixels.transfer)
         self.networks.append(network)
@@ -145,6 +144,12 @@ class PagePasses:
             rows = slice(top, min(top + step, height))
             yield Band(rows, read(rows, slice(0, width)))
             yield Progress((rows.stop - rows.start) * width)
+
+
+def _at_two_scales(types: tuple[str, ...]) -> bool:
+    """Return whether there is noise among types, and nothing that changes the whole scene."""
+    scene = any(scale(one) == "scene" for one in types)
+    return not scene and any(group(one) == "noise" for one in types)
 
 
 def _of_small_page(removal: Removal) -> Removal:
