@@ -117,16 +117,16 @@ class PagePasses:
         """Remove types, or all that the network can, from an image of `size` that is read."""
         engine, settings = self.engine, self.settings
         request = None if types is None else request_of(types, engine.model.requests)
-        asked = engine.asked(request)
+        network = engine.asked(request)
         if settings.tta:
-            asked = Eightfold(asked)
+            network = Eightfold(network)
         if types is not None and _at_two_scales(types):
-            asked = TwoScales(asked, multiple=engine.size_multiple, pad=engine.pad)
-        network = CheckedNetwork(asked, self.pixels.transfer)
-        self.networks.append(network)
+            network = TwoScales(network, multiple=engine.size_multiple, pad=engine.pad)
+        checked = CheckedNetwork(network, self.pixels.transfer)
+        self.networks.append(checked)
         tile = choose_tile(engine, size) if settings.tile is None else settings.tile
         yield from restore_tiles(
-            network,
+            checked,
             read,
             size,
             tile=tile,
@@ -135,7 +135,7 @@ class PagePasses:
             pad=engine.pad,
             samples=choose_samples(engine),
         )
-        network.check_last()
+        checked.check_last()
 
     def _unrestored(self, read: Read) -> Iterator[Step]:
         height, width = self.size

@@ -141,7 +141,7 @@ def test_types_of_the_pixel_are_removed_at_the_size_of_the_page_alone() -> None:
     assert result.removed == ("GN",)
 
 
-def test_types_beside_noise_alone_need_one_scale() -> None:
+def test_types_other_than_noise_need_one_scale() -> None:
     engine = Removing()
     restored(engine, Page(photo(*SIZE, 3)), native=("RS",))
     assert engine.seen == [(("RS",), SIZE)]

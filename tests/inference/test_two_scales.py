@@ -5,13 +5,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskdcpt_cli.inference.two_scales import FACTOR, TwoScales, recompose, reduce
+from maskdcpt_cli.inference.two_scales import FACTOR, TwoScales, downsample, recompose
 from maskdcpt_cli.models.backbone import pad_by_reflection
 from tests.inference.local import Local, Restoring
 
 
 def average(lq: Tensor) -> Tensor:
-    """A denoiser that sees 5 x 5 pixels: it leaves blotches, and no drawing."""
+    """A denoiser that sees 5 x 5 pixels: it leaves blotches, and no detail."""
     return F.avg_pool2d(lq, 5, 1, 2, count_include_pad=False)
 
 
@@ -28,17 +28,17 @@ def test_blotches_that_the_finer_scale_leaves_are_removed() -> None:
     assert rms(TwoScales(Local(average))(lq) - 0.5) < 0.7 * rms(average(lq) - 0.5)
 
 
-def test_drawing_that_the_coarser_scale_loses_is_kept() -> None:
+def test_detail_that_the_coarser_scale_loses_is_kept() -> None:
     stripes = torch.tensor([0.2] * 4 + [0.8] * 4).repeat(16).expand(1, 3, 128, 128).clone()
     stripes[..., :64, :] = 0.5
 
-    def drawn_at_its_own_scale(lq: Tensor) -> Tensor:
+    def sharp_at_its_own_scale(lq: Tensor) -> Tensor:
         return stripes if lq.shape == stripes.shape else average(lq)
 
-    restored = TwoScales(Local(drawn_at_its_own_scale))(stripes + noise(128, 128))
+    restored = TwoScales(Local(sharp_at_its_own_scale))(stripes + noise(128, 128))
     assert rms(restored - stripes) < 0.02
-    coarse = average(reduce(stripes + noise(128, 128)))
-    assert rms(coarse - reduce(stripes)) > 0.15  # what would have taken its place
+    coarse = average(downsample(stripes + noise(128, 128)))
+    assert rms(coarse - downsample(stripes)) > 0.15  # what would have taken its place
 
 
 def test_images_of_a_batch_do_not_depend_on_each_other() -> None:
@@ -77,9 +77,9 @@ def test_low_frequencies_come_from_the_coarser_scale_where_the_scales_nearly_agr
     fine = torch.full((1, 3, 8 * FACTOR, 8 * FACTOR), 0.5)
     near, far = (torch.full((1, 3, 8, 8), 0.5 + by) for by in (0.01, 0.3))
     lq = fine + noise(*fine.shape[-2:])
-    torch.testing.assert_close(recompose(lq, fine, reduce(lq), near), fine + 0.01)
+    torch.testing.assert_close(recompose(lq, fine, downsample(lq), near), fine + 0.01)
     lq = fine + 0.3 + noise(*fine.shape[-2:]) / 2
-    assert (recompose(lq, fine, reduce(lq), far) - fine).abs().max() < 0.01
+    assert (recompose(lq, fine, downsample(lq), far) - fine).abs().max() < 0.01
 
 
 def test_where_noise_is_clipped_means_come_from_the_finer_scale() -> None:
