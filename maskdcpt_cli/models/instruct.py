@@ -47,7 +47,8 @@ class InstructionBlock(nn.Module):
 
     def forward(self, x: Tensor, instruction: Tensor, on_grid: OnGrid, pool: GlobalPool) -> Tensor:
         mask = self.mask(instruction).sigmoid()[:, :, None, None]
-        return x + self.block(mask * (self.gamma * x + self.beta), on_grid, pool)
+        masked = torch.addcmul(mask * self.beta, mask * self.gamma, x)  # mask * (gamma x + beta)
+        return x + self.block(masked, on_grid, pool)
 
 
 class InstructedStage(BlockSequence):

@@ -22,6 +22,7 @@ from maskdcpt_cli.inference.backends.engine import (
 )
 from maskdcpt_cli.inference.backends.fp32 import tf32
 from maskdcpt_cli.inference.backends.half_precision import convert_to_half
+from maskdcpt_cli.inference.backends.rewriting import fold_scales
 from maskdcpt_cli.inference.backends.transfer import transfer_to
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.models.layers import lay_out
@@ -67,6 +68,8 @@ class TorchEngine(BackboneEngine):
         self._dtype = torch.float32 if self._autocast else DTYPES[precision]
         # The caller's network stays as it is.
         network = copy.deepcopy(model).to(device).eval()
+        if self._kind == "cpu":
+            network = fold_scales(network)
         if self._dtype != torch.float32:
             network = convert_to_half(network, self._dtype)
         self._network = lay_out(network, LAYOUT)
