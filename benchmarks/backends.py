@@ -1,9 +1,11 @@
 """A pass through each backbone at the released size, against the way its authors run it.
 
 The reference is PyTorch eager, NCHW, float32, with the weights drawn at random. Its layer norms
-are ours; NAFNet's authors spell them out, which is slower still, as the last row shows.
+are ours; NAFNet's authors spell them out, which is slower still, as the last row shows. The row
+before has PyTorch without `beta` and `gamma` in the weights.
 
     python -m benchmarks.backends --backbone nafnet --size 256
+    python -m benchmarks.backends --model tiny-asked --size 512
 """
 
 import copy
@@ -15,10 +17,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import machine, medians, psnr, table
+from maskdcpt_cli import load_model
 from maskdcpt_cli.errors import BackendError
-from maskdcpt_cli.inference.backends import open_engine
+from maskdcpt_cli.inference.backends import open_engine, pytorch
 from maskdcpt_cli.models import BACKBONES, Backbone, build_backbone
 from maskdcpt_cli.models.layers import ChannelNorm
+from maskdcpt_cli.models.nafnet import NAFNet
 
 ENGINES = [
     ("torch", "fp32"),
@@ -59,15 +63,16 @@ def randomised(name: str) -> Backbone:
 
 @click.command()
 @click.option("--backbone", "names", multiple=True, type=click.Choice(sorted(BACKBONES)))
+@click.option("--model", "trained", help="A model, in place of random weights.")
 @click.option("--size", default=256, show_default=True)
 @click.option("--rounds", default=5, show_default=True)
-def main(names: tuple[str, ...], size: int, rounds: int) -> None:
+def main(names: tuple[str, ...], trained: str | None, size: int, rounds: int) -> None:
     """Time a pass of each engine against PyTorch eager."""
     torch.manual_seed(0)
     lq = torch.rand(1, 3, size, size)
     rows = []
-    for name in names or sorted(BACKBONES):
-        model = randomised(name)
+    for name in [trained] if trained else names or sorted(BACKBONES):
+        model = load_model(name) if trained else randomised(name)
         reference = eager(model, lq)
         expected = reference()
         cases: dict[str, Callable[[], Tensor]] = {"eager": reference}
@@ -78,6 +83,10 @@ def main(names: tuple[str, ...], size: int, rounds: int) -> None:
                 print(error)
                 continue
             cases[f"{backend} {precision}"] = lambda engine=engine: engine(lq)
+        if isinstance(model, NAFNet):
+            with patch.object(pytorch, "fold_scales", lambda network: network):
+                unfolded = open_engine(model, device="cpu", precision="fp32", backend="torch")
+            cases["torch fp32, beta and gamma apart"] = lambda engine=unfolded: engine(lq)
         seconds = medians(cases, rounds=rounds)
         for case, taken in seconds.items():
             restored = cases[case]()
@@ -92,7 +101,7 @@ def main(names: tuple[str, ...], size: int, rounds: int) -> None:
                     f"{psnr(restored.clamp(0, 1), expected.clamp(0, 1)):.0f} dB",
                 ]
             )
-        if name == "nafnet":
+        if isinstance(model, NAFNet):
             with patch.object(ChannelNorm, "forward", spelled_out_norm):
                 taken = medians({"released": reference}, rounds=rounds)["released"]
             rows.append(

@@ -68,7 +68,7 @@ class TorchEngine(BackboneEngine):
         self._dtype = torch.float32 if self._autocast else DTYPES[precision]
         # The caller's network stays as it is.
         network = copy.deepcopy(model).to(device).eval()
-        if self._kind == "cpu":
+        if self._kind == "cpu":  # on other devices not measured; in fp16 small products underflow
             network = fold_scales(network)
         if self._dtype != torch.float32:
             network = convert_to_half(network, self._dtype)
