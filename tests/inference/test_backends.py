@@ -272,6 +272,21 @@ def test_the_memory_of_a_pass_grows_with_the_tile_and_is_never_nothing(name: str
     assert engine.peak_bytes(256) == pytest.approx(4 * engine.peak_bytes(128), rel=1e-3)
 
 
+def test_no_compiler_is_imported_to_choose_tiles() -> None:
+    code = (
+        "import sys\n"
+        "from maskdcpt_cli.inference.backends import open_engine\n"
+        "from maskdcpt_cli.inference.tile_size import choose_samples, choose_tile\n"
+        "from tests.small import NETWORKS, small\n"
+        "for name in NETWORKS:\n"
+        "    engine = open_engine(small(name), device='cpu', backend='torch')\n"
+        "    choose_tile(engine, (3000, 4000)), choose_samples(engine), engine.pooled_shapes\n"
+        "print({'torch._dynamo', 'sympy'} & set(sys.modules))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "set()\n"
+
+
 def test_signals_are_survived_after_engines_have_gone() -> None:
     needs("openvino")
     code = (

@@ -3,12 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import chain
 from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from maskdcpt_cli.inference.backends.memory import activation_bytes
 from maskdcpt_cli.models import Backbone
@@ -193,12 +191,10 @@ class BackboneEngine(Engine):
     @cached_property
     def pooled_shapes(self) -> tuple[torch.Size, ...]:
         """The shapes of what the network pools, which no size of image changes."""
-        network = PooledValues(self.model)
-        tensors = chain(network.named_parameters(), network.named_buffers())
-        weights = {name: tensor.to("meta") for name, tensor in tensors}
-        inputs = tuple(x.to("meta") for x in self.example_inputs(PooledValues))
+        device = next(self.model.parameters()).device
+        inputs = (x.to(device) for x in self.example_inputs(PooledValues))
         with torch.no_grad():
-            return tuple(value.shape for value in functional_call(network, weights, inputs))
+            return tuple(value.shape for value in PooledValues(self.model)(*inputs))
 
     def example_inputs(self, network: type[nn.Module]) -> tuple[Tensor, ...]:
         """Return inputs to trace one of the three networks above with."""
