@@ -167,7 +167,7 @@ def noise(engine: Engine, photos: Path, size: float, *, count: int, seed: int) -
 
     The reduced copy becomes that of the clean photo, as if restored perfectly: only noise differs.
     """
-    quiet = engine.asked(request_of(("GN",), engine.model.requests))
+    quiet = engine.with_request(request_of(("GN",), engine.model.requests))
     measured = Measured(("noise kept", "before", "before, its light kept", "after", "no noise"))
     for (stops, sigma), gt in product(NOISY, photographs(photos, size, count=count, seed=seed)):
         row = f"{stops} stops, sigma {sigma}"

@@ -30,7 +30,7 @@ ROUNDS = 3
 def main(*, photos: Path, model: str, seed: int) -> None:
     """Add Gaussian noise to the middle of clean PHOTOS, and remove it both ways."""
     engine = open_engine(load_model(model), backend="torch")
-    one = engine.asked(request_of(("GN",), engine.model.requests))
+    one = engine.with_request(request_of(("GN",), engine.model.requests))
     two = TwoScales(one, multiple=engine.size_multiple, pad=engine.pad)
     images = list(middles(photos))
     print(f"{machine()}, {engine.describe()}; {len(images)} photos of {SIDE} pixels a side\n")

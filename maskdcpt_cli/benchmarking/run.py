@@ -170,7 +170,7 @@ class _SetRun:
     ) -> None:
         self.testset, self.settings, self.cache = testset, settings, cache
         if isinstance(restore, NetworkRestore):
-            restore = restore.asked(testset.degradation)
+            restore = restore.removing(testset.degradation)
         self.restore = restore
         self.key = key(testset)
         self.scorer = metrics.scorer

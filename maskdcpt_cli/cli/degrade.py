@@ -206,14 +206,14 @@ def _requests(
         for word, _, variant in (text.partition(":") for text in types):
             requested.append((find(word), variant or None))
         requested += [(degradation, None) for degradation in SETTINGS.get(setting or "", ())]
-        asked = [degradation for degradation, _ in requested]
-        if twice := next((one for one in asked if asked.count(one) > 1), None):
+        named = [degradation for degradation, _ in requested]
+        if twice := next((one for one in named if named.count(one) > 1), None):
             slug = LABELS[twice].slug
             raise click.UsageError(
                 f"--type {slug} is given twice, and its pairs would have the same names; give it "
                 "once, without a variant for any of them, or degrade into two folders."
             )
-        by_type = _levels(levels, set(asked))
+        by_type = _levels(levels, set(named))
         return [
             DegradeRequest(name, variant=variant, levels=by_type.get(name))
             for name, variant in requested

@@ -27,11 +27,11 @@ class NetworkRestore:
     def __call__(self, lq: Image) -> Image:
         return restore(self.engine, lq, settings=self.settings)
 
-    def asked(self, degradation: str | None) -> "NetworkRestore":
-        """Return the network asked for a degradation, or for the parts of a mixture.
+    def removing(self, degradation: str | None) -> "NetworkRestore":
+        """Return the network with the request of a degradation, or of the parts of a mixture.
 
-        For clean images it is asked for nothing; for everything if it knows none of the parts or
-        cannot be asked.
+        For clean images the request is empty; it is of everything if the network knows none of
+        the parts or takes no request.
         """
         name = degradation or ""
         if name == CLEAN and self.engine.model.requests:

@@ -85,8 +85,8 @@ class PagePasses:
             read = yield from self._read_restored(native)
             native = ()
         if reduced:
-            asked = self.removal.types if self.all_at_once else reduced
-            change = yield from self._change(asked, reduced, read)
+            requested = self.removal.types if self.all_at_once else reduced
+            change = yield from self._change(requested, reduced, read)
             read = partial(_read_changed, read, change)
         if native:
             yield from self._restored(native, read, self.size)
@@ -100,13 +100,13 @@ class PagePasses:
         return lambda rows, columns: restored[0, :, rows, columns]
 
     def _change(
-        self, asked: tuple[str, ...], types: tuple[str, ...], read: Read
+        self, requested: tuple[str, ...], types: tuple[str, ...], read: Read
     ) -> Generator[TileSizeReduced, None, LocalAffine]:
-        """Return the change of the page, which is read, by removing what is asked from it reduced.
+        """Return the change of the page, which is read, by removing `requested` from it reduced.
 
         It is that for `types`, which decide how it is carried back.
         """
-        restore = partial(self._restored, asked)
+        restore = partial(self._restored, requested)
         exact = any(scale(one) != "scene" for one in types)
         level = self.pixels.level
         return restore_reduced(restore, read, self.size, self.reduced, exact=exact, level=level)
@@ -117,7 +117,7 @@ class PagePasses:
         """Remove types, or all that the network can, from an image of `size` that is read."""
         engine, settings = self.engine, self.settings
         request = None if types is None else request_of(types, engine.model.requests)
-        network = engine.asked(request)
+        network = engine.with_request(request)
         if settings.tta:
             network = Eightfold(network)
         if types is not None and _at_two_scales(types):

@@ -224,13 +224,13 @@ class Restormer(Backbone):
         request: Tensor | None = None,
     ) -> Encoded:
         context = (on_grid, pool)
-        asked = (*context, *self.instruction(request))
-        level1 = self.encoder_level1(on_grid(self.patch_embed, lq), *asked)
-        level2 = self.encoder_level2(on_grid(self.down1_2, level1), *asked)
-        level3 = self.encoder_level3(on_grid(self.down2_3, level2), *asked)
+        instructed = (*context, *self.instruction(request))
+        level1 = self.encoder_level1(on_grid(self.patch_embed, lq), *instructed)
+        level2 = self.encoder_level2(on_grid(self.down1_2, level1), *instructed)
+        level3 = self.encoder_level3(on_grid(self.down2_3, level2), *instructed)
         x = self.latent(on_grid(self.down3_4, level3), *context)
 
-        routed = (*asked, *self.routing(x, *context))
+        routed = (*instructed, *self.routing(x, *context))
         x = torch.cat([on_grid(self.up4_3, self.guided(x, 3, lq, *context)), level3], dim=1)
         decoded3 = self.decoder_level3(self.reduce_chan_level3(x), *routed)
         x = torch.cat([on_grid(self.up3_2, self.guided(decoded3, 2, lq, *context)), level2], dim=1)

@@ -68,8 +68,8 @@ ROWS = (
 )
 
 
-class Asked:
-    """A network, and what it restores when it is asked."""
+class RestoreByRequest:
+    """A network as a function of an image and of a request."""
 
     def __init__(self, model: Backbone) -> None:
         self.model = model
@@ -77,11 +77,11 @@ class Asked:
 
     def __call__(self, lq: Image, request: frozenset[str] | None = None) -> Image:
         """Restore an image; None: without a request."""
-        asked = None
+        row = None
         if request is not None:
-            asked = torch.tensor([[float(name in request) for name in self.model.requests]])
+            row = torch.tensor([[float(name in request) for name in self.model.requests]])
         with torch.inference_mode():
-            restored = self.model(torch.from_numpy(lq.transpose(2, 0, 1).copy())[None], asked)
+            restored = self.model(torch.from_numpy(lq.transpose(2, 0, 1).copy())[None], row)
         return np.ascontiguousarray(restored[0].clip(0, 1).numpy().transpose(1, 2, 0))
 
 
@@ -136,17 +136,17 @@ def measured(
     title: str,
     degradation: str,
     samples: Sequence[Callable[[], Sample]],
-    blind: Asked,
-    asked: Asked,
+    blind: RestoreByRequest,
+    network: RestoreByRequest,
 ) -> Row:
-    """Restore samples by the blind network, and as the other one is asked."""
+    """Restore samples by the blind network, and by the other one with requests."""
     present = frozenset({degradation} - {CLEAN})
     ways: dict[str, Callable[[Image], Image]] = {
         "input": lambda lq: lq,
         "blind": blind,
-        "asked for what is there": lambda lq: asked(lq, present),
-        "asked for everything": lambda lq: asked(lq, asked.types),
-        "asked for all but haze and darkness": lambda lq: asked(lq, asked.types - OF_TONE),
+        "asked for what is there": lambda lq: network(lq, present),
+        "asked for everything": lambda lq: network(lq, network.types),
+        "asked for all but haze and darkness": lambda lq: network(lq, network.types - OF_TONE),
     }
     reached: dict[str, list[float]] = {way: [] for way in ways}
     for sample in samples:
@@ -157,7 +157,7 @@ def measured(
 
 
 def colour_shifts(
-    photos: Sequence[tuple[str, Image]], blind: Asked, asked: Asked
+    photos: Sequence[tuple[str, Image]], blind: RestoreByRequest, network: RestoreByRequest
 ) -> Iterator[list[str]]:
     """Yield a row for each of TONES, of photos of this tone with noise and without."""
     noise = Degrading("noise 10", "GN", (10,), "gaussian")
@@ -166,7 +166,7 @@ def colour_shifts(
             samples = [degraded(row, name, change(photo)) for name, photo in photos]
             shifts = (
                 [_colour_shift(restore(lq), gt) for lq, gt in samples]
-                for restore in (blind, lambda lq: asked(lq, frozenset({"GN"})))
+                for restore in (blind, lambda lq: network(lq, frozenset({"GN"})))
             )
             yield [tone + title, *(f"{fmean(one):.2f} ({max(one):.2f})" for one in shifts)]
 
@@ -212,10 +212,10 @@ def main(
     side: int,
 ) -> None:
     """Measure MODEL, which can be asked, on photos of FOLDERS and on pairs."""
-    asked = Asked(load_model(model))
-    if not asked.types:
+    network = RestoreByRequest(load_model(model))
+    if not network.types:
         raise click.UsageError(f"{model} cannot be asked; train one with `architecture: instruct`.")
-    without_request = Asked(load_model(blind))
+    without_request = RestoreByRequest(load_model(blind))
     photos = list(photos_in(folders, count=count, side=side))
     sets: list[tuple[str, str, Sequence[Callable[[], Sample]]]] = [
         (row.title, row.degradation, [partial(degraded, row, *photo) for photo in photos])
@@ -226,12 +226,12 @@ def main(
              for (label, _, _), one in zip(pairs, own, strict=True)]  # fmt: skip
     done: list[Row] = []
     for title, degradation, samples in sets:
-        done.append(measured(title, degradation, samples, without_request, asked))
+        done.append(measured(title, degradation, samples, without_request, network))
         print(" | ".join(done[-1].cells()), flush=True)
     print(f"\nPSNR in dB of {len(photos)} photos, mean (worst):\n")
     print(table(["", *done[0].psnr], [row.cells() for row in done]))
     print("\nShift of the mean colour, of 255, mean (largest):\n")
-    shifts = colour_shifts(photos, without_request, asked)
+    shifts = colour_shifts(photos, without_request, network)
     print(table(["photos", "blind", "asked for noise"], list(shifts)))
 
 

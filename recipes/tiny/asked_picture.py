@@ -17,7 +17,7 @@ from maskdcpt_cli.images.reading import read_rgb
 from maskdcpt_cli.synthesis import contract
 from maskdcpt_cli.synthesis.composition import compose
 from maskdcpt_cli.synthesis.table import sample
-from recipes.tiny.asked import Asked
+from recipes.tiny.asked import RestoreByRequest
 
 WIDTH = 400  # of each image on the sheet, in pixels
 HAZE, NOISE = 1, 10  # optical depth, and sigma of 255
@@ -34,7 +34,7 @@ def main(model: str, photo: Path, path: Path, *, seed: int) -> None:
 
     PATH is results/asked.jpg by default.
     """
-    asked = Asked(load_model(model))
+    network = RestoreByRequest(load_model(model))
     clean = _reduced(read_rgb(photo))
     generator = default_rng(seed)
     steps = [
@@ -43,7 +43,7 @@ def main(model: str, photo: Path, path: Path, *, seed: int) -> None:
     ]
     lq = compose(clean, steps)
     rows = [
-        [asked(lq, frozenset(request)) for request in REQUESTS.values()],
+        [network(lq, frozenset(request)) for request in REQUESTS.values()],
         [compose(clean, steps, without=request) for request in REQUESTS.values()],
     ]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -131,22 +131,22 @@ def row(
 
 def ways(model: Backbone, classifier: DegradationClassifier) -> dict[str, Restorer]:
     """Return the ways to restore: one, or those to ask a network that can be asked."""
-    asked = open_network(model, backend="torch")
+    network = open_network(model, backend="torch")
     if not model.request_types:
-        return {"restored": asked}
-    assert isinstance(asked.restore, NetworkRestore)
-    engine, auto = asked.restore.engine, Settings(remove="auto")
+        return {"restored": network}
+    assert isinstance(network.restore, NetworkRestore)
+    engine, auto = network.restore.engine, Settings(remove="auto")
     return {
-        "asked for what is there": asked,  # by `benchmark`
+        "asked for what is there": network,  # by `benchmark`
         "asked for what is found": Restorer(
             partial(restore, engine, settings=auto, classifier=classifier),
-            asked.description,
+            network.description,
             fingerprint(model, auto, classifier),
         ),
         "asked for everything": Restorer(
             partial(restore, engine, remove="all"),
-            asked.description,
-            f"{asked.fingerprint}-everything",
+            network.description,
+            f"{network.fingerprint}-everything",
         ),
     }
 

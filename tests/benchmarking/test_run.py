@@ -78,9 +78,9 @@ def test_a_network_is_asked_for_what_a_set_has(degradation, asked):
     engine = Askable()
     engine.model.requests = ("GN", "J", "H", "RS", "RD")
     restore = NetworkRestore(engine, Settings(remove="all"))
-    assert restore.asked(degradation).settings.remove == asked
+    assert restore.removing(degradation).settings.remove == asked
     engine.model.requests = ()
-    assert restore.asked(degradation).settings.remove == "all"
+    assert restore.removing(degradation).settings.remove == "all"
 
 
 def test_each_set_asks_for_its_own_degradation(pairs, clean, tmp_path):

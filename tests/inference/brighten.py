@@ -29,7 +29,7 @@ class Brighten:
         self.seen.append(lq)
         return lq + 0.5 * (1 - lq)
 
-    def asked(self, _request):
+    def with_request(self, _request):
         return self
 
     def in_fp32(self):
@@ -57,7 +57,7 @@ class Askable(Brighten):
         self.model = askable(*KNOWN)
         self.requests = []
 
-    def asked(self, request):
+    def with_request(self, request):
         self.requests.append(None if request is None else request.tolist()[0])
         return self
 

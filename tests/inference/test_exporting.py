@@ -69,15 +69,15 @@ def test_a_request_is_an_input(name: str, form: str, exported: Exported) -> None
     lq, tiles = example((40, 24)), example((64, 64), batch=4)
     for request in REQUESTS:
         with torch.inference_mode():
-            assert_close(engine.asked(request)(lq), model(lq, request))
+            assert_close(engine.with_request(request)(lq), model(lq, request))
         ours, theirs = (
-            one.asked(request).record(tiles, BOXES)(tiles[:1], BOXES[:1])
+            one.with_request(request).record(tiles, BOXES)(tiles[:1], BOXES[:1])
             for one in (engine, original(model))
         )
         assert_close(ours, theirs)
-    assert torch.equal(engine.asked(REQUESTS[-1])(lq), lq)
+    assert torch.equal(engine.with_request(REQUESTS[-1])(lq), lq)
     with pytest.raises(ValueError, match=r"can be asked for 3 types, and the request is \(1, 5\)"):
-        engine.asked(torch.ones(1, 5))
+        engine.with_request(torch.ones(1, 5))
 
 
 @every_form

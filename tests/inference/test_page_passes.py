@@ -55,9 +55,9 @@ class Removing:
         self.model = SimpleNamespace(requests=self.requests, request_types=len(self.requests))
         self.notices: list[str] = []
 
-    def asked(self, request: Tensor) -> Local:
-        wanted = zip(self.requests, request[0].tolist(), strict=True)
-        types = tuple(one for one, asked in wanted if asked)
+    def with_request(self, request: Tensor) -> Local:
+        flags = zip(self.requests, request[0].tolist(), strict=True)
+        types = tuple(one for one, flag in flags if flag)
 
         def run(lq: Tensor) -> Tensor:
             size = (lq.shape[-2], lq.shape[-1])

@@ -110,9 +110,9 @@ def test_what_is_kept_stays_in_what_shows_later_too(shows) -> None:
 
 def test_the_first_result_stays_where_the_check_of_the_second_fails(shows) -> None:
     class Failing(Removing):
-        def asked(self, request):
-            sound, unsound = super().asked(request), replace(self, unsound=("fp32",))
-            return Removing.asked(unsound, request) if request[0, 0] else sound
+        def with_request(self, request):
+            sound, unsound = super().with_request(request), replace(self, unsound=("fp32",))
+            return Removing.with_request(unsound, request) if request[0, 0] else sound
 
     shows(first=("H",), later=("GN",))
     page = Page(photo(*SIZE, 3))

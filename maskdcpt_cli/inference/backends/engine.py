@@ -73,7 +73,7 @@ class Engine(ABC):
     """A network prepared on one device: (B, 3, h, w) in [0, 1] of any size -> restored.
 
     Takes float32 on the CPU or on its device, and returns it there; the result is not clipped.
-    One that can be asked what to remove is asked for everything, unless `asked` says otherwise.
+    One that can be asked what to remove removes everything, unless `with_request` says otherwise.
     """
 
     backend: str
@@ -88,7 +88,7 @@ class Engine(ABC):
         self.notices: list[str] = []  # messages for the user, a sentence each, until they are shown
 
     def __call__(self, lq: Tensor) -> Tensor:
-        return self.asked(None)(lq)
+        return self.with_request(None)(lq)
 
     def record(self, tiles: Tensor, boxes: Tensor) -> RestoreTile:
         """Pool over tiles (N, 3, h, w) that sample an image, and keep the values.
@@ -97,9 +97,9 @@ class Engine(ABC):
         heights and widths of tiles are multiples of `size_multiple`. Returns a function that
         restores tiles of that image with these values: (1, 3, h, w), boxes (1, 4) -> restored.
         """
-        return self.asked(None).record(tiles, boxes)
+        return self.with_request(None).record(tiles, boxes)
 
-    def asked(self, request: Tensor | None) -> Network:
+    def with_request(self, request: Tensor | None) -> Network:
         """Return the network that removes what a request asks for.
 
         Args:
@@ -156,7 +156,7 @@ class BackboneEngine(Engine):
         return "fp32"
 
     def network(self, *request: Tensor) -> Network:
-        return _Asked(self, request)
+        return _WithRequest(self, request)
 
     @abstractmethod
     def residual(self, padded: Tensor, *request: Tensor) -> Tensor:
@@ -210,7 +210,7 @@ class BackboneEngine(Engine):
         return tile, boxes, *request, *(torch.zeros(shape) for shape in self.pooled_shapes)
 
 
-class _Asked:
+class _WithRequest:
     """An engine with its request: one tensor, or none if the network cannot be asked."""
 
     def __init__(self, engine: BackboneEngine, request: tuple[Tensor, ...]) -> None:

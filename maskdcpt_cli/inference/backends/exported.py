@@ -97,10 +97,10 @@ class ExportedEngine(Engine):
         return self.model.metadata.bytes_per_pixel
 
     def network(self, *request: Tensor) -> Network:
-        return _AskedFile(self.model, request)
+        return _FileWithRequest(self.model, request)
 
 
-class _AskedFile:
+class _FileWithRequest:
     """An exported network with its request: one tensor, or none if it cannot be asked."""
 
     def __init__(self, network: ExportedNetwork, request: tuple[Tensor, ...]) -> None:

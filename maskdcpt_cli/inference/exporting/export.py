@@ -106,7 +106,7 @@ def _compare(model: Backbone, path: Path) -> Iterator[Parity]:
     for size in SIZES:
         image = probe_image(size)
         values = [
-            _psnr(exported.asked(request)(image), original.asked(request)(image))
+            _psnr(exported.with_request(request)(image), original.with_request(request)(image))
             for request in requests
         ]
         yield Parity(size, False, min(values))
@@ -127,7 +127,7 @@ def _requests(types: int) -> list[Tensor | None]:
 
 def _in_tiles(engine: Engine, image: Tensor, request: Tensor | None) -> Tensor:
     steps = restore_tiles(
-        engine.asked(request),
+        engine.with_request(request),
         lambda rows, columns: image[0, :, rows, columns],
         (image.shape[-2], image.shape[-1]),
         tile=TILE,
