@@ -21,6 +21,7 @@ def activation_bytes(model: nn.Module, side: int) -> int:
     return live.peak
 
 
+# PyTorch has no types for what a subclass of TorchDispatchMode calls: hence both `ignore`.
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the storages that operators create, for as long as someone holds them."""
 
