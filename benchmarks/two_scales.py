@@ -32,7 +32,7 @@ def main(*, photos: Path, model: str, seed: int) -> None:
     engine = open_engine(load_model(model), backend="torch")
     one = engine.with_request(request_of(("GN",), engine.model.requests))
     two = TwoScales(one, multiple=engine.size_multiple, pad=engine.pad)
-    images = list(middles(photos))
+    images = list(middles(photos, SIDE))
     print(f"{machine()}, {engine.describe()}; {len(images)} photos of {SIDE} pixels a side\n")
     rows = []
     for sigma in SIGMAS:
@@ -50,16 +50,16 @@ def main(*, photos: Path, model: str, seed: int) -> None:
     print(f"\nTime of two scales over one: {seconds['two'] / seconds['one']:.2f}")
 
 
-def middles(photos: Path) -> Iterator[Tensor]:
-    """Yield the middle (3, SIDE, SIDE) of each photo that is as large."""
+def middles(photos: Path, side: int) -> Iterator[Tensor]:
+    """Yield the middle (3, side, side) of each photo that is as large."""
     for path in sorted(photos.rglob("*")):
         if path.suffix.lower() not in IMAGE_SUFFIXES:
             continue
         with Image.open(path) as image:
-            if min(image.size) < SIDE:
+            if min(image.size) < side:
                 continue
-            left, top = ((side - SIDE) // 2 for side in image.size)
-            photo = image.convert("RGB").crop((left, top, left + SIDE, top + SIDE))
+            left, top = ((length - side) // 2 for length in image.size)
+            photo = image.convert("RGB").crop((left, top, left + side, top + side))
         yield torch.from_numpy(np.asarray(photo, np.float32) / 255).permute(2, 0, 1)
 
 

@@ -63,9 +63,22 @@ class _Layer(NamedTuple):
 
 def streaks(image: Image, level: float, generator: Generator) -> Degraded:
     """Add rain of `level` mm per hour: 2 is light, 10 moderate, 50 heavy, 100 a cloudburst."""
+    return _streaks(image, level, generator, veiled=True)
+
+
+def unveiled(image: Image, level: float, generator: Generator) -> Degraded:
+    """Add the streaks of `streaks` alone, at `level` mm per hour.
+
+    What is between them stays as it is, as in Rain100L (Yang et al., CVPR 2017).
+    """
+    return _streaks(image, level, generator, veiled=False)
+
+
+def _streaks(image: Image, level: float, generator: Generator, *, veiled: bool) -> Degraded:
     darkness, shine, opacity = generator.uniform((0.4, 0.5, 0.5), (0.95, 1, 1)).tolist()
     light = _light(image, darkness, shine, generator)
     reach, zoom, exposure = _log_uniform((20, 0.5, 0.4), (400, 1.5, 3), generator)
+    reach *= veiled
     camera = _RainCamera(
         zoom=zoom,
         exposure=exposure,

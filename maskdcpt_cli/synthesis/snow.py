@@ -43,7 +43,20 @@ def snow(image: Image, level: float, generator: Generator) -> Degraded:
 
     The level scales the number of flakes and the veil.
     """
+    return _snow(image, level, generator, veiled=True)
+
+
+def unveiled(image: Image, level: float, generator: Generator) -> Degraded:
+    """Add flakes alone, from none at 0 to as many as in a blizzard at 1.
+
+    What is between them stays as it is, as in Snow100K.
+    """
+    return _snow(image, level, generator, veiled=False)
+
+
+def _snow(image: Image, level: float, generator: Generator, *, veiled: bool) -> Degraded:
     white, veil, opacity = generator.uniform((0.8, 0, 0.7), (1, 1.5, 1)).tolist()
+    veil *= veiled
     blueness = generator.normal(0, 0.01)
     zoom, number, way = np.exp(generator.uniform(*np.log(((0.4, 3, 2), (1.5, 20, 40))))).tolist()
     camera = _SnowCamera(

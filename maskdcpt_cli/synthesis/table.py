@@ -97,7 +97,12 @@ SYNTHESIS: Registry[SynthesisSpec] = Registry("SYNTHESIS", {
         sampled=("homogeneous", "patchy"),
     ),
     "RS": SynthesisSpec(
-        {"streaks": rain.streaks, "crossing": rain.crossing, "downpour": rain.downpour},
+        {
+            "streaks": rain.streaks,
+            "crossing": rain.crossing,
+            "downpour": rain.downpour,
+            "unveiled": rain.unveiled,
+        },
         unit="mm of rain per hour", least=0, usual=Range(5, 100), most=200, sampled=("streaks",),
     ),
     "RD": SynthesisSpec(
@@ -109,7 +114,8 @@ SYNTHESIS: Registry[SynthesisSpec] = Registry("SYNTHESIS", {
         unit="strength", least=0, usual=Range(0.1, 1), most=1,
     ),
     "S": SynthesisSpec(
-        {"snow": snow.snow}, unit="strength", least=0, usual=Range(0.1, 1), most=1,
+        {"snow": snow.snow, "unveiled": snow.unveiled},
+        unit="strength", least=0, usual=Range(0.1, 1), most=1, sampled=("snow",),
     ),
     "MS": SynthesisSpec({"bggr": mosaic.bggr}, unit="fraction", least=0, usual=Range(1, 1), most=1),
     "LL": SynthesisSpec(

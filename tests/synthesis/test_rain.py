@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.synthesis.rain import MOST, crossing, downpour, streaks
+from maskdcpt_cli.synthesis.rain import MOST, crossing, downpour, streaks, unveiled
 
 BLACK = np.zeros((192, 256, 3), np.float32)
 SEEDS = range(12)
@@ -123,3 +123,11 @@ def test_a_downpour_is_of_finer_streaks():
         return np.median(grey)
 
     assert fineness(downpour) > 1.1 * fineness(streaks)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_streaks_without_a_veil_are_those_with_it(seed):
+    with_veil, alone = (make(BLACK, 60, default_rng(seed)) for make in (streaks, unveiled))
+    assert alone.parameters == with_veil.parameters | {"reach": 0}
+    assert alone.lq.min() < 0.02
+    assert (with_veil.lq >= alone.lq - 1e-5).all()

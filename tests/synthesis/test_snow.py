@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.synthesis.snow import _shapes, _SnowCamera, snow
+from maskdcpt_cli.synthesis.snow import _shapes, _SnowCamera, snow, unveiled
 
 BLACK = np.zeros((192, 256, 3), np.float32)
 SEEDS = range(12)
@@ -65,3 +65,12 @@ def test_large_photos_show_as_large_flakes():
         )
         halved = cv2.resize(large, (720, 720), interpolation=cv2.INTER_AREA)
         assert np.abs(halved - small).mean() < 0.01
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_flakes_without_a_veil_are_those_with_it(seed):
+    grey = np.full((192, 256, 3), 0.3, np.float32)
+    with_veil, alone = (make(grey, 0.6, default_rng(seed)) for make in (snow, unveiled))
+    assert alone.parameters == with_veil.parameters | {"veil": 0}
+    assert alone.lq.min() == pytest.approx(0.3, abs=0.01)
+    assert (with_veil.lq >= alone.lq - 1e-5).all()
