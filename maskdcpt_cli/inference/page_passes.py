@@ -10,6 +10,7 @@ from maskdcpt_cli.inference.backends import Engine
 from maskdcpt_cli.inference.checked_network import CheckedNetwork
 from maskdcpt_cli.inference.coarse import LocalAffine, reduced_size, restore_reduced, whole
 from maskdcpt_cli.inference.events import Settings
+from maskdcpt_cli.inference.looking import REDUCED_PIXELS
 from maskdcpt_cli.inference.page_pixels import PagePixels
 from maskdcpt_cli.inference.removal import Removal, request_of
 from maskdcpt_cli.inference.self_ensemble import Eightfold
@@ -25,6 +26,11 @@ from maskdcpt_cli.inference.tiling import (
 from maskdcpt_cli.inference.two_scales import TwoScales
 
 BAND = 1 << 18  # pixels of a band that no network restores
+# Of the copy from which rain and snow go, as small flakes and fine streaks show in it: 0.5 to 1.3
+# dB more than by one of REDUCED_PIXELS, in the mean of four photos of 6 megapixels, with a veil and
+# without (docs/speed.md). Drops on the lens are as good by either.
+FALLING_PIXELS = 1_200_000
+FALLING = ("RS", "S")
 
 
 class PagePasses:
@@ -59,9 +65,9 @@ class PagePasses:
         self.engine = engine
         self.pixels = pixels
         self.size = (pixels.source.shape[0], pixels.source.shape[1])
-        self.reduced = reduced_size(self.size)
+        self.small = reduced_size(self.size) == self.size
         self.all_at_once = settings.remove == "all"
-        if removal is not None and self.reduced == self.size:
+        if removal is not None and self.small:
             removal = Removal(removal.types) if self.all_at_once else _of_small_page(removal)
         self.removal = removal
         self.settings = settings
@@ -82,12 +88,12 @@ class PagePasses:
             yield from self._restored(None, read, self.size)
             return
         native, reduced = self.removal
-        if native and reduced and self.reduced == self.size:
+        if native and reduced and self.small:
             read = yield from self._read_restored(native)
             native = ()
-        if reduced:
-            requested = self.removal.types if self.all_at_once else reduced
-            change = yield from self._change(requested, reduced, read)
+        for types, pixels in self._copies(reduced):
+            requested = self.removal.types if self.all_at_once else types
+            change = yield from self._change(requested, types, read, pixels)
             read = partial(_read_changed, read, change)
         if native:
             yield from self._restored(native, read, self.size)
@@ -100,17 +106,26 @@ class PagePasses:
         restored = restored.clamp(0, 1)
         return lambda rows, columns: restored[0, :, rows, columns]
 
-    def _change(
-        self, requested: tuple[str, ...], types: tuple[str, ...], read: Read
-    ) -> Generator[TileSizeReduced, None, LocalAffine]:
-        """Return the change of the page, which is read, by removing `requested` from it reduced.
+    def _copies(self, types: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+        """Yield what is removed from one reduced page after the other, and the pixels of each."""
+        falling = () if self.all_at_once else tuple(one for one in types if one in FALLING)
+        if falling:
+            yield falling, FALLING_PIXELS
+        if others := tuple(one for one in types if one not in falling):
+            yield others, REDUCED_PIXELS
 
-        It is that for `types`, which decide how it is carried back.
+    def _change(
+        self, requested: tuple[str, ...], types: tuple[str, ...], read: Read, pixels: int
+    ) -> Generator[TileSizeReduced, None, LocalAffine]:
+        """Return the change of the page, which is read, by removing `requested` from a copy of it.
+
+        It is that for `types`, which decide how it is carried back; the copy has `pixels` at most.
         """
+        reduced = reduced_size(self.size, pixels)
         restore = partial(self._restored, requested)
         exact = any(scale(one) != "scene" for one in types)
         level = self.pixels.level
-        return restore_reduced(restore, read, self.size, self.reduced, exact=exact, level=level)
+        return restore_reduced(restore, read, self.size, reduced, exact=exact, level=level)
 
     def _restored(
         self, types: tuple[str, ...] | None, read: Read, size: tuple[int, int]

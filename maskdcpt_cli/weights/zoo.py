@@ -53,7 +53,7 @@ ZOO: dict[str, Model] = {
         Model(
             name="tiny-asked",
             backbone="nafnet",
-            parameters=4_250_860,
+            parameters=2_443_628,
             degradations=SETTINGS["12d+clean"],
             filename="tiny-asked.safetensors",
             summary="Removes what is found or named, and nothing else; needs no download.",

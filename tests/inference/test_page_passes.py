@@ -35,6 +35,7 @@ from tests.inference.local import Local
 REQUESTS = ("GN", "H", "RS", "LL")
 SIZE = (600, 560)  # larger than a reduced page, whose size is
 REDUCED = (566, 529)
+LARGE = (1200, 1120)  # larger than the copy from which rain is removed
 THIRD = (200, 187)  # the coarser of the two scales at which noise is removed
 
 
@@ -154,6 +155,12 @@ def test_all_is_asked_of_the_reduced_page_too_where_all_is_removed() -> None:
     engine = Removing()
     restored(engine, Page(photo(96, 80, 3)), ("GN", "RS"), ("H", "LL"), everything)
     assert engine.seen == [(REQUESTS, (96, 80))]
+
+
+def test_rain_is_removed_before_haze_from_a_larger_copy() -> None:
+    engine = Removing()
+    restored(engine, Page(photo(*LARGE, 3)), reduced=("H", "RS"))
+    assert engine.seen == [(("RS",), (1133, 1058)), (("H",), REDUCED)]
 
 
 @pytest.mark.parametrize("tile", [0, 128])
