@@ -14,9 +14,9 @@ import click
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
-from benchmarks.measure import machine, psnr, table
-from benchmarks.two_scales import middles
+from benchmarks.measure import machine, middles, psnr, table
 from maskdcpt_cli import degrade, load_model
 from maskdcpt_cli.degradations import find, slug
 from maskdcpt_cli.inference.removal import request_of
@@ -54,8 +54,8 @@ def main(*, photos: Path, model: str, count: int) -> None:
         if isinstance(block, NAFBlock):
             with left_out(block):
                 without = scores(network, samples)
-            lost = (f"{without[label] - psnr:+.2f}" for label, psnr in whole.items())
-            rows.append([name, f"{shares[name]:.1%}", *lost])
+            changes = (f"{without[label] - value:+.2f}" for label, value in whole.items())
+            rows.append([name, f"{shares[name]:.1%}", *changes])
     print(f"{machine()}; {model}, {count} photos of {SIDE} pixels a side\n")
     print(table(["without", "time", *map(slug, whole)], rows))
 
@@ -105,24 +105,24 @@ def time_shares(network: RestorationNetwork, sample: Sample) -> dict[str, float]
     began: dict[str, float] = {}
     seconds: dict[str, list[float]] = {}
 
-    def timed(name: str, block: NAFBlock) -> None:
+    def timed(name: str, block: NAFBlock) -> tuple[RemovableHandle, RemovableHandle]:
         def start(*_: object) -> None:
             began[name] = time.perf_counter()
 
         def stop(*_: object) -> None:
             seconds.setdefault(name, []).append(time.perf_counter() - began[name])
 
-        block.register_forward_pre_hook(start)
-        block.register_forward_hook(stop)
+        return block.register_forward_pre_hook(start), block.register_forward_hook(stop)
 
-    for name, module in network.named_modules():
-        if isinstance(module, NAFBlock):
-            timed(name, module)
+    blocks = [(name, one) for name, one in network.named_modules() if isinstance(one, NAFBlock)]
+    hooks = [hook for name, block in blocks for hook in timed(name, block)]
     whole = []
     for _ in range(ROUNDS):
         start = time.perf_counter()
         restored_by(network, sample)
         whole.append(time.perf_counter() - start)
+    for hook in hooks:
+        hook.remove()
     return {name: median(each) / median(whole) for name, each in seconds.items()}
 
 

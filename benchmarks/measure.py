@@ -1,15 +1,20 @@
-"""What benchmarks need: interleaved rounds, medians, PSNR, the machine's name, a Markdown table."""
+"""What benchmarks need: medians of interleaved rounds, PSNR, middles of photos, Markdown tables."""
 
 import math
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
+from PIL import Image
+from torch import Tensor
+
+from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
 
 
 def medians(cases: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, float]:
@@ -32,6 +37,19 @@ def psnr(restored: ArrayLike, gt: ArrayLike) -> float:
     """Return the peak signal-to-noise ratio in dB of values in [0, 1]; infinite without error."""
     error = float(np.square(np.subtract(restored, gt, dtype=np.float64)).mean())
     return -10 * math.log10(error) if error else math.inf
+
+
+def middles(photos: Path, side: int) -> Iterator[Tensor]:
+    """Yield the middle (3, side, side) of each photo that is as large."""
+    for path in sorted(photos.rglob("*")):
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        with Image.open(path) as image:
+            if min(image.size) < side:
+                continue
+            left, top = ((length - side) // 2 for length in image.size)
+            photo = image.convert("RGB").crop((left, top, left + side, top + side))
+        yield torch.from_numpy(np.asarray(photo, np.float32) / 255).permute(2, 0, 1)
 
 
 def machine() -> str:

@@ -3,18 +3,15 @@
 python -m benchmarks.two_scales PHOTOS
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from benchmarks.measure import machine, medians, psnr, table
+from benchmarks.measure import machine, medians, middles, psnr, table
 from maskdcpt_cli import load_model, open_engine
-from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
 from maskdcpt_cli.inference.removal import request_of
 from maskdcpt_cli.inference.two_scales import TwoScales
 
@@ -48,19 +45,6 @@ def main(*, photos: Path, model: str, seed: int) -> None:
     lq = images[0][None]
     seconds = medians({"one": lambda: one(lq), "two": lambda: two(lq)}, rounds=ROUNDS)
     print(f"\nTime of two scales over one: {seconds['two'] / seconds['one']:.2f}")
-
-
-def middles(photos: Path, side: int) -> Iterator[Tensor]:
-    """Yield the middle (3, side, side) of each photo that is as large."""
-    for path in sorted(photos.rglob("*")):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
-        with Image.open(path) as image:
-            if min(image.size) < side:
-                continue
-            left, top = ((length - side) // 2 for length in image.size)
-            photo = image.convert("RGB").crop((left, top, left + side, top + side))
-        yield torch.from_numpy(np.asarray(photo, np.float32) / 255).permute(2, 0, 1)
 
 
 def degraded(gt: Tensor, sigma: float, *, seed: int) -> Tensor:

@@ -50,6 +50,9 @@ class PagePasses:
     17.97), low light 21.88 (21.91, 21.66), each on 8 photos. (The windows of the map were half as
     large then.)
 
+    Rain and snow that show in a reduced page are removed from a larger copy than haze and darkness,
+    and before them.
+
     Noise is removed at two scales (`two_scales`): with sigma 25 the middles of 13 photos of 2 to 20
     megapixels gain 0.9 dB in the mean (-0.2 to 3.0); ten smaller photos gained 0.2 (-0.14 to 0.8)
     by earlier weights.

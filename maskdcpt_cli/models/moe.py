@@ -219,6 +219,7 @@ def _idle(gate: Tensor) -> bool:
 
     Nothing is idle in training, nor where a graph is recorded, which is to serve all images.
     """
+    # PyTorch leaves `is_tracing` untyped
     tracing: bool = torch.jit.is_tracing()  # type: ignore[no-untyped-call]
     if torch.is_grad_enabled() or torch.compiler.is_compiling() or tracing:
         return False
