@@ -135,7 +135,8 @@ def downpour(image: Image, level: float, generator: Generator) -> Degraded:
     """Add dense, fine rain, behind which distant things disappear, at `level` mm per hour.
 
     As in Outdoor-Rain (Li et al., Heavy Rain Image Restoration, CVPR 2019): the veil is strong,
-    up to an optical depth of 4 at 100 mm per hour, and depends on the distance.
+    up to an optical depth of 4 at 100 mm per hour, and depends on the distance. A photo of
+    far things alone is under it as a whole.
     """
     darkness, shine, gain = generator.uniform((0.4, 0.2, 0.3), (1, 0.7, 2)).tolist()
     light = _light(image, darkness, shine, generator)
@@ -149,8 +150,9 @@ def downpour(image: Image, level: float, generator: Generator) -> Degraded:
     )
     layers = [_Layer(distance, camera) for distance in FAR]
     covered = _covered(image.shape[:2], level, layers, generator, gain=gain)
-    through = _transmission(scene_depth(image, generator), level, reach)
-    parameters = light.parameters(gain=gain, reach=reach)
+    near = 0.1 + 0.8 * generator.random() ** 1.5
+    through = _transmission(scene_depth(image, generator), level, reach, near=near)
+    parameters = light.parameters(gain=gain, reach=reach, near=near)
     return Degraded(_behind(image, covered, through, light), parameters | camera._asdict())
 
 
@@ -185,10 +187,13 @@ def _surround(image: Image) -> float:
     return 0.4 + 0.6 * float(np.quantile(small.mean(2), 0.95))
 
 
-def _transmission(depth: Plane, level: float, reach: float) -> Plane:
-    """Return the transmission of the air; the farthest point is at `reach` metres."""
+def _transmission(depth: Plane, level: float, reach: float, *, near: float = 0.2) -> Plane:
+    """Return the transmission of the air, with the farthest point at `reach` metres.
+
+    The nearest one is at `near` of that.
+    """
     extinction = 0.312 * level**0.67 / 1000  # per metre
-    thickness = (0.2 + 0.8 * depth) * np.float32(extinction * reach)
+    thickness = (near + (1 - near) * depth) * np.float32(extinction * reach)
     return np.asarray(np.exp(-thickness), np.float32)
 
 

@@ -113,6 +113,19 @@ def test_a_downpour_hides_more_of_the_scene_in_its_veil():
     assert contrast(downpour) < 0.75 * contrast(streaks)
 
 
+def test_some_downpours_hide_near_things_too():
+    def near_and_contrast(seed):
+        degraded = downpour(checks(), 100, default_rng(seed))
+        darkest = degraded.lq[..., 1].min()
+        return degraded.parameters["near"], degraded.parameters["reach"], darkest
+
+    samples = [near_and_contrast(seed) for seed in range(200)]
+    thickness = [near * reach for near, reach, _ in samples]
+    assert 0.1 <= min(near for near, *_ in samples) < 0.15
+    assert 0.8 < max(near for near, *_ in samples) <= 0.9
+    assert np.corrcoef(thickness, [darkest for *_, darkest in samples])[0, 1] > 0.7
+
+
 def test_a_downpour_is_of_finer_streaks():
     def fineness(rain):
         lines = [rain(BLACK, 60, default_rng(seed)).lq.mean(2) for seed in range(30)]
