@@ -2,9 +2,8 @@
 
 A block that is put in as an identity, its gates `beta` and `gamma` zero, hardly ever learns: those
 of four in the middle were 0.002 to 0.013 after 13,600 iterations and more, where others have 0.02
-to 0.16 (docs/architectures.md). So a
-block is split into two of the same weights, each with half of its gates: x + f(x) becomes nearly
-the same in two steps, and both learn from there.
+to 0.16 (docs/architectures.md). So a block is split into two of the same weights, each with half of
+its gates: x + f(x) becomes nearly the same in two steps, and both learn from there.
 
     python -m recipes.tiny.depth tiny-asked.safetensors deeper.safetensors --split decoder2.blocks.0
 """
