@@ -8,6 +8,7 @@ import click
 
 from maskdcpt_cli.cli.options import (
     FILE,
+    ending_in,
     max_pixels_option,
     metrics_option,
     overwrite_option,
@@ -28,14 +29,6 @@ PATH = click.Path(path_type=Path, exists=True)
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
-def _image_file(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
-    if path.suffix.lower() in FORMATS:
-        return path
-    raise click.BadParameter(
-        f"'{shown(path)}' must end in {', '.join(FORMATS)}.", context, parameter
-    )
-
-
 @click.command(short_help="Draw results of several methods side by side, as in papers.")
 @click.argument("results", nargs=-1, required=True, metavar="RESULT...", type=PATH)
 @click.option(
@@ -46,7 +39,7 @@ def _image_file(context: click.Context, parameter: click.Parameter, path: Path) 
     "--gt", metavar="GT", type=PATH, help="Ground truth: an image, or a folder of images.",
 )  # fmt: skip
 @click.option(
-    "-o", "--output", required=True, metavar="FILE", callback=_image_file,
+    "-o", "--output", required=True, metavar="FILE", callback=ending_in(*FORMATS),
     type=FILE, help="The grid, .png or .jpg.",
 )  # fmt: skip
 @click.option(

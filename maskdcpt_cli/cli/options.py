@@ -308,6 +308,24 @@ pair_by_option: Decorator = click.option(
 )
 
 
+def ending_in(
+    *suffixes: str,
+) -> Callable[[click.Context, click.Parameter, Path | None], Path | None]:
+    """Return the callback of an option whose file must end in one of the suffixes.
+
+    A photo that follows an option by mistake is then not taken for the file to write.
+    """
+
+    def check(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+        if path is None or path.suffix.lower() in suffixes:
+            return path
+        raise click.BadParameter(
+            f"'{shown(path)}' must end in {', '.join(suffixes)}.", context, parameter
+        )
+
+    return check
+
+
 def refuse_existing(*paths: Path | None, overwrite: bool) -> None:
     """Raise UsageError if one of the files to write exists, unless it may be overwritten."""
     for path in paths:

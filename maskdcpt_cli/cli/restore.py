@@ -15,6 +15,7 @@ from maskdcpt_cli.cli.options import (
     Number,
     backend_option,
     device_option,
+    ending_in,
     json_option,
     max_pixels_option,
     model_option,
@@ -188,6 +189,7 @@ def _label(model: str) -> str:
 @click.option(
     "--report",
     metavar="FILE.html",
+    callback=ending_in(".html", ".htm"),
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write a page with a before/after slider for each photo.",
 )

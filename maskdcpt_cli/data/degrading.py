@@ -20,6 +20,7 @@ from maskdcpt_cli.degradations import LABELS, Range, slugs
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.files import check_inside, is_below, open_regular, shown, written
 from maskdcpt_cli.images.contact_sheets import grid, stacked
+from maskdcpt_cli.images.discover import FileIdentity, identity, real
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.reading import preview
 from maskdcpt_cli.images.workers import WorkerLost, WorkerPool
@@ -137,8 +138,11 @@ def degrade_photos(
     manifest keeps the lines of earlier runs into the same folder. The `jobs` processes are those of
     `pool`; None starts them.
 
-    Raises MaskDCPTError if a file of other content exists and `overwrite` is not set.
+    Raises MaskDCPTError if a file of other content exists and `overwrite` is not set, and if a
+    photo would be overwritten.
     """
+    inside = (one.path for one in photos if real(one.path).is_relative_to(real(out)))
+    kept = frozenset(map(identity, inside))
     make = partial(
         _degrade_photo,
         out=out,
@@ -147,9 +151,14 @@ def degrade_photos(
         seed=seed,
         overwrite=overwrite,
         max_pixels=max_pixels,
+        kept=kept,
     )
     for name in (MANIFEST, SHEET):
         check_inside(out / name, out)
+        _check_kept(out / name, kept)
+    # A sheet beside a manifest is that of an earlier run.
+    if sheet and not overwrite and os.path.lexists(out / SHEET) and not (out / MANIFEST).exists():
+        raise MaskDCPTError(_exists(out / SHEET))
     lines: list[ManifestLine] = []
     examples: list[DegradedPhoto] = []
     with closing(in_processes(make, photos, jobs=jobs, lost=_lost, pool=pool)) as degrading:
@@ -189,6 +198,7 @@ def _degrade_photo(
     seed: int,
     overwrite: bool,
     max_pixels: int | None,
+    kept: frozenset[FileIdentity],
 ) -> DegradedPhoto:
     try:
         pixels = preview(photo.path, max_side=None, max_pixels=max_pixels)
@@ -213,6 +223,7 @@ def _degrade_photo(
             for side, file in (("lq", _png(lq)), ("gt", gt_file)):
                 target = out / slug / side / name
                 check_inside(target, out)
+                _check_kept(target, kept)
                 _write(target, file, overwrite=overwrite)
             lines.append(
                 ManifestLine(
@@ -238,12 +249,24 @@ def _write(target: Path, data: bytes, *, overwrite: bool) -> None:
     if not overwrite and os.path.lexists(target):
         if _content(target) == data:
             return
-        raise MaskDCPTError(
-            f"'{shown(target)}' exists with other content; choose another folder, or give "
-            "--overwrite."
-        )
+        raise MaskDCPTError(_exists(target))
     with written(target) as file:
         file.write(data)
+
+
+def _exists(target: Path) -> str:
+    return (
+        f"'{shown(target)}' exists with other content; choose another folder, or give --overwrite."
+    )
+
+
+def _check_kept(target: Path, kept: frozenset[FileIdentity]) -> None:
+    """Raise MaskDCPTError if a file to write is one of the photos that are degraded."""
+    if kept and identity(target) in kept:
+        raise MaskDCPTError(
+            f"'{shown(target)}' is one of the photos and would be overwritten; choose another "
+            "folder."
+        )
 
 
 def _content(path: Path) -> bytes | None:

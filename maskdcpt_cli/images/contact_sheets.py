@@ -68,6 +68,9 @@ def write_sheet(
             files.preview(path, max_side=COMPARED_SIDE, max_pixels=max_pixels)
             for path in (source, target)
         )
+    if restored.shape != lq.shape:  # formats round what they reduce while they decode
+        height, width = lq.shape[:2]
+        restored = np.asarray(Image.fromarray(restored).resize((width, height)))
     path = target.with_name(target.name + SHEET_SUFFIX)
     try:
         with replacing(path) as file:

@@ -12,6 +12,8 @@ from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.contact_sheets import MAP_SUFFIX, SHEET_SUFFIX
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
 
+FileIdentity = tuple[int, int] | Path
+
 WILDCARD = re.compile(r"[*?[]")
 
 
@@ -157,10 +159,17 @@ def real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def identity(path: Path) -> tuple[int, int] | Path:
+def identity(path: Path) -> FileIdentity:
     """Return a key that is equal for two names of one file: links, or another case."""
     try:
         status = path.stat()
     except OSError:
         return real(path)
     return status.st_dev, status.st_ino
+
+
+def ignores_case(folder: Path) -> bool:
+    """Return whether names that differ in case are one file in a folder, which may be missing."""
+    there = next(one for one in (real(folder), *real(folder).parents) if is_folder(one))
+    swapped = there.with_name(there.name.swapcase()) if there.name else there
+    return swapped != there and identity(swapped) == identity(there)

@@ -1,16 +1,22 @@
 """Reading of image files in processes of their own, so that no file ends or stops the program."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.images import reading
 from maskdcpt_cli.images.colour import colour_of
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.photo import Header, Metadata, Page, Photo
 from maskdcpt_cli.images.workers import Closable, WorkerPool, lent
+
+Result = TypeVar("Result")
 
 
 class PhotoReader(Closable):
@@ -35,11 +41,11 @@ class PhotoReader(Closable):
 
     def probe(self, path: Path) -> Header:
         """Return the header of an image file, as `images.reading.probe` does."""
-        return self._workers.call(reading.probe, path)
+        return self._call(reading.probe, path)
 
     def read(self, path: Path, *, max_pixels: int | None = MAX_PIXELS) -> Photo:
         """Read an image file, as `images.reading.read_photo` does."""
-        word, pages, metadata, notices = self._workers.call(_read, path, max_pixels=max_pixels)
+        word, pages, metadata, notices = self._call(_read, path, max_pixels=max_pixels)
         colour, _ = colour_of(metadata.icc, pages[0].pixels)
         return Photo(path, word, pages, colour, metadata, notices)
 
@@ -47,7 +53,14 @@ class PhotoReader(Closable):
         self, path: Path, *, max_side: int | None, max_pixels: int | None = MAX_PIXELS
     ) -> NDArray[np.uint8]:
         """Return a preview of an image file, as `images.reading.preview` does."""
-        return self._workers.call(reading.preview, path, max_side=max_side, max_pixels=max_pixels)
+        return self._call(reading.preview, path, max_side=max_side, max_pixels=max_pixels)
+
+    def _call(self, read: Callable[..., Result], path: Path, **options: int | None) -> Result:
+        try:
+            return self._workers.call(read, path, **options)
+        except (OSError, MemoryError) as error:  # of this process, not of the one that reads
+            reason = str(error).strip() or "there is not enough memory"
+            raise ImageError(f"Cannot read '{shown(path)}': {reason}.") from error
 
 
 def _read(

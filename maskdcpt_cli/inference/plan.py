@@ -10,9 +10,11 @@ from maskdcpt_cli.errors import ImageError, MaskDCPTError, unknown
 from maskdcpt_cli.files import check_inside, shown
 from maskdcpt_cli.images.contact_sheets import SHEET_SUFFIX
 from maskdcpt_cli.images.discover import (
+    FileIdentity,
     InputFile,
     discover,
     identity,
+    ignores_case,
     is_folder,
     real,
     why_unreadable,
@@ -218,6 +220,7 @@ def _checked(jobs: list[Job], out: Path) -> tuple[list[Job], list[Outcome]]:
     """Split jobs into valid ones and failures, which say why."""
     sources = {identity(job.source): job.source for job in jobs}
     makers: dict[object, Path] = {}
+    folds = ignores_case(out)
     sound, problems, overwriting = [], [], []
     for job in jobs:
         target = identity(job.target)
@@ -226,7 +229,7 @@ def _checked(jobs: list[Job], out: Path) -> tuple[list[Job], list[Outcome]]:
         elif target in sources:
             reason = f"would overwrite the input '{shown(sources[target])}'."
             overwriting.append(_failed(job, f"The result of '{shown(job.source)}' {reason}"))
-        elif (first := makers.setdefault(target, job.source)) != job.source:
+        elif (first := makers.setdefault(_file(target, folds), job.source)) != job.source:
             both = f"'{shown(first)}' and '{shown(job.source)}'"
             reason = f"{both} would both be written to '{shown(job.target)}'."
             problems.append(_failed(job, reason))
@@ -238,6 +241,11 @@ def _checked(jobs: list[Job], out: Path) -> tuple[list[Job], list[Outcome]]:
             "or other names with --name '{stem}_restored{suffix}'."
         )
     return sound, problems + overwriting
+
+
+def _file(target: FileIdentity, folds: bool) -> object:
+    """Return a key of a file to write, on a disk that folds case or does not."""
+    return str(target).casefold() if folds and isinstance(target, Path) else target
 
 
 def _leads_out(target: Path, out: Path) -> str:

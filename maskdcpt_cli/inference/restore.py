@@ -31,7 +31,13 @@ from maskdcpt_cli.inference.restore_photo import (
     restore_photo,
     write,
 )
-from maskdcpt_cli.inference.result_log import Existing, begin, existing_result, fingerprint
+from maskdcpt_cli.inference.result_log import (
+    Existing,
+    FileState,
+    begin,
+    existing_result,
+    fingerprint,
+)
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.weights.building import DegradationClassifier
 
@@ -228,18 +234,25 @@ class _Run:
         self._blends = [blend for page in restored for blend in page.blends]
         try:
             job.target.parent.mkdir(parents=True, exist_ok=True)
-            begin(job, made_by=self.made_by)
+            begin(job, loaded.source, made_by=self.made_by)
         except OSError as error:
             return self._finished(failed(job, loaded.photo, restored, str(error)))
-        self._last = self.writers.submit(self._write, job, loaded.photo, restored, self._last)
+        self._last = self.writers.submit(
+            self._write, job, loaded.photo, restored, loaded.source, self._last
+        )
         return self._last
 
     def _write(
-        self, job: Job, photo: Photo, restored: list[RestoredPage], before: Future[Outcome] | None
+        self,
+        job: Job,
+        photo: Photo,
+        restored: list[RestoredPage],
+        source: FileState,
+        before: Future[Outcome] | None,
     ) -> Outcome:
         try:
             return write(
-                job, photo, restored,
+                job, photo, restored, source=source,
                 settings=self.settings, made_by=self.made_by, before=before, reader=self.reader,
             )  # fmt: skip
         finally:

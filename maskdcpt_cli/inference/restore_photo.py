@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Generic, NamedTuple, TypeVar
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.files import open_regular, written
+from maskdcpt_cli.files import open_regular, shown, written
 from maskdcpt_cli.images.contact_sheets import write_sheet
 from maskdcpt_cli.images.formats import format_of
 from maskdcpt_cli.images.photo import Photo
@@ -17,7 +17,7 @@ from maskdcpt_cli.inference.backends import Engine
 from maskdcpt_cli.inference.events import Advanced, Job, Outcome, Settings
 from maskdcpt_cli.inference.removal import Remover
 from maskdcpt_cli.inference.restore_page import PreparedPage, RestoredPage, prepare, restore_page
-from maskdcpt_cli.inference.result_log import record
+from maskdcpt_cli.inference.result_log import FileState, file_state, record
 
 Result = TypeVar("Result")
 
@@ -27,6 +27,7 @@ class LoadedPhoto(NamedTuple):
 
     photo: Photo
     pages: tuple[PreparedPage, ...]
+    source: FileState  # of its file, before it was read
 
     @property
     def bytes(self) -> int:
@@ -52,15 +53,18 @@ def load(
 ) -> LoadedPhoto | Outcome:
     """Read a photo and decide what is to be removed from its pages."""
     try:
+        source = file_state(job.source)
         photo = reader.read(job.source, max_pixels=settings.max_pixels)
     except ImageError as error:
         return Outcome(job, "failed", str(error))
+    except OSError as error:
+        return Outcome(job, "failed", f"Cannot read '{shown(job.source)}': {error.strerror}.")
     turn = photo.metadata.orientation
     try:
         pages = [prepare(page, photo.colour, remover, orientation=turn) for page in photo.pages]
     except (MemoryError, RuntimeError) as error:  # of the classifier
         return failed(job, photo, [], _reason(error))
-    return LoadedPhoto(photo, tuple(pages))
+    return LoadedPhoto(photo, tuple(pages), source)
 
 
 def restore_photo(
@@ -84,18 +88,22 @@ def write(
     photo: Photo,
     restored: Sequence[RestoredPage],
     *,
+    source: FileState,
     settings: Settings,
     made_by: str,
     before: Future[Outcome] | None,
     reader: PhotoReader,
 ) -> Outcome:
-    """Write a photo, and record it after the one before: the log has the order of the jobs."""
+    """Write a photo, and record it after the one before: the log has the order of the jobs.
+
+    `source` is the state of its file as it was read.
+    """
     reason = next((page.reason for page in restored if page.reason), None)
     try:
-        notices = _write(job, photo, restored, settings)
+        notices = _write(job, photo, restored, source, settings)
         if before is not None:
             wait([before])
-        record(job, made_by=made_by)
+        record(job, source, made_by=made_by)
     except (MaskDCPTError, OSError, RuntimeError, MemoryError) as error:
         return failed(job, photo, restored, _reason(error))
     if settings.compare:
@@ -123,7 +131,11 @@ def area_of(photo: Photo) -> int:
 
 
 def _write(
-    job: Job, photo: Photo, restored: Sequence[RestoredPage], settings: Settings
+    job: Job,
+    photo: Photo,
+    restored: Sequence[RestoredPage],
+    source: FileState,
+    settings: Settings,
 ) -> list[str]:
     """Write the result; return the notices."""
     left = [number for number, page in enumerate(restored, 1) if page.is_left]
@@ -131,6 +143,8 @@ def _write(
     if len(left) == len(restored) and same_file and not settings.strip:
         with open_regular(job.source) as file, written(job.target) as copy:
             shutil.copyfileobj(file, copy)  # encoded again, a JPEG would lose quality
+            if file_state(job.source) != source:
+                raise ImageError(f"'{shown(job.source)}' has changed since it was read.")
         return []
     pages = [page.finished() for page in restored]
     losses = write_photo(photo, pages, job.target, quality=settings.quality, strip=settings.strip)
@@ -152,8 +166,8 @@ def _compare(job: Job, settings: Settings, reader: PhotoReader) -> tuple[str, ..
     """Write the before/after sheet; return a notice where that fails, for the result exists."""
     try:
         write_sheet(job.source, job.target, max_pixels=settings.max_pixels, reader=reader)
-    except ImageError as error:
-        return (f"No before/after sheet: {error}",)
+    except (ImageError, MemoryError) as error:
+        return (f"No before/after sheet: {_reason(error)}",)
     return ()
 
 

@@ -80,8 +80,11 @@ def is_current(job: Job, *, made_by: str) -> bool:
     return read_log(job.target.parent).get(job.target.name) == origin
 
 
-def begin(job: Job, *, made_by: str) -> None:
+def begin(job: Job, source: FileState, *, made_by: str) -> None:
     """Append that a result is about to be written, with the state of the file that it replaces.
+
+    `source` is the state of the photo as it was read: one that changes afterwards is restored again
+    by the next run.
 
     A target that has changed since is complete, for results replace their targets atomically; so
     a run that is killed before `record` is not taken for another program.
@@ -90,12 +93,12 @@ def begin(job: Job, *, made_by: str) -> None:
         before = file_state(job.target)
     except OSError:
         before = None
-    _append(job, {"begun": [made_by, *file_state(job.source)], "before": before})
+    _append(job, {"begun": [made_by, *source], "before": before})
 
 
-def record(job: Job, *, made_by: str) -> None:
-    """Append that a result has been written."""
-    _append(job, {"made": [made_by, *file_state(job.source)]})
+def record(job: Job, source: FileState, *, made_by: str) -> None:
+    """Append that a result has been written, of a photo in that state."""
+    _append(job, {"made": [made_by, *source]})
 
 
 def _append(job: Job, facts: dict[str, object]) -> None:

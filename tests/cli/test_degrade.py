@@ -75,6 +75,27 @@ def test_the_same_command_writes_the_same_bytes():
     assert contents(Path("one")) == first
 
 
+def test_a_sheet_replaces_neither_a_photo_nor_a_file_of_others():
+    Path("photos/sheet.jpg").write_bytes(Path("photos/sub/b.jpg").read_bytes())
+    before = contents(Path("photos"))
+    result = degrade("photos/sheet.jpg", "photos/a.png", "-o", "photos", "-t", "jpeg", "--sheet")
+    assert result.exit_code != 0
+    assert "'photos/sheet.jpg' is one of the photos" in result.stderr
+    result = degrade("photos/a.png", "-o", "photos", "-t", "jpeg", "--sheet")
+    assert result.exit_code != 0
+    assert "'photos/sheet.jpg' exists with other content" in result.stderr
+    assert contents(Path("photos")) == before
+
+
+def test_a_ground_truth_that_is_degraded_again_is_not_overwritten():
+    degrade("photos/a.png", "-o", "out", "-t", "haze")
+    before = contents(Path("out"))
+    result = degrade("out/haze/gt/a.png", "-o", "out", "-t", "haze", "--seed", "1", "--overwrite")
+    assert result.exit_code != 0
+    assert "'out/haze/gt/a.png' is one of the photos" in result.stderr
+    assert contents(Path("out"))["out/haze/gt/a.png"] == before["out/haze/gt/a.png"]
+
+
 def test_a_pair_does_not_depend_on_what_else_is_degraded():
     degrade("photos", "-o", "all", "--setting", "5d")
     degrade("photos/sub", "photos/a.png", "-o", "one", "--type", "haze")

@@ -108,6 +108,12 @@ def test_a_sheet_is_written_beside_the_result(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_previews_that_differ_by_a_row_give_a_sheet(tmp_path):
+    for name, height in (("a.png", 41), ("b.png", 40)):
+        Image.fromarray(plain(height, 60)).save(tmp_path / name)
+    assert write_sheet(tmp_path / "a.png", tmp_path / "b.png").exists()
+
+
 def test_a_sheet_that_cannot_be_written_leaves_nothing(tmp_path):
     Image.fromarray(plain(4, 4)).save(tmp_path / "a.png")
     (tmp_path / f"a.png{SHEET_SUFFIX}").mkdir()

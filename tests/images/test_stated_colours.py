@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.images.codecs import cicp, hevc
-from maskdcpt_cli.images.reading import Photo, read_photo
-from tests.images.samples import SRGB, pillow_image, through
+from maskdcpt_cli.images.codecs import cicp, hevc, png
+from maskdcpt_cli.images.reading import Metadata, Page, Photo, read_photo
+from tests.images.samples import SRGB, noise, pillow_image, through
 
 DISPLAY_P3 = (12, 13)
 # Linear light from Display P3 to sRGB (CSS Color 4).
@@ -76,6 +76,20 @@ def test_gamma_of_grey_png_is_followed(tmp_path: Path) -> None:
     photo, native, srgb = seen(tmp_path / "in.png")
     assert photo.notices == ()
     np.testing.assert_allclose(srgb, np.repeat(from_light(native), 3, axis=2), atol=3e-3)
+
+
+def test_gamma_of_deep_grey_png_with_alpha_is_followed_and_kept(tmp_path: Path) -> None:
+    grey, alpha = noise(1, "uint16"), noise(1, "uint16", seed=2)[..., 0]
+    with (tmp_path / "in.png").open("wb") as file:
+        png.write(file, Page(grey, alpha), Metadata())
+    data = (tmp_path / "in.png").read_bytes()
+    chunk = b"gAMA" + struct.pack(">I", 100_000)
+    chunk = struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "in.png").write_bytes(data[:33] + chunk + data[33:])
+    photo = read_photo(tmp_path / "in.png", max_pixels=None)
+    assert photo.notices == ()
+    srgb = photo.colour.to_srgb(photo.pages[0].pixels)
+    np.testing.assert_allclose(srgb, np.repeat(from_light(grey / 65535), 3, axis=2), atol=3e-3)
 
 
 P3, GAMMA = {b"cICP": bytes([*DISPLAY_P3, 0, 1])}, {b"gAMA": struct.pack(">I", 100_000)}

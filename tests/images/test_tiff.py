@@ -10,8 +10,11 @@ from PIL import Image
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.arrays import Native
+from maskdcpt_cli.images.codecs import cicp
 from maskdcpt_cli.images.reading import Page, read_photo
-from tests.images.samples import noise, pillow_image, through
+from tests.images.samples import SRGB, noise, pillow_image, through
+
+GREY = cicp.from_gamma(0.5, None, grey=True)
 
 
 def grey_tiff(values: Native, *, bits: int, photometric: int | None = 1) -> bytes:
@@ -98,6 +101,42 @@ def test_the_fields_of_several_pages_are_left_out_with_a_notice(tmp_path: Path) 
     with Image.open(tmp_path / "out.tif") as image:
         assert image.tag_v2[269] == "Album 3"
         assert 285 not in image.tag_v2
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_the_metadata_are_those_of_the_photo_not_of_a_thumbnail_before_it(
+    tmp_path: Path, big: bool
+) -> None:
+    with tifffile.TiffWriter(tmp_path / "in.tif", bigtiff=big) as writer:
+        writer.write(noise(3, "uint8")[:4], photometric="rgb", subfiletype=1, metadata=None)
+        tags = [(274, 3, 1, 6, True), (315, 2, 0, "Artist", True), (34675, 7, 0, SRGB, True)]
+        writer.write(noise(3, "uint8"), photometric="rgb", extratags=tags, metadata=None)
+    metadata = read_photo(tmp_path / "in.tif", max_pixels=None).metadata
+    assert metadata.icc == SRGB
+    assert metadata.orientation == 6
+    assert metadata.exif is not None
+    assert b"Artist" in metadata.exif
+
+
+def test_pages_that_differ_in_profile_or_resolution_are_announced(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
+        for channels, dpi in ((1, 300), (3, 600)):
+            writer.write(
+                noise(channels, "uint8").squeeze(),
+                photometric="rgb" if channels == 3 else "minisblack",
+                resolution=(dpi, dpi),
+                resolutionunit="INCH",
+                extratags=[(34675, 7, 0, SRGB if channels == 3 else GREY, True)],
+                metadata=None,
+            )
+    photo = read_photo(tmp_path / "in.tif", max_pixels=None)
+    assert photo.notices == (
+        "Its pages differ in colour profile or resolution: those of the first one count.",
+    )
+    through(tmp_path / "in.tif", tmp_path / "out.tif")
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        profiles = [page.tags.valueof(34675) for page in file.pages]
+    assert profiles == [GREY, None]
 
 
 def test_a_compression_that_is_not_read_is_named(tmp_path: Path) -> None:

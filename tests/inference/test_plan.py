@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from maskdcpt_cli.images.discover import ignores_case
 from maskdcpt_cli.images.reader import PhotoReader
 from maskdcpt_cli.inference.events import Job
 from maskdcpt_cli.inference.plan import Plan, PlanError, count_pixels, plan
@@ -43,6 +44,19 @@ def pairs(planned: Plan) -> dict[str, str]:
 
 def planned(*inputs: str, out: str = "out", **options) -> Plan:
     return plan(inputs, Path(out), model="tiny", **options)
+
+
+def test_names_that_a_disk_takes_for_one_are_not_written_over_one_another(monkeypatch):
+    touch("one/a.JPG", "two/A.jpg")
+    assert len(planned("one/a.JPG", "two/A.jpg").jobs) == 2
+    monkeypatch.setattr("maskdcpt_cli.inference.plan.ignores_case", lambda _folder: True)
+    both = planned("one/a.JPG", "two/A.jpg")
+    assert pairs(both) == {"one/a.JPG": "out/a.JPG"}
+    assert "would both be written to 'out/A.jpg'" in str(both.problems[0].reason)
+
+
+def test_a_disk_that_tells_case_is_known(tmp_path):
+    assert not ignores_case(tmp_path / "not" / "there")
 
 
 def test_a_folder_keeps_its_tree():

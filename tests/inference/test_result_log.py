@@ -68,6 +68,24 @@ def test_skip_sees_that_the_source_changed(photos, tmp_path):
     assert statuses == ["failed", "skipped", "skipped"]
 
 
+def test_a_source_that_changes_while_it_is_restored_is_not_taken_for_restored(
+    photos, tmp_path, monkeypatch
+):
+    jobs = jobs_of(photos, tmp_path / "out")
+    write = restore_photo_module.write_photo
+
+    def edited(photo, *args, **options):
+        if photo.path == jobs[0].source:
+            Image.fromarray(ramp(12, 12, 3)).save(photo.path)
+        return write(photo, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restore_photo_module, "write_photo", edited)
+        assert {one.status for one in outcomes_of(Brighten(), jobs)} == {"restored"}
+    statuses = [one.status for one in outcomes_of(Brighten(), jobs)]
+    assert statuses == ["failed", "skipped", "skipped"]
+
+
 def test_a_file_of_the_users_own_is_never_replaced_unasked(photos, tmp_path):
     jobs = jobs_of(photos, tmp_path / "out")
     jobs[0].target.parent.mkdir()

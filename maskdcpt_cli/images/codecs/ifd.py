@@ -79,10 +79,13 @@ class Layout:
         return mark + struct.pack(code, *version) + struct.pack(self.offset, first)
 
 
-def read(stream: BinaryIO, tags: Container[int]) -> tuple[Layout, Directory]:
-    """Read the first directory of a TIFF stream, those of its entries that are in `tags`.
+def read(
+    stream: BinaryIO, tags: Container[int], *, at: int | None = None
+) -> tuple[Layout, Directory]:
+    """Read the directory at an offset of a TIFF stream, those of its entries that are in `tags`.
 
-    Entries that point outside the stream are left out; ValueError where there is no directory.
+    None is the first directory. Entries that point outside the stream are left out; ValueError
+    where there is no directory.
     """
     stream.seek(0)
     head = stream.read(16)
@@ -91,7 +94,8 @@ def read(stream: BinaryIO, tags: Container[int]) -> tuple[Layout, Directory]:
         raise ValueError("no TIFF header")
     order = orders[head[:2]]
     layout = Layout(order, big=struct.unpack(order + "H", head[2:4])[0] == 43)
-    at = _unpack(layout.offset, head[8:] if layout.big else head[4:8])
+    if at is None:
+        at = _unpack(layout.offset, head[8:] if layout.big else head[4:8])
     return layout, _read_directory(stream, layout, at, tags, depth=0)
 
 

@@ -26,7 +26,7 @@ from PIL import (
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.arrays import Native
-from maskdcpt_cli.images.codecs import avif, cicp, ifd, png
+from maskdcpt_cli.images.codecs import avif, cicp, ifd, jpeg2000, png
 from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page
 
 RAW_PROFILES = ("Raw profile type exif", "Raw profile type APP1")
@@ -70,7 +70,8 @@ MODES: dict[str, tuple[str, str | None]] = {
 DTYPES = {"I;16": np.uint16, "I;16B": np.uint16, "I": np.uint16, "F": np.float32}
 WITH_KEY = {"L": "LA", "RGB": "RGBA"}  # for images one of whose colours is transparent
 GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B"})
-PALETTE, GREY_ALPHA = 3, 4  # colour types of PNG
+GREY, PALETTE, GREY_ALPHA = 0, 3, 4  # colour types of PNG
+GREY_TYPES = frozenset({GREY, GREY_ALPHA})
 
 
 class PillowSource:
@@ -97,7 +98,8 @@ class PillowSource:
 
     def decode(self) -> Decoded:
         deep = self._is_deep()
-        notices = self.notices + _frames_notice(self.header) + self._depth_notice()
+        notices = self.notices + _frames_notice(self.header) + self._format_notice()
+        self._scale_key()
         # OpenCV takes damaged files for whole ones: Pillow decodes those too, and refuses them.
         self.image.load()
         metadata, damaged = _metadata(self.image, self._extras())
@@ -111,6 +113,14 @@ class PillowSource:
         page, losses = (self._by_opencv(), ()) if deep else page_from_pillow(self.image)
         return Decoded((page,), metadata, notices + losses + damaged + unknown)
 
+    def _scale_key(self) -> None:
+        """Scale the transparent grey of a PNG of 2 or 4 bits, whose pixels Pillow scales to 8."""
+        head, info = self._head(), self.image.info
+        if self.header.format == "png" and head[25] == GREY and "transparency" in info:
+            bits = head[24]
+            if bits in {2, 4}:
+                info["transparency"] *= 255 // (2**bits - 1)
+
     def _is_deep(self) -> bool:
         """Return whether Pillow would silently reduce 16 bits of colour to 8."""
         head = self._head()
@@ -123,8 +133,7 @@ class PillowSource:
                     raise ImageError(f"its largest value is {largest}, not 255 or 65535")
                 return largest > 255
             case "jpeg2000", "RGB" | "RGBA" | "LA":
-                size = head.find(b"\xff\x51")  # the SIZ marker of the codestream
-                return size >= 0 and (head[size + 40] & 0x7F) + 1 > 8
+                return (jpeg2000.bits(self.stream) or 8) > 8
         return False
 
     def _is_lossless(self) -> bool:
@@ -150,7 +159,10 @@ class PillowSource:
         head = self._head()
         return stated if stated and (head[24] >= 8 or head[25] == PALETTE) else b""
 
-    def _depth_notice(self) -> tuple[str, ...]:
+    def _format_notice(self) -> tuple[str, ...]:
+        """Return what is not read of an AVIF or a JPEG 2000 file."""
+        if self.header.format == "jpeg2000" and jpeg2000.has_metadata(self.stream):
+            return ("The metadata of a JPEG 2000 file, as EXIF and XMP, are left out.",)
         if self.header.format != "avif":
             return ()
         bits = re.search(rb"pixi.{5}(.)", self._head(), re.DOTALL)
@@ -165,6 +177,10 @@ class PillowSource:
     def _stated_profile(self, icc: bytes | None) -> tuple[bytes | None, tuple[str, ...]]:
         """Return the profile to follow: cICP over iCCP over sRGB over gAMA in PNG, ICC in AVIF."""
         info, grey = self.image.info, self.image.mode in GREY_MODES
+        if self.header.format == "png":  # 16-bit grey with alpha is RGBA to Pillow
+            grey = self._head()[25] in GREY_TYPES
+        if self.header.format == "jpeg2000":
+            return jpeg2000.profile(self.stream), ()
         if self.header.format == "avif" and icc is None:
             numbers = cicp.nclx_colours(self._head())
             return cicp.from_numbers(*numbers, grey=False) if numbers else (None, ())

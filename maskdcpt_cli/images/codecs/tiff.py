@@ -5,7 +5,7 @@ Reading and writing of TIFF files: all pages, all bit depths, with those directo
 
 import importlib.util
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import cv2
@@ -74,7 +74,7 @@ class TiffSource:
     def decode(self) -> Decoded:
         metadata = self._metadata()
         pages: list[Page] = []
-        notices = dict.fromkeys(self._page_notice())
+        notices = dict.fromkeys(self._page_notices())
         for frame in self.frames:
             page, losses = self._page(frame)
             pages.append(page)
@@ -83,7 +83,8 @@ class TiffSource:
 
     def _metadata(self) -> Metadata:
         about = ifd.DESCRIPTIVE - (ifd.OF_PAGES if len(self.frames) > 1 else set())
-        layout, found = ifd.read(self.stream, about | {ifd.XMP, ifd.ICC_PROFILE, *ifd.RESOLUTION})
+        tags = about | {ifd.XMP, ifd.ICC_PROFILE, *ifd.RESOLUTION}
+        layout, found = ifd.read(self.stream, tags, at=self.frames[0].offset)
         described = {tag: value for tag, value in found.items() if tag in about}
         exif = ifd.block(described, layout) if described else None
         icc, xmp = (
@@ -95,12 +96,16 @@ class TiffSource:
         dpi = (x * per_inch, y * per_inch) if x and y and per_inch else None
         return Metadata(exif, icc, xmp, ifd.orientation(exif), dpi)
 
-    def _page_notice(self) -> tuple[str, ...]:
-        if len(self.frames) == 1 or not any(
-            tag in frame.tags for frame in self.frames for tag in ifd.OF_PAGES
-        ):
-            return ()
-        return ("The names and numbers of its pages are left out.",)
+    def _page_notices(self) -> Iterator[str]:
+        """Yield what pages say of themselves, and is not kept."""
+        if len(self.frames) == 1:
+            return
+        if any(tag in frame.tags for frame in self.frames for tag in ifd.OF_PAGES):
+            yield "The names and numbers of its pages are left out."
+        kept = (ifd.ICC_PROFILE, *ifd.RESOLUTION)
+        stated = [[frame.tags.valueof(tag) for tag in kept] for frame in self.frames]
+        if any(one != stated[0] for one in stated):
+            yield "Its pages differ in colour profile or resolution: those of the first one count."
 
     def _page(self, frame: Any) -> tuple[Page, tuple[str, ...]]:
         dtype = "unknown" if frame.dtype is None else frame.dtype.name
@@ -203,15 +208,20 @@ def _peak(dtype: np.dtype[Any]) -> Any:
 
 
 def write(stream: BinaryIO, pages: Sequence[Page], metadata: Metadata) -> None:
-    """Write all pages, deflated, each with the metadata."""
+    """Write all pages, deflated, each with the metadata.
+
+    The colour profile is that of the first page: pages of other channels do not get it.
+    """
     layout, described = ifd.parse_block(metadata.exif) if metadata.exif else (ifd.Layout("<"), {})
     planes = [plane for page in pages for plane in (page.pixels, page.alpha)]
     size = sum(plane.nbytes for plane in planes if plane is not None)
     layout = ifd.Layout(layout.order, big=size > CLASSIC_LIMIT)
     with tifffile.TiffWriter(stream, bigtiff=layout.big, byteorder=layout.order) as writer:
         tags = _tags(stream, {**described, **_entries(metadata)}, layout)
+        without_icc = [tag for tag in tags if tag[0] != ifd.ICC_PROFILE]
         for page in pages:
             pixels = page.pixels
+            like_first = pixels.shape[2] == pages[0].pixels.shape[2]
             if page.alpha is not None:
                 pixels = np.dstack([pixels, page.alpha])
             writer.write(
@@ -227,7 +237,7 @@ def write(stream: BinaryIO, pages: Sequence[Page], metadata: Metadata) -> None:
                 resolutionunit="INCH" if metadata.dpi else None,
                 metadata=None,
                 software=False,
-                extratags=tags,
+                extratags=tags if like_first else without_icc,
             )
     _rename_directories(stream, layout)
 

@@ -233,6 +233,15 @@ def test_a_view_that_breaks_stops_the_run_cleanly(fake, photos, monkeypatch):
     assert "Traceback" not in result.stderr
 
 
+def test_a_photo_after_report_is_not_taken_for_the_page(fake, photos):
+    before = (photos / "a.png").read_bytes()
+    result = invoke("-o", "out", "--report", "in/a.png", "in/b.png")
+    assert result.exit_code == 2
+    assert "'in/a.png' must end in .html, .htm." in result.stderr
+    assert (photos / "a.png").read_bytes() == before
+    assert not fake.jobs
+
+
 def test_the_report_is_written(fake, photos):
     for name in ("a.png", "b.png", "c.png"):
         Path("out").mkdir(exist_ok=True)
