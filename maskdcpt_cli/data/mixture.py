@@ -250,6 +250,7 @@ def _varied(pixels: Pixels, synthesis: TrainSynthesis, generator: Generator) -> 
     ):
         if chance(probability):
             clean, changed = change(clean, generator), True
+            jittered = jittered or change is inverted
     if grey := chance(synthesis.p_grey):
         clean = black_and_white(clean, generator)
     return _Varied(clean, changed or grey, jittered, grey)

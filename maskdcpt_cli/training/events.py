@@ -36,7 +36,7 @@ class Step:
     waited: float  # fraction of the iteration's time that this rank waited for data
     memory: int  # peak bytes of this rank's process, of the GPU where it has one
     skipped: int  # iterations without a step so far in the run: NaN, infinity, overflows of fp16
-    warm_up: bool = False  # whether it compiled or tuned: its speed is not that of the run
+    warm_up: bool = False  # whether its speed is not that of the run: it compiled, or had no queue
 
 
 class ValidationImages(NamedTuple):

@@ -92,7 +92,10 @@ def train(
 ) -> Generator[Event, None, None]:
     """Train on samples, without launches, logs and plots in the run folder; see `finetune`."""
     task = Finetuning(preset, data.labels, name=name)
-    initialised, distributed = initialise(task.backbone, preset), init_distributed(device)
+    initialised, distributed = (
+        initialise(task.backbone, preset, labels=task.labels),
+        init_distributed(device),
+    )
     selection = task.select(data, run_dir, distributed=distributed, resume=resume)
     loop = Loop(
         task, preset, data, run_dir, distributed=distributed,

@@ -114,12 +114,13 @@ class TrainingData:
         Raises:
             MaskDCPTError: for images that are not there.
         """
-        data = load_data(self.setting if self.setting in names() else preset)
+        asked = load_data(preset)
+        data = load_data(self.setting) if self.setting in names() else asked
         setting = self.setting or data.setting
         inputs = self._open(data, setting)
         plugins = needed(SETTINGS=[setting], DEGRADATIONS=inputs.labels)
         return inputs._replace(
-            requests=data.requests, plugins=tuple(sorted({*data.plugins, *plugins}))
+            requests=asked.requests, plugins=tuple(sorted({*data.plugins, *plugins}))
         )
 
     def _open(self, data: Data, setting: str) -> Inputs:

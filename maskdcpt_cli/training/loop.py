@@ -176,7 +176,7 @@ class Loop:
             while True:
                 if self.stopping or self._any_due():
                     yield from self.reports.of(self._finish(pending=0))
-                if not self.stopping:
+                if not self.stopping or self._at_end():
                     yield from self._validate_if_due()
                 yield from self._keep_if_due()
                 yield from self._save_if_due()
@@ -227,7 +227,9 @@ class Loop:
         batch = next(batches)
         waited = perf_counter() - began
         step = self.trainer.step(batch, stop=self.stop())
-        warm_up = step.iteration - self.stage_began <= WARM_UP
+        # Of the first one after the queue was emptied, only the host's seconds are known.
+        alone = self.trainer.deferred and not self.launched
+        warm_up = alone or step.iteration - self.stage_began <= WARM_UP
         memory = peak_memory(self.distributed.device)
         self.launched.append(Iteration(step, batch, waited, memory, warm_up))
 

@@ -66,7 +66,8 @@ class Log:
             return
         if self._steps:
             self._flush()
-        self._write({"iteration": self._iteration or 0, **_fields(event)})
+        iteration = getattr(event, "iteration", self._iteration or 0)
+        self._write({"iteration": iteration, **_fields(event)})
 
     def close(self) -> None:
         if self._steps:

@@ -110,8 +110,8 @@ def initialise(
         backbone: to be initialised.
         preset: of the run.
         classifier: to be initialised; None: there is none.
-        labels: of the classifier.
-        multi_label: its form.
+        labels: of the run, and of the classifier.
+        multi_label: the form of the classifier.
 
     Returns:
         The names of the tensors, or None where the preset has no file.
@@ -125,6 +125,7 @@ def initialise(
     given = read_checkpoint(path)
     own = backbone.state_dict()
     _check_fits(given, own, name=preset.backbone, path=path)
+    _check_meaning(given, backbone, labels, path=path)
     backbone.load_state_dict(given.state_dict, strict=False)
     loaded: Mapping[str, Tensor] = {}  # of the classifier
     if (
@@ -161,6 +162,27 @@ def _check_fits(given: Checkpoint, own: Mapping[str, Tensor], *, name: str, path
                 f"{tuple(tensor.shape)} in it and {tuple(own[key].shape)} here. It was built "
                 f"with the options {dict(given.options)}."
             )
+
+
+def _check_meaning(
+    given: Checkpoint, backbone: Backbone, labels: Sequence[str], *, path: Path
+) -> None:
+    """Raise CheckpointError for weights that fit in shape alone."""
+    for option in backbone.assumed_options:
+        own, other = getattr(backbone, option), given.options.get(option)
+        if isinstance(own, float) or other is None:  # widths, which shapes show
+            continue
+        if own != (tuple(other) if isinstance(other, list) else other):
+            raise CheckpointError(
+                f"{shown(path)} holds a {given.backbone} with {option}={other}, and it is {own} "
+                f"here; take --set sizes.{given.backbone}.{option}={other}."
+            )
+    types = removable(labels)
+    if backbone.request_types and given.requests and given.requests != types:
+        raise CheckpointError(
+            f"{shown(path)} holds a network that is asked for {' '.join(given.requests)}, and this "
+            f"run is of {' '.join(types)}; take the same setting."
+        )
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:

@@ -16,7 +16,7 @@ from maskdcpt_cli.data.augment import Augmentation
 from maskdcpt_cli.data.mixture import make_sample, to_float
 from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.data.sets import ImageSet
-from maskdcpt_cli.degradations import LABELS
+from maskdcpt_cli.degradations import CLEAN, LABELS
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.training.calibration import MultiLabelPrediction, Prediction, calibrate
 from maskdcpt_cli.training.distributed import DistributedContext
@@ -129,8 +129,12 @@ def validate(
 
 
 def mean_score(scores: Scores, metric: str) -> float | None:
-    """Return the mean over degradations, weighted equally; None where none has the score."""
-    values = [row[metric] for row in scores.values() if metric in row]
+    """Return the mean over degradations, weighted equally; None where none has the score.
+
+    Clean images count by their accuracy alone: they can have any PSNR, up to that of no change.
+    """
+    counted = (row for label, row in scores.items() if label != CLEAN or metric == "accuracy")
+    values = [row[metric] for row in counted if metric in row]
     return sum(values) / len(values) if values else None
 
 
@@ -146,15 +150,15 @@ def ssim(restored: Tensor, gt: Tensor) -> float:
     Wang et al., Image quality assessment: from error visibility to structural similarity, 2004,
     Eq. 13, at positions whose whole window is inside the image.
     """
-    means = _smoothed(torch.cat([restored, gt, restored**2, gt**2, restored * gt]))
-    x, y, xx, yy, xy = means.double().unbind()
+    restored, gt = restored.double(), gt.double()  # which autocast does not convolve in bf16
+    x, y, xx, yy, xy = _smoothed(torch.cat([restored, gt, restored**2, gt**2, restored * gt]))
     structure = (2 * (xy - x * y) + C2) / (xx - x * x + yy - y * y + C2)
     luminance = (2 * x * y + C1) / (x * x + y * y + C1)
-    return (luminance * structure).mean().item()
+    return float((luminance * structure).mean())
 
 
 def _smoothed(images: Tensor) -> Tensor:
-    offsets = torch.arange(SIDE, device=images.device) - SIDE // 2
+    offsets = torch.arange(SIDE, dtype=images.dtype, device=images.device) - SIDE // 2
     weights = torch.exp(-(offsets**2) / (2 * SIGMA**2))
     weights = (weights / weights.sum()).expand(images.shape[1], 1, 1, SIDE)
     rows = F.conv2d(images, weights, groups=len(weights))

@@ -136,10 +136,10 @@ def test_asked_for_nothing_that_is_there_the_target_is_the_input(kind):
         assert one.request.any() == (kind == "others")
 
 
+@pytest.mark.parametrize("synthesis", [TrainSynthesis(p_tone=1), TrainSynthesis(p_invert=1)])
 @pytest.mark.parametrize("first", ["GN", "LL"])
-def test_photos_in_random_tones_are_neither_made_hazy_nor_asked_so(first):
+def test_photos_in_random_tones_and_negatives_are_neither_made_hazy_nor_asked_so(first, synthesis):
     """But a dark photo in random tones, as a preset may want it, is asked for all."""
-    synthesis = TrainSynthesis(p_tone=1)
     entries = [
         ImageSet("a", SyntheticPairs(4, first, clean=True), synthesis=synthesis),
         ImageSet("a", SyntheticPairs(4, "H", clean=True), synthesis=TrainSynthesis()),

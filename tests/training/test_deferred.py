@@ -153,6 +153,13 @@ def test_a_requested_stop_is_one_iteration_late(deferred, tmp_path):
     assert [step.iteration for step in steps(events)] == [1, 2, 3, 4]
 
 
+def test_a_stop_in_the_last_iteration_does_not_keep_it_from_validation(deferred, tmp_path):
+    deferred()
+    events = list(started(finetuning(), tmp_path, validation=ENTRIES, stop=stopping_after(4)))
+    assert [one.iteration for one in events if isinstance(one, Validated)] == [3, 6]
+    assert isinstance(events[-1], Saved)
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_overflows_of_fp16_are_counted_as_skipped_and_halve_the_scale(
     late, deferred, tmp_path, monkeypatch
@@ -202,3 +209,10 @@ def test_an_average_is_updated_where_the_device_says_so():
     assert torch.equal(average.parameters["weight"], before)
     average.update(model, when=torch.tensor(True))
     torch.testing.assert_close(average.parameters["weight"], 0.9 * before)
+
+
+def test_the_speed_of_a_step_after_an_empty_queue_does_not_count(deferred, tmp_path):
+    deferred()
+    preset = finetuning(iterations=9, training={"save_every": 6}, validation={"every": 99})
+    run = steps(started(preset, tmp_path))
+    assert [step.iteration for step in run if step.warm_up] == [1, 2, 7]

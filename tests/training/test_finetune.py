@@ -10,8 +10,10 @@ from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.training.events import Initialised, Notice, Saved, Validated
 from maskdcpt_cli.training.losses import LOSSES
 from maskdcpt_cli.training.reports import PATIENCE
+from maskdcpt_cli.training.task import options_of
 from maskdcpt_cli.training.validation import choose
-from maskdcpt_cli.weights.checkpoint import read_checkpoint
+from maskdcpt_cli.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
+from tests.small import small, small_options
 from tests.training.runs import (
     ENTRIES,
     Drawn,
@@ -83,6 +85,22 @@ def test_the_weights_of_another_network_are_refused(changes, sentence, tmp_path)
     preset = finetuning(initialise_from=str(file), **changes)
     with pytest.raises(CheckpointError, match=sentence):
         next(started(preset, tmp_path / "other"))
+
+
+def test_weights_that_fit_in_shape_alone_are_refused(tmp_path):
+    file = tmp_path / "given.safetensors"
+    network = small("swinir", window_size=4)
+    save_checkpoint(Checkpoint("swinir", options_of(network), network.state_dict()), file)
+    preset = finetuning(backbone="swinir", initialise_from=str(file))
+    with pytest.raises(CheckpointError, match=r"window_size=4, and it is 8 here; take --set"):
+        next(started(preset, tmp_path / "run"))
+    options = small_options("nafnet-instruct")
+    network = small("nafnet-instruct")
+    others = ("RS", "GN", "J")
+    save_checkpoint(Checkpoint("nafnet", options_of(network), network.state_dict(), others), file)
+    preset = finetuning(sizes={"nafnet": options}, initialise_from=str(file))
+    with pytest.raises(CheckpointError, match=r"asked for RS GN J, and this run is of H GN LL"):
+        next(started(preset, tmp_path / "run"))
 
 
 def test_a_loss_of_nan_changes_nothing_and_its_batch_is_kept(tmp_path):

@@ -144,6 +144,14 @@ def test_requests_are_for_fine_tuning_networks_that_take_them(tmp_path, preset, 
     assert {mixture.asking is not None for mixture in curriculum.mixtures} == {taken}
 
 
+def test_a_setting_changes_the_labels_and_not_what_is_asked(tmp_path):
+    write(tmp_path / "photos", 4)
+    data = TrainingData(photos=tmp_path / "photos", setting="12d")  # a data preset of that name
+    inputs = data.open("asked")
+    assert inputs.labels == SETTINGS["12d"]
+    assert inputs.requests == load_data("asked").requests
+
+
 def test_pairs_of_a_scene_are_on_one_side_in_all_sets(tmp_path):
     photos = [f"{number:02}" for number in range(25)]
     for word in ("haze", "rain"):

@@ -148,7 +148,7 @@ def test_the_log_has_the_thresholds_where_there_are_some(tmp_path):
     log.record(one)
     log.record(replace(one, thresholds={"H": 0.75}))
     first, second = read_log(tmp_path / "log.jsonl")
-    assert first == {"iteration": 0, "scores": {}, "temperature": 1.5}
+    assert first == {"iteration": 1, "scores": {}, "temperature": 1.5}
     assert second == {**first, "thresholds": {"H": 0.75}}
 
 

@@ -32,7 +32,7 @@ from maskdcpt_cli.training.optimizer import (
     stage_depths,
 )
 from maskdcpt_cli.training.trainer import Trainer
-from maskdcpt_cli.training.validation import psnr, ssim
+from maskdcpt_cli.training.validation import mean_score, psnr, ssim
 from tests.small import NETWORKS, small
 from tests.training.runs import LABELS, finetuning
 
@@ -215,6 +215,17 @@ def test_ssim_is_the_one_of_a_gaussian_window():
     assert ssim(restored, gt) == pytest.approx(index.mean(), abs=1e-5)
     assert ssim(gt, gt) == pytest.approx(1, abs=1e-6)
     assert math.isfinite(ssim(gt * 0, gt * 0))
+    expected = ssim(restored, gt)
+    for precision in (torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", precision):
+            assert ssim(restored, gt) == expected
+
+
+def test_the_best_weights_are_those_of_degraded_images_not_of_clean_ones():
+    scores = {"H": {"psnr": 20.0, "accuracy": 1.0}, "clean": {"psnr": 100.0, "accuracy": 0.0}}
+    assert mean_score(scores, "psnr") == 20
+    assert mean_score(scores, "accuracy") == 0.5
+    assert mean_score({"clean": {"psnr": 100.0}}, "psnr") is None
 
 
 class Nested(torch.nn.Module):
