@@ -231,6 +231,11 @@ def _levels(texts: Sequence[str], requested: set[str]) -> "dict[str, Levels]":
         degradation = find(word) if word else next(iter(requested))
         if degradation not in requested:
             raise click.UsageError(f"--level {text}: {word} is not among the requested types.")
+        if degradation in levels:
+            raise click.UsageError(
+                f"--level {text}: {LABELS[degradation].slug} has a level already; write several "
+                "with commas, as 15,25."
+            )
         levels[degradation] = _parsed(value)
     return levels
 

@@ -72,6 +72,7 @@ class ManifestLine:
     level: float
     seed: int
     parameters: Parameters
+    photo: str = ""  # name of the clean photo; manifests of earlier versions have none
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class DegradedPhoto:
 
 
 def discover_photos(inputs: Sequence[Path], *, out: Path) -> list[CleanPhoto]:
-    """List the given photos, and those in the given folders, sorted, without those in `out`.
+    """List the given photos, and those in the given folders, sorted, without results in `out`.
 
     Raises MaskDCPTError if there are none, or if two photos would give pairs of the same name.
     """
@@ -109,12 +110,16 @@ def discover_photos(inputs: Sequence[Path], *, out: Path) -> list[CleanPhoto]:
 
 
 def _images(source: Path, out: Path) -> Iterator[tuple[Path, str]]:
-    """Yield the images of a source, each with its name below it."""
+    """Yield the images of a source, each with its name below it.
+
+    Those in `out` are left out as results, but where the source itself is in it.
+    """
     if source.is_file():
         yield source, source.name
         return
+    below = source.resolve().is_relative_to(out) and source.resolve() != out
     for name, _ in Template(ALL).files(source):
-        if not (source / name).parent.resolve().is_relative_to(out):
+        if below or not (source / name).parent.resolve().is_relative_to(out):
             yield source / name, name
 
 
@@ -227,7 +232,13 @@ def _degrade_photo(
                 _write(target, file, overwrite=overwrite)
             lines.append(
                 ManifestLine(
-                    name, slug, result.variant, result.level, result.seed, result.parameters
+                    name,
+                    slug,
+                    result.variant,
+                    result.level,
+                    result.seed,
+                    result.parameters,
+                    photo.name,
                 )
             )
             if number == 0:
@@ -323,7 +334,7 @@ def _parsed(text: bytes, place: str) -> ManifestLine:
 def _is_sound(line: ManifestLine) -> bool:
     """Return whether the fields of a line have the types that they are written with."""
     return (
-        all(isinstance(text, str) for text in (line.file, line.type, line.kind))
+        all(isinstance(text, str) for text in (line.file, line.type, line.kind, line.photo))
         and is_below(line.file)
         and line.type in slugs()
         and isinstance(line.level, (int, float))

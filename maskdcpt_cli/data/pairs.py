@@ -106,7 +106,6 @@ class FilePairs:
     degradation: str | NDArray[np.uint8]  # of all, or of each as its position in labels()
     max_pixels: int | None = MAX_PIXELS  # larger images are refused; None: no limit
     known_scenes: NDArray[np.uint64] | None = None  # of each pair; None: by the path of gt
-    own_folders: int = 0  # with which gt begins, and which tell no scenes apart
 
     def __len__(self) -> int:
         return len(self.gt)
@@ -139,7 +138,7 @@ class FilePairs:
         """Return a number for the scene of each pair, which pairs of one scene have in common."""
         if self.known_scenes is not None:
             return self.known_scenes
-        names = (self.gt[index].split("/", self.own_folders)[-1] for index in range(len(self)))
+        names = (self.gt[index] for index in range(len(self)))
         return np.fromiter(map(scene_of_file, names), np.uint64, len(self))
 
     def degradations(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ clean image with the degradations that are not asked for, applied with the same 
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from numpy.random import Generator
 
@@ -69,7 +69,7 @@ class Asking:
         gt = compose(clean, steps, without=request) if removes else lq
         return CounterfactualPair(lq, gt, present, request)
 
-    def without_scene_types(self) -> Self:
+    def without_scene_types(self) -> "Asking":
         """Return this without haze and low light, for images in random tones.
 
         The target of a pale or dim one stays so, and would teach to leave haze and darkness.

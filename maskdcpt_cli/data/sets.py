@@ -164,8 +164,9 @@ def _opened(part: Part, source: Source, root: Path, max_pixels: int | None) -> I
 
 
 def _paired(lq: Path, gt: Path, label: str, max_pixels: int | None) -> FilePairs:
-    root = Path(os.path.commonpath([lq.absolute(), gt.absolute()]))
-    below = [(one.absolute().relative_to(root) / ALL).as_posix() for one in (lq, gt)]
+    folders = [Path(os.path.abspath(one)) for one in (lq, gt)]  # noqa: PTH100 - without ".."
+    root = Path(os.path.commonpath(folders))
+    below = [(one.relative_to(root) / ALL).as_posix() for one in folders]
     source = Folders(name="pairs", lq=below[0], gt=below[1])
     found = scan(source, root, label, max_pixels=max_pixels)
     if len(found.unpaired):

@@ -13,7 +13,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.pairs import FilePairs, Names, Pairs, hashed, labels, read_list, scene
+from maskdcpt_cli.data.pairs import (
+    FilePairs,
+    Names,
+    Pairs,
+    hashed,
+    labels,
+    read_list,
+    scene,
+    scene_of_file,
+)
 from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.data.templates import Template
 from maskdcpt_cli.degradations import find
@@ -163,27 +172,39 @@ def _scan_list(source: TextList, root: Path, degradation: str) -> SourceScan:
     return SourceScan(FilePairs(below, gt, lq, degradation))
 
 
+class _ManifestPair(NamedTuple):
+    degradation: str  # abbreviation
+    slug: str
+    file: str  # below <slug>/gt and <slug>/lq
+    photo: str  # name of the clean photo; "" where the manifest does not say
+
+
 def _scan_manifest(source: Manifest, root: Path, degradation: str | None) -> SourceScan:
     path = root / source.manifest
     if missing := _missing([source.manifest], root):
         return SourceScan(FilePairs(path.parent, NONE, NONE, degradation or ""), missing=missing)
-    codes, known = array("B"), labels()
+    codes, scenes, known = array("B"), array("Q"), labels()
 
     def taken() -> Iterator[str]:
-        for abbreviation, slug, file in _manifest_lines(path):
-            if degradation in (None, abbreviation):
-                codes.append(known.index(abbreviation))
-                yield f"{slug}/gt/{file}"
+        for line in _manifest_lines(path):
+            if degradation in (None, line.degradation):
+                codes.append(known.index(line.degradation))
+                # Of one photo there is a gt for each type, and each time it was degraded.
+                scenes.append(scene(line.photo) if line.photo else scene_of_file(line.file))
+                yield f"{line.slug}/gt/{line.file}"
 
     gt = Names(taken())
     lq = Names(gt[index].replace("/gt/", "/lq/", 1) for index in range(len(gt)))
-    # Of one photo there is a gt for each type: pairs/haze/gt/1.png and pairs/rain/gt/1.png.
-    pairs = FilePairs(path.parent, gt, lq, np.frombuffer(codes, np.uint8), own_folders=2)
-    return SourceScan(pairs)
+    return SourceScan(
+        FilePairs(
+            path.parent, gt, lq, np.frombuffer(codes, np.uint8),
+            known_scenes=np.frombuffer(scenes, np.uint64),
+        )
+    )  # fmt: skip
 
 
-def _manifest_lines(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield the abbreviation, the type and the file of each line."""
+def _manifest_lines(path: Path) -> Iterator[_ManifestPair]:
+    """Yield the pair of each line."""
     try:
         with open_regular(path) as lines:
             for number, line in enumerate(lines, 1):
@@ -192,13 +213,13 @@ def _manifest_lines(path: Path) -> Iterator[tuple[str, str, str]]:
         raise MaskDCPTError(f"{shown(path)} cannot be read: {error.strerror}.") from error
 
 
-def _manifest_line(line: bytes, place: str) -> tuple[str, str, str]:
+def _manifest_line(line: bytes, place: str) -> _ManifestPair:
     reason = ""
     try:
         fields = json.loads(line)
-        slug, file = fields["type"], fields["file"]
-        if is_below(file):
-            return find(slug), slug, file
+        slug, file, photo = fields["type"], fields["file"], fields.get("photo", "")
+        if is_below(file) and isinstance(photo, str):
+            return _ManifestPair(find(slug), slug, file, photo)
     except MaskDCPTError:
         reason = f": '{shown(slug)}' is no degradation, or one of a plugin that is not in use"
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -23,6 +23,7 @@ RENAMED_KEYS = {  # earlier name -> name; files and overrides may have either
     "enlarged": "p_upscale",
     "saved": "p_jpeg",
 }
+OF_OTHERS = ("options", "sizes")  # whose keys are those of plugins and networks
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -173,19 +174,25 @@ def rename_keys(node: Any) -> Any:
             raise MaskDCPTError(
                 f"'{earlier}' is the earlier name of '{RENAMED_KEYS[earlier]}': give one of them."
             )
-    return {RENAMED_KEYS.get(key, key): rename_keys(value) for key, value in node.items()}
+    return {
+        RENAMED_KEYS.get(key, key): value if key in OF_OTHERS else rename_keys(value)
+        for key, value in node.items()
+    }
 
 
 def _overridden(content: Any, override: str) -> Any:
     """Return the content with one value replaced; mappings are added where the path needs them."""
     key_path, equals, text = override.partition("=")
-    keys = [RENAMED_KEYS.get(key, key) for key in key_path.split(".")]
+    keys = key_path.split(".")
+    own = next((at for at, key in enumerate(keys) if key in OF_OTHERS), len(keys))
+    keys = [*(RENAMED_KEYS.get(key, key) for key in keys[:own]), *keys[own:]]
     if not equals or not all(keys) or len(keys) > MAX_DEPTH:
         raise MaskDCPTError(
             f"'{override}' is not an override; write KEY=VALUE, as train.0.repeat=3."
         )
     try:
-        value = rename_keys(parse_yaml(text))
+        value = parse_yaml(text)
+        value = rename_keys(value) if own == len(keys) else value
     except ValueError as error:
         raise MaskDCPTError(
             f"'{override}': the value of {key_path} is not YAML: {error}."

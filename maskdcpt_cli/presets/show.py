@@ -97,11 +97,11 @@ def _defaults(model: BaseModel, key_path: KeyPath = ()) -> dict[KeyPath, str]:
     """Return the sources of the values that are defaults of the schema."""
     sources: dict[KeyPath, str] = {}
     for name, field in type(model).model_fields.items():
-        value = getattr(model, name)
+        value, key = getattr(model, name), (*key_path, name)
         if isinstance(value, BaseModel):
-            sources |= _defaults(value, (*key_path, name))
+            sources |= _defaults(value, key)
         elif value == field.default and isinstance(field.json_schema_extra, dict):
-            sources[(*key_path, name)] = str(field.json_schema_extra["source"])
+            sources[key] = str(field.json_schema_extra["source"])
     return sources
 
 

@@ -88,11 +88,12 @@ def _sampled(light: Image, view: _View) -> NDArray[np.uint16]:
     columns, rows = _profile(STRIPE, view), _profile(ROW, view)
     raw = np.empty(light.shape[:2], np.uint16)
     for row, column, channel in BAYER:
-        site = slice(row, None, 2), slice(column, None, 2)
+        down_from, across_from = slice(row, None, 2), slice(column, None, 2)
+        site = down_from, across_from
         across, down = _positions(raw.shape, site, view)
         across -= np.float32(view.order * (channel - 1) / 3)
         light_at_site = columns[_step(across)] * rows[_step(down)]
-        light_at_site *= light[(*site, channel)]
+        light_at_site *= light[down_from, across_from, channel]
         light_at_site *= np.float32(view.exposure * (1 + view.warmth * (1 - channel)))
         light_at_site += np.float32(view.glare)
         raw[site] = np.minimum(light_at_site, 1) * np.float32(WHITE)

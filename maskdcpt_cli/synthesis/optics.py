@@ -41,11 +41,12 @@ def spread(light: NDArray[np.float32], kernel: Plane) -> NDArray[np.float32]:
     cv2.dft(transfer, transfer)
     result = np.empty(light.shape, np.float32)
     for channel in np.ndindex(light.shape[2:]):
-        plane = cv2.copyMakeBorder(light[(..., *channel)], *borders, cv2.BORDER_REFLECT_101)
+        at = ..., *channel
+        plane = cv2.copyMakeBorder(light[at], *borders, cv2.BORDER_REFLECT_101)
         cv2.dft(plane, plane)
         cv2.mulSpectrums(plane, transfer, 0, plane)
         cv2.dft(plane, plane, cv2.DFT_INVERSE | cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT)
-        result[(..., *channel)] = plane[inside]
+        result[at] = plane[inside]
     return result
 
 

@@ -36,6 +36,10 @@ EVERYTHING = RequestKinds(exactly=0, some=0, more=0, all=1, others=0)
 HELD_OUT = 10  # one of so many scenes is held out for validation where there are no test sets
 
 
+Scenes = NDArray[np.uint64]
+NO_SCENES: Scenes = np.empty(0, np.uint64)
+
+
 class Inputs(NamedTuple):
     """The images of a run."""
 
@@ -44,6 +48,7 @@ class Inputs(NamedTuple):
     labels: tuple[str, ...]  # of the setting, in order
     requests: Requests | None = None  # what the network is asked to remove in training
     plugins: tuple[str, ...] = ()  # modules of the plugins that are needed for them
+    held_out: Scenes = NO_SCENES  # those of `validation`, where it is not of test sets
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,9 @@ class Selected:
 
     def degradations(self) -> frozenset[str]:
         return self.pairs.degradations()
+
+    def scenes(self) -> Scenes:
+        return scenes_of(self.pairs)[self.indices]
 
 
 @dataclass(frozen=True)
@@ -137,11 +145,16 @@ class TrainingData:
 def samples_of(run: Run, data: TrainingData, inputs: Inputs) -> Samples:
     """Return the samples of a run; a stage with data of its own opens them.
 
+    What is held out for validation is left out of every stage.
+
     Requests of a data preset are for networks that can be asked, in fine-tuning, and for
     multi-label classifiers, in pre-training; else an image has one degradation, and its target
     none.
     """
-    opened = [data.open(one.data) if one.data else inputs for one in run.training.stages]
+    opened = [
+        without(data.open(one.data), inputs.held_out) if one.data else inputs
+        for one in run.training.stages
+    ]
     mixtures = [
         Mixture(
             one.train,
@@ -227,4 +240,14 @@ def _held_out(own: Sequence[ImageSet], labels: tuple[str, ...]) -> Inputs:
         if held_out.any():
             selected = Selected(one.pairs, np.flatnonzero(held_out))
             validation.append(replace(one, pairs=selected, repeat=1))
-    return Inputs(tuple(train), tuple(validation), labels)
+    return Inputs(tuple(train), tuple(validation), labels, held_out=held)
+
+
+def without(inputs: Inputs, scenes: Scenes) -> Inputs:
+    """Return inputs that train on no pair of some scenes."""
+    train = []
+    for one in inputs.train if len(scenes) else ():
+        kept = np.flatnonzero(~np.isin(scenes_of(one.pairs), scenes))
+        if len(kept):
+            train.append(replace(one, pairs=Selected(one.pairs, kept)))
+    return inputs._replace(train=tuple(train)) if len(scenes) else inputs

@@ -86,6 +86,12 @@ def test_a_folder_without_images_is_reported():
     assert "There are no images in 'empty'." in result.stderr
 
 
+def test_a_preset_without_training_sets_has_nothing_to_pack():
+    result = pack("-o", "out", "--data-preset", "denoise", "--data-root", ".")
+    assert result.exit_code == 1
+    assert "There is nothing to pack: this preset has no training sets." in result.stderr
+
+
 def test_a_preset_is_packed_and_clean_images_of_several_types_once():
     Path("mine.yaml").write_text(
         "setting: 12d\ntrain:\n"

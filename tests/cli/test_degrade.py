@@ -87,6 +87,21 @@ def test_a_sheet_replaces_neither_a_photo_nor_a_file_of_others():
     assert contents(Path("photos")) == before
 
 
+def test_photos_in_the_output_folder_are_degraded_and_results_are_not():
+    for _ in range(2):
+        assert degrade("photos", "-o", ".", "-t", "jpeg").exit_code == 0
+        assert len(read_manifest(Path("manifest.jsonl"))) == 2
+    result = degrade(".", "-o", ".", "-t", "jpeg")
+    assert result.exit_code == 1
+    assert "There are no photos in '.'" in result.stderr
+
+
+def test_a_level_given_twice_is_refused():
+    result = degrade("photos", "-o", "out", "-t", "noise", "--level", "15", "--level", "25")
+    assert result.exit_code == 2
+    assert "noise has a level already; write several with commas" in result.stderr
+
+
 def test_a_ground_truth_that_is_degraded_again_is_not_overwritten():
     degrade("photos/a.png", "-o", "out", "-t", "haze")
     before = contents(Path("out"))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from maskdcpt_cli.data.degrading import DegradeRequest, degrade_photos, discover_photos
 from maskdcpt_cli.data.pairs import Pairs, scenes_of
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.data.shards.index import ShardPairs
@@ -60,6 +61,14 @@ def test_a_photo_that_was_degraded_in_several_ways_is_one_scene(tmp_path):
     (tmp_path / "manifest.jsonl").write_text(text)
     pairs = scan(Manifest(name="a", manifest="manifest.jsonl"), tmp_path, None).pairs
     assert groups(pairs) == [0, 0, 2]
+
+
+def test_a_photo_that_was_degraded_several_times_is_one_scene(tmp_path):
+    write(tmp_path / "photos", "a.png", "b_1.png", "b_2.png")
+    photos = discover_photos([tmp_path / "photos"], out=tmp_path / "out")
+    list(degrade_photos(photos, tmp_path / "out", [DegradeRequest("J")], per_photo=2))
+    pairs = scan(Manifest(name="a", manifest="manifest.jsonl"), tmp_path / "out", None).pairs
+    assert groups(pairs) == [0, 0, 2, 2, 4, 4]
 
 
 def test_each_pair_of_a_source_that_knows_no_scenes_is_one():

@@ -162,6 +162,15 @@ def test_pairs_and_clean_crops_are_in_shards_of_their_own(tmp_path):
         ShardPairs(index, clean=True)
 
 
+def test_clean_pairs_and_types_of_several_words_have_shards_of_their_own(tmp_path):
+    pairs = write_pairs(tmp_path)
+    sets = [replace(pairs, degradation=word) for word in ("clean", "MB+J")]
+    packed([replace(pairs, lq=None), *sets], tmp_path / "out")
+    words = {path.name.partition("-")[0] for path in (tmp_path / "out").glob("*.tar")}
+    assert words == {"clean", "clean_pairs", "blur_jpeg"}
+    assert ShardPairs(tmp_path / "out/index.json").degradations() == {"clean", "MB+J"}
+
+
 def test_pairs_of_several_degradations_are_packed_apart(tmp_path):
     codes = np.array([labels().index(word) for word in ("LL", "H", "LL", "H")], np.uint8)
     pairs = replace(write_pairs(tmp_path), degradation=codes)

@@ -272,6 +272,13 @@ def test_two_folders_are_a_set_wherever_they_are(root):
     assert pairs_of(one) == [("a/in/x/1.png", "b/out/x/1.jpg")]
 
 
+def test_folders_may_be_above_the_current_one(root, monkeypatch):
+    touch(root, "hazy/1.png", "here/clear/1.png")
+    monkeypatch.chdir(root / "here")
+    (one,) = from_pairs([(Path("../hazy"), Path("clear"))], ["H"])
+    assert pairs_of(one) == [("hazy/1.png", "here/clear/1.png")]
+
+
 def test_the_data_root_is_given_or_in_the_environment(root, monkeypatch):
     monkeypatch.delenv("MASKDCPT_DATA", raising=False)
     with pytest.raises(MaskDCPTError, match="give --data-root FOLDER, or set MASKDCPT_DATA"):

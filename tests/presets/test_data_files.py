@@ -7,7 +7,8 @@ import pytest
 
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.data import Data, SeededSynthesis, TrainSynthesis
-from maskdcpt_cli.presets.load import load_data
+from maskdcpt_cli.presets.load import load_data, rename_keys
+from maskdcpt_cli.presets.training import load_preset
 
 
 def write(text: str) -> str:
@@ -113,6 +114,13 @@ def test_a_file_with_the_former_keys_is_still_read():
     assert data.test[0].synthesis == SeededSynthesis(variant="poisson", levels=(25,), seed=3)
     override = "train.0.synthesis.saved=1"
     assert load_data("my.yaml", overrides=[override]).train[0].synthesis.p_jpeg == 1
+
+
+def test_the_options_of_others_may_have_the_former_keys():
+    options = {"kind": "rain", "rate": [{"saved": 1}]}
+    assert rename_keys({"kind": "a", "options": options}) == {"variant": "a", "options": options}
+    run = load_preset("pretrain", "5d", overrides=["sizes.mynet.rate=3"])
+    assert run.sizes["mynet"] == {"rate": 3}
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
+from maskdcpt_cli.data.pairs import scenes_of
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.errors import MaskDCPTError
@@ -150,6 +152,25 @@ def test_a_setting_changes_the_labels_and_not_what_is_asked(tmp_path):
     inputs = data.open("asked")
     assert inputs.labels == SETTINGS["12d"]
     assert inputs.requests == load_data("asked").requests
+
+
+def test_what_is_held_out_is_left_out_of_stages_with_data_of_their_own(tmp_path):
+    write(tmp_path / "photos", 40)
+    for name, photos in (("all", "{name}"), ("some", "1{n}")):
+        source = {"name": "a", "gt": f"photos/{photos}"}
+        data = {"setting": "5d", "train": [{"degradation": "GN", "sources": [source]}]}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(data))
+    stages = [{"iterations": 1, "data": str(tmp_path / "some.yaml")}, {"iterations": 1}]
+    run = finetuning(training={"stages": [{"crop_size": 32, "batch": 1, **one} for one in stages]})
+    data = TrainingData(root=tmp_path)
+    inputs = data.open(str(tmp_path / "all.yaml"))
+    curriculum = samples_of(run, data, inputs)
+    held_out = set(scenes_of(inputs.validation[0].pairs))
+    assert len(held_out) == 4
+    for mixture in curriculum.mixtures:
+        trained = {scene for one in mixture.sets for scene in scenes_of(one.pairs)}
+        assert trained
+        assert not trained & held_out
 
 
 def test_pairs_of_a_scene_are_on_one_side_in_all_sets(tmp_path):

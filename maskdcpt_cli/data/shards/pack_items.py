@@ -62,8 +62,11 @@ class PackItems:
 def of_preset(data: Data, root: Path, *, max_pixels: int | None = MAX_PIXELS) -> PackItems:
     """List the training images of a preset; clean images of several degradations come once.
 
-    Raises MaskDCPTError for missing files, and for shards, which are packed already.
+    Raises MaskDCPTError for missing files, for shards, which are packed already, and where there is
+    nothing to train on.
     """
+    if not data.train:
+        raise MaskDCPTError("There is nothing to pack: this preset has no training sets.")
     sets = from_preset(data.train, root, max_pixels=max_pixels)
     check_complete(sets)
     sources = [source for part in data.train for source in part.sources]

@@ -113,12 +113,21 @@ def plan(
                 yield number, items[number], size
 
     for degradation, some in groupby(readable(), key=lambda one: one[1].degradation):
-        word = LABELS[degradation].slug if degradation else CLEAN
+        word = _word(degradation)
         for number, group in enumerate(_filled(some, cropping, shard_size)):
             plans.append(ShardPlan(f"{word}-{number:06}.tar", np.array(group)))
     if not plans:
         raise MaskDCPTError(f"There is nothing to pack. {' '.join(skipped[:3])}".strip())
     return plans, skipped
+
+
+def _word(degradation: str | None) -> str:
+    """Return the name of the shards of a degradation; None: of clean images without pairs."""
+    if degradation is None:
+        return CLEAN
+    if degradation == CLEAN:
+        return f"{CLEAN}_pairs"
+    return LABELS[degradation].slug.replace("+", "_")  # which a URL would take for a space
 
 
 def check_free(out: Path) -> None:
