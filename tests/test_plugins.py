@@ -10,12 +10,15 @@ import pytest
 
 from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find, slugs
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.models import BACKBONES
+from maskdcpt_cli.models import BACKBONES, build_backbone
 from maskdcpt_cli.plugins import TABLES, VARIABLE, Registry, check_there, needed, use_plugin
 from maskdcpt_cli.synthesis.table import degrade
 from maskdcpt_cli.training.losses import LOSSES
+from maskdcpt_cli.training.task import init_backbone, options_of
+from maskdcpt_cli.weights.building import build
 from maskdcpt_cli.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from tests.small import small, small_options
+from tests.training.runs import finetuning
 
 
 @pytest.fixture(autouse=True)
@@ -174,3 +177,44 @@ def test_installed_packages_name_their_module_by_an_entry_point(tmp_path: Path):
     command = [sys.executable, "-c", dedent(code)]
     done = subprocess.run(command, check=True, env=env, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[] ('H',)"
+
+
+def test_a_backbone_may_use_what_initialisation_returns_and_not_the_name_of_the_classifier(
+    tmp_path: Path,
+):
+    use_plugin(
+        write(
+            "plug_network",
+            """
+            import torch
+            from torch import nn
+            from maskdcpt_cli.models.nafnet import NAFNet
+
+            BACKBONES = {"plugnet": "plug_network:PlugNet", "clashing": "plug_network:Clashing"}
+
+            class PlugNet(NAFNet):
+                telltale = "scale"
+
+                def __init__(self, **options):
+                    super().__init__(**options)
+                    self.scale = nn.Parameter(nn.init.normal_(torch.empty(3)))
+
+            class Clashing(PlugNet):
+                telltale = "classifier.weight"
+
+                def __init__(self, **options):
+                    super().__init__(**options)
+                    self.classifier = nn.Linear(2, 2)
+            """,
+        )
+    )
+    options = small_options("nafnet")
+    network = build_backbone("plugnet", **options)
+    file = tmp_path / "weights.safetensors"
+    assert options_of(network).items() > options.items()
+    assert network.unusual_options() == {"padding": "reflect", "norm_eps": 1e-5}
+    save_checkpoint(Checkpoint("plugnet", options_of(network), network.state_dict()), file)
+    assert build(read_checkpoint(file)).scale.equal(network.scale)
+    preset = finetuning(backbone="clashing", sizes={"clashing": options})
+    with pytest.raises(MaskDCPTError, match=r"clashing has a tensor 'classifier\.weight'"):
+        init_backbone(preset, ("H",))

@@ -47,7 +47,7 @@ def fingerprint(
     settings: Settings,
     classifier: "DegradationClassifier | None" = None,
 ) -> str:
-    """Return a hash of the weights and settings, 16 hexadecimal digits.
+    """Return a hash of the weights, options and settings, 16 hexadecimal digits.
 
     `classifier` decides what the network is asked for, where one does.
     """
@@ -56,6 +56,8 @@ def fingerprint(
     neutral = NEUTRAL if model.request_types else NEUTRAL + REMOVAL
     relevant = {name: value for name, value in asdict(settings).items() if name not in neutral}
     digest.update(json.dumps(relevant, sort_keys=True).encode())
+    if unusual := model.unusual_options():
+        digest.update(repr(sorted(unusual.items())).encode())
     if model.request_types:
         digest.update(repr(model.requests).encode())
     if classifier:

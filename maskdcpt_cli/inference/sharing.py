@@ -4,14 +4,24 @@ import os
 import pickle
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, repeat
+from typing import NamedTuple
 
 from torch.distributed import PrefixStore, Store, rendezvous
 
+from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.inference.events import Event, Job
 
 POLL_SECONDS = 0.05
+
+
+class Lost(NamedTuple):
+    """A process ended with an error, and its photos have no outcome."""
+
+    rank: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -36,11 +46,19 @@ class Share:
             yield ordered[number]
 
     def gather(self, events: Iterable[Event]) -> Iterator[Event]:
-        """Yield the events of all processes in the main process; nothing in the others."""
+        """Yield the events of all processes in the main process; nothing in the others.
+
+        Raises MaskDCPTError in the main process where another one ends with an error.
+        """
         if self.rank > 0:
-            for event in chain(events, [None]):
-                number = self.store.add("sent", 1) - 1
-                self.store.set(str(number), pickle.dumps(event))  # type: ignore[arg-type]  # bytes do
+            try:
+                for own in events:
+                    self._send(own)
+            except BaseException as error:
+                with suppress(RuntimeError):  # the main process has ended, too
+                    self._send(Lost(self.rank, str(error).strip() or type(error).__name__))
+                raise
+            self._send(None)
             return
         received, working = 0, self.world_size - 1
         for event in chain(events, repeat(None)):
@@ -52,10 +70,19 @@ class Share:
                 return
             sent = self.store.add("sent", 0)
             for number in range(received, sent):
-                message: Event | None = pickle.loads(self.store.get(str(number)))
+                message: Event | Lost | None = pickle.loads(self.store.get(str(number)))
                 self.store.delete_key(str(number))
                 if message is None:
                     working -= 1
+                elif isinstance(message, Lost):
+                    raise MaskDCPTError(
+                        f"Process {message.rank} ended: {message.reason}. The same command "
+                        "continues with the photos that are not restored."
+                    )
                 else:
                     yield message
             received = sent
+
+    def _send(self, message: Event | Lost | None) -> None:
+        number = self.store.add("sent", 1) - 1
+        self.store.set(str(number), pickle.dumps(message))  # type: ignore[arg-type]  # bytes do

@@ -1,6 +1,7 @@
 """The contract of a restoration network."""
 
 from collections.abc import Callable, Iterable
+from inspect import signature
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -36,6 +37,10 @@ class RestorationNetwork:
         """Return names and tensors that differ from those of other networks."""
         raise NotImplementedError
 
+    def unusual_options(self) -> dict[str, object]:
+        """Return the options that no tensor shows and that are not the default of the class."""
+        return {}
+
     def check_request(self, request: Tensor) -> None:
         """Raise ValueError for a request that does not fit the network."""
         types = self.request_types
@@ -60,6 +65,7 @@ class Backbone(nn.Module, RestorationNetwork):
     architectures: ClassVar[tuple[str, ...]] = ("plain",)  # valid for the option of this name
     telltale: ClassVar[str]  # a key of its state dict that no other backbone has, but a subclass
     assumed_options: ClassVar[tuple[str, ...]] = ()  # not exact in options_from
+    hidden_options: ClassVar[tuple[str, ...]] = ()  # of which no tensor tells anything
     feature_dims: tuple[int, ...]  # channels of Encoded.features, in their order
     feature_scales: tuple[int, ...]  # width of a position of each, in pixels
     beyond_features: ClassVar[tuple[str, ...]]  # the submodules that no feature depends on
@@ -134,6 +140,16 @@ class Backbone(nn.Module, RestorationNetwork):
 
     def weight_items(self) -> Iterable[tuple[str, Tensor]]:
         return self.state_dict().items()
+
+    def unusual_options(self) -> dict[str, object]:
+        usual = usual_options(type(self))
+        given = {name: getattr(self, name) for name in self.hidden_options}
+        return {name: value for name, value in given.items() if (name, value) not in usual.items()}
+
+
+def usual_options(backbone: type[Backbone]) -> dict[str, object]:
+    """Return the defaults of the arguments of a backbone; not of those that it hands on unnamed."""
+    return {name: one.default for name, one in signature(backbone).parameters.items()}
 
 
 def pad_by_reflection(x: Tensor, multiple: int) -> Tensor:

@@ -80,6 +80,7 @@ class NAFNet(Backbone):
         "padding",
         "norm_eps",
     )
+    hidden_options = ("padding", "norm_eps")
     architectures = ("plain", "instruct")
     telltale = "intro.weight"
     beyond_features = ("ending",)

@@ -65,7 +65,7 @@ class PromptIR(Restormer):
     @classmethod
     def options_from(cls, shapes: Shapes) -> dict[str, object]:
         found = {**super().options_from(shapes), "bias": "output.bias" in shapes}
-        return {name: found[name] for name in cls.options}
+        return {name: found[name] for name in cls.options if name in found}
 
     def add_guidance(self, level: int, dim: int) -> int:
         channels, size = PROMPTS[level]

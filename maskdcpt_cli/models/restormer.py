@@ -131,13 +131,11 @@ class Restormer(Backbone):
     @classmethod
     def options_from(cls, shapes: Shapes) -> dict[str, object]:
         levels = ("encoder_level1", "encoder_level2", "encoder_level3", "latent")
-        return {
+        heads = [f"{level}.blocks.0.attn.temperature" for level in levels]
+        options: dict[str, object] = {
             "dim": size_of(shapes, "patch_embed.proj.weight", 0),
             "num_blocks": tuple(count_children(shapes, f"{level}.blocks.") for level in levels),
             "num_refinement_blocks": count_children(shapes, "refinement.blocks."),
-            "heads": tuple(
-                size_of(shapes, f"{level}.blocks.0.attn.temperature", 0) for level in levels
-            ),
             "ffn_expansion_factor": expansion_of(
                 (size_of(shapes, name, 1), size_of(shapes, name, 0) // 2)
                 for name in shapes
@@ -147,6 +145,9 @@ class Restormer(Backbone):
             "request_types": request_types_in(shapes),
             "norm": "bias-free" if _is_bias_free(shapes) else "with-bias",
         }
+        if all(name in shapes for name in heads):  # not of a level without blocks
+            options["heads"] = tuple(size_of(shapes, name, 0) for name in heads)
+        return options
 
     def block(self, dim: int, level: int) -> TransformerBlock:
         return TransformerBlock(

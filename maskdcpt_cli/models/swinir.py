@@ -195,6 +195,7 @@ class SwinIR(Backbone):
     options = ("embed_dim", "depths", "num_heads", "mlp_ratio", "window_size", "attention")
     telltale = "conv_first.weight"
     assumed_options = ("num_heads", "window_size", "mlp_ratio")
+    hidden_options = ("num_heads", "window_size")
     beyond_features = ("norm", "conv_after_body", "conv_last")
 
     def __init__(

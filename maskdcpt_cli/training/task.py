@@ -13,6 +13,7 @@ from maskdcpt_cli.degradations import removable
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError, unknown
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.models import BACKBONES, Backbone, build_backbone
+from maskdcpt_cli.models.backbone import usual_options
 from maskdcpt_cli.models.classifier import Classifier
 from maskdcpt_cli.models.options import INSTRUCT, PLAIN
 from maskdcpt_cli.presets.training import Run
@@ -75,13 +76,19 @@ def init_backbone(preset: Run, labels: Sequence[str]) -> Backbone:
     if options.get("architecture") == INSTRUCT:
         options.setdefault("request_types", len(removable(labels)))
     try:
-        return build_backbone(preset.backbone, **options)
+        backbone = build_backbone(preset.backbone, **options)
     except ValueError as error:
         raise MaskDCPTError(str(error)) from error
     except RuntimeError as error:  # torch's for memory that cannot be allocated
         raise MaskDCPTError(
             f"A {preset.backbone} with the options {options} does not fit into memory."
         ) from error
+    if taken := [key for key in backbone.state_dict() if key.startswith(CLASSIFIER)]:
+        raise MaskDCPTError(
+            f"The backbone {preset.backbone} has a tensor '{taken[0]}', and files keep the "
+            "classifier of degradations under such names: give the submodule another one."
+        )
+    return backbone
 
 
 def options_of(backbone: Backbone) -> dict[str, object]:
@@ -90,7 +97,12 @@ def options_of(backbone: Backbone) -> dict[str, object]:
     Those of a plain architecture are left out, as they are in states and files of earlier versions.
     """
     options = {name: getattr(backbone, name) for name in backbone.options}
-    return {name: value for name, value in options.items() if PLAIN.get(name) != value}
+    usual = usual_options(type(backbone))
+    return {
+        name: value
+        for name, value in options.items()
+        if not (PLAIN.get(name) == value and (name, value) in usual.items())
+    }
 
 
 def initialise(

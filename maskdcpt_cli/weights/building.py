@@ -134,7 +134,7 @@ class _WithoutInit(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__module__", None) == "torch.nn.init":
-            return None
+            return args[0] if args else kwargs["tensor"]
         return func(*args, **(kwargs or {}))
 
 

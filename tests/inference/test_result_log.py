@@ -137,6 +137,15 @@ def classifier(**options):
     return DegradationClassifier(small("nafnet"), (*KNOWN, "MR", "clean"), **options)
 
 
+def test_options_that_no_tensor_shows_count_in_the_fingerprint():
+    first, *others = (
+        fingerprint(small("nafnet", **options), Settings())
+        for options in ({}, {"padding": "zeros"}, {"norm_eps": 1e-6})
+    )
+    assert len({first, *others}) == 3
+    assert first == fingerprint(small("nafnet", padding="reflect", norm_eps=1e-5), Settings())
+
+
 def test_what_is_asked_counts_in_the_fingerprint_of_models_that_can_be_asked():
     model, given = askable(*KNOWN), classifier()
     auto = fingerprint(model, Settings(), given)

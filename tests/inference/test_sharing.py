@@ -1,8 +1,10 @@
 from pathlib import Path
 from threading import Thread
 
+import pytest
 from torch.distributed import HashStore
 
+from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.inference.events import Job, Outcome
 from maskdcpt_cli.inference.sharing import Share
 
@@ -41,3 +43,18 @@ def test_jobs_stay_in_order_for_each_process():
     share = Share(HashStore(), rank=0, world_size=1)
     assert list(share.take(jobs(5))) == jobs(5)
     assert list(share.gather([])) == []
+
+
+def test_an_error_of_another_process_ends_the_main_one_with_its_reason():
+    store, work = HashStore(), jobs(3)
+
+    def broken(share: Share):
+        yield Outcome(next(share.take(work)), "restored")
+        raise MemoryError("out of memory")
+
+    with pytest.raises(MemoryError):
+        list(Share(store, rank=1, world_size=2).gather(broken(Share(store, 1, 2))))
+    events = Share(store, rank=0, world_size=2).gather([])
+    assert isinstance(next(events), Outcome)
+    with pytest.raises(MaskDCPTError, match=r"Process 1 ended: out of memory\. The same command"):
+        next(events)

@@ -153,6 +153,17 @@ def test_options_that_shapes_do_not_tell_come_from_the_metadata(tmp_path: Path) 
     assert read_checkpoint(path).options == options
 
 
+@pytest.mark.parametrize("name", ["restormer", "promptir"])
+def test_the_heads_of_a_level_without_blocks_come_from_the_metadata(
+    name: str, tmp_path: Path
+) -> None:
+    options = {**OPTIONS[name], "num_blocks": (1, 0, 0, 1), "heads": (2, 2, 4, 4)}
+    path = tmp_path / "weights.safetensors"
+    model = build_backbone(name, **options)
+    save_checkpoint(Checkpoint(name, options, model.state_dict()), path)
+    assert read_checkpoint(path).options == options
+
+
 def test_half_precision_stays_on_disk_and_becomes_single_in_memory(
     nafnet: Checkpoint, tmp_path: Path
 ) -> None:

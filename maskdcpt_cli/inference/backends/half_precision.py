@@ -23,7 +23,10 @@ def convert_to_half(network: Network, dtype: torch.dtype) -> Network:
     """Convert the weights of a network to `dtype`, fp16 or bf16, in place."""
     network = network.to(dtype)
     for module in network.modules():
-        if isinstance(module, AcrossChannels):
+        if (
+            isinstance(module, AcrossChannels)
+            and type(module).attention is AcrossChannels.attention
+        ):
             module.attention = partial(attention_in_fp32, module)  # type: ignore[method-assign]
     return network
 

@@ -94,9 +94,12 @@ def spell_out_norms(network: Network) -> Network:
 def replace_modules(
     network: Network, old: type[nn.Module], new: Callable[[Any], nn.Module]
 ) -> Network:
-    """Replace the modules of one type within `network` by others built from them, in place."""
+    """Replace the modules of one type within `network` by others built from them, in place.
+
+    Those of a subclass, which may do something else, stay.
+    """
     for name, child in network.named_children():
-        module = new(child) if isinstance(child, old) else replace_modules(child, old, new)
+        module = new(child) if type(child) is old else replace_modules(child, old, new)
         setattr(network, name, module)
     return network
 

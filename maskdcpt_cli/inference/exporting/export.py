@@ -109,13 +109,18 @@ def _compare(model: Backbone, path: Path) -> Iterator[Parity]:
             _psnr(exported.with_request(request)(image), original.with_request(request)(image))
             for request in requests
         ]
-        yield Parity(size, False, min(values))
+        yield Parity(size, False, _worst(values))
     image = probe_image(SIZE_IN_TILES)
     values = [
         _psnr(_in_tiles(exported, image, request), _in_tiles(original, image, request))
         for request in requests
     ]
-    yield Parity(SIZE_IN_TILES, True, min(values))
+    yield Parity(SIZE_IN_TILES, True, _worst(values))
+
+
+def _worst(values: Sequence[float]) -> float:
+    """Return the lowest value, NaN if there is one."""
+    return min(values, key=lambda value: -math.inf if math.isnan(value) else value)
 
 
 def _requests(types: int) -> list[Tensor | None]:
