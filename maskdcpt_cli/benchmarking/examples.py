@@ -1,5 +1,6 @@
 """Crops of images that show the effect of a restoration."""
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -33,8 +34,8 @@ def shown_indices(images: int) -> list[int]:
     return list(dict.fromkeys(i * images // PER_SET for i in range(min(PER_SET, images))))
 
 
-def write_example(folder: Path, key: str, index: int, sample: EvalSample, restored: Image) -> None:
-    """Write the crop of an image where input and restored image differ most.
+def write_example(folder: Path, key: str, name: str, sample: EvalSample, restored: Image) -> None:
+    """Write the crop of an image of that name where input and restored image differ most.
 
     Raises:
         MaskDCPTError: If a file cannot be written.
@@ -42,7 +43,7 @@ def write_example(folder: Path, key: str, index: int, sample: EvalSample, restor
     images = [to_uint8(sample.lq), to_uint8(restored)]
     images += [] if sample.gt is None else [sample.gt]
     region = _region(images[0], images[1])
-    for file, image in zip(_files(folder, key, index), images, strict=False):
+    for file, image in zip(_files(folder, key, name), images, strict=False):
         save_png(file, region.crop(image), folder=folder)
 
 
@@ -50,10 +51,15 @@ def find_examples(folder: Path, key: str, names: Sequence[str]) -> list[ExampleC
     """Find the crops that were written for a test set whose images have these names."""
     found: list[ExampleCrop] = []
     for index in shown_indices(len(names)):
-        files = tuple(file for file in _files(folder, key, index) if file.exists())
-        if len(files) >= 2:
+        if is_written(folder, key, names[index]):
+            files = tuple(file for file in _files(folder, key, names[index]) if file.exists())
             found.append(ExampleCrop(names[index], files))
     return found
+
+
+def is_written(folder: Path, key: str, name: str) -> bool:
+    """Return whether the crops of an image are there; it may have no ground truth."""
+    return all(file.exists() for file in _files(folder, key, name)[:2])
 
 
 def save_png(path: Path, image: Pixels, *, folder: Path) -> None:
@@ -68,8 +74,9 @@ def to_uint8(image: Image) -> Pixels:
     return np.asarray(np.rint(image.clip(0, 1) * 255), np.uint8)
 
 
-def _files(folder: Path, key: str, index: int) -> list[Path]:
-    return [folder / FOLDER / f"{key}-{index}-{part.replace(' ', '-')}.png" for part in PARTS]
+def _files(folder: Path, key: str, name: str) -> list[Path]:
+    image = f"{zlib.crc32(name.encode(errors='surrogateescape')):08x}"  # of any name, also a path
+    return [folder / FOLDER / f"{key}-{image}-{part.replace(' ', '-')}.png" for part in PARTS]
 
 
 def _region(lq: Pixels, restored: Pixels) -> Region:

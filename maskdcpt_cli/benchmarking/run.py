@@ -180,10 +180,17 @@ class _SetRun:
         self.failures: deque[ImageFailed] = deque()
 
     def cached(self) -> dict[int, Values]:
-        """Return the cached values by index of the image; none if all must be restored again."""
+        """Return the cached values by index of the image; none if all must be restored again.
+
+        An image of which a file is missing that is to be written is restored again, too.
+        """
         if self.over_set and self.cached_over_set() is None:
             return {}
-        found = {index: self._cached_values(index) for index in range(self.images)}
+        found = {
+            index: self._cached_values(index)
+            for index in range(self.images)
+            if self._is_written(index)
+        }
         return {index: values for index, values in found.items() if values is not None}
 
     def cached_over_set(self) -> Values | None:
@@ -206,7 +213,7 @@ class _SetRun:
                     self.cache.add(self.key, name, state, one.values)
                     yield ImageScored(self.testset, name, one.values, one.notices)
         yield from self._failures()
-        if self.scorer.over_set:
+        if self.scorer.over_set and len(indices) == self.images:  # else it is that of some images
             self.cache.add(self.key, ALL, self._state_of_all(), self.scorer.over_set)
 
     def _items(self, indices: Sequence[int]) -> Iterator[Item]:
@@ -220,11 +227,18 @@ class _SetRun:
                 self.failures.append(ImageFailed(self.testset, name, str(error).strip()))
                 continue
             if index in shown:
-                examples.write_example(self.settings.folder, self.key, index, sample, restored)
+                examples.write_example(self.settings.folder, self.key, name, sample, restored)
             if self.settings.save_images:
                 folder = self.settings.folder
                 examples.save_png(self._file(name), examples.to_uint8(restored), folder=folder)
             yield Item(str(index), restored, sample.gt)
+
+    def _is_written(self, index: int) -> bool:
+        name, folder = sample_name(self.testset, index), self.settings.folder
+        shown = index in examples.shown_indices(self.images)
+        if shown and not examples.is_written(folder, self.key, name):
+            return False
+        return not self.settings.save_images or self._file(name).exists()
 
     def _file(self, name: str) -> Path:
         below = name if name.lower().endswith(".png") else f"{name}.png"
@@ -255,7 +269,7 @@ def _measure(run: _SetRun) -> Generator[Event, None, None]:
         else:
             failed.add(event.name)
         yield event
-    if run.over_set:
+    if run.over_set and not values:
         yield from (one for one in run.scorer.unavailable if one.metric in run.over_set)
     figures = {**_means(measured, run.per_image), **(run.cached_over_set() or {})}
     expected = run.testset.expected or len(run.testset)

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from maskdcpt_cli.benchmarking.published import SetInfo
 from maskdcpt_cli.data import sets
 from maskdcpt_cli.data.pairs import FilePairs
 from maskdcpt_cli.data.sets import ImageSet
+from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.degradations import DEGRADATIONS
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.formats import MAX_PIXELS
@@ -57,6 +59,8 @@ def sample_state(testset: ImageSet, index: int) -> tuple[object, ...]:
     synthesis = (
         f"SeededSynthesis(kind={given.variant!r}, levels={given.levels!r}, seed={_seed(given)!r})"
     )
+    if isinstance(pairs, ShardPairs):
+        return (synthesis, index, *pairs.state(index))
     if not isinstance(pairs, FilePairs):
         return (synthesis, index)
     names = {names[index] for names in (pairs.gt, pairs.lq) if names is not None}
@@ -76,7 +80,7 @@ def key(testset: ImageSet) -> str:
     """Return the name of a test set in files, unique in a preset."""
     level = "" if testset.level is None else f"{testset.level:g}"
     words = [testset.degradation or "", level, testset.name]
-    return "-".join(re.sub(r"[^A-Za-z0-9_.+-]+", "-", word) for word in words if word)
+    return "-".join(re.sub(r"[^\w.+-]+", "-", word) for word in words if word)
 
 
 def title(one: ImageSet | SetInfo) -> str:
@@ -120,7 +124,14 @@ def from_photos(data: Data, folder: Path, *, max_pixels: int | None = MAX_PIXELS
             "This preset has no synthetic test sets, so it cannot degrade photos; "
             "use denoise or 12d."
         )
-    return sets.from_photos(folder, syntheses, max_pixels=max_pixels)
+    own = sets.from_photos(folder, syntheses, max_pixels=max_pixels)
+    # A title has no word for a degradation without levels.
+    return [
+        one
+        if one.level is not None or one.degradation in LEVEL_NAMES
+        else replace(one, name=f"{one.name}, {slug(one.degradation)}")
+        for one in own
+    ]
 
 
 def synthesize_lq(gt: Image, degradation: str, synthesis: Synthesis, *, name: str) -> Image:

@@ -129,10 +129,14 @@ def _labels(results: Sequence[Path], labels: Sequence[str]) -> list[str]:
         raise click.UsageError(
             f"There are {len(results)} results, but {len(labels)} --label: give one for each."
         )
-    stems = [path.resolve().stem for path in results]
-    if len(set(stems)) < len(stems):  # a.png of several folders
-        stems = [path.resolve().parent.name for path in results]
-    return list(labels) or stems
+    paths = [path.resolve() for path in results]
+    names = [path.name if path.is_dir() else path.stem for path in paths]
+    if len(set(names)) < len(names):  # a.png of several folders
+        parents = [path.parent.name for path in paths]
+        repeated = len(set(parents)) < len(parents)
+        both = [f"{parent}/{name}" for parent, name in zip(parents, names, strict=True)]
+        names = both if repeated else parents
+    return list(labels) or names
 
 
 def _choose(

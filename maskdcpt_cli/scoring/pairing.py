@@ -93,10 +93,13 @@ def pair_files(pred: Path | str, gt: Path | str | None = None, *, by: str = "aut
         only = next(iter(clean.values()))
         items = tuple(Item(name.as_posix(), path, only) for name, path in restored.items())
         return Pairing(items, rule="all with one ground truth" if pred.is_dir() else "as given")
+    restored, clean = _outside(restored, gt, pred), _outside(clean, pred, gt)
     found: dict[PurePath, PurePath] = {}
     rules = AUTO if by == "auto" else (by,)
     for rule in rules:
-        found |= _matched([name for name in restored if name not in found], clean, RULES[rule])
+        # What a rule before has taken belongs to that image: 000/1.png is not that of 001/1.png.
+        free = [name for name in clean if name not in found.values()]
+        found |= _matched([name for name in restored if name not in found], free, RULES[rule])
     used = set(found.values())
     unpaired = [name for name in restored if name not in found]
     return Pairing(
@@ -110,6 +113,14 @@ def pair_files(pred: Path | str, gt: Path | str | None = None, *, by: str = "aut
         rule=", then ".join(f"by {RULES[rule].description}" for rule in rules),
         hint=_hint(unpaired, clean, tried=(*AUTO, *rules)),
     )
+
+
+def _outside(images: Mapping[PurePath, Path], other: Path, root: Path) -> dict[PurePath, Path]:
+    """Return the images of a folder `root` without those of `other`, a folder in it."""
+    other, root = other.resolve(), root.resolve()
+    if other == root or not other.is_relative_to(root):
+        return dict(images)
+    return {name: path for name, path in images.items() if not path.resolve().is_relative_to(other)}
 
 
 def _images(root: Path) -> dict[PurePath, Path]:

@@ -244,6 +244,35 @@ def test_examples_show_where_the_restoration_differs_most(tmp_path):
     assert [int(part[0, -1, 0]) for part in parts] == [0, 255, 9]
 
 
+def test_examples_are_those_of_the_images_they_name(pairs, tmp_path):
+    run(from_pairs([pairs]), tmp_path / "out")
+    for folder in pairs:
+        (folder / "0.png").unlink()
+    (testset,) = from_pairs([pairs])
+    run([testset], tmp_path / "out")
+    names = [sample_name(testset, index) for index in range(3)]
+    for example in find_examples(tmp_path / "out", key(testset), names):
+        crop, whole = (
+            np.asarray(Image.open(one))
+            for one in (example.files[0], pairs[0].parent / example.name)
+        )
+        assert holds(whole, crop)
+
+
+def test_restored_images_are_written_when_they_are_asked_for_later(pairs, tmp_path):
+    run(from_pairs([pairs]), tmp_path / "out")
+    run(from_pairs([pairs]), tmp_path / "out", save_images=True)
+    assert len(list((tmp_path / "out" / "restored" / "rain-lq" / "lq").iterdir())) == 4
+    restore = Counting()
+    run(from_pairs([pairs]), tmp_path / "out", restore, save_images=True)
+    assert restore.count == 0
+
+
+def holds(whole: np.ndarray, crop: np.ndarray) -> bool:
+    windows = np.lib.stride_tricks.sliding_window_view(whole, crop.shape)
+    return bool((windows == crop).all(axis=(-1, -2, -3)).any())
+
+
 def test_image_without_clean_ones_are_measured_without(tmp_path):
     lay_out(tmp_path, "real-world", count=1)
     sets = [one for one in from_preset(load_data("real-world"), tmp_path) if one.blind][:2]
@@ -288,9 +317,14 @@ def test_metrics_that_are_out_of_reach_do_not_stop_the_others(opener, pairs, tmp
 def test_a_metric_of_all_image_is_kept_with_its_set(opener, pairs, tmp_path):
     metrics = ("psnr", "fid")
     for _ in range(2):
-        (finished,) = only(run(from_pairs([pairs]), tmp_path / "out", metrics=metrics), SetFinished)
+        events = run(from_pairs([pairs]), tmp_path / "out", metrics=metrics)
+        (finished,) = only(events, SetFinished)
         assert finished.result.figures == {"psnr": 30.0, "fid": 4.0}
+        assert not only(events, Unavailable)
     assert opener.measured == 1
+    (tmp_path / "out" / "examples").rename(tmp_path / "elsewhere")  # two are restored again
+    (finished,) = only(run(from_pairs([pairs]), tmp_path / "out", metrics=metrics), SetFinished)
+    assert finished.result.figures == {"psnr": 30.0, "fid": 4.0}
     (finished,) = only(
         run(from_pairs([pairs]), tmp_path / "out", metrics=metrics, limit=2), SetFinished
     )

@@ -1,5 +1,7 @@
 """Test sets: where they are found, and how clean images become some."""
 
+import os
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -14,13 +16,16 @@ from maskdcpt_cli.benchmarking.test_sets import (
     sample_name,
     sample_state,
     synthesize_lq,
+    title,
 )
-from maskdcpt_cli.data.sets import from_pairs
+from maskdcpt_cli.data.sets import ImageSet, from_pairs
+from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.data import SeededSynthesis
 from maskdcpt_cli.presets.load import load_data, names
 from tests.benchmarking.layouts import COUNT, SIDE, crops, lay_out
+from tests.data.packing import packed
 
 SIGMAS = (15, 25, 50, 60, 75)
 WITH_TESTS = [name for name in names() if load_data(name).test]
@@ -104,6 +109,27 @@ def test_pairs_of_the_same_folder_name_are_distinguished(pairs, tmp_path):
     (tmp_path / "rain").rename(other)
     sets = from_pairs([(other / "lq", other / "gt"), (other / "lq", other / "gt")])
     assert [key(one) for one in sets] == ["rain-lq", "rain-lq-2"]
+
+
+def test_keys_and_titles_tell_sets_apart(clean, tmp_path):
+    for name in ("雨", "雪"):
+        shutil.copytree(clean, tmp_path / name / "lq")
+    both = from_pairs([(tmp_path / name / "lq", clean) for name in ("雨", "雪")], ["RS", "RS"])
+    assert len({key(one) for one in both}) == 2
+    sets = from_photos(load_data("embedded"), clean)
+    assert len({title(one) for one in sets}) == len(sets)
+
+
+def test_the_state_of_a_pair_in_shards_changes_where_it_is_packed_again(tmp_path):
+    states = []
+    for number in range(2):
+        out = packed(tmp_path / "shards", images=2)
+        os.utime(out / "index.json", ns=(0, number))
+        one = ImageSet("some", ShardPairs(out / "index.json"))
+        states.append(sample_state(one, 1))
+        shutil.rmtree(tmp_path / "shards")
+    assert states[0] != states[1]
+    assert states[0][:-1] == states[1][:-1]
 
 
 def test_a_preset_without_test_sets_is_refused(tmp_path):

@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image, JpegImagePlugin
 
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.images.reading import Page, Photo, probe, read_photo
+from maskdcpt_cli.images.reading import Page, Photo, probe, read_photo, read_rgb
 from maskdcpt_cli.images.writing import write_photo
 from tests.images.samples import (
     SHAPE,
@@ -255,6 +255,20 @@ def test_the_profile_of_jpeg_2000_is_read(tmp_path: Path) -> None:
     assert photo.metadata.icc == SRGB
     through(tmp_path / "in.jp2", tmp_path / "out.png")
     assert read_photo(tmp_path / "out.png", max_pixels=None).metadata.icc == SRGB
+
+
+@pytest.mark.parametrize("white", [100, 255, 1023, 4095, 65535])
+def test_a_pgm_of_any_white_trains_as_it_is_restored(tmp_path: Path, white: int) -> None:
+    values = np.linspace(0, white, 64).round().astype(">u2" if white > 255 else "u1")
+    (tmp_path / "in.pgm").write_bytes(b"P5 64 1 %d\n" % white + values.tobytes())
+    expected = values.astype(np.float64)[:, None] * 255 / white
+    assert np.abs(read_rgb(tmp_path / "in.pgm")[0] - expected).max() <= 1
+
+
+def test_a_pfm_trains_as_it_is_restored(tmp_path: Path) -> None:
+    values = np.linspace(0, 1, 64, dtype="<f4")
+    (tmp_path / "in.pfm").write_bytes(b"Pf\n64 1\n-1.0\n" + values.tobytes())
+    assert np.abs(read_rgb(tmp_path / "in.pfm")[0] - 255 * values[:, None]).max() <= 1
 
 
 LOSSES = [

@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from maskdcpt_cli.errors import ImageError
@@ -31,6 +32,16 @@ def test_16_bits_are_rounded_to_8_and_that_is_reported(tmp_path, gt, suffix):
     assert restored.pixels[0, 0].tolist() == [100, 101, 0]
     np.testing.assert_array_equal(restored.pixels[1:], photograph(0)[1:])
     assert restored.notices == ("The restored image: 16 bits per channel, rounded to 8 bits.",)
+
+
+def test_values_beyond_the_range_are_reported(tmp_path, gt):
+    bright = tmp_path / "bright.tif"
+    values = photograph(0).astype(np.float32)
+    values[0, 0] = 0, 1, 255
+    tifffile.imwrite(bright, values, photometric="rgb")
+    restored, _ = read_pair(bright, gt)
+    (notice,) = restored.notices
+    assert notice.endswith("rounded to 8 bits; values from 0 to 255, clipped to [0, 1].")
 
 
 def test_grey_is_repeated_and_that_is_reported(tmp_path, gt):

@@ -43,6 +43,20 @@ def test_what_the_path_leaves_is_paired_by_name(write_files):
     assert pair_files(restored, gt, by="path").missing == (restored / "night/2.png",)
 
 
+def test_a_ground_truth_of_another_scene_is_not_taken(write_files):
+    restored, gt = write_files(["000/1.png", "001/1.png"], ["000/1.png"])
+    pairing = pair_files(restored, gt)
+    assert [item.name for item in pairing.items] == ["000/1.png"]
+    assert pairing.missing == (restored / "001/1.png",)
+
+
+def test_ground_truths_below_the_restored_images_are_not_restored_ones(write_files):
+    restored, _ = write_files(["a.png", "gt/a.png"], ["x.png"])
+    pairing = pair_files(restored, restored / "gt")
+    assert [(item.name, item.gt) for item in pairing.items] == [("a.png", restored / "gt/a.png")]
+    assert pairing.missing == pairing.extra == ()
+
+
 def test_many_restored_images_have_one_ground_truth_by_prefix(write_files):
     names = ["1400_3.png", "1400_7.png", "0001_0.8_0.2.jpg", "1400.png", "14001_1.png"]
     restored, gt = write_files(names, ["1400.png", "0001.png", "1.png"])

@@ -106,6 +106,8 @@ def choose(
 class ShardFiles(Protocol):
     """An index and the files beside it, on disk or elsewhere."""
 
+    packed_at: int  # time of the index; 0: unknown
+
     def shown(self, name: str) -> str: ...
 
     def whole(self, name: str) -> bytes: ...
@@ -232,6 +234,11 @@ class ShardPairs:
         shard = self.shards[number_of_shard]
         number = index - (self._ends[number_of_shard] - shard.samples)
         return shard, number, self._records[self._firsts[number_of_shard] + number].item()
+
+    def state(self, index: int) -> tuple[object, ...]:
+        """Return what changes with the content of a pair where it is packed again."""
+        shard, number, record = self.locate(index)
+        return (shard.file, number, *record, self.files.packed_at)
 
     def _array(self, name: str, dtype: "np.dtype[Any]") -> NDArray[Any]:
         """Return an array with an element for each sample in the shards of the index."""

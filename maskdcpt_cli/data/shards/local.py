@@ -48,7 +48,7 @@ class LocalFiles:
 
     def __init__(self, index: Path) -> None:
         self.index = index
-        self._packed_at = index.stat().st_mtime_ns if index.is_file() else 0
+        self.packed_at = index.stat().st_mtime_ns if index.is_file() else 0
 
     def shown(self, name: str) -> str:
         """Return the path of a file, to be printed."""
@@ -79,7 +79,7 @@ class LocalFiles:
 
     def read(self, name: str, start: int, size: int) -> bytes:
         """Read a part of a shard; raise OSError if it cannot be read."""
-        return _opened(self.index.with_name(name), self._packed_at).read(start, size)
+        return _opened(self.index.with_name(name), self.packed_at).read(start, size)
 
 
 @lru_cache(OPEN_FILES)

@@ -28,6 +28,8 @@ class RemoteFiles:
     ends the run, as another sample in its place would make it another run.
     """
 
+    packed_at = 0  # unknown
+
     def __init__(self, index: str, *, name: str) -> None:
         """Take the address of an index; `name` is the part of it that other files replace."""
         self._token: str | None = None
