@@ -1,0 +1,87 @@
+"""Formats that few files have: JPEG 2000, PNM, PFM, and PNGs of few bits."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from maskdcpt_cli.images.reading import read_photo, read_rgb
+from tests.images.samples import SRGB, noise, through
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_transparent_grey_of_few_bits_becomes_alpha(tmp_path: Path, bits: int) -> None:
+    key = 2**bits - 2  # the last but one
+    row = (
+        bytes([0])
+        + np.packbits([int(b) for v in (key, key + 1) for b in f"{v:0{bits}b}"]).tobytes()
+    )
+    header = struct.pack(">IIBBBBB", 2, 1, bits, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"tRNS", struct.pack(">H", key)))
+    chunks += ((b"IDAT", zlib.compress(row)), (b"IEND", b""))
+    with (tmp_path / "in.png").open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for name, data in chunks:
+            check = zlib.crc32(name + data)
+            file.write(struct.pack(">I", len(data)) + name + data + struct.pack(">I", check))
+    alpha = read_photo(tmp_path / "in.png", max_pixels=None).pages[0].alpha
+    assert alpha is not None
+    assert alpha.tolist() == [[0, 255]]
+
+
+@pytest.mark.parametrize("kind", ["ppm", "pgm", "jp2"])
+def test_16_bit_files_of_rarer_formats_are_read_at_their_depth(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"in.{kind}"
+    pixels = cv2.resize(noise(1 if kind == "pgm" else 3, "uint16"), (256, 256)).reshape(
+        256, 256, -1
+    )
+    assert cv2.imwrite(str(path), pixels)
+    page = read_photo(path, max_pixels=None).pages[0]
+    assert page.pixels.dtype == np.uint16
+    expected = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).reshape(pixels.shape)
+    np.testing.assert_array_equal(page.pixels, expected[..., ::-1])
+
+
+def jp2_with(path: Path, *boxes: tuple[bytes, bytes], header: bytes = b"") -> None:
+    """Write a JPEG 2000 file of 16 bits with boxes before its codestream, and in its header."""
+    assert cv2.imwrite(str(path), cv2.resize(noise(3, "uint16"), (256, 256)))
+    data = path.read_bytes()
+    at = data.index(b"jp2h") - 4
+    (length,) = struct.unpack(">I", data[at : at + 4])
+    whole = struct.pack(">I", length + len(header)) + data[at + 4 : at + length] + header
+    more = b"".join(struct.pack(">I", 8 + len(box)) + name + box for name, box in boxes)
+    path.write_bytes(data[:at] + whole + more + data[at + length :])
+
+
+def test_the_depth_of_jpeg_2000_is_found_behind_other_boxes(tmp_path: Path) -> None:
+    boxes = [(b"uuid", bytes(70_000)), (b"uuid", b"\xff\x51" + bytes(100))]
+    jp2_with(tmp_path / "in.jp2", *boxes)
+    photo = read_photo(tmp_path / "in.jp2", max_pixels=None)
+    assert photo.pages[0].pixels.dtype == np.uint16
+    assert photo.notices == ("The metadata of a JPEG 2000 file, as EXIF and XMP, are left out.",)
+
+
+def test_the_profile_of_jpeg_2000_is_read(tmp_path: Path) -> None:
+    profile = struct.pack(">I", 8 + 3 + len(SRGB)) + b"colr" + b"\2\0\0" + SRGB
+    jp2_with(tmp_path / "in.jp2", header=profile)
+    photo = read_photo(tmp_path / "in.jp2", max_pixels=None)
+    assert photo.metadata.icc == SRGB
+    through(tmp_path / "in.jp2", tmp_path / "out.png")
+    assert read_photo(tmp_path / "out.png", max_pixels=None).metadata.icc == SRGB
+
+
+@pytest.mark.parametrize("white", [100, 255, 1023, 4095, 65535])
+def test_a_pgm_of_any_white_trains_as_it_is_restored(tmp_path: Path, white: int) -> None:
+    values = np.linspace(0, white, 64).round().astype(">u2" if white > 255 else "u1")
+    (tmp_path / "in.pgm").write_bytes(b"P5 64 1 %d\n" % white + values.tobytes())
+    expected = values.astype(np.float64)[:, None] * 255 / white
+    assert np.abs(read_rgb(tmp_path / "in.pgm")[0] - expected).max() <= 1
+
+
+def test_a_pfm_trains_as_it_is_restored(tmp_path: Path) -> None:
+    values = np.linspace(0, 1, 64, dtype="<f4")
+    (tmp_path / "in.pfm").write_bytes(b"Pf\n64 1\n-1.0\n" + values.tobytes())
+    assert np.abs(read_rgb(tmp_path / "in.pfm")[0] - 255 * values[:, None]).max() <= 1
