@@ -182,16 +182,18 @@ class _SetRun:
     def cached(self) -> dict[int, Values]:
         """Return the cached values by index of the image; none if all must be restored again.
 
-        An image of which a file is missing that is to be written is restored again, too.
+        That is so for metrics over the whole set where an image has none: it may have failed when
+        these were measured. An image of which a file is missing that is to be written is restored
+        again, too.
         """
-        if self.over_set and self.cached_over_set() is None:
+        found = {index: self._cached_values(index) for index in range(self.images)}
+        if self.over_set and (self.cached_over_set() is None or None in found.values()):
             return {}
-        found = {
-            index: self._cached_values(index)
-            for index in range(self.images)
-            if self._is_written(index)
+        return {
+            index: values
+            for index, values in found.items()
+            if values is not None and self._is_written(index)
         }
-        return {index: values for index, values in found.items() if values is not None}
 
     def cached_over_set(self) -> Values | None:
         """Return the cached values of the metrics over the whole set."""

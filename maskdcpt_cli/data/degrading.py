@@ -20,13 +20,14 @@ from maskdcpt_cli.degradations import LABELS, Range, slugs
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.files import check_inside, is_below, open_regular, shown, written
 from maskdcpt_cli.images.contact_sheets import grid, stacked
-from maskdcpt_cli.images.discover import FileIdentity, identity, real
+from maskdcpt_cli.images.discover import FileIdentity, identity
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.reading import preview
 from maskdcpt_cli.images.workers import WorkerLost, WorkerPool
 from maskdcpt_cli.synthesis.contract import Parameters
 from maskdcpt_cli.synthesis.table import check, degrade, generator_of
 
+SIDES = (("lq",), ("gt",))
 MANIFEST = "manifest.jsonl"
 SHEET = "sheet.jpg"
 ON_SHEET = 4  # photos
@@ -112,15 +113,29 @@ def discover_photos(inputs: Sequence[Path], *, out: Path) -> list[CleanPhoto]:
 def _images(source: Path, out: Path) -> Iterator[tuple[Path, str]]:
     """Yield the images of a source, each with its name below it.
 
-    Those in `out` are left out as results, but where the source itself is in it.
+    Those in `out` are left out; of a source in it results alone are, but where they are the source.
     """
     if source.is_file():
         yield source, source.name
         return
     below = source.resolve().is_relative_to(out) and source.resolve() != out
+    own = _result_folder(source / "photo", out)
     for name, _ in Template(ALL).files(source):
-        if below or not (source / name).parent.resolve().is_relative_to(out):
-            yield source / name, name
+        path = source / name
+        if _result_folder(path, out) == own if below else not _is_in(path, out):
+            yield path, name
+
+
+def _is_in(path: Path, out: Path) -> bool:
+    return path.parent.resolve().is_relative_to(out.resolve())
+
+
+def _result_folder(path: Path, out: Path) -> tuple[str, ...]:
+    """Return the folder of results below `out` that a file is in, as (haze, gt); or ()."""
+    if not _is_in(path, out):
+        return ()
+    folder = path.parent.resolve().relative_to(out.resolve()).parts[:2]
+    return folder if folder[:1] and folder[0] in slugs() and folder[1:] in SIDES else ()
 
 
 def degrade_photos(
@@ -146,8 +161,7 @@ def degrade_photos(
     Raises MaskDCPTError if a file of other content exists and `overwrite` is not set, and if a
     photo would be overwritten.
     """
-    inside = (one.path for one in photos if real(one.path).is_relative_to(real(out)))
-    kept = frozenset(map(identity, inside))
+    kept = frozenset(identity(one.path) for one in photos if _result_folder(one.path, out))
     make = partial(
         _degrade_photo,
         out=out,
@@ -160,7 +174,8 @@ def degrade_photos(
     )
     for name in (MANIFEST, SHEET):
         check_inside(out / name, out)
-        _check_kept(out / name, kept)
+    if sheet:
+        _check_kept(out / SHEET, frozenset(identity(one.path) for one in photos))
     # A sheet beside a manifest is that of an earlier run.
     if sheet and not overwrite and os.path.lexists(out / SHEET) and not (out / MANIFEST).exists():
         raise MaskDCPTError(_exists(out / SHEET))

@@ -170,6 +170,7 @@ def identity(path: Path) -> FileIdentity:
 
 def ignores_case(folder: Path) -> bool:
     """Return whether names that differ in case are one file in a folder, which may be missing."""
-    there = next(one for one in (real(folder), *real(folder).parents) if is_folder(one))
-    swapped = there.with_name(there.name.swapcase()) if there.name else there
-    return swapped != there and identity(swapped) == identity(there)
+    for one in (real(folder), *real(folder).parents):
+        if is_folder(one) and one.name.swapcase() != one.name:
+            return identity(one.with_name(one.name.swapcase())) == identity(one)
+    return False

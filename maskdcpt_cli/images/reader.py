@@ -59,7 +59,7 @@ class PhotoReader(Closable):
         try:
             return self._workers.call(read, path, **options)
         except (OSError, MemoryError) as error:  # of this process, not of the one that reads
-            reason = str(error).strip() or "there is not enough memory"
+            reason = getattr(error, "strerror", None) or "there is not enough memory"
             raise ImageError(f"Cannot read '{shown(path)}': {reason}.") from error
 
 

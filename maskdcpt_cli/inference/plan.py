@@ -245,7 +245,7 @@ def _checked(jobs: list[Job], out: Path) -> tuple[list[Job], list[Outcome]]:
 
 def _file(target: FileIdentity, folds: bool) -> object:
     """Return a key of a file to write, on a disk that folds case or does not."""
-    return str(target).casefold() if folds and isinstance(target, Path) else target
+    return str(target).lower() if folds and isinstance(target, Path) else target
 
 
 def _leads_out(target: Path, out: Path) -> str:

@@ -75,9 +75,10 @@ class Share:
                 if message is None:
                     working -= 1
                 elif isinstance(message, Lost):
+                    reason = message.reason.rstrip(".")
                     raise MaskDCPTError(
-                        f"Process {message.rank} ended: {message.reason}. The same command "
-                        "continues with the photos that are not restored."
+                        f"Process {message.rank} ended: {reason}. The same command continues with "
+                        "the photos that are not restored."
                     )
                 else:
                     yield message

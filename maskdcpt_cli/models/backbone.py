@@ -148,8 +148,13 @@ class Backbone(nn.Module, RestorationNetwork):
 
 
 def usual_options(backbone: type[Backbone]) -> dict[str, object]:
-    """Return the defaults of the arguments of a backbone; not of those that it hands on unnamed."""
-    return {name: one.default for name, one in signature(backbone).parameters.items()}
+    """Return the defaults of the arguments of a backbone, and of those that it hands on unnamed."""
+    usual: dict[str, object] = {}
+    for one in reversed(backbone.__mro__):
+        if issubclass(one, Backbone) and "__init__" in vars(one):
+            given = signature(one).parameters.items()
+            usual |= {name: argument.default for name, argument in given}
+    return usual
 
 
 def pad_by_reflection(x: Tensor, multiple: int) -> Tensor:

@@ -109,9 +109,13 @@ def _conversions(photo: Photo) -> Sequence[str]:
         bits = page.pixels.dtype.itemsize * 8
         depth = "floating point" if page.pixels.dtype.kind == "f" else "bits per channel"
         notices.append(f"{bits} {depth}, rounded to 8 bits")
-    if page.pixels.dtype.kind == "f" and not ((page.pixels >= 0) & (page.pixels <= 1)).all():
-        low, high = float(np.nanmin(page.pixels)), float(np.nanmax(page.pixels))
-        notices.append(f"values from {low:g} to {high:g}, clipped to [0, 1]")
+    if page.pixels.dtype.kind == "f":
+        numbers = page.pixels[~np.isnan(page.pixels)]
+        if numbers.size < page.pixels.size:
+            notices.append("values that are no number, taken for 0")
+        if numbers.size and not (numbers.min() >= 0 and numbers.max() <= 1):
+            low, high = float(numbers.min()), float(numbers.max())
+            notices.append(f"values from {low:g} to {high:g}, clipped to [0, 1]")
     if page.pixels.shape[2] != 3:
         notices.append(f"{CHANNEL_NAMES[page.pixels.shape[2]]}, converted to RGB")
     if page.alpha is not None and not _opaque(page.alpha):

@@ -97,9 +97,10 @@ def pair_files(pred: Path | str, gt: Path | str | None = None, *, by: str = "aut
     found: dict[PurePath, PurePath] = {}
     rules = AUTO if by == "auto" else (by,)
     for rule in rules:
-        # What a rule before has taken belongs to that image: 000/1.png is not that of 001/1.png.
-        free = [name for name in clean if name not in found.values()]
-        found |= _matched([name for name in restored if name not in found], free, RULES[rule])
+        taken = set(found.values())  # 000/1.png is not the ground truth of 001/1.png
+        left = [name for name in restored if name not in found]
+        more = _matched(left, clean, RULES[rule])
+        found |= {name: other for name, other in more.items() if other not in taken}
     used = set(found.values())
     unpaired = [name for name in restored if name not in found]
     return Pairing(

@@ -128,7 +128,8 @@ class TrainingData:
         inputs = self._open(data, setting)
         plugins = needed(SETTINGS=[setting], DEGRADATIONS=inputs.labels)
         return inputs._replace(
-            requests=asked.requests, plugins=tuple(sorted({*data.plugins, *plugins}))
+            requests=asked.requests,
+            plugins=tuple(sorted({*data.plugins, *asked.plugins, *plugins})),
         )
 
     def _open(self, data: Data, setting: str) -> Inputs:

@@ -1,5 +1,6 @@
 """The task of a run: what its model is, its losses, and how it is validated and initialised."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -180,14 +181,15 @@ def _check_meaning(
     given: Checkpoint, backbone: Backbone, labels: Sequence[str], *, path: Path
 ) -> None:
     """Raise CheckpointError for weights that fit in shape alone."""
-    for option in backbone.assumed_options:
-        own, other = getattr(backbone, option), given.options.get(option)
-        if isinstance(own, float) or other is None:  # widths, which shapes show
-            continue
-        if own != (tuple(other) if isinstance(other, list) else other):
+    for option in set(backbone.hidden_options) & set(backbone.assumed_options):
+        own, other = (
+            json.dumps(value, separators=(",", ":"))
+            for value in (getattr(backbone, option), given.options.get(option))
+        )
+        if own != other:
             raise CheckpointError(
-                f"{shown(path)} holds a {given.backbone} with {option}={other}, and it is {own} "
-                f"here; take --set sizes.{given.backbone}.{option}={other}."
+                f"{shown(path)} is read as a {given.backbone} with {option}={other}, and it is "
+                f"{own} here; take --set sizes.{given.backbone}.{option}={other}."
             )
     types = removable(labels)
     if backbone.request_types and given.requests and given.requests != types:

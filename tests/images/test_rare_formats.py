@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.reading import read_photo, read_rgb
 from tests.images.samples import SRGB, noise, through
 
@@ -79,6 +80,13 @@ def test_a_pgm_of_any_white_trains_as_it_is_restored(tmp_path: Path, white: int)
     (tmp_path / "in.pgm").write_bytes(b"P5 64 1 %d\n" % white + values.tobytes())
     expected = values.astype(np.float64)[:, None] * 255 / white
     assert np.abs(read_rgb(tmp_path / "in.pgm")[0] - expected).max() <= 1
+
+
+def test_a_ppm_of_another_white_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in.ppm").write_bytes(b"P6 1 1 100\n" + bytes(3))
+    for read in (read_rgb, read_photo):
+        with pytest.raises(ImageError, match="its largest value is 100, not 255 or 65535"):
+            read(tmp_path / "in.ppm")
 
 
 def test_a_pfm_trains_as_it_is_restored(tmp_path: Path) -> None:

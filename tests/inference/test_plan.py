@@ -55,8 +55,9 @@ def test_names_that_a_disk_takes_for_one_are_not_written_over_one_another(monkey
     assert "would both be written to 'out/A.jpg'" in str(both.problems[0].reason)
 
 
-def test_a_disk_that_tells_case_is_known(tmp_path):
-    assert not ignores_case(tmp_path / "not" / "there")
+def test_whether_a_disk_tells_case_is_known(tmp_path):
+    touch("out/2024/a")
+    assert ignores_case(tmp_path / "out/2024/not/there") == Path("OUT/2024/A").exists()
 
 
 def test_a_folder_keeps_its_tree():

@@ -48,6 +48,10 @@ def test_a_ground_truth_of_another_scene_is_not_taken(write_files):
     pairing = pair_files(restored, gt)
     assert [item.name for item in pairing.items] == ["000/1.png"]
     assert pairing.missing == (restored / "001/1.png",)
+    (gt / "002").mkdir()
+    (gt / "002/1.png").touch()
+    with pytest.raises(MaskDCPTError, match=r"could belong to '000/1\.png' and '002/1\.png'"):
+        pair_files(restored, gt)
 
 
 def test_ground_truths_below_the_restored_images_are_not_restored_ones(write_files):

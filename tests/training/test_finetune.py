@@ -92,7 +92,7 @@ def test_weights_that_fit_in_shape_alone_are_refused(tmp_path):
     network = small("swinir", window_size=4)
     save_checkpoint(Checkpoint("swinir", options_of(network), network.state_dict()), file)
     preset = finetuning(backbone="swinir", initialise_from=str(file))
-    with pytest.raises(CheckpointError, match=r"window_size=4, and it is 8 here; take --set"):
+    with pytest.raises(CheckpointError, match=r"window_size=4, and it is 8 here; take --set sizes"):
         next(started(preset, tmp_path / "run"))
     options = small_options("nafnet-instruct")
     network = small("nafnet-instruct")
