@@ -251,7 +251,9 @@ def test_examples_are_those_of_the_images_they_name(pairs, tmp_path):
     (testset,) = from_pairs([pairs])
     run([testset], tmp_path / "out")
     names = [sample_name(testset, index) for index in range(3)]
-    for example in find_examples(tmp_path / "out", key(testset), names):
+    found = find_examples(tmp_path / "out", key(testset), names)
+    assert [example.name for example in found] == names[:2]
+    for example in found:
         crop, whole = (
             np.asarray(Image.open(one))
             for one in (example.files[0], pairs[0].parent / example.name)

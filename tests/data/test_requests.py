@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from numpy.random import default_rng
@@ -9,11 +10,12 @@ from pydantic import ValidationError
 
 from maskdcpt_cli.data.mixture import Mixture, Sample, to_float
 from maskdcpt_cli.data.order import SampleKey
-from maskdcpt_cli.data.requests import sample_request, sample_steps
+from maskdcpt_cli.data.requests import Asking, sample_request, sample_steps
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.degradations import TWELVE, Range
 from maskdcpt_cli.presets.data import RequestKinds, Requests, TrainSynthesis
-from maskdcpt_cli.synthesis.composition import compatible
+from maskdcpt_cli.synthesis.composition import compatible, compose
+from maskdcpt_cli.synthesis.jpeg import USUAL_QUALITIES
 from maskdcpt_cli.synthesis.table import sample
 from tests.data.test_mixture import LABELS, NOISY, SIDE, SyntheticPairs, mixture
 
@@ -123,10 +125,32 @@ def test_without_requests_exactly_what_is_there_is_asked_for():
 @pytest.mark.parametrize("kind", ["exactly", "all", "more", "some"])
 def test_asked_for_what_is_there_the_target_is_clean(kind):
     asking, plain = by_label(asked(kind)), by_label(asked("all"))
+    lq, gt = (to_float(image) for image in (asking["H"].lq, asking["H"].gt))
+    torch.testing.assert_close(gt, 1 - lq)  # of SyntheticPairs
+    assert not torch.equal(to_float(asking["GN"].gt), to_float(asking["GN"].lq))
     for label in ("H", "GN", "clean"):
         assert torch.equal(to_float(asking[label].gt), to_float(plain[label].gt))
         assert (asking[label].present <= asking[label].request).all()
         assert asking[label].present.sum() == (label != "clean")
+
+
+def test_asked_for_some_of_what_is_there_the_target_has_the_rest():
+    clean = np.random.default_rng(0).random((24, 24, 3), dtype=np.float32)
+    asking = Asking(Requests(p_several=1, most=3, ask=only("some").ask), SYNTHESES, TWELVE)
+    partial = 0
+    for seed in SEEDS:
+        made = asking.pair(clean, "GN", TrainSynthesis(p_jpeg=0.5), default_rng(seed))
+        generator = default_rng(seed)
+        steps = sample_steps(sample("GN", generator), SYNTHESES, asking.settings, generator)
+        if compatible("J", made.present) and generator.random() < 0.5:
+            steps.append(sample("J", generator, levels=USUAL_QUALITIES))
+        assert np.array_equal(made.lq, compose(clean, steps))
+        if made.request & made.present and made.present - made.request:
+            partial += 1
+            assert np.array_equal(made.gt, compose(clean, steps, without=made.request))
+            assert not np.array_equal(made.gt, made.lq)
+            assert not np.array_equal(made.gt, clean)
+    assert partial > 50
 
 
 @pytest.mark.parametrize("kind", ["others", "nothing"])

@@ -11,7 +11,7 @@ from maskdcpt_cli import load_classifier
 from maskdcpt_cli.degradations import removable
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.colour import Colour
-from maskdcpt_cli.images.reading import page_from_array
+from maskdcpt_cli.images.reading import page_from_array, read_photo
 from maskdcpt_cli.inference import removal as removal_module
 from maskdcpt_cli.inference.backends import open_engine
 from maskdcpt_cli.inference.classify import Found
@@ -25,6 +25,7 @@ from maskdcpt_cli.inference.removal import (
 )
 from maskdcpt_cli.inference.restore import restore, restore_folder
 from maskdcpt_cli.weights.building import DegradationClassifier
+from tests.images.test_colour import PROFILES
 from tests.inference.brighten import (
     KNOWN,
     TILED,
@@ -282,20 +283,26 @@ def test_from_a_photo_whose_output_was_unsound_nothing_is_removed(finds, photos,
 def test_the_photo_is_classified_upright_in_its_colours_and_by_the_given_classifier(
     tmp_path, monkeypatch
 ):
-    seen = []
+    seen, colours = [], []
 
     def find(classifier, page, colour, *, orientation):
         seen.append((classifier, page.pixels.shape, orientation))
+        colours.append(colour)
         return Found({}, ())
 
     monkeypatch.setattr(removal_module, "find_degradations", find)
     exif = Image.Exif()
     exif[274] = 6
-    Image.fromarray(ramp(40, 60, 3)).save(tmp_path / "a.jpg", exif=exif)
+    path = tmp_path / "a.jpg"
+    Image.fromarray(ramp(40, 60, 3)).save(path, exif=exif, icc_profile=PROFILES["p3"][1])
     given = classifier()
     job = Job(tmp_path / "a.jpg", tmp_path / "out" / "a.jpg")
     outcomes_of(Askable(), [job], classifier=given)
     assert seen == [(given, (40, 60, 3), 6)]
+    photo = read_photo(path, max_pixels=None)
+    pixels = photo.pages[0].pixels
+    assert np.array_equal(colours[0].to_srgb(pixels), photo.colour.to_srgb(pixels))
+    assert not np.array_equal(colours[0].to_srgb(pixels), Colour().to_srgb(pixels))
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,11 @@ from PIL import Image
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images.reader import PhotoReader
+from maskdcpt_cli.images.reading import read_photo
 from maskdcpt_cli.inference import restore_photo as restore_photo_module
 from maskdcpt_cli.inference.events import Advanced, Job, Outcome, Settings, Started
 from maskdcpt_cli.inference.restore import restore, restore_files, restore_folder
+from tests.images.test_colour import PROFILES
 from tests.inference.brighten import TILED, Brighten, jobs_of, outcomes_of, ramp
 
 
@@ -332,3 +334,15 @@ def test_a_folder_is_restored_from_python(photos, tmp_path):
 def test_a_folder_without_photos_is_an_error(tmp_path):
     with pytest.raises(MaskDCPTError, match="No image found"):
         list(restore_folder(Brighten(), tmp_path, tmp_path / "out"))
+
+
+def test_the_network_gets_srgb_whatever_the_profile(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(ramp(40, 64, 3)).save(path, icc_profile=PROFILES["p3"][1])
+    engine = Brighten()
+    outcomes_of(engine, [Job(path, tmp_path / "out.png")], Settings(tile=0))
+    photo = read_photo(path, max_pixels=None)
+    expected = photo.colour.to_srgb(photo.pages[0].pixels)
+    (seen,) = engine.seen
+    np.testing.assert_allclose(seen[0].permute(1, 2, 0).numpy(), expected, atol=1e-6)
+    assert not np.allclose(expected, photo.pages[0].pixels / 255, atol=1e-2)
