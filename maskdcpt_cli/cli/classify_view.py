@@ -63,9 +63,11 @@ class ClassifyView(AbstractContextManager["ClassifyView"]):
 
     def __exit__(self, *_error: object) -> None:
         """Show and write the predictions so far, also after an error."""
-        self.show()
-        if self.csv:
-            write_csv(self.csv, self.taken, self.classifier)
+        try:
+            self.show()  # ends the program where the reader of a pipe has closed it
+        finally:
+            if self.csv:
+                write_csv(self.csv, self.taken, self.classifier)
 
 
 class ClassifyJson(ClassifyView):

@@ -18,10 +18,16 @@ def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
     Raises:
         MaskDCPTError: The file cannot be written.
     """
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(map(_cell, row) for row in rows)
     with written(path) as file:
-        file.write(text.getvalue().encode(errors="surrogateescape"))
+        for row in rows:
+            file.write(_line(row).encode(errors="surrogateescape"))
+
+
+def _line(row: Sequence[object]) -> str:
+    """Return a line of CSV; the writer quotes the line breaks that are in its own terminator."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(map(_cell, row))
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _cell(value: object) -> object:

@@ -48,7 +48,9 @@ def report_dry_run(
             f"{one.stage.iterations} iterations of {one.stage.batch} crops of "
             f"{one.stage.crop_size}: {duration(one.seconds)}, {one.memory / GIGA:.1f} GB of memory"
         )
-    disk = COPIES * max(one.disk for one in stages)
+    every = preset.training.keep_every
+    kept = preset.training.iterations // every if every else 0
+    disk = COPIES * max(one.disk for one in stages) + kept * max(one.weights for one in stages)
     echo(
         f"Together {duration(sum(one.seconds for one in stages))} besides validation, at most "
         f"{max(one.memory for one in stages) / GIGA:.1f} GB of memory for each process, and about "

@@ -33,6 +33,8 @@ def models(context: click.Context, json: bool) -> None:
       maskdcpt models show nafnet-12d
     """
     if context.invoked_subcommand is not None:
+        if json:
+            raise click.UsageError("--json of one model goes to its end: models show NAME --json.")
         return
     if json:
         click.echo(jsonlib.dumps([_facts(model) for model in ZOO.values()], indent=2))

@@ -22,7 +22,8 @@ class StageEstimate(NamedTuple):
     stage: Stage
     seconds: float  # of the stage, without validation
     memory: int  # peak bytes of a process, or of its GPU
-    disk: int  # bytes in the run folder at the end
+    disk: int  # bytes in the run folder at the end, without kept weights
+    weights: int  # bytes of a file of weights
 
 
 def dry_run(
@@ -43,9 +44,10 @@ def dry_run(
             with closing(train(_shortened(preset, stage), folder)) as events:
                 steps = [event for event in events if isinstance(event, Step)]
             seconds = median(step.batch / step.images_per_second for step in steps[WARM_UP:])
-            disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+            weights = max(size for path, size in sizes.items() if path.suffix == ".safetensors")
         memory = max(step.memory for step in steps)
-        yield StageEstimate(stage, stage.iterations * seconds, memory, disk)
+        yield StageEstimate(stage, stage.iterations * seconds, memory, sum(sizes.values()), weights)
 
 
 def _shortened(preset: AnyRun, stage: Stage) -> AnyRun:

@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
+from math import isfinite
 from pathlib import Path
 from time import perf_counter
 
@@ -277,7 +278,12 @@ class Loop:
         progress.thresholds = dict(validated.thresholds)
         score = mean_score(validated.scores, task.best_by)
         saved: list[Saved] = []
-        if score is not None and (progress.best is None or score > progress.best):
+        # An overflow in one image may make it NaN, which nothing is above.
+        if (
+            score is not None
+            and isfinite(score)
+            and (progress.best is None or score > progress.best)
+        ):
             progress.best = score
             saved = list(self._save("best"))
         yield from map(Notice, notices)

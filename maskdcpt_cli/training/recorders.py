@@ -231,7 +231,11 @@ def _fields(event: Initialised | Validated | Saved | Notice) -> dict[str, Any]:
             return {"initialised": {**asdict(event), "source": str(event.source)}}
         case Validated():
             thresholds = {"thresholds": dict(event.thresholds)} if event.thresholds else {}
-            return {"scores": event.scores, "temperature": event.temperature, **thresholds}
+            scores = {
+                label: {name: value for name, value in row.items() if isfinite(value)}
+                for label, row in event.scores.items()
+            }
+            return {"scores": scores, "temperature": event.temperature, **thresholds}
         case Saved():
             return {"saved": event.path.name}
         case Notice():

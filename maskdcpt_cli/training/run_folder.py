@@ -71,7 +71,7 @@ def launch(
     stop: Stop,
 ) -> Events:
     """Open the data of a run, begin its folder, and return its events; see `pretrain`."""
-    resume, name = resume or restarted(), preset.name
+    resume, name = resume or (restarted() and _began(run_dir, command)), preset.name
     if micro_batch is not None:
         check_range("micro_batch", micro_batch, least=1)
     with ending_together(init_distributed(device)):
@@ -246,6 +246,15 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _began(run_dir: Path, command: Sequence[str]) -> bool:
+    """Return whether the run in a folder was begun or resumed by a command: not one of others."""
+    try:
+        *_, last = (run_dir / LAUNCHES).read_text(encoding="utf-8").splitlines()
+        return bool(json.loads(last)["command"] == list(command))
+    except (OSError, ValueError, LookupError, TypeError):  # no launch, or a line cut short
+        return False
 
 
 def _launch(command: Sequence[str], plugins: Sequence[str]) -> dict[str, object]:

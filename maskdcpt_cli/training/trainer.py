@@ -284,6 +284,8 @@ class Trainer:
             average.copy_(averages[key])
         self.scaler.load_state_dict(state["scaler"])
         counters = {key: state[key] for key in asdict(self.progress) if key in state}
+        if counters.get("best") is not None and not isfinite(counters["best"]):
+            del counters["best"]  # of an earlier version
         self.progress = RunProgress(**counters)  # earlier states lack some
 
     def state_bytes(self) -> int:

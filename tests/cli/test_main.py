@@ -119,6 +119,8 @@ def test_the_completions_are_what_click_generates(shell, file):
     complete = get_completion_class(shell)
     assert complete is not None
     expected = complete(main, {}, "maskdcpt", "_MASKDCPT_COMPLETE").source()
+    if shell == "fish":  # click cuts a list of types at each of its commas
+        expected = expected.replace('string split ","', 'string split -m 1 ","')
     kept = Path(__file__).parents[2] / "completions" / file
     assert kept.read_text(encoding="utf-8") == expected
 

@@ -90,6 +90,12 @@ def test_a_model_is_shown_with_the_command_that_takes_it(cache: Path) -> None:
     assert "; moire (MR)\n" in shown
 
 
+def test_json_before_the_command_of_one_model_is_refused(cache: Path) -> None:
+    result = maskdcpt("models", "--json", "show", "tiny")
+    assert result.exit_code == 2
+    assert "models show NAME --json" in result.stderr
+
+
 def test_one_model_as_json(cache: Path) -> None:
     listed = json.loads(maskdcpt("models", "--json").stdout)
     assert json.loads(maskdcpt("models", "show", "tiny-asked", "--json").stdout) == listed[0]

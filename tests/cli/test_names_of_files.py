@@ -91,6 +91,13 @@ def test_figures_in_csv_files_stay_numbers(tmp_path: Path) -> None:
     assert text == "-1.5,-2,+3e4,'-1+1,'=1,a\n'b,,\n"
 
 
+def test_a_name_with_a_line_break_stays_in_its_row(tmp_path: Path) -> None:
+    rows = [[f"a{end}b.png", "1"] for end in ("\r", "\n", "\r\n")]
+    write_csv(tmp_path / "a.csv", rows)
+    with (tmp_path / "a.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == rows
+
+
 @pytest.mark.parametrize("command", ["knn", "mask", "tsne"])
 def test_names_of_weights_in_csv_files_of_studies_are_no_formulas(command: str) -> None:
     lay_out(Path())

@@ -50,6 +50,19 @@ def test_neighbours_in_a_table_as_json_and_as_csv():
     assert report["networks"][0]["paper"] is None
 
 
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--folder", "haze=dark"], "--folder haze=dark: this type has a folder already"),
+        (["--shared"], "--shared is for --photos"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(more, sentence):
+    done = run("study", "knn", *PAIR, *SMALL, *more)
+    assert done.exit_code == 2
+    assert sentence in done.stderr
+
+
 def test_keys_of_the_papers_figure_in_json():
     assert _paper_json(PaperFigure("94", "Table X")) == {"told": "94", "place": "Table X"}
 

@@ -272,6 +272,15 @@ def test_a_dry_run_tells_duration_and_memory_and_keeps_nothing():
     assert not Path("runs").exists()
 
 
+def test_a_dry_run_counts_the_weights_that_are_kept():
+    sizes = []
+    for more in ([], ["--set", "training.keep_every=1"]):
+        result = run("pretrain", *TINY, *SMALL, "--dry-run", *more)
+        assert result.exit_code == 0, result.output
+        sizes.append(result.stderr.splitlines()[-1])
+    assert sizes[0] != sizes[1]
+
+
 def test_a_real_run_pretrains_then_finetunes_then_restores():
     small = [*TINY, *SMALL]
     first = run("pretrain", *small, "--set", "mask.patch_size=8")

@@ -338,7 +338,10 @@ def test_a_folder_without_photos_is_an_error(tmp_path):
 
 def test_the_network_gets_srgb_whatever_the_profile(tmp_path):
     path = tmp_path / "a.png"
-    Image.fromarray(ramp(40, 64, 3)).save(path, icc_profile=PROFILES["p3"][1])
+    Image.new("RGB", (64, 40), (200, 60, 30)).save(path, icc_profile=PROFILES["p3"][1])
+    with Image.open(path) as image:  # one of a single colour would be left as it is
+        image.putpixel((0, 0), (30, 60, 200))
+        image.save(path, icc_profile=PROFILES["p3"][1])
     engine = Brighten()
     outcomes_of(engine, [Job(path, tmp_path / "out.png")], Settings(tile=0))
     photo = read_photo(path, max_pixels=None)

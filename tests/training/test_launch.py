@@ -1,6 +1,7 @@
 """Training from Python: the folder of a run, and what is refused before anything is written."""
 
 import os
+from functools import partial
 
 import pytest
 from PIL import Image
@@ -51,6 +52,15 @@ def test_a_finished_run_is_refused_and_resumed_on_request(photos, tmp_path):
         pretrain(preset_of("pretrain"), photos, tmp_path / "run", device="cpu")
     again = pretrain(preset_of("pretrain"), photos, tmp_path / "run", resume=True, device="cpu")
     assert not [event for event in again if isinstance(event, Step)]
+
+
+def test_a_restart_resumes_what_the_same_command_began_alone(photos, tmp_path, monkeypatch):
+    run = partial(pretrain, preset_of("pretrain"), photos, tmp_path / "run", device="cpu")
+    list(run(command=("--photos", "a")))
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    with pytest.raises(MaskDCPTError, match="There is a finished run in"):
+        run(command=("--photos", "b"))
+    assert not [event for event in run(command=("--photos", "a")) if isinstance(event, Step)]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Nothing is lost, whatever ends a run."""
 
 import errno
+import json
+import math
 import os
 import shutil
 import subprocess
@@ -14,7 +16,8 @@ import torch
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
 from maskdcpt_cli.training import finetune
 from maskdcpt_cli.training import stages as stages_module
-from maskdcpt_cli.training.events import Notice, Saved, Step
+from maskdcpt_cli.training.events import Notice, Saved, Step, Validated
+from maskdcpt_cli.training.recorders import Log
 from maskdcpt_cli.training.trainer import Trainer
 from maskdcpt_cli.weights.building import build
 from maskdcpt_cli.weights.checkpoint import read_checkpoint
@@ -157,6 +160,18 @@ def test_torchruns_restarts_resume_by_themselves(tmp_path, monkeypatch):
     list(started(finetuning(iterations=4), tmp_path, stop=stopping_after(1)))
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
     assert [s.iteration for s in steps(started(finetuning(iterations=4), tmp_path))] == [3, 4]
+
+
+def test_a_score_of_nan_is_never_the_best(tmp_path, monkeypatch):
+    scores = iter([math.nan, 20.0, 10.0])
+    monkeypatch.setattr("maskdcpt_cli.training.loop.mean_score", lambda *_: next(scores))
+    preset = finetuning(iterations=3, validation={"every": 1})
+    list(started(preset, tmp_path, validation=ENTRIES))
+    best = torch.load(tmp_path / "best.state", weights_only=True)
+    assert (best["iteration"], best["best"]) == (2, 20.0)
+    log = tmp_path / "log.jsonl"
+    Log(log, iterations=1).record(Validated(1, {"H": {"psnr": math.nan, "ssim": 0.5}}))
+    assert json.loads(log.read_text())["scores"] == {"H": {"ssim": 0.5}}
 
 
 def test_a_damaged_state_is_refused(tmp_path):

@@ -209,8 +209,8 @@ def _run(
         examples=_examples(sets, settings, shown),
         notes=(*shown.unavailable, *(_notes(measured) if options.model == IDENTITY else ())),
     )
+    paths = write_files(options.folder, report)  # first, as the reader of a pipe may close it
     print_tables(report)
-    paths = write_files(options.folder, report)
     say(view.console, f"Written: {', '.join(str(path) for path in paths)}")
     return shown.complete
 

@@ -163,7 +163,9 @@ def read_images(options: ProbeOptions) -> "list[ProbeImage]":
     refuse_existing(options.output, options.csv, overwrite=options.overwrite)
     require_packages()
     sizes = {"images": options.images, "size": options.size}
-    by_type = dict(_folder(text) for text in options.folders)
+    if options.shared and options.folders:
+        raise click.UsageError("--shared is for --photos: --folder has its images degraded.")
+    by_type = _folders(options.folders)
     sets = [
         one
         for label, folder in by_type.items() or [("", folder) for folder in options.photos]
@@ -183,6 +185,16 @@ def read_images(options: ProbeOptions) -> "list[ProbeImage]":
         click.echo(f"Note: {len(images)} images, not {types} x {options.images}.", err=True)
     split(images, seed=0)  # report too few images before the networks run
     return images
+
+
+def _folders(texts: Sequence[str]) -> dict[str, Path]:
+    by_type: dict[str, Path] = {}
+    for text in texts:
+        label, folder = _folder(text)
+        if label in by_type:
+            raise click.UsageError(f"--folder {text}: this type has a folder already.")
+        by_type[label] = folder
+    return by_type
 
 
 def _folder(text: str) -> tuple[str, Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from maskdcpt_cli.cli.classify_view import ClassifyBars, ClassifyTable
 from maskdcpt_cli.inference.classify import Classified
 from tests.cli.classify.fakes import NOISE, SOUND, UNSURE, invoke
 
@@ -114,6 +115,16 @@ def test_csv_has_a_column_for_every_label_in_its_order(fake, photos):
          "0.3", "0.0688", "0.4312", "0.2", ""],
         ["in/sub/c.png", *[""] * 9, "it is empty"],
     ]  # fmt: skip
+
+
+def test_the_csv_is_written_even_where_the_table_cannot_be(fake, photos, monkeypatch):
+    def broken(_view: object) -> None:
+        raise SystemExit(1)  # as rich does where the pipe is closed
+
+    for view in (ClassifyBars, ClassifyTable):
+        monkeypatch.setattr(view, "show", broken)
+    assert invoke("in", "--csv", "a.csv").exit_code == 1
+    assert Path("a.csv").read_text().count("\n") > 1
 
 
 def test_a_csv_is_not_overwritten_unasked(fake, photos):
