@@ -1,11 +1,10 @@
 """Pairs from clean photos: degrade files into `OUT/<type>/{lq,gt}/`, with a manifest."""
 
 import io
-import json
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -14,25 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from maskdcpt_cli.data.manifest import MANIFEST, ManifestLine, write_manifest
 from maskdcpt_cli.data.parallel import in_processes
 from maskdcpt_cli.data.templates import ALL, Template
 from maskdcpt_cli.degradations import LABELS, Range, slugs
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.files import check_inside, is_below, open_regular, shown, written
+from maskdcpt_cli.files import check_inside, open_regular, shown, written
 from maskdcpt_cli.images.contact_sheets import grid, stacked
 from maskdcpt_cli.images.discover import FileIdentity, identity
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.reading import preview
 from maskdcpt_cli.images.workers import WorkerLost, WorkerPool
-from maskdcpt_cli.synthesis.contract import Parameters
 from maskdcpt_cli.synthesis.table import check, degrade, generator_of
 
 SIDES = (("lq",), ("gt",))
-MANIFEST = "manifest.jsonl"
 SHEET = "sheet.jpg"
 ON_SHEET = 4  # photos
 COLUMNS = 5
-MAX_LEVEL = 1e9  # in a manifest; above that of any degradation
 CELL = (256, 192)  # width, height of a photo on the sheet, in pixels
 
 Levels = tuple[float, ...] | Range | None
@@ -57,23 +54,6 @@ class DegradeRequest:
 
     def __post_init__(self) -> None:
         check(self.degradation, variant=self.variant, levels=self.levels or ())
-
-
-@dataclass(frozen=True)
-class ManifestLine:
-    """The line of the manifest for a pair.
-
-    The variant `kind` of the degradation `type` makes the lq of the pair again from its gt, `level`
-    and `numpy.random.default_rng(seed)`.
-    """
-
-    file: str  # below OUT/<type>/lq and OUT/<type>/gt
-    type: str  # slug
-    kind: str
-    level: float
-    seed: int
-    parameters: Parameters
-    photo: str = ""  # name of the clean photo; manifests of earlier versions have none
 
 
 @dataclass(frozen=True)
@@ -187,7 +167,7 @@ def degrade_photos(
             if done.lines and len(examples) < ON_SHEET:
                 examples.append(done)
             yield done
-    _write_manifest(out / MANIFEST, lines)
+    write_manifest(out / MANIFEST, lines)
     if sheet and examples:
         titles = ["clean"] + [LABELS[request.degradation].slug for request in requests]
         with written(out / SHEET) as file:
@@ -312,48 +292,3 @@ def _cell(pixels: Pixels) -> Pixels:
     shrunk = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     left, top = (max(0, (size[i] - CELL[i]) // 2) for i in (0, 1))
     return np.ascontiguousarray(shrunk[top : top + height, left : left + width], np.uint8)
-
-
-def _write_manifest(path: Path, lines: Sequence[ManifestLine]) -> None:
-    known = {(line.type, line.file): line for line in [*read_manifest(path), *lines]}
-    order = slugs()
-    with written(path) as file:
-        for line in sorted(known.values(), key=lambda line: (order.index(line.type), line.file)):
-            file.write(json.dumps(asdict(line)).encode() + b"\n")
-
-
-def read_manifest(path: Path) -> list[ManifestLine]:
-    """Read the lines of a manifest; none if there is no such file.
-
-    Raises MaskDCPTError for another file, with the number of the line.
-    """
-    if not os.path.lexists(path):
-        return []
-    try:
-        with open_regular(path) as file:
-            return [_parsed(text, f"{shown(path)}, line {n}") for n, text in enumerate(file, 1)]
-    except OSError as error:
-        raise MaskDCPTError(f"{shown(path)} cannot be read: {error.strerror}.") from error
-
-
-def _parsed(text: bytes, place: str) -> ManifestLine:
-    try:
-        line = ManifestLine(**json.loads(text))
-        if _is_sound(line):
-            return line
-    except (TypeError, ValueError, RecursionError):
-        pass
-    raise MaskDCPTError(f"{place}: not a line of a manifest.")
-
-
-def _is_sound(line: ManifestLine) -> bool:
-    """Return whether the fields of a line have the types that they are written with."""
-    return (
-        all(isinstance(text, str) for text in (line.file, line.type, line.kind, line.photo))
-        and is_below(line.file)
-        and line.type in slugs()
-        and isinstance(line.level, (int, float))
-        and abs(line.level) < MAX_LEVEL  # false for NaN
-        and isinstance(line.seed, int)
-        and isinstance(line.parameters, dict)
-    )

@@ -12,7 +12,7 @@ from numpy.random import default_rng
 from PIL import Image
 
 from maskdcpt_cli.cli import main
-from maskdcpt_cli.data.degrading import read_manifest
+from maskdcpt_cli.data.manifest import read_manifest
 from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.synthesis.table import SYNTHESIS

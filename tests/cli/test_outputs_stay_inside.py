@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maskdcpt_cli.data.degrading import read_manifest
+from maskdcpt_cli.data.manifest import read_manifest
 from maskdcpt_cli.data.pairs import read_list
 from maskdcpt_cli.data.sources import scan
 from maskdcpt_cli.errors import MaskDCPTError

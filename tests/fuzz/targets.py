@@ -13,7 +13,7 @@ import tifffile
 import torch
 from PIL import Image
 
-from maskdcpt_cli.data.degrading import read_manifest
+from maskdcpt_cli.data.manifest import read_manifest
 from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.images.formats import WRITABLE
 from maskdcpt_cli.images.reading import preview, read_photo, read_rgb, result_suffix
