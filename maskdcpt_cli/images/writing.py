@@ -14,6 +14,7 @@ from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.files import replacing, shown
 from maskdcpt_cli.images.arrays import Native
 from maskdcpt_cli.images.codecs import avif, png, tiff
+from maskdcpt_cli.images.codecs.xmp import without_orientation
 from maskdcpt_cli.images.colour import Colour, pillow_image
 from maskdcpt_cli.images.formats import WRITABLE, Holds, format_of
 from maskdcpt_cli.images.photo import Metadata, Page, Photo, upright
@@ -100,6 +101,9 @@ def fit(photo: Photo, pages: Sequence[Page], holds: Holds, *, word: str, strip: 
         pages = [_reduced(page, np.dtype(holds.depths[-1])) for page in pages]
     if not holds.exif and (about.exif or about.xmp) and not strip:
         losses.append(f"{name} holds no EXIF and no XMP: they are left out.")
+    if word == "jpeg" and not strip:
+        pages, about, left_out = _within_jpeg(pages, about)
+        losses += left_out
     if strip or not holds.exif:
         pages = [_upright(page, about.orientation) for page in pages]
         about = replace(about, exif=None, xmp=None, orientation=1)
@@ -111,22 +115,23 @@ def fit(photo: Photo, pages: Sequence[Page], holds: Holds, *, word: str, strip: 
         about = replace(about, extras=())
         if not strip:
             losses.append(f"{name} holds no {EXTRAS[photo.format]}: left out.")
-    if word == "jpeg":
-        about, left_out = _within_jpeg(about)
-        losses += left_out
     return Fitted(tuple(pages), about, tuple(losses))
 
 
-def _within_jpeg(about: Metadata) -> tuple[Metadata, list[str]]:
-    """Leave out EXIF or XMP that exceeds its one segment of a JPEG."""
+def _within_jpeg(
+    pages: Sequence[Page], about: Metadata
+) -> tuple[Sequence[Page], Metadata, list[str]]:
+    """Leave out EXIF or XMP that exceeds its one segment of a JPEG; without EXIF it is upright."""
     left_out = []
     if about.exif and len(about.exif) > JPEG_BLOCK:
         left_out.append("EXIF larger than a JPEG holds is left out.")
-        about = replace(about, exif=None)
+        pages = [_upright(page, about.orientation) for page in pages]
+        xmp = without_orientation(about.xmp)
+        about = replace(about, exif=None, xmp=xmp, orientation=1)
     if about.xmp and len(about.xmp) > JPEG_BLOCK:
         left_out.append("XMP larger than a JPEG holds is left out.")
         about = replace(about, xmp=None)
-    return about, left_out
+    return pages, about, left_out
 
 
 def _over_white(page: Page) -> Page:

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
+from maskdcpt_cli.images.codecs.xmp import GAIN_MAP
 from maskdcpt_cli.images.reading import probe, read_photo
 from tests.images.samples import XMP, exif_block, pillow_image, through
 
@@ -40,7 +41,27 @@ def test_a_turned_heic_photo_is_turned_once(tmp_path: Path, orientation: int) ->
     assert seen.getpixel((8, 8))[0] > 150
 
 
-def dng(path: Path) -> None:
+def test_a_heic_photo_of_premultiplied_alpha_has_its_colours(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    pixels = np.full((64, 64, 4), (80, 80, 80, 128), np.uint8)  # of 160 at half
+    heif.from_bytes("RGBa", (64, 64), pixels.tobytes()).save(tmp_path / "in.heic", quality=95)
+    page = read_photo(tmp_path / "in.heic", max_pixels=None).pages[0]
+    assert page.alpha is not None
+    assert np.abs(page.pixels.astype(int) - 160).max() <= 3
+
+
+def test_the_gain_map_of_a_heic_photo_is_announced(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    heif.from_pillow(Image.new("RGBA", (64, 64), (9, 90, 200, 128))).save(tmp_path / "in.heic")
+    data = (tmp_path / "in.heic").read_bytes()
+    found = re.search(rb"urn:[^\0]+", data)
+    assert found is not None
+    gain_map = b"urn:apple:aux:hdrgainmap".ljust(len(found[0]), b"x")
+    (tmp_path / "in.heic").write_bytes(data.replace(found[0], gain_map))
+    assert GAIN_MAP in read_photo(tmp_path / "in.heic", max_pixels=None).notices
+
+
+def dng(path: Path, *, xmp: bytes = XMP) -> None:
     """A small digital negative: an evenly lit sensor, every tag LibRaw asks for."""
     matrix = [int(v * 10000) for v in (3.24, -1.54, -0.5, -0.97, 1.88, 0.04, 0.06, -0.2, 1.06)]
     rational = [part for value in matrix for part in (value, 10000)]
@@ -49,7 +70,7 @@ def dng(path: Path) -> None:
         (272, 2, 6, "Model", True),
         (33421, 3, 2, (2, 2), True),
         (33422, 1, 4, bytes([0, 1, 1, 2]), True),
-        (700, 1, len(XMP), XMP, True),
+        (700, 1, len(xmp), xmp, True),
         (50706, 1, 4, bytes([1, 4, 0, 0]), True),
         (50708, 2, 6, "Model", True),
         (50714, 4, 1, 0, True),
@@ -76,6 +97,13 @@ def test_a_raw_file_is_developed_to_16_bits(tmp_path: Path) -> None:
     through(tmp_path / "in.dng", tmp_path / "out.tiff")
     with Image.open(io.BytesIO((tmp_path / "out.tiff").read_bytes())) as image:
         assert re.match("Maker", image.getexif()[271])
+
+
+def test_a_raw_file_is_upright_in_its_xmp_too(tmp_path: Path) -> None:
+    pytest.importorskip("rawpy")
+    dng(tmp_path / "in.dng", xmp=XMP.replace(b"<a>", b'<a tiff:Orientation="6">'))
+    xmp = read_photo(tmp_path / "in.dng", max_pixels=None).metadata.xmp
+    assert xmp == XMP
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp"])

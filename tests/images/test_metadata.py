@@ -147,3 +147,11 @@ def test_what_is_too_long_for_a_jpeg_is_reported(tmp_path: Path, kind: str) -> N
     assert notice == f"{kind} larger than a JPEG holds is left out."
     assert write_photo(photo, [page], tmp_path / "out.png") == ()
     assert read_photo(tmp_path / "out.png", max_pixels=None).metadata == about
+
+
+def test_a_photo_whose_exif_is_too_long_for_a_jpeg_is_upright(tmp_path: Path) -> None:
+    page = Page(noise(3, "uint8"))
+    about = Metadata(exif=exif_block(6)[6:] + bytes(70_000), orientation=6)
+    write_photo(Photo(Path("x"), "png", (page,), metadata=about), [page], tmp_path / "out.jpg")
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert image.size == page.pixels.shape[:2]

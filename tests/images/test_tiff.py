@@ -139,6 +139,17 @@ def test_pages_that_differ_in_profile_or_resolution_are_announced(tmp_path: Path
     assert profiles == [GREY, None]
 
 
+def test_layers_and_other_orientations_of_pages_are_announced(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
+        for turn in (1, 3):
+            tags = [(274, 3, 1, turn, True), (37724, 7, 8, b"8BIMLayr", True)]
+            writer.write(noise(3, "uint8"), photometric="rgb", extratags=tags, metadata=None)
+    assert read_photo(tmp_path / "in.tif", max_pixels=None).notices == (
+        "The layers of Photoshop are left out: the flattened image is restored.",
+        "Its pages differ in orientation: that of the first one counts.",
+    )
+
+
 def test_a_compression_that_is_not_read_is_named(tmp_path: Path) -> None:
     data = grey_tiff(noise(1, "uint16")[..., 0], bits=16)
     deflated = data.replace(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import BinaryIO, Literal, TypeAlias, Union
 
-ORIENTATION, XMP, ICC_PROFILE = 274, 700, 34675
+ORIENTATION, XMP, EXIF, ICC_PROFILE = 274, 700, 34665, 34675
 RESOLUTION = (282, 283, 296)  # across, down, and the unit of both
 SHORT, LONG, RATIONAL, UNDEFINED, LONG8 = 3, 4, 5, 7, 16
 

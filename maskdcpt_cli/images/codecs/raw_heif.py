@@ -9,9 +9,11 @@ import numpy as np
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.codecs import cicp, hevc, ifd
-from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page
+from maskdcpt_cli.images.codecs.xmp import GAIN_MAP, without_orientation
+from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page, unpremultiply
 
 HEAD = 1 << 16  # bytes in which a HEIC file states its colours
+OF_CAMERA_JPEG = frozenset({40961, 40965})  # ColorSpace and interoperability: of its own JPEGs
 SRGB_GAMMA = (2.4, 12.92)  # power and slope of the toe, as LibRaw takes them
 
 
@@ -45,9 +47,13 @@ class RawSource:
             return Metadata(), ("The metadata of this kind of RAW file is not copied.",)
         xmp = found.get(ifd.XMP)
         described = {tag: value for tag, value in found.items() if tag != ifd.XMP}
+        exif = described.get(ifd.EXIF)
+        if exif is not None and not isinstance(exif, ifd.Field):
+            kept = {tag: value for tag, value in exif.items() if tag not in OF_CAMERA_JPEG}
+            described[ifd.EXIF] = kept
         return Metadata(
             exif=ifd.block(described, layout) if described else None,
-            xmp=xmp.data if isinstance(xmp, ifd.Field) else None,
+            xmp=without_orientation(xmp.data) if isinstance(xmp, ifd.Field) else None,
         ), ()
 
 
@@ -75,6 +81,8 @@ class HeifSource:
         alpha = None
         if stored.shape[2] in {2, 4}:
             stored, alpha = stored[..., :-1].copy(), stored[..., -1].copy()
+            if self.image.premultiplied_alpha:
+                stored = unpremultiply(stored, alpha)
         info = self.info
         icc: bytes | None = info.get("icc_profile") or None
         unknown: tuple[str, ...] = ()
@@ -90,4 +98,6 @@ class HeifSource:
         )
         notice = f"Only the first of the {self.image_count} images in the file is restored."
         notices = (notice,) if self.image_count > 1 else ()
-        return Decoded((Page(stored, alpha),), metadata, notices + unknown)
+        gain_map = any("gainmap" in name for name in info.get("aux", ()))
+        announced = (GAIN_MAP,) if gain_map else ()
+        return Decoded((Page(stored, alpha),), metadata, notices + announced + unknown)

@@ -28,6 +28,7 @@ DEPTHS = ("uint8", "uint16", "float16", "float32", "float64")
 OWN_CODECS = frozenset({1, 8, 32946, 32773, 34925})
 OPENCV_CODECS = OWN_CODECS | {5, 6, 7}  # LZW and JPEG
 PHOTOMETRIC = {1: "minisblack", 3: "rgb", 4: "separated"}  # by channels
+LAYERS = 37724  # ImageSourceData
 THUMBNAIL_OR_MASK = 1 | 4  # of NewSubfileType
 # TiffWriter refuses the tags of these directories: the unused ones beside them stand in.
 STAND_INS = {34665: 34664, 34853: 34854, 40965: 40966}
@@ -97,11 +98,16 @@ class TiffSource:
         return Metadata(exif, icc, xmp, ifd.orientation(exif), dpi)
 
     def _page_notices(self) -> Iterator[str]:
-        """Yield what pages say of themselves, and is not kept."""
+        """Yield what pages have beside their pixels, and is not kept."""
+        if any(LAYERS in frame.tags for frame in self.frames):
+            yield "The layers of Photoshop are left out: the flattened image is restored."
         if len(self.frames) == 1:
             return
         if any(tag in frame.tags for frame in self.frames for tag in ifd.OF_PAGES):
             yield "The names and numbers of its pages are left out."
+        turns = {frame.tags.valueof(ifd.ORIENTATION, default=1) for frame in self.frames}
+        if len(turns) > 1:
+            yield "Its pages differ in orientation: that of the first one counts."
         kept = (ifd.ICC_PROFILE, *ifd.RESOLUTION)
         stated = [[frame.tags.valueof(tag) for tag in kept] for frame in self.frames]
         if any(one != stated[0] for one in stated):

@@ -2,9 +2,10 @@
 
 import re
 
+GAIN_MAP = "The HDR gain map is left out: the result is the SDR image."
 # What an XMP packet announces, by the names of its fields, and the notice that it is left out.
 ANNOUNCED: dict[bytes, str] = {
-    rb"hdrgm:\w+|HDRGainMap:\w+": "The HDR gain map is left out: the result is the SDR image.",
+    rb"hdrgm:\w+|HDRGainMap:\w+": GAIN_MAP,
     rb"GCamera:(?:MotionPhoto|MicroVideo)\w*": "The video of the motion photo is left out.",
     rb"xmpNote:HasExtendedXMP": "The second part of its XMP is left out.",
 }
@@ -22,6 +23,11 @@ def without_announcements(xmp: bytes | None) -> tuple[bytes | None, tuple[str, .
             notices.append(notice)
             xmp = cleaned
     return (_without(DIRECTORY, xmp) if notices else xmp), tuple(notices)
+
+
+def without_orientation(xmp: bytes | None) -> bytes | None:
+    """Return an XMP packet without its orientation, for pixels that are upright."""
+    return xmp and _without(rb"tiff:Orientation", xmp)
 
 
 def _without(names: bytes, xmp: bytes) -> bytes:
