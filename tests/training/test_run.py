@@ -239,10 +239,11 @@ def test_a_dry_run_estimates_each_stage():
 
     def train(short: Run, folder: Path) -> Generator[Event, None, None]:
         assert short.training.iterations == ITERATIONS
-        (folder / "last.state").write_bytes(bytes(1000))
+        (folder / "last.state").write_bytes(bytes(700))
+        (folder / "final.safetensors").write_bytes(bytes(300))
         yield from (step(iteration) for iteration in range(1, ITERATIONS + 1))
 
     stages = list(dry_run(run, train))
     assert [one.seconds for one in stages] == [50, 25]
     assert [one.stage.crop_size for one in stages] == [64, 128]
-    assert {(one.memory, one.disk) for one in stages} == {(10**9, 1000)}
+    assert {(one.memory, one.disk, one.weights) for one in stages} == {(10**9, 1000, 300)}
