@@ -26,7 +26,7 @@ from maskdcpt_cli.images.reading import preview
 from maskdcpt_cli.images.workers import WorkerLost, WorkerPool
 from maskdcpt_cli.synthesis.table import check, degrade, generator_of
 
-SIDES = (("lq",), ("gt",))
+SIDES = ("lq", "gt")
 SHEET = "sheet.jpg"
 ON_SHEET = 4  # photos
 COLUMNS = 5
@@ -98,24 +98,22 @@ def _images(source: Path, out: Path) -> Iterator[tuple[Path, str]]:
     if source.is_file():
         yield source, source.name
         return
-    below = source.resolve().is_relative_to(out) and source.resolve() != out
-    own = _result_folder(source / "photo", out)
+    root = source.resolve()
+    below = root.is_relative_to(out) and root != out
+    own = _result_folder(root, out)
     for name, _ in Template(ALL).files(source):
-        path = source / name
-        if _result_folder(path, out) == own if below else not _is_in(path, out):
-            yield path, name
+        folder = (source / name).parent.resolve()
+        if _result_folder(folder, out) == own if below else not folder.is_relative_to(out):
+            yield source / name, name
 
 
-def _is_in(path: Path, out: Path) -> bool:
-    return path.parent.resolve().is_relative_to(out.resolve())
+def _result_folder(folder: Path, out: Path) -> tuple[str, ...]:
+    """Return the parts below `out` of the results that a folder is among, as (haze, gt); or ().
 
-
-def _result_folder(path: Path, out: Path) -> tuple[str, ...]:
-    """Return the folder of results below `out` that a file is in, as (haze, gt); or ()."""
-    if not _is_in(path, out):
-        return ()
-    folder = path.parent.resolve().relative_to(out.resolve()).parts[:2]
-    return folder if folder[:1] and folder[0] in slugs() and folder[1:] in SIDES else ()
+    Both are resolved.
+    """
+    parts = folder.relative_to(out).parts[:2] if folder.is_relative_to(out) else ()
+    return parts if len(parts) == 2 and parts[0] in slugs() and parts[1] in SIDES else ()
 
 
 def degrade_photos(
@@ -141,7 +139,10 @@ def degrade_photos(
     Raises MaskDCPTError if a file of other content exists and `overwrite` is not set, and if a
     photo would be overwritten.
     """
-    kept = frozenset(identity(one.path) for one in photos if _result_folder(one.path, out))
+    root = out.resolve()
+    kept = frozenset(
+        identity(one.path) for one in photos if _result_folder(one.path.parent.resolve(), root)
+    )
     make = partial(
         _degrade_photo,
         out=out,

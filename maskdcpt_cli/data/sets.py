@@ -164,7 +164,7 @@ def _opened(part: Part, source: Source, root: Path, max_pixels: int | None) -> I
 
 
 def _paired(lq: Path, gt: Path, label: str, max_pixels: int | None) -> FilePairs:
-    folders = [Path(os.path.abspath(one)) for one in (lq, gt)]  # noqa: PTH100 - without ".."
+    folders = [Path(os.path.normpath(one.absolute())) for one in (lq, gt)]
     root = Path(os.path.commonpath(folders))
     below = [(one.relative_to(root) / ALL).as_posix() for one in folders]
     source = Folders(name="pairs", lq=below[0], gt=below[1])

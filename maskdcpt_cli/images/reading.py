@@ -20,7 +20,7 @@ from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.arrays import Native
 from maskdcpt_cli.images.codecs import png
 from maskdcpt_cli.images.codecs.pfm import PfmSource
-from maskdcpt_cli.images.codecs.pillow import PillowSource, largest_value
+from maskdcpt_cli.images.codecs.pillow import PillowSource, maxval
 from maskdcpt_cli.images.codecs.raw_heif import HeifSource, RawSource
 from maskdcpt_cli.images.codecs.tiff import TiffSource
 from maskdcpt_cli.images.codecs.webp import WebpSource
@@ -191,7 +191,7 @@ def _rgb(stream: BinaryIO, *, max_pixels: int | None) -> NDArray[np.uint8]:
     source = _source(stream, "", max_pixels=limit)
     if source.header.format == "png" and png.is_cut_short(stream):
         raise ImageError("it is cut short")  # OpenCV takes as much memory as a chunk claims
-    if isinstance(source, PfmSource) or _has_other_white(source):  # which OpenCV does not scale
+    if isinstance(source, PfmSource) or _has_other_maxval(source):  # which OpenCV does not scale
         return to_srgb8(source.decode().pages[0].pixels, Colour())
     stream.seek(0)
     try:
@@ -203,11 +203,11 @@ def _rgb(stream: BinaryIO, *, max_pixels: int | None) -> NDArray[np.uint8]:
     return np.asarray(pixels, np.uint8)
 
 
-def _has_other_white(source: Source) -> bool:
-    """Return whether it is a PPM or PGM of other values than those of 8 or 16 bits."""
+def _has_other_maxval(source: Source) -> bool:
+    """Return whether it is a PPM or PGM whose maxval is not that of 8 or 16 bits."""
     if not isinstance(source, PillowSource) or source.header.format != "ppm":
         return False
-    return largest_value(source.image) not in {255, 65535}
+    return maxval(source.image) not in {255, 65535}
 
 
 @contextmanager

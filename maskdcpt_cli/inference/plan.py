@@ -220,7 +220,7 @@ def _checked(jobs: list[Job], out: Path) -> tuple[list[Job], list[Outcome]]:
     """Split jobs into valid ones and failures, which say why."""
     sources = {identity(job.source): job.source for job in jobs}
     makers: dict[object, Path] = {}
-    folds = ignores_case(out)
+    ignoring_case = ignores_case(out)
     sound, problems, overwriting = [], [], []
     for job in jobs:
         target = identity(job.target)
@@ -229,7 +229,9 @@ def _checked(jobs: list[Job], out: Path) -> tuple[list[Job], list[Outcome]]:
         elif target in sources:
             reason = f"would overwrite the input '{shown(sources[target])}'."
             overwriting.append(_failed(job, f"The result of '{shown(job.source)}' {reason}"))
-        elif (first := makers.setdefault(_file(target, folds), job.source)) != job.source:
+        elif (
+            first := makers.setdefault(_file(target, ignoring_case=ignoring_case), job.source)
+        ) != job.source:
             both = f"'{shown(first)}' and '{shown(job.source)}'"
             reason = f"{both} would both be written to '{shown(job.target)}'."
             problems.append(_failed(job, reason))
@@ -243,9 +245,9 @@ def _checked(jobs: list[Job], out: Path) -> tuple[list[Job], list[Outcome]]:
     return sound, problems + overwriting
 
 
-def _file(target: FileIdentity, folds: bool) -> object:
-    """Return a key of a file to write, on a disk that folds case or does not."""
-    return str(target).lower() if folds and isinstance(target, Path) else target
+def _file(target: FileIdentity, *, ignoring_case: bool) -> object:
+    """Return a key of a file to write; without case it is that of the path, if there is no file."""
+    return str(target).lower() if ignoring_case and isinstance(target, Path) else target
 
 
 def _leads_out(target: Path, out: Path) -> str:

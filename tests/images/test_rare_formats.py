@@ -74,15 +74,15 @@ def test_the_profile_of_jpeg_2000_is_read(tmp_path: Path) -> None:
     assert read_photo(tmp_path / "out.png", max_pixels=None).metadata.icc == SRGB
 
 
-@pytest.mark.parametrize("white", [100, 255, 1023, 4095, 65535])
-def test_a_pgm_of_any_white_trains_as_it_is_restored(tmp_path: Path, white: int) -> None:
-    values = np.linspace(0, white, 64).round().astype(">u2" if white > 255 else "u1")
-    (tmp_path / "in.pgm").write_bytes(b"P5 64 1 %d\n" % white + values.tobytes())
-    expected = values.astype(np.float64)[:, None] * 255 / white
+@pytest.mark.parametrize("maxval", [100, 255, 1023, 4095, 65535])
+def test_a_pgm_of_any_maxval_trains_as_it_is_restored(tmp_path: Path, maxval: int) -> None:
+    values = np.linspace(0, maxval, 64).round().astype(">u2" if maxval > 255 else "u1")
+    (tmp_path / "in.pgm").write_bytes(b"P5 64 1 %d\n" % maxval + values.tobytes())
+    expected = values.astype(np.float64)[:, None] * 255 / maxval
     assert np.abs(read_rgb(tmp_path / "in.pgm")[0] - expected).max() <= 1
 
 
-def test_a_ppm_of_another_white_is_refused(tmp_path: Path) -> None:
+def test_a_ppm_of_another_maxval_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in.ppm").write_bytes(b"P6 1 1 100\n" + bytes(3))
     for read in (read_rgb, read_photo):
         with pytest.raises(ImageError, match="its largest value is 100, not 255 or 65535"):

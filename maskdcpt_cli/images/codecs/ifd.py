@@ -21,7 +21,7 @@ CODES = {SHORT: "H", LONG: "I", RATIONAL: "I", LONG8: "Q"}
 
 LONGEST, MOST_ENTRIES = 1 << 26, 1 << 16  # bytes of a value, entries of a directory
 
-SUBDIRECTORIES = frozenset({34665, 34853, 40965})  # Exif, GPS, and interoperability within Exif
+SUBDIRECTORIES = frozenset({EXIF, 34853, 40965})  # Exif, GPS, and interoperability within Exif
 
 OF_PAGES = frozenset({285, 297})  # the name and number of a page
 

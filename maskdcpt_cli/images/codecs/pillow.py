@@ -128,7 +128,7 @@ class PillowSource:
             case "png", "RGB" | "RGBA":
                 return head[24] == 16
             case "ppm", "RGB":
-                largest = largest_value(self.image)
+                largest = maxval(self.image)
                 if largest not in {255, 65535}:
                     raise ImageError(f"its largest value is {largest}, not 255 or 65535")
                 return largest > 255
@@ -219,8 +219,8 @@ class PillowSource:
         return Page(np.ascontiguousarray(pixels), alpha)
 
 
-def largest_value(image: ImageFile.ImageFile) -> int:
-    """Return the value of white in a PPM, PGM or PBM."""
+def maxval(image: ImageFile.ImageFile) -> int:
+    """Return the maxval of a PPM or PGM; 255 of a PBM."""
     args = image.tile[0].args  # a mode, or with it what Pillow will scale the values by
     return int(args[1]) if isinstance(args, tuple) and isinstance(args[1], int) else 255
 

@@ -31,7 +31,7 @@ PHOTOMETRIC = {1: "minisblack", 3: "rgb", 4: "separated"}  # by channels
 LAYERS = 37724  # ImageSourceData
 THUMBNAIL_OR_MASK = 1 | 4  # of NewSubfileType
 # TiffWriter refuses the tags of these directories: the unused ones beside them stand in.
-STAND_INS = {34665: 34664, 34853: 34854, 40965: 40966}
+STAND_INS = {ifd.EXIF: 34664, 34853: 34854, 40965: 40966}
 STRIP = 1 << 20  # bytes, about
 CLASSIC_LIMIT = (1 << 32) - (1 << 24)  # bytes; offsets of a larger file need BigTIFF
 
