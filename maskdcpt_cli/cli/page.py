@@ -12,16 +12,17 @@ from PIL import Image
 from maskdcpt_cli.files import shown, written
 
 FOLDER = Path(__file__).parent / "pages"
+HEAD = 1024  # characters, which hold what wrote a page
+
+Kind = Literal["report", "score", "benchmark"]
 
 
-def write_page(
-    path: Path, template: Literal["report", "score", "benchmark"], **context: object
-) -> None:
+def write_page(path: Path, kind: Kind, **context: object) -> None:
     """Write a page atomically.
 
     Args:
         path: File of the page.
-        template: Name of its template.
+        kind: Name of its template.
         context: Variables of the template. Iterators are consumed as the page is written.
 
     Raises:
@@ -35,9 +36,18 @@ def write_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template(f"{template}.html.j2")
+    page = environment.get_template(f"{kind}.html.j2")
     with written(path) as file:
-        file.writelines(part.encode() for part in page.generate(context))
+        file.writelines(part.encode() for part in page.generate(context, kind=kind))
+
+
+def is_page(path: Path, kind: Kind) -> bool:
+    """Return whether a file is a page that `write_page` wrote; False where it cannot be read."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return f'content="maskdcpt {kind}"' in file.read(HEAD)
+    except OSError:
+        return False
 
 
 def data_uri(image: Image.Image, *, format: str = "jpeg", quality: int = 85) -> Markup:

@@ -1,5 +1,6 @@
 """The command `maskdcpt restore`."""
 
+import os
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +32,7 @@ from maskdcpt_cli.cli.removal import (
     plan_in_words,
     remove_option,
 )
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.inference.events import Event, Remove, Settings
 from maskdcpt_cli.inference.result_log import Existing
 from maskdcpt_cli.training.launcher import launched, meeting_point
@@ -209,7 +211,7 @@ def restore(**given: Any) -> None:
       maskdcpt restore night.jpg -o bright.jpg --strength 0.8
       maskdcpt restore hazy.jpg -o clear.jpg --remove haze
       maskdcpt restore "scans/**/*.tif" -o out/ --format png --report out/report.html
-      find . -name "*.jpg" -newer last | maskdcpt restore - -o out/ --json
+      find in -name "*.jpg" -newer last | maskdcpt restore - -o out/ --json
 
     \b
     Exit code: 0 all restored, 1 some failed, 2 wrong usage, 130 interrupted.
@@ -226,6 +228,7 @@ def restore(**given: Any) -> None:
         )
     if options.keep and not isinstance(options.remove, str):
         raise click.UsageError("--keep goes with --remove auto or all: types by name are exact.")
+    _check_report(options)
     todo = _plan(options)
     with PhotoReader() as reader:
         view = RestoreView()
@@ -243,6 +246,19 @@ def restore(**given: Any) -> None:
     failed = any(outcome.status in BAD for outcome in outcomes)
     if failed and not (SHARED and LAUNCH.by == "torchrun"):  # which would print a traceback
         click.get_current_context().exit(1)
+
+
+def _check_report(options: RestoreOptions) -> None:
+    """Raise UsageError where the page would replace a file that is not the page of a run."""
+    from maskdcpt_cli.cli.page import is_page
+
+    page = options.report
+    if page is None or options.existing == "overwrite":
+        return
+    if os.path.lexists(page) and not is_page(page, "report"):
+        raise click.UsageError(
+            f"'{shown(page)}' exists and is not the page of an earlier run: name another file."
+        )
 
 
 def _plan(options: RestoreOptions) -> "Plan":

@@ -96,7 +96,7 @@ def show(events: Generator[Event, None, None], todo: Plan, view: RestoreView) ->
         photos = count(len(todo.problems) + len(todo.jobs), "photo")
         raise KeyboardInterrupt(
             f"Interrupted: {len(outcomes)} of {photos} finished; nothing half-written is left. "
-            "The same command resumes the run."
+            "The same command, with --existing skip, resumes the run."
         ) from None
     finally:
         view.close()

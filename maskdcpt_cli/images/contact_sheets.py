@@ -46,6 +46,11 @@ class Region:
         return max(abs(self.top - top), abs(self.left - left)) >= self.side
 
 
+def sheet_of(target: Path) -> Path:
+    """Return the path of the before/after sheet of a result."""
+    return target.with_name(target.name + SHEET_SUFFIX)
+
+
 def write_sheet(
     source: Path,
     target: Path,
@@ -58,7 +63,7 @@ def write_sheet(
     Both are read by `reader`; None opens one.
 
     Returns:
-        The path of the sheet: the path of the result with SHEET_SUFFIX appended.
+        The path of the sheet, as `sheet_of` says.
 
     Raises:
         ImageError: One of the two cannot be read, or the sheet cannot be written.
@@ -71,7 +76,7 @@ def write_sheet(
     if restored.shape != lq.shape:  # formats round what they reduce while they decode
         height, width = lq.shape[:2]
         restored = np.asarray(Image.fromarray(restored).resize((width, height)))
-    path = target.with_name(target.name + SHEET_SUFFIX)
+    path = sheet_of(target)
     try:
         with replacing(path) as file:
             Image.fromarray(before_after(lq, restored, title=source.name)).save(

@@ -191,16 +191,30 @@ def _rgb(stream: BinaryIO, *, max_pixels: int | None) -> NDArray[np.uint8]:
     source = _source(stream, "", max_pixels=limit)
     if source.header.format == "png" and png.is_cut_short(stream):
         raise ImageError("it is cut short")  # OpenCV takes as much memory as a chunk claims
-    if isinstance(source, PfmSource) or _has_other_maxval(source):  # which OpenCV does not scale
-        return to_srgb8(source.decode().pages[0].pixels, Colour())
+    if _differs_by_opencv(source):
+        return _first_page(source)
     stream.seek(0)
     try:
         pixels = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
         raise ImageError("its pixels cannot be decoded") from error
-    if pixels is None:
-        raise ImageError("it is not an image, or damaged")
+    sides = {source.header.height, source.header.width}
+    if pixels is None or set(pixels.shape[:2]) != sides:  # a HEIC photo; a TIFF after its thumbnail
+        return _first_page(source)
     return np.asarray(pixels, np.uint8)
+
+
+def _first_page(source: Source) -> NDArray[np.uint8]:
+    decoded = source.decode()
+    rgb = to_srgb8(decoded.pages[0].pixels, Colour())
+    return np.ascontiguousarray(upright(rgb, decoded.metadata.orientation))
+
+
+def _differs_by_opencv(source: Source) -> bool:
+    """Return whether OpenCV decodes other values, or an AVIF as it lies."""
+    return (
+        isinstance(source, PfmSource) or source.header.format == "avif" or _has_other_maxval(source)
+    )
 
 
 def _has_other_maxval(source: Source) -> bool:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from threading import Condition
 from types import TracebackType
@@ -13,6 +13,9 @@ from typing import ParamSpec, TypeVar, cast
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.messages import FileBegun, Raised, Request, receive, send
+
+if sys.platform == "linux":
+    import fcntl
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -65,9 +68,10 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
-            pipesize=PIPE,
             start_new_session=True,  # Ctrl-C is for the parent, which stops it
         )
+        for name in ("stdin", "stdout"):
+            _enlarge(self._stream(name))
 
     @property
     def is_running(self) -> bool:
@@ -123,6 +127,13 @@ class Worker:
 
     def _stream(self, name: str) -> FileIO:
         return cast(FileIO, getattr(self._process, name))
+
+
+def _enlarge(pipe: FileIO) -> None:
+    """Let a pipe hold `PIPE` bytes, where the system has room: a user may have 64 MiB in all."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
 
 
 def _folder() -> str:

@@ -143,7 +143,9 @@ class PagePasses:
             network = TwoScales(network, multiple=engine.size_multiple, pad=engine.pad)
         checked = CheckedNetwork(network, self.pixels.transfer)
         self.networks.append(checked)
-        tile = choose_tile(engine, size) if settings.tile is None else settings.tile
+        tile = settings.tile
+        if tile is None or size != self.size:  # a reduced copy is restored whole where it fits
+            tile = choose_tile(engine, size)
         yield from restore_tiles(
             checked,
             read,

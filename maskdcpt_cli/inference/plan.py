@@ -8,7 +8,7 @@ from pathlib import Path
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError, unknown
 from maskdcpt_cli.files import check_inside, shown
-from maskdcpt_cli.images.contact_sheets import SHEET_SUFFIX
+from maskdcpt_cli.images.contact_sheets import sheet_of
 from maskdcpt_cli.images.discover import (
     FileIdentity,
     InputFile,
@@ -93,6 +93,9 @@ def plan(
 
 def _plan(inputs: Sequence[str], out: Path, naming: _Naming, *, recursive: bool) -> Plan:
     found, missing = discover(inputs, recursive=recursive)
+    nothing = f"No image found in {', '.join(map(repr, inputs)) or 'an empty list'}."
+    if not found and not missing:
+        raise PlanError(nothing)
     problems = [_failed(Job(one.path, one.path), one.reason) for one in missing]
     if out.suffix.lower() in IMAGE_SUFFIXES and not is_folder(out):
         return _single(found, problems, out, naming)
@@ -102,11 +105,11 @@ def _plan(inputs: Sequence[str], out: Path, naming: _Naming, *, recursive: bool)
     images = [item for item in found if item.is_image]
     outside = [item for item in images if not item.is_output(output)]
     placed, unreadable = _assign_targets(outside, out, naming)
-    fresh = placed if naming.keeps_names else _without_results(placed)
+    fresh = _without_results(placed)
     jobs, refused = _checked(_with_own_names(fresh, naming), out)
     problems += unreadable + refused
     if not jobs and not problems:
-        raise PlanError(f"No image found in {', '.join(repr(text) for text in inputs)}.")
+        raise PlanError(nothing)
     return Plan(
         jobs=tuple(jobs),
         problems=tuple(problems),
@@ -145,7 +148,7 @@ def _check_name(name: str) -> None:
 
 
 def _single(found: list[InputFile], problems: list[Outcome], out: Path, naming: _Naming) -> Plan:
-    if len(found) + len(problems) != 1 or found[0].root is not None:
+    if len(found) + len(problems) > 1 or any(item.root is not None for item in found):
         raise PlanError(
             f"'{shown(out)}' names one result, but there are several inputs: give a folder."
         )
@@ -155,8 +158,8 @@ def _single(found: list[InputFile], problems: list[Outcome], out: Path, naming: 
         )
     if format_of(out.suffix) is None:
         raise PlanError(f"Cannot write '{shown(out)}': choose from {', '.join(WRITABLE)}.")
-    jobs, problems = _checked([Job(found[0].source, out)], out.parent)
-    return Plan(tuple(jobs), tuple(problems), skipped_files=0, results=0)
+    jobs, refused = _checked([Job(item.source, out) for item in found], out.parent)
+    return Plan(tuple(jobs), (*problems, *refused), skipped_files=0, results=0)
 
 
 def _assign_targets(
@@ -252,9 +255,8 @@ def _file(target: FileIdentity, *, ignoring_case: bool) -> object:
 
 def _leads_out(target: Path, out: Path) -> str:
     """Return why a result, or a file beside it, would be outside of the output folder, or ""."""
-    sheet, log = target.with_name(target.name + SHEET_SUFFIX), target.parent / RESULT_LOG
     try:
-        for path in (target, sheet, log):
+        for path in (target, sheet_of(target), target.parent / RESULT_LOG):
             check_inside(path, out)
     except MaskDCPTError as error:
         return str(error)

@@ -79,6 +79,12 @@ class Remover:
             return None  # nothing is removed from such a page reduced
         return find_degradations(self.classifier, page, colour, orientation=orientation)
 
+    def labels(self, found: Found | None) -> tuple[str, ...] | None:
+        """Return the types that were found; None where they decide nothing, or are uncertain."""
+        if found is None or found.uncertain or self.settings.remove != "auto":
+            return None
+        return found.labels
+
     def decide(self, found: Found | None) -> Removal | None:
         return decide_removal(self.requests, self.settings, found)
 

@@ -1,5 +1,7 @@
 """Restoration of an image in memory, or of files while others are read and written."""
 
+import errno
+import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -12,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.colour import Colour
+from maskdcpt_cli.images.contact_sheets import sheet_of
 from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.images.reading import Photo, page_from_array
 from maskdcpt_cli.inference.backends import Engine, open_engine
@@ -25,6 +29,7 @@ from maskdcpt_cli.inference.restore_page import RestoredPage, prepare, restore_p
 from maskdcpt_cli.inference.restore_photo import (
     LoadedPhoto,
     Steps,
+    add_sheet,
     area_of,
     failed,
     load,
@@ -215,8 +220,7 @@ class _Run:
             yield job
 
     def read(self, job: Job) -> LoadedPhoto | Outcome:
-        known = existing_result(job, self.made_by, self.existing)
-        loaded = known or load(job, self.settings, self.reader, self.remover)
+        loaded = self._existing(job) or load(job, self.settings, self.reader, self.remover)
         self._in_flight.measured(job, loaded.bytes if isinstance(loaded, LoadedPhoto) else 0)
         return loaded
 
@@ -226,21 +230,34 @@ class _Run:
         """Restore a photo and begin to write it; return its outcome, once it is written."""
         if isinstance(loaded, Outcome):
             return self._finished(loaded)
+        if reason := _why_unwritable(job.target.parent):
+            return self._finished(failed(job, loaded.photo, [], reason))
         yield Started(job, area_of(loaded.photo))
         restored = yield from restore_photo(self.engine, job, loaded, self.settings, self.blender)
         if isinstance(restored, Outcome):
             return self._finished(restored)
         wait(self._blends)  # or bands of many photos would stay on the device
         self._blends = [blend for page in restored for blend in page.blends]
+        if written_meanwhile := self._existing(job):
+            return self._finished(written_meanwhile)
         try:
-            job.target.parent.mkdir(parents=True, exist_ok=True)
             begin(job, loaded.source, made_by=self.made_by)
         except OSError as error:
-            return self._finished(failed(job, loaded.photo, restored, str(error)))
+            reason = f"Cannot write '{shown(job.target)}': {error.strerror}."
+            return self._finished(failed(job, loaded.photo, restored, reason))
         self._last = self.writers.submit(
             self._write, job, loaded.photo, restored, loaded.source, self._last
         )
         return self._last
+
+    def _existing(self, job: Job) -> Outcome | None:
+        """Return the outcome of a job whose target exists, once its sheet exists, too."""
+        known = existing_result(job, self.made_by, self.existing)
+        if known is None or known.status == "failed" or not self.settings.compare:
+            return known
+        if os.path.lexists(sheet_of(job.target)):
+            return known
+        return replace(known, notices=add_sheet(job, self.settings, self.reader))
 
     def _write(
         self,
@@ -270,6 +287,17 @@ def _file_bytes(job: Job) -> int:
         return job.source.stat().st_size
     except OSError:  # which reading reports
         return 0
+
+
+def _why_unwritable(folder: Path) -> str:
+    """Make a folder; return why nothing can be written into it, or ""."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return f"Cannot create the folder '{shown(folder)}': {error.strerror}."
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"Cannot write into the folder '{shown(folder)}': {os.strerror(errno.EACCES)}."
+    return ""
 
 
 def _with_removal(

@@ -36,6 +36,7 @@ class RestoredPage:
     blends: tuple[Future[None], ...] = ()  # still to be blended into the page
     found: tuple[str, ...] | None = None  # types of degradation; None: not classified, uncertain
     removed: tuple[str, ...] | None = None  # None: the network was not asked for types
+    is_unchanged: bool = False
 
     @property
     def is_left(self) -> bool:
@@ -96,11 +97,12 @@ def prepare(page: Page, colour: Colour, remover: Remover, *, orientation: int = 
     of_source = colour
     if source.shape[2] == 3 and is_grey(source):
         source, of_source = source[..., :1], colour.of_neutral()
-    labels = None if found is None or found.uncertain else found.labels
     again = None
     if after := remover.after(removal):
         again = partial(prepare, colour=colour, remover=after, orientation=orientation)
-    return PreparedPage(page, source, of_source, found=labels, removal=removal, again=again)
+    return PreparedPage(
+        page, source, of_source, found=remover.labels(found), removal=removal, again=again
+    )
 
 
 def restore_page(
@@ -131,7 +133,8 @@ def _restore_prepared(
     page, source = prepared.page, prepared.source
     if prepared.is_left:
         yield source.shape[0] * source.shape[1]
-        restored = RestoredPage(page, notices=(prepared.untouched,) if prepared.untouched else ())
+        why = (prepared.untouched,) if prepared.untouched else ()
+        restored = RestoredPage(page, notices=why, is_unchanged=True)
     else:
         transfer = transfer_to(engine.device)
         pixels = PagePixels(source, prepared.colour, settings.strength, transfer)
@@ -210,5 +213,7 @@ def _attempt(
         engine.notices.clear()
     except UnsoundError as unsound:
         yield -done
-        return RestoredPage(target.page, passes.seconds, tuple(notices), str(unsound))
+        return RestoredPage(
+            target.page, passes.seconds, tuple(notices), str(unsound), is_unchanged=True
+        )
     return RestoredPage(result, passes.seconds, tuple(notices), blends=tuple(blends))

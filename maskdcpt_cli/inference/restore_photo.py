@@ -103,11 +103,11 @@ def write(
         notices = _write(job, photo, restored, source, settings)
         if before is not None:
             wait([before])
-        record(job, source, made_by=made_by)
+        record(job, source, made_by=made_by, unrestored=reason)
     except (MaskDCPTError, OSError, RuntimeError, MemoryError) as error:
         return failed(job, photo, restored, _reason(error))
     if settings.compare:
-        notices += _compare(job, settings, reader)
+        notices += add_sheet(job, settings, reader)
     return Outcome(
         job,
         "unrestored" if reason else "restored",
@@ -138,17 +138,17 @@ def _write(
     settings: Settings,
 ) -> list[str]:
     """Write the result; return the notices."""
-    left = [number for number, page in enumerate(restored, 1) if page.is_left]
     same_file = format_of(job.target.suffix) == photo.format and settings.quality is None
-    if len(left) == len(restored) and same_file and not settings.strip:
+    if all(page.is_unchanged for page in restored) and same_file and not settings.strip:
         with open_regular(job.source) as file, written(job.target) as copy:
             shutil.copyfileobj(file, copy)  # encoded again, a JPEG would lose quality
             if file_state(job.source) != source:
                 raise ImageError(f"'{shown(job.source)}' has changed since it was read.")
-        return []
+        return [notice for page in restored for notice in page.notices]
     pages = [page.finished() for page in restored]
     losses = write_photo(photo, pages, job.target, quality=settings.quality, strip=settings.strip)
     notices = [*_notices(photo, restored), *losses]
+    left = [number for number, page in enumerate(restored, 1) if page.is_left]
     if 0 < len(left) < len(restored):
         numbers = ", ".join(map(str, left))
         notices.append(
@@ -162,7 +162,7 @@ def _notices(photo: Photo, restored: Sequence[RestoredPage]) -> list[str]:
     return [*photo.notices, *(notice for page in restored for notice in page.notices)]
 
 
-def _compare(job: Job, settings: Settings, reader: PhotoReader) -> tuple[str, ...]:
+def add_sheet(job: Job, settings: Settings, reader: PhotoReader) -> tuple[str, ...]:
     """Write the before/after sheet; return a notice where that fails, for the result exists."""
     try:
         write_sheet(job.source, job.target, max_pixels=settings.max_pixels, reader=reader)

@@ -7,6 +7,8 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, fields
+from functools import lru_cache
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -40,6 +42,11 @@ class ResultOrigin(NamedTuple):
 
     by: str  # a fingerprint
     source: FileState
+    unrestored: str | None = None  # why the result holds the pixels of the source
+
+
+Made = dict[str, ResultOrigin]
+Begun = dict[str, tuple[ResultOrigin, FileState | None]]  # and the file that was there before
 
 
 def fingerprint(
@@ -55,7 +62,7 @@ def fingerprint(
     _add_weights(digest, model.weight_items())
     neutral = NEUTRAL if model.request_types else NEUTRAL + REMOVAL
     relevant = {name: value for name, value in asdict(settings).items() if name not in neutral}
-    digest.update(json.dumps(relevant, sort_keys=True).encode())
+    digest.update(json.dumps(relevant, sort_keys=True, default=methodcaller("item")).encode())
     if unusual := model.unusual_options():
         digest.update(repr(sorted(unusual.items())).encode())
     if model.request_types:
@@ -73,20 +80,11 @@ def _add_weights(digest: "hashlib._Hash", tensors: "Iterable[tuple[str, Tensor]]
         digest.update(tensor.cpu().contiguous().numpy().data)
 
 
-def is_current(job: Job, *, made_by: str) -> bool:
-    """Return whether the target is the result of `made_by` (a fingerprint) for this source file."""
-    try:
-        origin = ResultOrigin(made_by, file_state(job.source))
-    except OSError:
-        return False
-    return read_log(job.target.parent).get(job.target.name) == origin
-
-
 def begin(job: Job, source: FileState, *, made_by: str) -> None:
     """Append that a result is about to be written, with the state of the file that it replaces.
 
-    `source` is the state of the photo as it was read: one that changes afterwards is restored again
-    by the next run.
+    `source` is the state of the photo as it was read: of one that changes afterwards, the next run
+    says so.
 
     A target that has changed since is complete, for results replace their targets atomically; so
     a run that is killed before `record` is not taken for another program.
@@ -98,9 +96,13 @@ def begin(job: Job, source: FileState, *, made_by: str) -> None:
     _append(job, {"begun": [made_by, *source], "before": before})
 
 
-def record(job: Job, source: FileState, *, made_by: str) -> None:
-    """Append that a result has been written, of a photo in that state."""
-    _append(job, {"made": [made_by, *source]})
+def record(job: Job, source: FileState, *, made_by: str, unrestored: str | None = None) -> None:
+    """Append that a result has been written, of a photo in that state.
+
+    `unrestored` says why it holds the pixels of the photo.
+    """
+    why = {"unrestored": unrestored} if unrestored else {}
+    _append(job, {"made": [made_by, *source], **why})
 
 
 def _append(job: Job, facts: dict[str, object]) -> None:
@@ -124,19 +126,29 @@ def file_state(path: Path) -> FileState:
 def read_log(folder: Path) -> dict[str, ResultOrigin]:
     """Return the results of a folder by their names; nothing where it has no log."""
     try:
-        text = (folder / RESULT_LOG).read_text(encoding="ascii", errors="replace")
+        entries, begun = _parsed(folder, file_state(folder / RESULT_LOG))
     except OSError:
         return {}
-    entries: dict[str, ResultOrigin] = {}
-    begun: dict[
-        str, tuple[ResultOrigin, FileState | None]
-    ] = {}  # without a line that it was written
+    made = dict(entries)
+    for name, (origin, before) in begun.items():
+        with contextlib.suppress(OSError, ValueError):
+            if file_state(folder / name) != before:
+                made[name] = origin
+    return made
+
+
+@lru_cache(maxsize=8)  # folders; a run asks for each of their photos
+def _parsed(folder: Path, _state: FileState) -> tuple[Made, Begun]:
+    """Return the results that were written, and those of which only the beginning is known."""
+    text = (folder / RESULT_LOG).read_text(encoding="ascii", errors="replace")
+    entries: Made = {}
+    begun: Begun = {}
     for line in text.splitlines():
         try:
             entry = json.loads(line)
             name = entry["name"]
             made_by, size, mtime_ns = entry.get("begun") or entry["made"]
-            made = ResultOrigin(made_by, FileState(size, mtime_ns))
+            made = ResultOrigin(made_by, FileState(size, mtime_ns), entry.get("unrestored"))
             if "begun" in entry:
                 before = entry["before"]
                 begun[name] = made, None if before is None else FileState(*before)
@@ -145,11 +157,7 @@ def read_log(folder: Path) -> dict[str, ResultOrigin]:
                 begun.pop(name, None)
         except (ValueError, KeyError, TypeError, AttributeError):  # a line cut short by a crash
             continue
-    for name, (made, before) in begun.items():
-        with contextlib.suppress(OSError, ValueError):
-            if file_state(folder / name) != before:
-                entries[name] = made
-    return entries
+    return entries, begun
 
 
 def existing_result(job: Job, made_by: str, existing: Existing) -> Outcome | None:
@@ -160,10 +168,21 @@ def existing_result(job: Job, made_by: str, existing: Existing) -> Outcome | Non
         return Outcome(
             job, "failed", f"'{shown(job.target)}' exists; --existing overwrite replaces it."
         )
-    if is_current(job, made_by=made_by):
+    origin = read_log(job.target.parent).get(job.target.name)
+    if origin is None or origin.by != made_by:
+        what = "is not this model's result with these settings"
+    elif origin.source != _state_of(job.source):
+        what = f"was restored before '{shown(job.source)}' changed"
+    elif origin.unrestored:
+        return Outcome(job, "unrestored", origin.unrestored)
+    else:
         return Outcome(job, "skipped")
-    reason = (
-        f"'{shown(job.target)}' exists and is not this model's result with these settings; "
-        "--existing overwrite replaces it."
-    )
+    reason = f"'{shown(job.target)}' exists and {what}; --existing overwrite replaces it."
     return Outcome(job, "failed", reason)
+
+
+def _state_of(source: Path) -> FileState | None:
+    try:
+        return file_state(source)
+    except OSError:
+        return None

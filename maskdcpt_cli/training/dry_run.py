@@ -45,7 +45,8 @@ def dry_run(
                 steps = [event for event in events if isinstance(event, Step)]
             seconds = median(step.batch / step.images_per_second for step in steps[WARM_UP:])
             sizes = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-            weights = max(size for path, size in sizes.items() if path.suffix == ".safetensors")
+            kept = [size for path, size in sizes.items() if path.suffix == ".safetensors"]
+            weights = max(kept, default=0)  # which the main process alone writes
         memory = max(step.memory for step in steps)
         yield StageEstimate(stage, stage.iterations * seconds, memory, sum(sizes.values()), weights)
 

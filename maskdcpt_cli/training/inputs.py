@@ -1,5 +1,6 @@
 """The images to train and to validate on: from a data preset, or the user's own."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,6 +50,15 @@ class Inputs(NamedTuple):
     requests: Requests | None = None  # what the network is asked to remove in training
     plugins: tuple[str, ...] = ()  # modules of the plugins that are needed for them
     held_out: Scenes = NO_SCENES  # those of `validation`, where it is not of test sets
+
+    @property
+    def digest(self) -> str:
+        """A hash of the images, 16 hexadecimal digits: another one, and the samples are others."""
+        hashed = hashlib.sha256()
+        for one in (*self.train, *self.validation):
+            hashed.update(f"{one.name} {len(one)} ".encode(errors="surrogateescape"))
+            hashed.update(scenes_of(one.pairs).tobytes())
+        return hashed.hexdigest()[:16]
 
 
 @dataclass(frozen=True)

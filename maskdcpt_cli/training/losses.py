@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -79,8 +80,7 @@ def focal_loss(logits: Tensor, label: Tensor, *, gamma: float) -> Tensor:
         label: (B,), int64.
         gamma: from 0; the larger, the less the examples that are classified well count.
     """
-    log_p = -F.cross_entropy(logits, label, reduction="none")
-    return -((1 - log_p.exp()) ** gamma * log_p).mean()
+    return _focal(-F.cross_entropy(logits, label, reduction="none"), gamma)
 
 
 def multi_label_focal_loss(logits: Tensor, present: Tensor, *, gamma: float) -> Tensor:
@@ -94,5 +94,9 @@ def multi_label_focal_loss(logits: Tensor, present: Tensor, *, gamma: float) -> 
         present: as logits, 1 for each label of an image and 0 for the others.
         gamma: as of `focal_loss`.
     """
-    log_p = -F.binary_cross_entropy_with_logits(logits, present, reduction="none")
-    return -((1 - log_p.exp()) ** gamma * log_p).mean()
+    return _focal(-F.binary_cross_entropy_with_logits(logits, present, reduction="none"), gamma)
+
+
+def _focal(log_p: Tensor, gamma: float) -> Tensor:
+    least = torch.finfo(log_p.dtype).tiny  # at 0, the slope of a power below 1 has no bound
+    return -((1 - log_p.exp()).clamp_min(least) ** gamma * log_p).mean()

@@ -113,7 +113,8 @@ class Pretraining:
         """Initialise the network with random weights.
 
         Raises:
-            MaskDCPTError: for a network that does not exist, and crops that do not fit it.
+            MaskDCPTError: for a network that does not exist, or that the decoders do not fit, and
+                crops that do not fit it.
         """
         heads = preset.heads
         self.preset = preset
@@ -122,14 +123,17 @@ class Pretraining:
         self.best_by = "accuracy" if heads.classification else "psnr"
         with fork_seed(preset.training.seed):
             self.backbone = init_backbone(preset, labels)
-            self.maskdcpt = MaskDCPT(
-                self.backbone,
-                classes=len(self.labels),
-                reconstruction=heads.reconstruction > 0,
-                classification=heads.classification > 0,
-                classifier_dims=heads.classifier_dims,
-                reconstruction_dims=heads.reconstruction_dims,
-            )
+            try:
+                self.maskdcpt = MaskDCPT(
+                    self.backbone,
+                    classes=len(self.labels),
+                    reconstruction=heads.reconstruction > 0,
+                    classification=heads.classification > 0,
+                    classifier_dims=heads.classifier_dims,
+                    reconstruction_dims=heads.reconstruction_dims,
+                )
+            except ValueError as error:
+                raise MaskDCPTError(f"{preset.name or 'The preset'}: {error}") from error
         self._check_crops()
 
     def _check_crops(self) -> None:

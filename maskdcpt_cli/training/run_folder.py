@@ -32,7 +32,7 @@ from maskdcpt_cli.presets.show import annotated
 from maskdcpt_cli.presets.training import Finetune, Run
 from maskdcpt_cli.training.checkpointing import CheckpointFolder, how_to_go_on
 from maskdcpt_cli.training.distributed import init_distributed, is_main_process, restarted
-from maskdcpt_cli.training.events import Event
+from maskdcpt_cli.training.events import Event, Notice
 from maskdcpt_cli.training.failures import ending_together
 from maskdcpt_cli.training.inputs import TrainingData, samples_of
 from maskdcpt_cli.training.loop import Stop
@@ -46,6 +46,10 @@ PRESET, LAUNCHES, LOG, PLOT = "preset.yaml", "launches.jsonl", "log.jsonl", "plo
 EARLIER_LAUNCHES = "starts.jsonl"  # the name in folders of earlier versions
 STAGES = "training.stages"  # of a run that is extended there are more
 LIBRARIES = ("torch", "numpy", "opencv-python-headless")
+OTHER_IMAGES = (
+    "The run was begun with other images: from here on its samples, and those that it is "
+    "validated on, are others, so that its scores before do not compare."
+)
 MAY_CHANGE = (  # between the launches of a run: settings that change no weight
     "training.workers",
     "training.save_every",
@@ -78,6 +82,7 @@ def launch(
         if is_main_process():
             check_resumable(run_dir, preset, resume=resume)
             check_plugins(run_dir)
+        before = _last_launch(run_dir).get("images")
         inputs = data.open(preset.data)
         events = train(
             preset, samples_of(preset, data, inputs), run_dir,
@@ -90,9 +95,17 @@ def launch(
         plugins = sorted({*inputs.plugins, *_plugins_of(preset)})
         begin(
             run_dir, preset, name=name, kind=kind, command=command, resume=resume,
-            plugins=plugins,
+            plugins=plugins, images=inputs.digest,
         )  # fmt: skip
+    if before not in (None, inputs.digest):
+        events = _noticed(OTHER_IMAGES, events)
     return record(trackers.track(events), run_dir, iterations=preset.training.iterations)
+
+
+def _noticed(notice: str, events: Events) -> Events:
+    with closing(events):
+        yield Notice(notice)
+        yield from events
 
 
 def begin(
@@ -104,6 +117,7 @@ def begin(
     command: Sequence[str],
     resume: bool,
     plugins: Sequence[str] = (),
+    images: str = "",
 ) -> None:
     """Make the folder of a run, or check that it can be resumed, and record this launch.
 
@@ -115,6 +129,7 @@ def begin(
         command: the arguments of the program.
         resume: whether a run in the folder is continued.
         plugins: modules of those that the run needs.
+        images: the digest of those that it sees.
 
     Raises:
         MaskDCPTError: for a run that is there already, or one of other settings.
@@ -128,7 +143,7 @@ def begin(
         if (run_dir / EARLIER_LAUNCHES).exists():
             (run_dir / EARLIER_LAUNCHES).rename(run_dir / LAUNCHES)
         with (run_dir / LAUNCHES).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_launch(command, plugins)) + "\n")
+            file.write(json.dumps(_launch(command, plugins, images)) + "\n")
 
 
 def check_resumable(run_dir: Path, preset: Run, *, resume: bool) -> None:
@@ -147,12 +162,8 @@ def check_resumable(run_dir: Path, preset: Run, *, resume: bool) -> None:
 
 def check_plugins(run_dir: Path) -> None:
     """Raise MaskDCPTError for a run that needs a plugin which is not in use."""
-    path = run_dir / LAUNCHES
-    if not path.exists():
-        return
-    launches = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    with suppress(ValueError, AttributeError, TypeError, IndexError):  # a line that was cut short
-        names = json.loads(launches[-1]).get("plugins", ())
+    with suppress(TypeError):  # a line that was altered
+        names = _last_launch(run_dir).get("plugins", ())
         check_there(names, by=f"The run in '{shown(run_dir)}'")
 
 
@@ -250,14 +261,20 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _began(run_dir: Path, command: Sequence[str]) -> bool:
     """Return whether the run in a folder was begun or resumed by a command: not one of others."""
+    return bool(_last_launch(run_dir).get("command") == list(command))
+
+
+def _last_launch(run_dir: Path) -> dict[str, Any]:
+    """Return what was recorded of the last launch; nothing where there is none to be read."""
     try:
-        *_, last = (run_dir / LAUNCHES).read_text(encoding="utf-8").splitlines()
-        return bool(json.loads(last)["command"] == list(command))
-    except (OSError, ValueError, LookupError, TypeError):  # no launch, or a line cut short
-        return False
+        text = (run_dir / LAUNCHES).read_text(encoding="utf-8", errors="replace")
+        launch = json.loads(text.splitlines()[-1])
+    except (OSError, ValueError, IndexError):  # no launch, or a line cut short
+        return {}
+    return launch if isinstance(launch, dict) else {}
 
 
-def _launch(command: Sequence[str], plugins: Sequence[str]) -> dict[str, object]:
+def _launch(command: Sequence[str], plugins: Sequence[str], images: str) -> dict[str, object]:
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": list(command),
@@ -265,6 +282,7 @@ def _launch(command: Sequence[str], plugins: Sequence[str]) -> dict[str, object]
         "python": platform.python_version(),
         **{library: _version_of(library) for library in LIBRARIES},
         "git": _git_state(),
+        **({"images": images} if images else {}),
         **({"plugins": list(plugins)} if plugins else {}),
     }
 

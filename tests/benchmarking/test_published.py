@@ -209,6 +209,8 @@ def test_every_degradation_counts_the_same_however_many_sets_it_has(tmp_path):
         SetResult(SetInfo("Rain100L", "RS"), figures, 100, 100),
         SetResult(SetInfo("Test2800", "RS"), {"psnr": 20.0, "lpips": 0.3}, 2800, 2800),
         SetResult(SetInfo("SOTS", "H"), {"psnr": 35.0}, 500, 500),
+        SetResult(SetInfo("Kodak24", "GN", 25), {"psnr": 10.0}, 24, 24),  # of Table III
+        SetResult(SetInfo("UDC poled", None), {"psnr": 10.0}, 30, 30),
     ]
     table_row = table_rows(all_tables("12d", tmp_path), sets, model="mine")[-1]
     assert table_row.figures == {"12D": {"psnr": 30.0, "lpips": pytest.approx(0.2)}}

@@ -22,8 +22,9 @@ from maskdcpt_cli.cli.stopping import stopping
 from maskdcpt_cli.cli.training_view import Lines, Live, View, facts, messages, seconds_left, show
 from maskdcpt_cli.data.mixture import Curriculum
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets.training import Run
+from maskdcpt_cli.presets.training import Run, load_preset
 from maskdcpt_cli.training import finetune, pretrain
+from maskdcpt_cli.training.dry_run import StageEstimate, dry_run
 from maskdcpt_cli.training.events import Event, Initialised, Notice, Saved, Step, Validated
 from tests.programs import unmeasured
 
@@ -272,13 +273,25 @@ def test_a_dry_run_tells_duration_and_memory_and_keeps_nothing():
     assert not Path("runs").exists()
 
 
-def test_a_dry_run_counts_the_weights_that_are_kept():
-    sizes = []
-    for more in ([], ["--set", "training.keep_every=1"]):
+def test_a_dry_run_counts_the_weights_that_are_kept(monkeypatch):
+    def estimate(preset, _train):
+        yield StageEstimate(preset.training.stages[0], 1.0, 10**9, 2 * 10**9, 10**9)
+
+    monkeypatch.setattr("maskdcpt_cli.cli.dry_run.dry_run", estimate)
+    for more, disk in (([], "about 4.0 GB"), (["--set", "training.keep_every=1"], "about 8.0 GB")):
         result = run("pretrain", *TINY, *SMALL, "--dry-run", *more)
         assert result.exit_code == 0, result.output
-        sizes.append(result.stderr.splitlines()[-1])
-    assert sizes[0] != sizes[1]
+        assert disk in result.stderr.splitlines()[-1]
+
+
+def test_a_dry_run_of_a_process_that_writes_no_weights_tells_what_it_knows():
+    def train(_preset, _folder):
+        for iteration in range(1, 6):
+            yield Step(iteration, 5, {}, None, 1e-3, 2, 1.0, 0.0, 10**9, 0)
+
+    preset = load_preset("finetune", "tiny")
+    estimates = list(dry_run(preset, train))
+    assert {(one.disk, one.weights) for one in estimates} == {(0, 0)}
 
 
 def test_a_real_run_pretrains_then_finetunes_then_restores():

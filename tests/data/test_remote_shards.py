@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -214,6 +215,34 @@ def test_a_proxy_of_the_environment_is_used(server, monkeypatch):
     monkeypatch.setenv("no_proxy", "")
     with pytest.raises(MaskDCPTError, match=r"//host\.example/a/index\.json .* Tunnel .* 501"):
         ShardPairs("http://host.example/a/index.json")
+
+
+@pytest.mark.parametrize(
+    ("proxy", "header"),
+    [("http://us%40er:pass@127.0.0.1", b"Basic dXNAZXI6cGFzcw=="), ("http://127.0.0.1", None)],
+)
+def test_a_proxy_gets_its_name_and_password(monkeypatch, proxy, header):
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "")
+    connected = []
+
+    def connect(address, *_args, **_options):
+        ours = socket.socket()
+        ours.connect(listener.getsockname())
+        its, _ = listener.accept()
+        its.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+        connected.append((address, its))
+        return ours
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, monkeypatch.context() as patch:
+        patch.setattr(socket, "create_connection", connect)
+        with pytest.raises(MaskDCPTError, match="407"):
+            ShardPairs("http://another.example/index.json")
+    (address, its), *_ = connected
+    assert address == ("127.0.0.1", 80)
+    sent = its.recv(1000)
+    assert sent.startswith(b"CONNECT another.example:80")
+    assert (b"Proxy-Authorization: %b" % header in sent) if header else b"Proxy-" not in sent
 
 
 @pytest.fixture

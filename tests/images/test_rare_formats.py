@@ -7,9 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.images.reading import read_photo, read_rgb
+from maskdcpt_cli.images.reading import preview, read_photo, read_rgb
 from tests.images.samples import SRGB, noise, through
 
 
@@ -44,6 +46,33 @@ def test_16_bit_files_of_rarer_formats_are_read_at_their_depth(tmp_path: Path, k
     assert page.pixels.dtype == np.uint16
     expected = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).reshape(pixels.shape)
     np.testing.assert_array_equal(page.pixels, expected[..., ::-1])
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_the_depth_that_an_avif_loses_is_announced(tmp_path: Path, bits: int) -> None:
+    pixels = cv2.resize(noise(3, "uint16" if bits > 8 else "uint8"), (64, 48))
+    assert cv2.imwrite(str(tmp_path / "in.avif"), pixels, [cv2.IMWRITE_AVIF_DEPTH, bits])
+    notices = read_photo(tmp_path / "in.avif", max_pixels=None).notices
+    announced = (f"AVIF of {bits} bits per channel: it is read at 8.",)
+    assert notices == (announced if bits > 8 else ())
+
+
+@pytest.mark.parametrize("name", ["thumbnail.tif", "float.tif", "turned.avif", "turned.jpg"])
+def test_a_training_image_is_what_a_photo_is(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    pixels = cv2.GaussianBlur(cv2.resize(noise(3, "uint8"), (64, 48)), (0, 0), 4)
+    if path.suffix == ".tif":
+        with tifffile.TiffWriter(path) as writer:
+            if name == "thumbnail.tif":
+                writer.write(pixels[:20, :30], subfiletype=1)
+            writer.write(np.float32(pixels) / 255 if name == "float.tif" else pixels)
+    else:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.fromarray(pixels).save(path, exif=exif, quality=95)
+    rgb, expected = read_rgb(path), preview(path, max_side=None)
+    assert rgb.shape == expected.shape
+    assert np.abs(np.int16(rgb) - expected).mean() < 1
 
 
 def jp2_with(path: Path, *boxes: tuple[bytes, bytes], header: bytes = b"") -> None:

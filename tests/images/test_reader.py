@@ -42,6 +42,21 @@ def hostile(monkeypatch) -> None:
     monkeypatch.setattr(workers, "PROGRAM", hostile_worker.PROGRAM)
 
 
+@on_linux
+def test_a_system_without_room_for_larger_pipes_is_no_hindrance(monkeypatch, tmp_path) -> None:
+    tried = []
+
+    def full(_pipe: object, *request: int) -> None:
+        tried.append(request)
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("fcntl.fcntl", full)
+    with_metadata(tmp_path / "in.jpg")
+    with PhotoReader() as reader:
+        assert reader.read(tmp_path / "in.jpg").pages
+    assert {size for _, size in tried} == {1 << 20}
+
+
 @pytest.mark.parametrize("name", ["in.jpg", "in.png", "in.tif", "in.webp", "in.bmp", "in.avif"])
 def test_a_photo_is_as_it_is_read_in_this_process(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

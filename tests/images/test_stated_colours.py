@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.codecs import cicp, hevc, png
-from maskdcpt_cli.images.reading import Metadata, Page, Photo, read_photo
+from maskdcpt_cli.images.reading import Metadata, Page, Photo, read_photo, read_rgb
 from tests.images.samples import SRGB, noise, pillow_image, through
 
 DISPLAY_P3 = (12, 13)
@@ -146,6 +146,19 @@ def heic_without_box(path: Path, primaries: int, transfer: int) -> None:
         path, save_nclx_profile=False, matrix_coefficients=6, full_range_flag=1, **options
     )
     assert b"colr" not in path.read_bytes()
+
+
+def test_of_a_heic_of_several_images_the_primary_one_is_read(tmp_path: Path) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    both = heif.HeifFile()
+    for colour in ("red", "blue"):
+        both.add_from_pillow(Image.new("RGB", (64, 48), colour))
+    both.save(tmp_path / "in.heic", primary_index=1)
+    photo = read_photo(tmp_path / "in.heic", max_pixels=None)
+    assert photo.notices == ("Only the primary one of the 2 images in the file is restored.",)
+    assert photo.pages[0].pixels[..., 2].mean() > 200
+    rgb = read_rgb(tmp_path / "in.heic")
+    assert (rgb.shape, rgb[..., 2].mean() > 200) == ((48, 64, 3), True)
 
 
 def test_display_p3_stated_by_the_stream_of_heic_is_followed(tmp_path: Path) -> None:

@@ -134,6 +134,12 @@ def test_types_of_the_scene_are_removed_from_the_reduced_page_alone(dtype: type)
     assert result.seconds > 0
 
 
+def test_the_reduced_page_is_restored_whole_whatever_the_tiles_of_the_page() -> None:
+    engine = Removing()
+    restored(engine, Page(photo(*SIZE, 3)), reduced=("H",), settings=Settings(tile=64))
+    assert engine.seen == [(("H",), REDUCED)]
+
+
 def test_types_of_the_pixel_are_removed_at_the_size_of_the_page_alone() -> None:
     engine = Removing()
     result, progress = restored(engine, Page(photo(*SIZE, 3)), native=("GN",))

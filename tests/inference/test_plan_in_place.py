@@ -47,6 +47,15 @@ def test_a_second_run_in_place_does_not_restore_its_results_and_sheets():
     assert not result.problems
 
 
+def test_a_run_in_place_resumes_where_a_result_has_another_format_than_its_photo():
+    touch("in/a.nef", "in/b.nef", "in/a.tiff")
+    log({"in/a.tiff": "in/a.nef"})
+    result = planned("in", out="in")
+    assert pairs(result) == {"in/a.nef": "in/a.tiff", "in/b.nef": "in/b.tiff"}
+    assert result.results == 1
+    assert not result.problems
+
+
 def test_a_result_is_known_after_its_photo_has_changed():
     touch("in/a.jpg", "in/a_restored.jpg")
     log({"in/a_restored.jpg": "in/a.jpg"})

@@ -180,7 +180,8 @@ def test_memory_bounds_the_photos_in_flight(
     for event in restore_files(Brighten(), many, TILED):
         match event:
             case Started():
-                assert seen == [job.source.name for job in many[: len(seen)]]
+                before = many[: many.index(event.job)]
+                assert seen == [job.source.name for job in before]
             case Outcome():
                 seen.append(event.job.source.name)
     assert len(seen) == 12

@@ -1,6 +1,8 @@
 """What a network is asked to remove, and what is left as it is."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -13,6 +15,7 @@ from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.reading import page_from_array, read_photo
 from maskdcpt_cli.inference import removal as removal_module
+from maskdcpt_cli.inference import restore_photo as restore_photo_module
 from maskdcpt_cli.inference.backends import open_engine
 from maskdcpt_cli.inference.classify import Found
 from maskdcpt_cli.inference.events import Job, Settings
@@ -201,13 +204,32 @@ def test_a_clean_photo_keeps_its_file(finds, photos, tmp_path):
     assert not engine.seen
     assert [one.status for one in outcomes_of(Askable(), [job])] == ["skipped"]
 
-    for settings in (Settings(strip=True), Settings(quality=80)):
+    for settings in (Settings(strip=True), Settings(quality=20)):
         outcomes_of(engine, [job], settings, existing="overwrite")
-        assert job.target.read_bytes() != job.source.read_bytes()
+        with Image.open(job.target) as written:
+            assert ("comment" in written.info) == (settings.quality is not None)
+            assert (written.quantization[0][0] > 20) == (settings.quality is not None)
     as_png = Job(job.source, tmp_path / "out" / "a.png")
     outcomes_of(engine, [as_png])
     decoded = np.asarray(Image.open(job.source))
     assert np.array_equal(np.asarray(Image.open(as_png.target)), decoded)
+
+
+def test_a_clean_photo_that_changes_while_it_is_copied_fails(finds, photos, tmp_path, monkeypatch):
+    copy = shutil.copyfileobj
+
+    def late(file, to):
+        with Path(file.name).open("ab") as source:
+            source.write(b"more")
+        copy(file, to)
+
+    finds(())
+    job, *_ = jobs_of(photos, tmp_path / "out")
+    monkeypatch.setattr(restore_photo_module.shutil, "copyfileobj", late)
+    (outcome,) = outcomes_of(Askable(), [job])
+    assert outcome.status == "failed"
+    assert "has changed since it was read" in outcome.reason
+    assert [one.name for one in job.target.parent.iterdir()] == [".maskdcpt.jsonl"]
 
 
 @pytest.mark.parametrize("found", [("MR",), ("H",), ("H", "MR")])
@@ -323,6 +345,7 @@ def test_a_large_photo_is_looked_at_for_a_named_type_of_either_scale(
     remover = open_remover(askable("GN", "H", "RS"), settings, classifier(), device="cpu")
     found = remover.find(page_from_array(ramp(side, side, 3)), Colour(), orientation=1)
     assert (find.call_count, remover.decide(found)) == (looks, removal)
+    assert remover.labels(found) is None
 
 
 def test_the_default_classifier_finds_noise_and_the_network_is_asked_for_it():

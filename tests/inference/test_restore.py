@@ -1,6 +1,7 @@
 import errno
 import os
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.images.contact_sheets import sheet_of
 from maskdcpt_cli.images.reader import PhotoReader
 from maskdcpt_cli.images.reading import read_photo
 from maskdcpt_cli.inference import restore_photo as restore_photo_module
@@ -110,6 +112,19 @@ def test_an_unchanged_photo_is_reported(tmp_path):
         assert np.array_equal(source, target)
 
 
+@pytest.mark.parametrize("size", [(40, 40, 3), (15, 400, 3)], ids=["flat", "tiny"])
+def test_an_unchanged_photo_keeps_its_file(tmp_path, size):
+    values = ramp(*size) if size[0] == 15 else np.zeros(size, np.uint8)
+    noise = np.random.default_rng(0).integers(0, 9, size, np.uint8) * (size[0] == 15)
+    Image.fromarray(values + noise).save(tmp_path / "a.jpg", quality=60)
+    pages = [Image.fromarray(values[:, :, 0]).convert("1")] * 2
+    pages[0].save(tmp_path / "b.tif", save_all=True, append_images=pages[1:])
+    for outcome in outcomes_of(Brighten(), jobs_of(tmp_path, tmp_path / "out")):
+        assert outcome.job.target.read_bytes() == outcome.job.source.read_bytes()
+        (notice,) = outcome.notices
+        assert notice.startswith("It is left as it is: ")
+
+
 class Redden(Brighten):
     """Tints what it restores, as networks do."""
 
@@ -205,9 +220,7 @@ def test_an_unsound_photo_keeps_its_pixels_and_says_so(photos, tmp_path):
     assert all("NaN" in outcome.reason for outcome in outcomes)
     assert sum(event.pixels for event in events if isinstance(event, Advanced)) == 0
     for job in jobs:
-        assert np.array_equal(
-            np.asarray(Image.open(job.source)), np.asarray(Image.open(job.target))
-        )
+        assert job.target.read_bytes() == job.source.read_bytes()
 
 
 def test_a_full_disk_fails_the_file_and_leaves_nothing(photos, tmp_path, monkeypatch):
@@ -223,8 +236,21 @@ def test_a_full_disk_fails_the_file_and_leaves_nothing(photos, tmp_path, monkeyp
 
 def test_a_folder_that_cannot_be_created_fails_the_file(photos, tmp_path):
     (tmp_path / "out").write_text("a file")
-    outcomes = outcomes_of(Brighten(), jobs_of(photos, tmp_path / "out"))
+    engine = Brighten()
+    outcomes = outcomes_of(engine, jobs_of(photos, tmp_path / "out"))
     assert {outcome.status for outcome in outcomes} == {"failed"}
+    assert outcomes[0].reason == f"Cannot create the folder '{tmp_path / 'out'}': File exists."
+    assert not engine.seen
+
+
+def test_a_folder_that_may_not_be_written_into_fails_the_file(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    engine = Brighten()
+    outcomes = outcomes_of(engine, jobs_of(photos, tmp_path / "out"))
+    assert {one.reason for one in outcomes} == {
+        f"Cannot write into the folder '{tmp_path / 'out'}': Permission denied."
+    }
+    assert not engine.seen
 
 
 def test_closing_early_leaves_only_whole_files(photos, tmp_path):
@@ -255,6 +281,17 @@ def test_a_sheet_is_written_beside_the_result(photos, tmp_path):
     jobs = jobs_of(photos, tmp_path / "out")[:1]
     outcomes_of(Brighten(), jobs, Settings(tile=64, overlap=8, compare=True))
     assert [path.name for path in (tmp_path / "out").glob("*compare*")] == ["0.png.compare.jpg"]
+
+
+def test_a_sheet_is_written_beside_a_result_of_an_earlier_run(photos, tmp_path):
+    jobs = jobs_of(photos, tmp_path / "out")
+    outcomes_of(Brighten(), jobs)
+    outcomes = outcomes_of(Brighten(), jobs, replace(TILED, compare=True))
+    assert {one.status for one in outcomes} == {"skipped"}
+    sheets = [sheet_of(job.target) for job in jobs]
+    times = [sheet.stat().st_mtime_ns for sheet in sheets]
+    outcomes_of(Brighten(), jobs, replace(TILED, compare=True))
+    assert times == [sheet.stat().st_mtime_ns for sheet in sheets]
 
 
 def test_a_sheet_that_fails_does_not_fail_the_photo(photos, tmp_path):

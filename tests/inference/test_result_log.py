@@ -1,7 +1,9 @@
 """Results of an earlier run: which are known, which are refused, and what a kill leaves."""
 
 import os
+from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -64,8 +66,57 @@ def test_skip_sees_that_the_source_changed(photos, tmp_path):
     jobs = jobs_of(photos, tmp_path / "out")
     outcomes_of(Brighten(), jobs)
     Image.fromarray(ramp(12, 12, 3)).save(jobs[0].source)
-    statuses = [outcome.status for outcome in outcomes_of(Brighten(), jobs)]
-    assert statuses == ["failed", "skipped", "skipped"]
+    outcomes = outcomes_of(Brighten(), jobs)
+    assert [outcome.status for outcome in outcomes] == ["failed", "skipped", "skipped"]
+    assert f"exists and was restored before '{jobs[0].source}' changed" in outcomes[0].reason
+
+
+def test_an_unsound_photo_is_reported_by_every_run(photos, tmp_path):
+    class Explode(Brighten):
+        def __call__(self, lq):
+            return super().__call__(lq) * float("nan")
+
+    jobs = jobs_of(photos, tmp_path / "out")
+    first, engine = outcomes_of(Explode(), jobs), Explode()
+    again = outcomes_of(engine, jobs)
+    assert {one.status for one in (*first, *again)} == {"unrestored"}
+    assert [one.reason for one in first] == [one.reason for one in again]
+    assert not engine.seen
+
+
+def test_a_file_that_appears_while_a_photo_is_restored_is_never_replaced_unasked(photos, tmp_path):
+    job, *_ = jobs_of(photos, tmp_path / "out")
+
+    class Overtaken(Brighten):
+        def __call__(self, lq):
+            job.target.write_bytes(b"mine")
+            return super().__call__(lq)
+
+    for existing in ("skip", "error"):
+        (outcome,) = outcomes_of(Overtaken(), [job], existing=existing)
+        assert outcome.status == "failed"
+        assert job.target.read_bytes() == b"mine"
+        job.target.unlink()
+    (outcome,) = outcomes_of(Overtaken(), [job], existing="overwrite")
+    assert outcome.status == "restored"
+
+
+def test_the_log_is_read_once_while_it_does_not_change(photos, tmp_path, monkeypatch):
+    jobs = jobs_of(photos, tmp_path / "out")
+    outcomes_of(Brighten(), jobs)
+    read, reads = Path.read_text, []
+    monkeypatch.setattr(
+        Path, "read_text", lambda path, **options: (reads.append(path), read(path, **options))[1]
+    )
+    assert {one.status for one in outcomes_of(Brighten(), jobs)} == {"skipped"}
+    assert reads.count(tmp_path / "out" / ".maskdcpt.jsonl") <= 1
+
+
+def test_numbers_of_numpy_are_settings(photos, tmp_path):
+    jobs = jobs_of(photos, tmp_path / "out")
+    outcomes_of(Brighten(), jobs)
+    of_numpy = Settings(tile=np.int64(64), overlap=np.int64(8))
+    assert {one.status for one in outcomes_of(Brighten(), jobs, of_numpy)} == {"skipped"}
 
 
 def test_a_source_that_changes_while_it_is_restored_is_not_taken_for_restored(

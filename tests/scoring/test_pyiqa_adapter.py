@@ -95,11 +95,12 @@ def test_a_file_that_is_put_in_the_named_place_is_used(cache, monkeypatch):
     assert lacking == ()
 
 
-def test_weights_are_fetched_once_and_nothing_is_printed(served, cache, capfd):
+def test_weights_are_fetched_once_and_nothing_is_printed(served, cache, capfd, monkeypatch):
     for _ in range(2):
         values, lacking = scored(["brisque"])
         assert values.keys() == {"brisque"}
         assert lacking == ()
+        unreachable(monkeypatch)
     assert (cache / FILE).is_file()
     assert capfd.readouterr() == ("", "")
 

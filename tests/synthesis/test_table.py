@@ -23,7 +23,7 @@ VARIANTS = [
     for variant in SYNTHESIS[degradation].variants
 ]
 LEVELS = 11  # of each of the 19 types: 209 in all
-SEEDS = range(4)
+SEEDS = range(2)
 LOSSY = {"J", "MB+J", "DS+GN+GB+J"}  # JPEG of quality 100 still halves the resolution of chroma
 
 

@@ -8,7 +8,8 @@ from PIL import Image
 
 from maskdcpt_cli import MaskDCPTError, TrainingData, finetune, load_preset, pretrain
 from maskdcpt_cli.presets.show import annotated
-from maskdcpt_cli.training.events import Saved, Step
+from maskdcpt_cli.training.events import Notice, Saved, Step
+from maskdcpt_cli.training.run_folder import OTHER_IMAGES
 from maskdcpt_cli.weights.checkpoint import read_checkpoint
 
 SMALL = (
@@ -52,6 +53,27 @@ def test_a_finished_run_is_refused_and_resumed_on_request(photos, tmp_path):
         pretrain(preset_of("pretrain"), photos, tmp_path / "run", device="cpu")
     again = pretrain(preset_of("pretrain"), photos, tmp_path / "run", resume=True, device="cpu")
     assert not [event for event in again if isinstance(event, Step)]
+
+
+def test_a_run_that_resumes_on_other_images_says_so(photos, tmp_path):
+    def notices(iterations, **how):
+        stages = f"training.stages=[{{iterations: {iterations}, batch: 2, crop_size: 64}}"
+        further = ", {iterations: 1, batch: 2, crop_size: 64, lr: {initial: 1e-4}}]"
+        preset = preset_of("finetune", stages + (further if how.pop("longer", False) else "]"))
+        events = finetune(preset, photos, tmp_path / "run", device="cpu", **how)
+        return [event.text for event in events if isinstance(event, Notice)]
+
+    notices(2)
+    assert OTHER_IMAGES not in notices(2, resume=True)
+    Image.effect_noise((96, 96), 80).convert("RGB").save(tmp_path / "photos" / "another.png")
+    assert notices(2, resume=True, longer=True)[0] == OTHER_IMAGES
+
+
+def test_pretraining_refuses_a_network_that_the_decoders_do_not_fit(photos, tmp_path):
+    deep = "sizes.nafnet={width: 4, enc_blk_nums: [1, 1, 1, 1, 1], dec_blk_nums: [1, 1, 1, 1, 1]}"
+    with pytest.raises(MaskDCPTError, match="takes 1 to 4 features, but this backbone has 5"):
+        pretrain(preset_of("pretrain", deep), photos, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_restart_resumes_what_the_same_command_began_alone(photos, tmp_path, monkeypatch):

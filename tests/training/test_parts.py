@@ -48,9 +48,10 @@ def test_focal_loss_is_its_formula():
     assert torch.allclose(focal_loss(LOGITS, LABEL, gamma=0), F.cross_entropy(LOGITS, LABEL))
 
 
-def test_focal_loss_of_a_certain_answer_has_a_finite_gradient():
+@pytest.mark.parametrize("gamma", [0, 0.5, 2])
+def test_focal_loss_of_a_certain_answer_has_a_finite_gradient(gamma):
     logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0]], requires_grad=True)
-    loss = focal_loss(logits, torch.tensor([0, 0]), gamma=2)
+    loss = focal_loss(logits, torch.tensor([0, 0]), gamma=gamma)
     loss.backward()
     assert loss.item() == pytest.approx(200)
     assert logits.grad is not None

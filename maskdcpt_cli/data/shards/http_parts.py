@@ -3,11 +3,19 @@
 import os
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, InvalidURL
-from urllib.parse import quote, urljoin, urlsplit
+from http.client import (
+    HTTP_PORT,
+    HTTPConnection,
+    HTTPException,
+    HTTPResponse,
+    HTTPSConnection,
+    InvalidURL,
+)
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 TIMEOUT = 20.0  # seconds without a byte
@@ -84,9 +92,17 @@ def _connection(scheme: str, host: str, _process: int, _thread: int) -> HTTPConn
     if not proxy:
         return connect(host, timeout=TIMEOUT)
     at = urlsplit(proxy if "//" in proxy else f"//{proxy}")
-    connection = connect(at.hostname or "", at.port, timeout=TIMEOUT)
-    connection.set_tunnel(host)
+    connection = connect(at.hostname or "", at.port or HTTP_PORT, timeout=TIMEOUT)
+    connection.set_tunnel(host, headers=_authorization(at))
     return connection
+
+
+def _authorization(proxy: SplitResult) -> dict[str, str]:
+    """Return the header with the name and password of a proxy's address."""
+    if proxy.username is None:
+        return {}
+    words = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {b64encode(words.encode()).decode()}"}
 
 
 def _body(response: HTTPResponse, start: int, size: int | None) -> bytes:

@@ -96,7 +96,7 @@ class HeifSource:
             icc,
             info.get("xmp") or None,
         )
-        notice = f"Only the first of the {self.image_count} images in the file is restored."
+        notice = f"Only the primary one of the {self.image_count} images in the file is restored."
         notices = (notice,) if self.image_count > 1 else ()
         gain_map = any("gainmap" in name for name in info.get("aux", ()))
         announced = (GAIN_MAP,) if gain_map else ()

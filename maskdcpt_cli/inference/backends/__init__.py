@@ -74,11 +74,13 @@ def open_engine(
     """
     if isinstance(model, ExportedNetwork):
         return _open_exported(model, device=device, precision=precision, backend=backend)
-    device = find_device(device)
     if backend == "auto":
         backend = "torch"
     if backend not in BACKENDS:
         raise BackendError(unknown("backend", backend, ["auto", *BACKENDS]))
+    if device == "auto" and backend != "torch":
+        device = "cpu"
+    device = find_device(device)
     chosen = check_installed(backend)
     if backend != "torch" and device != "cpu":
         raise BackendError(

@@ -242,6 +242,21 @@ def test_a_photo_after_report_is_not_taken_for_the_page(fake, photos):
     assert not fake.jobs
 
 
+def test_the_report_replaces_no_page_but_that_of_an_earlier_run(fake, photos):
+    page = Path("index.html")
+    page.write_text("mine")
+    result = invoke("in", "-o", "out", "--report", "index.html")
+    assert result.exit_code == 2
+    assert "'index.html' exists and is not the page of an earlier run" in result.stderr
+    assert page.read_text() == "mine"
+    assert not fake.jobs
+    overwrite = ("in", "-o", "out", "--report", "index.html", "--existing", "overwrite")
+    for options in (overwrite, overwrite[:-2]):
+        assert invoke(*options).exit_code == 0
+        assert "Restored photos" in page.read_text(encoding="utf-8")
+        page.write_text(page.read_text(encoding="utf-8").replace("Restored photos", "Earlier"))
+
+
 def test_the_report_is_written(fake, photos):
     for name in ("a.png", "b.png", "c.png"):
         Path("out").mkdir(exist_ok=True)
