@@ -81,14 +81,14 @@ def show(
 
 
 def _rows(kind: str) -> Iterator[tuple[str, ...]]:
-    from maskdcpt_cli.presets.load import load, names
+    from maskdcpt_cli.presets.load import names
     from maskdcpt_cli.presets.show import summary
-    from maskdcpt_cli.presets.training import SCHEMAS
+    from maskdcpt_cli.presets.training import load_preset
 
     for name in names(kind):
         facts = ("", "")
         if kind in TRAINING:
-            preset = load(name, SCHEMAS[kind], kind=kind)
+            preset = load_preset(kind, name)
             facts = (preset.backbone, f"{preset.training.iterations:,}")
         yield (name, *facts, summary(name, kind=kind))
 
@@ -110,15 +110,15 @@ def _texts(
 
 
 def _text(name: str, kind: str, overrides: Sequence[str], architecture: str | None) -> str:
-    from maskdcpt_cli.presets.load import load, load_data, locate
+    from maskdcpt_cli.presets.load import load_data, locate
     from maskdcpt_cli.presets.show import annotated
-    from maskdcpt_cli.presets.training import SCHEMAS
+    from maskdcpt_cli.presets.training import load_preset
 
     if kind in TRAINING:
-        preset = load(name, SCHEMAS[kind], kind=kind, overrides=overrides)
+        preset = load_preset(kind, name, overrides=overrides)
         if architecture:
             overrides = (*overrides, preset.override_of(architecture))
-            preset = load(name, SCHEMAS[kind], kind=kind, overrides=overrides)
+            preset = load_preset(kind, name, overrides=overrides)
         return annotated(preset, name=name, kind=kind)
     if overrides or architecture:
         raise click.UsageError(

@@ -1,7 +1,7 @@
 """Presets by name or from a file: find, read, override and validate them."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ RENAMED_KEYS = {  # earlier name -> name; files and overrides may have either
 OF_OTHERS = ("options", "sizes")  # whose keys are those of plugins and networks
 
 Model = TypeVar("Model", bound=BaseModel)
+Change = Callable[[Any], Any]  # of the content of a preset
 
 
 def names(kind: str = "data") -> list[str]:
@@ -51,14 +52,17 @@ def load_data(name: str, *, overrides: Sequence[str] = ()) -> Data:
     return _validated(_extended(path), Data, path, overrides)
 
 
-def load(name: str, schema: type[Model], *, kind: str, overrides: Sequence[str] = ()) -> Model:
+def load(
+    name: str, schema: type[Model], *, kind: str, overrides: Sequence[str | Change] = ()
+) -> Model:
     """Load a preset.
 
     Args:
         name: as "5d", or a file: a name with a folder or a suffix, as "my/data.yaml".
         schema: of the content of the file.
         kind: folder of the presets, as "data".
-        overrides: as "train.0.repeat=3": the key path of a value, and the value in YAML.
+        overrides: as "train.0.repeat=3": the key path of a value, and the value in YAML; or
+            functions, which are given the content with the overrides before, and return another.
 
     Returns:
         The content of the file, with the overrides, as an instance of the schema.
@@ -99,10 +103,10 @@ def _read(path: Path) -> Any:
 
 
 def _validated(
-    content: Any, schema: type[Model], path: Path, overrides: Sequence[str] = ()
+    content: Any, schema: type[Model], path: Path, overrides: Sequence[str | Change] = ()
 ) -> Model:
     for override in overrides:
-        content = _overridden(content, override)
+        content = override(content) if callable(override) else _overridden(content, override)
     try:
         return schema.model_validate(content)
     except ValidationError as error:

@@ -6,7 +6,7 @@ source is kept with the field, so that `maskdcpt presets show` prints it beside 
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -14,15 +14,16 @@ from pydantic import (
     ModelWrapValidatorHandler,
     NonNegativeFloat,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
     PrivateAttr,
+    ValidationError,
     model_validator,
 )
 
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.presets.data import Fraction, Schema, Seed
 from maskdcpt_cli.presets.load import load
+from maskdcpt_cli.presets.optimizer import LRSchedule, LRSegment, Optimizer, paper
 
 AnyRun = TypeVar("AnyRun", bound="Run")
 
@@ -45,12 +46,6 @@ CropSize = Annotated[PositiveInt, at_most(4096, "a crop and its maps are held in
 Batch = Annotated[PositiveInt, at_most(65_536, "a batch is held in memory")]
 Workers = Annotated[NonNegativeInt, at_most(256, "each is a process with its own memory")]
 Width = Annotated[PositiveInt, at_most(8192, "the decoder would not fit into memory")]
-Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
-def paper(default: Any, source: str) -> Any:
-    """Return a field with its default and the default's source in the paper, or "ours"."""
-    return Field(default, json_schema_extra={"source": source})
 
 
 class Mask(Schema):
@@ -86,30 +81,6 @@ class Heads(Schema):
         return self
 
 
-class LRSchedule(Schema):
-    """A learning rate over a run or some of its stages: constant, then half a cosine.
-
-    The cosine begins after `after` iterations and ends at `final`.
-    """
-
-    initial: PositiveFloat
-    final: PositiveFloat | None = paper(None, "constant to the end")
-    after: NonNegativeInt = paper(0, "iterations before the cosine")
-    warm_up: NonNegativeInt = paper(0, "ours: iterations in which the rate rises to the schedule's")
-
-
-class Optimizer(Schema):
-    """AdamW."""
-
-    lr: LRSchedule
-    decoder_lr: LRSchedule | None = paper(None, "of both decoders of pre-training: as the encoder")
-    weight_decay: NonNegativeFloat = paper(0.0, "Sec. V-A")
-    betas: tuple[Beta, Beta] = paper((0.9, 0.999), "ours: AdamW's own, and Restormer's")
-    clip: PositiveFloat | None = paper(None, "ours: gradient norm; Restormer's recipe has 0.01")
-    layer_decay: Fraction = paper(1.0, "ours: lr of a stage relative to the one after it")
-    freeze: tuple[str, ...] = paper((), "ours: prefixes of parameter names")
-
-
 class Stage(Schema):
     """A part of the run with one crop size."""
 
@@ -118,14 +89,6 @@ class Stage(Schema):
     batch: Batch  # samples of an iteration, over all processes
     data: str | None = paper(None, "ours: of this stage, in place of the run's")
     lr: LRSchedule | None = paper(None, "ours: from this stage on, in place of the optimizer's")
-
-
-class LRSegment(NamedTuple):
-    """The iterations of one learning rate schedule."""
-
-    begin: int
-    end: int  # exclusive
-    schedule: LRSchedule
 
 
 class Validation(Schema):
@@ -325,6 +288,8 @@ class Finetune(Run):
     conductance: Conductance | None = paper(None, "RAM: train some layers alone; None: all")
 
 
+# Overrides of the length of a run. What others set is not scaled with it, whatever their order.
+LENGTHS = ("training", "training.stages", "training.iterations")
 SCHEMAS: dict[str, type[Pretrain] | type[Finetune]] = {"pretrain": Pretrain, "finetune": Finetune}
 
 
@@ -335,6 +300,7 @@ def load_preset(kind: str, name: str, *, overrides: Sequence[str] = ()) -> Pretr
         kind: "pretrain" or "finetune".
         name: as `maskdcpt presets` lists it, or a YAML file of that form.
         overrides: as "training.iterations=2000": the key path of a value, and the value in YAML.
+            A number of iterations scales the stages and schedules but for what others set.
 
     Returns:
         The settings of the run; values that the file leaves out are the paper's.
@@ -345,6 +311,20 @@ def load_preset(kind: str, name: str, *, overrides: Sequence[str] = ()) -> Pretr
     """
     if kind not in SCHEMAS:
         raise MaskDCPTError(unknown("kind of preset", kind, SCHEMAS))
-    preset = load(name, SCHEMAS[kind], kind=kind, overrides=overrides)
+    lengths = [one for one in overrides if one.partition("=")[0] in LENGTHS]
+    others = [one for one in overrides if one not in lengths]
+    preset = load(name, SCHEMAS[kind], kind=kind, overrides=[*lengths, _scaled, *others])
     preset._name = name
     return preset
+
+
+def _scaled(content: Any) -> Any:
+    """Return the content of a preset with its stages and schedules scaled to its iterations."""
+    try:
+        parts = {"data": "", "training": content["training"], "optimizer": content["optimizer"]}
+        if "iterations" not in content["training"]:
+            return content
+        run = Run.model_validate(parts)
+    except (ValidationError, LookupError, TypeError):  # which is reported of the whole preset
+        return content
+    return {**content, **run.model_dump(mode="json", exclude={"data"}, exclude_unset=True)}

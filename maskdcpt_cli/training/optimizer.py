@@ -11,7 +11,8 @@ from torch.optim import AdamW
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.models.layers import BlockSequence
-from maskdcpt_cli.presets.training import LRSchedule, LRSegment, Optimizer, Run
+from maskdcpt_cli.presets.optimizer import LRSchedule, LRSegment, Optimizer
+from maskdcpt_cli.presets.training import Run
 
 
 class ParameterGroup(NamedTuple):

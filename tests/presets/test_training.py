@@ -14,7 +14,14 @@ from maskdcpt_cli.models import BACKBONES
 from maskdcpt_cli.models.mask_methods import METHODS
 from maskdcpt_cli.presets.load import load, load_data, names
 from maskdcpt_cli.presets.show import OVERRIDDEN, annotated
-from maskdcpt_cli.presets.training import SCHEMAS, Finetune, Mask, Pretrain, Run
+from maskdcpt_cli.presets.training import (
+    SCHEMAS,
+    Finetune,
+    Mask,
+    Pretrain,
+    Run,
+    load_preset,
+)
 from maskdcpt_cli.training.optimizer import freeze
 from maskdcpt_cli.training.task import init_backbone
 
@@ -130,6 +137,29 @@ def test_a_number_of_iterations_stretches_all_stages(iterations, lengths, after)
     assert preset.training.iterations == iterations
     assert [stage.iterations for stage in preset.training.stages] == lengths
     assert preset.optimizer.lr.after == after
+
+
+LENGTH, WARM_UP = "training.iterations=20000", "optimizer.lr.warm_up=2000"
+
+
+@pytest.mark.parametrize("overrides", [(LENGTH, WARM_UP), (WARM_UP, LENGTH)])
+def test_what_is_set_beside_the_number_of_iterations_is_not_scaled(overrides):
+    preset = load_preset("finetune", "5d", overrides=overrides)
+    assert preset.training.iterations == 20_000
+    assert preset.optimizer.lr.warm_up == 2000
+    scaled = load_preset("finetune", "5d", overrides=[LENGTH])
+    assert preset.optimizer.lr.after == scaled.optimizer.lr.after
+    assert preset.training.stages == scaled.training.stages
+
+
+def test_a_run_of_fewer_iterations_is_extended_by_a_stage():
+    shorter = "training.iterations=500"
+    stage = "training.stages.1={iterations: 9000, crop_size: 64, batch: 8, lr: {initial: 1e-4}}"
+    run = load_preset("finetune", "tiny", overrides=[shorter])
+    extended = load_preset("finetune", "tiny", overrides=[shorter, stage])
+    assert len(run.training.stages) == 1
+    assert extended.training.stages[:1] == run.training.stages
+    assert extended.training.iterations == 9500
 
 
 def test_a_stage_may_bring_a_rate_which_holds_until_another_does():

@@ -3,7 +3,7 @@
 import pytest
 
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets.training import LRSchedule, LRSegment
+from maskdcpt_cli.presets.optimizer import LRSchedule, LRSegment
 from maskdcpt_cli.training.events import Notice, Saved
 from maskdcpt_cli.training.optimizer import lr_at
 from maskdcpt_cli.weights.checkpoint import read_checkpoint

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets.training import Finetune, LRSchedule, LRSegment
+from maskdcpt_cli.presets.optimizer import LRSchedule, LRSegment
+from maskdcpt_cli.presets.training import Finetune
 from maskdcpt_cli.training.distributed import DistributedContext
 from maskdcpt_cli.training.ema import ExponentialAverage
 from maskdcpt_cli.training.finetune import Finetuning
