@@ -117,6 +117,13 @@ def check_inside(target: Path, folder: Path) -> None:
         )
 
 
+def expanded(name: str | Path) -> Path:
+    """Return a path with the home folder for `~`, where there is one."""
+    with contextlib.suppress(RuntimeError):
+        return Path(name).expanduser()
+    return Path(name)
+
+
 def is_below(name: str) -> bool:
     """Return whether a path in a file, as a manifest, leads below the folder it starts from."""
     parts = name.replace("\\", "/").split("/")

@@ -39,6 +39,15 @@ class ResultCache:
         self._truncated = bool(text) and not text.endswith("\n")  # by a crash
         for line in text.splitlines():
             self._read(line, folder)
+        if text.strip() and not self.is_known:
+            raise MaskDCPTError(
+                f"'{shown(self.path)}' is not a file of results: choose another folder with -o."
+            )
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the folder has results."""
+        return bool(self._entries)
 
     def find(
         self, of: str, name: str, state: Sequence[object], metrics: Sequence[str]

@@ -19,6 +19,7 @@ from maskdcpt_cli.cli.options import (
     recursive_option,
     refuse_existing,
 )
+from maskdcpt_cli.cli.paths import NEW_FOLDER
 from maskdcpt_cli.files import check_inside, shown
 from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
 
@@ -52,7 +53,7 @@ class ClassifyOptions:
     "--map",
     "maps",
     metavar="FOLDER",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=NEW_FOLDER,
     help="Write a map of each photo, with the likeliest degradation of each tile.",
 )
 @overwrite_option("the file of --csv, or a map of --map,")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 from maskdcpt_cli.cli.options import (
-    FILE,
     ending_in,
     max_pixels_option,
     metrics_option,
@@ -16,6 +15,7 @@ from maskdcpt_cli.cli.options import (
     quiet_option,
     refuse_existing,
 )
+from maskdcpt_cli.cli.paths import FILE
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
 

@@ -7,6 +7,9 @@ from click.shell_completion import CompletionItem
 
 from maskdcpt_cli.degradations import slugs
 
+TRAINING = ("pretrain", "finetune")  # kinds of presets
+KINDS = (*TRAINING, "data")
+
 Complete = Callable[[click.Context, click.Parameter, str], "list[CompletionItem[str]]"]
 
 
@@ -58,3 +61,37 @@ def several_of(words: Callable[[], Iterable[str]]) -> Complete:
         ]
 
     return complete
+
+
+def complete_data_preset(
+    _ctx: click.Context, _param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """Complete to the name of a data preset, or to a file."""
+    return _presets(["data"], incomplete)
+
+
+def complete_preset(
+    context: click.Context, _param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """Complete to the name of a preset of this kind of training, or to a file."""
+    kind = context.info_name
+    return _presets([kind] if kind in TRAINING else TRAINING, incomplete)
+
+
+def _presets(kinds: Iterable[str], incomplete: str) -> "list[CompletionItem[str]]":
+    from maskdcpt_cli.presets.load import names
+
+    known = dict.fromkeys(name for kind in kinds for name in names(kind))
+    found = [CompletionItem(name) for name in known if name.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="file")]
+
+
+def complete_kind_or_preset(
+    context: click.Context, _param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """Complete to a kind of presets, and after it, or in its place, to the name of one."""
+    given = context.params.get("words") or ()
+    if given:
+        return _presets(given[:1], incomplete)
+    kinds = [CompletionItem(kind) for kind in KINDS if kind.startswith(incomplete)]
+    return kinds or _presets(KINDS, incomplete)

@@ -17,6 +17,7 @@ from maskdcpt_cli.cli.options import (
     quiet_option,
     usage_errors,
 )
+from maskdcpt_cli.cli.paths import NewPath
 from maskdcpt_cli.degradations import LABELS, SETTINGS, Range, find
 from maskdcpt_cli.files import shown
 
@@ -77,9 +78,7 @@ def _variants(row: "SynthesisSpec") -> str:
 
 
 @click.command(short_help="Synthesize degraded/clean pairs from clean photos.")
-@click.argument(
-    "photos", nargs=-1, required=True, metavar="PHOTOS...", type=click.Path(path_type=Path)
-)
+@click.argument("photos", nargs=-1, required=True, metavar="PHOTOS...", type=NewPath())
 @output_folder_option("the pairs, the manifest and the sheet")
 @click.option(
     "-t",

@@ -5,13 +5,13 @@ from pathlib import Path
 import click
 
 from maskdcpt_cli.cli.options import (
-    FILE,
     ModelName,
     overwrite_option,
     quiet_option,
     refuse_existing,
     usage_errors,
 )
+from maskdcpt_cli.cli.paths import FILE
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.inference.exporting.forms import FORMS, form_to_write
 

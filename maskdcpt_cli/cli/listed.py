@@ -14,6 +14,8 @@ def with_listed(inputs: Sequence[str]) -> list[str]:
     They are one per line, or separated as by `find -print0`. Raises UsageError for a pattern that
     is not valid.
     """
+    if "" in inputs:
+        raise click.UsageError("An empty name is given: name a file or a folder, as '.'.")
     paths = [path for text in inputs for path in (_listed() if text == "-" else [text])]
     for path in paths:
         wrong = [part for part in Path(path).parts if "**" in part and part != "**"]

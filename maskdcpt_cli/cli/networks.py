@@ -1,8 +1,8 @@
 """Networks of --model: weights, and exported networks."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maskdcpt_cli.files import expanded
 from maskdcpt_cli.inference.exporting.forms import form_of_file
 from maskdcpt_cli.weights.zoo import ZOO
 
@@ -22,9 +22,9 @@ def load_network(name: str) -> "Backbone | ExportedNetwork":
         return load_model(name)
     from maskdcpt_cli.inference.exporting.load import load_exported
 
-    return load_exported(Path(name).expanduser())
+    return load_exported(expanded(name))
 
 
 def is_exported(name: str) -> bool:
     """Return whether the name is that of an exported file."""
-    return name not in ZOO and form_of_file(Path(name).expanduser()) is not None
+    return name not in ZOO and form_of_file(expanded(name)) is not None

@@ -11,7 +11,8 @@ import click
 from click.shell_completion import CompletionItem
 from click.types import StringParamType
 
-from maskdcpt_cli.cli.completions import any_of, several_of
+from maskdcpt_cli.cli.completions import any_of, complete_data_preset, several_of
+from maskdcpt_cli.cli.paths import FILE, FOLDER, NEW_FOLDER
 from maskdcpt_cli.errors import MAX_JOBS, MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.formats import MAX_PIXELS
@@ -28,9 +29,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 MEGA = 1_000_000
 MAX_DIGITS = 12
 DEVICES = ["auto", "cpu", "cuda", "mps"]
-FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)  # to read
-FILE = click.Path(path_type=Path, dir_okay=False)  # to write
-NEW_FOLDER = click.Path(path_type=Path, file_okay=False)  # to write
+
 
 # Quoted here and below: only since click 8.5 can it be subscripted.
 
@@ -102,16 +101,6 @@ def known_device(ctx: click.Context, param: click.Parameter, value: str) -> str:
     raise click.BadParameter(
         f"'{value}' is none of auto, cpu, cuda, cuda:N (as cuda:1) and mps.", ctx, param
     )
-
-
-def complete_data_preset(
-    _ctx: click.Context, _param: click.Parameter, incomplete: str
-) -> "list[CompletionItem[str]]":
-    """Complete to the name of a data preset, or to a file."""
-    from maskdcpt_cli.presets.load import names
-
-    found = [CompletionItem(name) for name in names("data") if name.startswith(incomplete)]
-    return found or [CompletionItem(incomplete, type="file")]
 
 
 def split_names(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[str, ...]:

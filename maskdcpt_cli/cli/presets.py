@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from maskdcpt_cli.cli.completions import any_of
+from maskdcpt_cli.cli.completions import KINDS, TRAINING, complete_kind_or_preset
 from maskdcpt_cli.cli.options import architecture_option
 
-TRAINING = ("pretrain", "finetune")
-KINDS = (*TRAINING, "data")
 WIDTH = 400  # columns in a file or pipe: no summary takes two lines
 
 
@@ -44,7 +42,7 @@ def presets(context: click.Context) -> None:
     nargs=-1,
     required=True,
     metavar="[pretrain|finetune|data] NAME|FILE",
-    shell_complete=any_of(KINDS),
+    shell_complete=complete_kind_or_preset,
 )
 @click.option("--backbone", metavar="NAME", help="Backbone, as for pretrain and finetune.")
 @click.option(

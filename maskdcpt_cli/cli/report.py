@@ -1,5 +1,6 @@
 """The page of `--report`: one self-contained file with a slider for every photo."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from math import sqrt
@@ -7,13 +8,15 @@ from pathlib import Path
 from time import strftime
 from typing import NamedTuple
 
+import click
 from PIL import Image
 
 from maskdcpt_cli.cli.console import count
-from maskdcpt_cli.cli.page import data_uri, write_page
+from maskdcpt_cli.cli.page import data_uri, is_page, write_page
 from maskdcpt_cli.cli.removal import in_words, removal_in_words, removals_in_words
 from maskdcpt_cli.cli.restore_view import BAD, ENDINGS, why
 from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.inference.events import Outcome, Settings
 
@@ -33,6 +36,15 @@ class ReportFigure(NamedTuple):
     ratio: str = ""  # width to height
     widest: int = 0  # width on the page in pixels, at most
     problem: str = ""
+
+
+def check_report(page: Path | None) -> None:
+    """Raise UsageError where the page would replace a file that is not the page of a run."""
+    if page and os.path.lexists(page) and not is_page(page, "report"):
+        raise click.UsageError(
+            f"'{shown(page)}' exists and is not known as the page of an earlier run: "
+            "name another file, or remove it."
+        )
 
 
 def write_report(

@@ -1,6 +1,5 @@
 """The command `maskdcpt restore`."""
 
-import os
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,13 +25,13 @@ from maskdcpt_cli.cli.options import (
     tile_option,
     usage_errors,
 )
+from maskdcpt_cli.cli.paths import FILE, NewPath
 from maskdcpt_cli.cli.removal import (
     classifier_option,
     keep_option,
     plan_in_words,
     remove_option,
 )
-from maskdcpt_cli.files import shown
 from maskdcpt_cli.inference.events import Event, Remove, Settings
 from maskdcpt_cli.inference.result_log import Existing
 from maskdcpt_cli.training.launcher import launched, meeting_point
@@ -128,7 +127,7 @@ def _label(model: str) -> str:
     "--output",
     required=True,
     metavar="OUT",
-    type=click.Path(path_type=Path),
+    type=NewPath(),
     help="Folder of the results; for a single photo it may also be a file.",
 )
 @model_option("restores", None, shown=f"{DEFAULT}, or {DEFAULT_OF_ALL} with --remove all")
@@ -192,7 +191,7 @@ def _label(model: str) -> str:
     "--report",
     metavar="FILE.html",
     callback=ending_in(".html", ".htm"),
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Write a page with a before/after slider for each photo.",
 )
 @recursive_option
@@ -217,7 +216,7 @@ def restore(**given: Any) -> None:
     Exit code: 0 all restored, 1 some failed, 2 wrong usage, 130 interrupted.
     Under torchrun 0 also if some failed: the summary and --json list them.
     """
-    from maskdcpt_cli.cli.report import write_report
+    from maskdcpt_cli.cli.report import check_report, write_report
     from maskdcpt_cli.cli.restore_view import BAD, RestoreView, open_view, show
     from maskdcpt_cli.images.reader import PhotoReader
 
@@ -228,13 +227,15 @@ def restore(**given: Any) -> None:
         )
     if options.keep and not isinstance(options.remove, str):
         raise click.UsageError("--keep goes with --remove auto or all: types by name are exact.")
-    _check_report(options)
+    if options.existing != "overwrite":
+        check_report(options.report)
     todo = _plan(options)
     with PhotoReader() as reader:
         view = RestoreView()
         if IS_MAIN_PROCESS:
             view = open_view(todo, json=options.json, quiet=options.quiet, reader=reader)
-        outcomes = show(_events(options, todo, view, reader), todo, view)
+        resumes = options.existing == "skip"
+        outcomes = show(_events(options, todo, view, reader), todo, view, resumes=resumes)
         if options.report and IS_MAIN_PROCESS:
             write_report(
                 options.report,
@@ -246,19 +247,6 @@ def restore(**given: Any) -> None:
     failed = any(outcome.status in BAD for outcome in outcomes)
     if failed and not (SHARED and LAUNCH.by == "torchrun"):  # which would print a traceback
         click.get_current_context().exit(1)
-
-
-def _check_report(options: RestoreOptions) -> None:
-    """Raise UsageError where the page would replace a file that is not the page of a run."""
-    from maskdcpt_cli.cli.page import is_page
-
-    page = options.report
-    if page is None or options.existing == "overwrite":
-        return
-    if os.path.lexists(page) and not is_page(page, "report"):
-        raise click.UsageError(
-            f"'{shown(page)}' exists and is not the page of an earlier run: name another file."
-        )
 
 
 def _plan(options: RestoreOptions) -> "Plan":
@@ -344,14 +332,10 @@ def _open_engine(options: RestoreOptions, model: "Restores") -> "Engine":
     from maskdcpt_cli.inference.backends import open_engine
 
     device = options.device
-    if SHARED and device in ("auto", "cuda") and not is_exported(options.model):
+    on_gpu = options.backend in ("auto", "torch") and not is_exported(options.model)
+    if SHARED and device in ("auto", "cuda") and on_gpu:
         device = _own_gpu() or device
-    return open_engine(
-        model,
-        device=device,
-        precision=options.precision,
-        backend=options.backend,
-    )
+    return open_engine(model, device=device, precision=options.precision, backend=options.backend)
 
 
 def _own_gpu() -> str | None:

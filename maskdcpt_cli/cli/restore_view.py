@@ -77,8 +77,12 @@ def open_view(
     return RestoreLines(console, todo)
 
 
-def show(events: Generator[Event, None, None], todo: Plan, view: RestoreView) -> list[Outcome]:
+def show(
+    events: Generator[Event, None, None], todo: Plan, view: RestoreView, *, resumes: bool = True
+) -> list[Outcome]:
     """Show the events of a run and return the outcome of every photo.
+
+    `resumes` says whether the same command goes on after an interruption.
 
     Raises:
         KeyboardInterrupt: With a sentence on the progress so far.
@@ -95,8 +99,8 @@ def show(events: Generator[Event, None, None], todo: Plan, view: RestoreView) ->
             raise
         photos = count(len(todo.problems) + len(todo.jobs), "photo")
         raise KeyboardInterrupt(
-            f"Interrupted: {len(outcomes)} of {photos} finished; nothing half-written is left. "
-            "The same command, with --existing skip, resumes the run."
+            f"Interrupted: {len(outcomes)} of {photos} finished; nothing half-written is left."
+            + (" The same command resumes the run." if resumes else "")
         ) from None
     finally:
         view.close()

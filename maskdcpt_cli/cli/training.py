@@ -10,12 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from maskdcpt_cli.cli.completions import NameIn, any_of, complete_type
-from maskdcpt_cli.cli.options import (
-    architecture_option,
-    device_option,
-    max_pixels_option,
-)
+from maskdcpt_cli.cli.completions import NameIn, any_of, complete_preset, complete_type
+from maskdcpt_cli.cli.options import architecture_option, device_option, max_pixels_option
+from maskdcpt_cli.cli.paths import FOLDER, NEW_FOLDER
 from maskdcpt_cli.cli.stopping import INTERRUPTED, stopping
 from maskdcpt_cli.degradations import LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
@@ -55,10 +52,9 @@ class TrainingOptions:
     device: str
 
 
-FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 OPTIONS = (
     click.option(
-        "--preset", required=True, metavar="NAME|FILE",
+        "--preset", required=True, metavar="NAME|FILE", shell_complete=complete_preset,
         help="A preset that `maskdcpt presets` lists, or a file of that form.",
     ),
     click.option(
@@ -96,7 +92,7 @@ OPTIONS = (
         help="Degradations of --photos and --pairs.  [default: the preset's]",
     ),
     click.option(
-        "--run-dir", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False),
+        "--run-dir", metavar="FOLDER", type=NEW_FOLDER,
         help="Folder of the run.  [default: runs/COMMAND-PRESET]",
     ),
     click.option("--resume", is_flag=True, help="Continue the run in --run-dir."),
@@ -143,7 +139,10 @@ def run(preset: "Run", requested: TrainingOptions, *, kind: str) -> None:
     run_dir = requested.run_dir or Path("runs", f"{kind}-{Path(requested.preset).stem}")
     if requested.dry_run:
         from maskdcpt_cli.cli.dry_run import report_dry_run
+        from maskdcpt_cli.training.run_folder import check_resumable
 
+        if IS_MAIN_PROCESS:
+            check_resumable(run_dir, preset, resume=requested.resume)
         inputs = data.open(preset.data)
         train = partial(_train, data=data, inputs=inputs, requested=requested)
         report_dry_run(preset, inputs, run_dir, train, is_main=IS_MAIN_PROCESS)

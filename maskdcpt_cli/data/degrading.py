@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from maskdcpt_cli.data.manifest import MANIFEST, ManifestLine, write_manifest
+from maskdcpt_cli.data.manifest import MANIFEST, ManifestLine, read_manifest, write_manifest
 from maskdcpt_cli.data.parallel import in_processes
 from maskdcpt_cli.data.templates import ALL, Template
 from maskdcpt_cli.degradations import LABELS, Range, slugs
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
-from maskdcpt_cli.files import check_inside, open_regular, shown, written
+from maskdcpt_cli.files import check_inside, is_below, open_regular, shown, written
 from maskdcpt_cli.images.contact_sheets import grid, stacked
 from maskdcpt_cli.images.discover import FileIdentity, identity
 from maskdcpt_cli.images.formats import MAX_PIXELS
@@ -160,15 +160,19 @@ def degrade_photos(
     # A sheet beside a manifest is that of an earlier run.
     if sheet and not overwrite and os.path.lexists(out / SHEET) and not (out / MANIFEST).exists():
         raise MaskDCPTError(_exists(out / SHEET))
+    read_manifest(out / MANIFEST)  # before a pair is written without a line in it
     lines: list[ManifestLine] = []
     examples: list[DegradedPhoto] = []
-    with closing(in_processes(make, photos, jobs=jobs, lost=_lost, pool=pool)) as degrading:
-        for done in degrading:
-            lines += done.lines
-            if done.lines and len(examples) < ON_SHEET:
-                examples.append(done)
-            yield done
-    write_manifest(out / MANIFEST, lines)
+    try:
+        with closing(in_processes(make, photos, jobs=jobs, lost=_lost, pool=pool)) as degrading:
+            for done in degrading:
+                lines += done.lines
+                if done.cells and len(examples) < ON_SHEET:
+                    examples.append(done)
+                yield done
+    finally:  # interrupted, too
+        if lines:
+            write_manifest(out / MANIFEST, lines)
     if sheet and examples:
         titles = ["clean"] + [LABELS[request.degradation].slug for request in requests]
         with written(out / SHEET) as file:
@@ -201,6 +205,9 @@ def _degrade_photo(
     max_pixels: int | None,
     kept: frozenset[FileIdentity],
 ) -> DegradedPhoto:
+    if not is_below(photo.name):
+        reason = f"{shown(photo.path)}: its name begins as a drive of Windows does; rename it."
+        return DegradedPhoto(photo, (), (), reason)
     try:
         pixels = preview(photo.path, max_side=None, max_pixels=max_pixels)
     except ImageError as error:
@@ -212,13 +219,18 @@ def _degrade_photo(
     for request in requests:
         slug = LABELS[request.degradation].slug
         for number in range(per_photo):
-            result = degrade(
-                gt,
-                request.degradation,
-                generator_of(photo.name, slug, seed=(seed, number)),
-                variant=request.variant,
-                levels=request.levels,
-            )
+            try:
+                result = degrade(
+                    gt,
+                    request.degradation,
+                    generator_of(photo.name, slug, seed=(seed, number)),
+                    variant=request.variant,
+                    levels=request.levels,
+                )
+            except (cv2.error, MemoryError) as error:
+                why = "it is too large" if isinstance(error, MemoryError) else "a side is too long"
+                reason = f"{shown(photo.path)} cannot be degraded by {slug}: {why}."
+                return DegradedPhoto(photo, tuple(lines), (), reason)
             lq = np.rint(result.lq * 255).astype(np.uint8)
             name = f"{photo.name}_{number}.png" if per_photo > 1 else f"{photo.name}.png"
             for side, file in (("lq", _png(lq)), ("gt", gt_file)):

@@ -2,15 +2,17 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 
+from maskdcpt_cli.images.contact_sheets import is_sheet
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
 from maskdcpt_cli.presets.data import WORD
 
 SPANNING = "path"  # the word that stands for folders, too
 ALL = f"{{{SPANNING}}}"  # template of all images below a folder
+WRITTEN = ({"preset.yaml", "launches.jsonl"}, {"results.jsonl", "examples"})  # by this program
 
 
 class Template:
@@ -35,11 +37,14 @@ class Template:
     def files(self, root: Path) -> Iterator[tuple[str, re.Match[str]]]:
         """Yield the images that match, sorted folder by folder, each with its match.
 
-        Names that begin with a dot are skipped: they belong to the system.
+        Names that begin with a dot are skipped: they belong to the system. So are, where all images
+        below a folder are meant, sheets and heat maps, and the folders of runs and benchmarks.
         """
         levels = [re.compile(_pattern(level)) for level in self._levels]
         for name in _walk(str(root), "", levels, deep=self._deep):
             stem, _, suffix = name.rpartition(".")
+            if self._deep and is_sheet(name):
+                continue
             if f".{suffix.lower()}" in IMAGE_SUFFIXES and (
                 match := self._pattern.fullmatch(name if self._states_suffix else stem)
             ):
@@ -59,6 +64,12 @@ def _pattern(text: str) -> str:
             known.add(piece)
             parts.append(f"(?P<{piece}>{'(?s:.*)' if piece == SPANNING else '[^/]*'})")
     return "".join(parts)
+
+
+def _is_written(names: Iterable[str]) -> bool:
+    """Return whether a folder with these files is that of a run, or of a benchmark."""
+    all_names = {*names}
+    return any(marks <= all_names for marks in WRITTEN)
 
 
 def _walk(
@@ -82,7 +93,7 @@ def _walk(
     except (FileNotFoundError, NotADirectoryError):
         return
     identity = status.st_dev, status.st_ino
-    if identity in above:
+    if identity in above or (deep and below and _is_written(name for name, _ in found)):
         return
     above |= {identity}
     for name, is_folder in found:

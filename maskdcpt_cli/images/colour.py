@@ -16,6 +16,7 @@ from maskdcpt_cli.images.codecs import icc
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601
 SPACES = {"GRAY": 1, "RGB": 3, "CMYK": 4}  # channels, by the colour space of ICC profiles
 MODES = {1: "L", 3: "RGB", 4: "CMYK"}  # of Pillow, by channels
+WORDS = {**MODES, 1: "grey"}
 SAME = 1.5 / 255  # a profile that changes no colour by more than this is sRGB
 
 
@@ -177,8 +178,8 @@ def colour_of(profile: bytes | None, pixels: Native) -> tuple[Colour, tuple[str,
         space = icc.colour_space(profile)
         if SPACES.get(space) != channels:
             return Colour(), (
-                f"The ICC profile is for {space} and the pixels are {MODES[channels]}: "
-                "it is not applied, only copied to the result.",
+                f"The ICC profile is for {space} and the pixels are {WORDS[channels]}: "
+                "it is not applied.",
             )
         encoding: Encoding = icc.parse(profile) or TableProfile(profile, channels)
     except ValueError:

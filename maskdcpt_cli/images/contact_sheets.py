@@ -46,6 +46,11 @@ class Region:
         return max(abs(self.top - top), abs(self.left - left)) >= self.side
 
 
+def is_sheet(name: str) -> bool:
+    """Return whether a file name is that of a before/after sheet or of a heat map."""
+    return name.endswith((SHEET_SUFFIX, MAP_SUFFIX))
+
+
 def sheet_of(target: Path) -> Path:
     """Return the path of the before/after sheet of a result."""
     return target.with_name(target.name + SHEET_SUFFIX)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from maskdcpt_cli.files import shown
-from maskdcpt_cli.images.contact_sheets import MAP_SUFFIX, SHEET_SUFFIX
+from maskdcpt_cli.images.contact_sheets import is_sheet
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
 
 FileIdentity = tuple[int, int] | Path
@@ -47,7 +47,7 @@ class InputFile:
     @property
     def is_sheet(self) -> bool:
         """True for a before/after sheet or a heat map of an earlier run."""
-        return self.root is not None and self.source.name.endswith((SHEET_SUFFIX, MAP_SUFFIX))
+        return self.root is not None and is_sheet(self.source.name)
 
 
 def discover(inputs: Sequence[str], *, recursive: bool) -> tuple[list[InputFile], list[Missing]]:

@@ -79,7 +79,7 @@ def fill_transparent(page: Page) -> Native:
     _, nearest = cv2.distanceTransformWithLabels(
         (~visible).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    index = np.empty(int(nearest.max()) + 1, np.int64)
+    index = np.zeros(int(nearest.max()) + 1, np.int64)  # 0 is a label, too: of what is too far
     index[nearest[visible]] = np.flatnonzero(visible)
     filled = page.pixels.copy()
     filled[~visible] = page.pixels.reshape(-1, page.pixels.shape[2])[index[nearest[~visible]]]

@@ -13,7 +13,7 @@ from PIL import Image
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.files import replacing, shown
 from maskdcpt_cli.images.arrays import Native
-from maskdcpt_cli.images.codecs import avif, png, tiff
+from maskdcpt_cli.images.codecs import avif, ifd, png, tiff
 from maskdcpt_cli.images.codecs.xmp import without_orientation
 from maskdcpt_cli.images.colour import Colour, pillow_image
 from maskdcpt_cli.images.formats import WRITABLE, Holds, format_of
@@ -101,8 +101,8 @@ def fit(photo: Photo, pages: Sequence[Page], holds: Holds, *, word: str, strip: 
         pages = [_reduced(page, np.dtype(holds.depths[-1])) for page in pages]
     if not holds.exif and (about.exif or about.xmp) and not strip:
         losses.append(f"{name} holds no EXIF and no XMP: they are left out.")
-    if word == "jpeg" and not strip:
-        pages, about, left_out = _within_jpeg(pages, about)
+    if not strip:
+        pages, about, left_out = _fit_exif(pages, about, word=word)
         losses += left_out
     if strip or not holds.exif:
         pages = [_upright(page, about.orientation) for page in pages]
@@ -118,6 +118,21 @@ def fit(photo: Photo, pages: Sequence[Page], holds: Holds, *, word: str, strip: 
     return Fitted(tuple(pages), about, tuple(losses))
 
 
+def _fit_exif(
+    pages: Sequence[Page], about: Metadata, *, word: str
+) -> tuple[Sequence[Page], Metadata, list[str]]:
+    """Leave out the thumbnail, which shows the photo as it was, and what a format cannot hold."""
+    losses: list[str] = []
+    if about.exif:
+        about = replace(about, exif=ifd.without_thumbnail(about.exif))
+    if word == "jpeg":
+        return _within_jpeg(pages, about)
+    if word == "avif" and about.exif and not _is_rewritable(about.exif):
+        losses.append("EXIF of an unusual form, with which no AVIF is written, is left out.")
+        pages, about = _without_exif(pages, about)
+    return pages, about, losses
+
+
 def _within_jpeg(
     pages: Sequence[Page], about: Metadata
 ) -> tuple[Sequence[Page], Metadata, list[str]]:
@@ -125,13 +140,29 @@ def _within_jpeg(
     left_out = []
     if about.exif and len(about.exif) > JPEG_BLOCK:
         left_out.append("EXIF larger than a JPEG holds is left out.")
-        pages = [_upright(page, about.orientation) for page in pages]
-        xmp = without_orientation(about.xmp)
-        about = replace(about, exif=None, xmp=xmp, orientation=1)
+        pages, about = _without_exif(pages, about)
     if about.xmp and len(about.xmp) > JPEG_BLOCK:
         left_out.append("XMP larger than a JPEG holds is left out.")
         about = replace(about, xmp=None)
     return pages, about, left_out
+
+
+def _without_exif(pages: Sequence[Page], about: Metadata) -> tuple[Sequence[Page], Metadata]:
+    """Turn pages upright, and leave the EXIF out that said how they lie."""
+    pages = [_upright(page, about.orientation) for page in pages]
+    xmp = without_orientation(about.xmp)
+    return pages, replace(about, exif=None, xmp=xmp, orientation=1)
+
+
+def _is_rewritable(exif: bytes) -> bool:
+    """Return whether Pillow, which takes the orientation out for AVIF, can write a block again."""
+    read = Image.Exif()
+    try:
+        read.load(exif)
+        read.tobytes()
+    except Exception:  # any at all
+        return False
+    return True
 
 
 def _over_white(page: Page) -> Page:
@@ -196,7 +227,9 @@ def _writing(target: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ImageError(f"{shown(target)} cannot be written: {reason}.") from error
-    except (ValueError, OverflowError, RuntimeError) as error:  # what encoders refuse
+    except ImageError:
+        raise
+    except Exception as error:  # encoders raise anything at all on odd metadata
         raise ImageError(f"{shown(target)} cannot be written: {error}.") from error
 
 

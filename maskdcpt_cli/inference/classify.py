@@ -214,13 +214,13 @@ def _classify_photo(
     turn = photo.metadata.orientation
     try:
         found = find_degradations(classifier, photo.pages[0], photo.colour, orientation=turn)
-    except (MemoryError, RuntimeError) as error:  # networks raise RuntimeError
+    except Exception as error:  # of a network, of OpenCV
         return Classified(photo.path, {}, f"{shown(photo.path)}: {str(error).strip()}", notices)
     reason = None
     if map_to:
         try:
             _write_map(classifier, photo, found, map_to, overwrite=overwrite)
-        except (ImageError, MemoryError, RuntimeError) as error:
+        except Exception as error:  # as above, or of a disk
             reason = str(error).strip()
     return Classified(
         photo.path, found.probabilities, reason, notices, found.labels, classifier.multi_label

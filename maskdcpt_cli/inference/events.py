@@ -100,7 +100,7 @@ class Outcome:
     pixels: int = 0
     seconds: float = 0.0  # in the network
     # Types of degradation, over all pages.
-    found: tuple[str, ...] | None = None  # None: not classified, or the classifier is uncertain
+    found: tuple[str, ...] | None = None  # None: not by "auto", or the classifier is uncertain
     removed: tuple[str, ...] | None = None  # None: the network was not asked for types
 
 

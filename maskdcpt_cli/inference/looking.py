@@ -11,10 +11,11 @@ from itertools import islice, product
 from math import ceil, sqrt
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.reading import Page, fill_transparent, shrink, upright
+from maskdcpt_cli.inference.out_of_memory import unless_out_of_memory
 from maskdcpt_cli.models.backbone import pad_by_reflection
 from maskdcpt_cli.weights.building import DegradationClassifier
 
@@ -95,9 +96,20 @@ def tile_logits(
     tiles = _tiles(page, colour, rows, columns, tile=classifier.crop_size, orientation=orientation)
     while batch := list(islice(tiles, BATCH_TILES)):
         padded = pad_by_reflection(torch.stack(batch), network.backbone.size_multiple)
-        logits: Tensor = network(padded.to(device)).logits
-        found.append(logits.float().cpu())
+        found.append(_logits(network, padded, device))
     return torch.cat(found)
+
+
+def _logits(network: nn.Module, tiles: Tensor, device: torch.device) -> Tensor:
+    """Return the logits of a batch, in halves where memory runs out."""
+    found: Tensor | None = unless_out_of_memory(
+        lambda: network(tiles.to(device)).logits.float().cpu()
+    )
+    if found is not None:
+        return found
+    if len(tiles) == 1:
+        raise MemoryError(f"There is not enough memory on '{device}' to classify the photo.")
+    return torch.cat([_logits(network, half, device) for half in tiles.tensor_split(2)])
 
 
 def _tiles(

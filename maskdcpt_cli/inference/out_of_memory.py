@@ -21,6 +21,7 @@ MESSAGES = (
     "bad_alloc",  # OpenVINO, ONNX Runtime
     "bad allocation",
     "failed to allocate memory",
+    "insufficient memory",  # OpenCV
 )
 
 

@@ -143,15 +143,19 @@ class PagePasses:
             network = TwoScales(network, multiple=engine.size_multiple, pad=engine.pad)
         checked = CheckedNetwork(network, self.pixels.transfer)
         self.networks.append(checked)
-        tile = settings.tile
-        if tile is None or size != self.size:  # a reduced copy is restored whole where it fits
+        tile, overlap = settings.tile, settings.overlap
+        if tile and size != self.size:  # a reduced copy is restored whole where it fits
+            tile = overlap = None
+        if tile is None:
             tile = choose_tile(engine, size)
+            if tile and overlap is not None:
+                overlap = min(overlap, (tile - 1) // 2)
         yield from restore_tiles(
             checked,
             read,
             size,
             tile=tile,
-            overlap=choose_overlap(tile) if settings.overlap is None else settings.overlap,
+            overlap=choose_overlap(tile) if overlap is None else overlap,
             multiple=engine.size_multiple,
             pad=engine.pad,
             samples=choose_samples(engine),

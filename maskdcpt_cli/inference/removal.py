@@ -101,10 +101,10 @@ class Remover:
         scenes = any(scale(one) == "scene" for one in removed)
         if self.classifier is None or self.settings.remove != "auto" or not scenes:
             return None
-        shown = (one for one in self.requests if scale(one) == "pixel" and one not in removed)
-        return replace(
-            self, requests=tuple(shown), classifier=replace(self.classifier, thresholds={})
-        )
+        shown = tuple(one for one in self.requests if scale(one) == "pixel" and one not in removed)
+        if not shown:
+            return None
+        return replace(self, requests=shown, classifier=replace(self.classifier, thresholds={}))
 
 
 def open_remover(

@@ -1,6 +1,5 @@
 """Restoration of an image in memory, or of files while others are read and written."""
 
-import errno
 import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -25,10 +24,9 @@ from maskdcpt_cli.inference.events import Event, Job, Outcome, Remove, Settings,
 from maskdcpt_cli.inference.plan import plan
 from maskdcpt_cli.inference.prefetch import InFlight, prefetch, threads_for
 from maskdcpt_cli.inference.removal import Remover, check_removal, open_remover
-from maskdcpt_cli.inference.restore_page import RestoredPage, prepare, restore_page
+from maskdcpt_cli.inference.restore_page import RestoredPage, Steps, prepare, restore_page
 from maskdcpt_cli.inference.restore_photo import (
     LoadedPhoto,
-    Steps,
     add_sheet,
     area_of,
     failed,
@@ -240,8 +238,9 @@ class _Run:
         self._blends = [blend for page in restored for blend in page.blends]
         if written_meanwhile := self._existing(job):
             return self._finished(written_meanwhile)
+        unsound = next((page.reason for page in restored if page.reason), None)
         try:
-            begin(job, loaded.source, made_by=self.made_by)
+            begin(job, loaded.source, made_by=self.made_by, unrestored=unsound)
         except OSError as error:
             reason = f"Cannot write '{shown(job.target)}': {error.strerror}."
             return self._finished(failed(job, loaded.photo, restored, reason))
@@ -255,7 +254,7 @@ class _Run:
         known = existing_result(job, self.made_by, self.existing)
         if known is None or known.status == "failed" or not self.settings.compare:
             return known
-        if os.path.lexists(sheet_of(job.target)):
+        if _is_newer(sheet_of(job.target), job.target):
             return known
         return replace(known, notices=add_sheet(job, self.settings, self.reader))
 
@@ -296,8 +295,15 @@ def _why_unwritable(folder: Path) -> str:
     except OSError as error:
         return f"Cannot create the folder '{shown(folder)}': {error.strerror}."
     if not os.access(folder, os.W_OK | os.X_OK):
-        return f"Cannot write into the folder '{shown(folder)}': {os.strerror(errno.EACCES)}."
+        return f"The folder '{shown(folder)}' cannot be written into."
     return ""
+
+
+def _is_newer(sheet: Path, result: Path) -> bool:
+    try:
+        return sheet.stat().st_mtime_ns >= result.stat().st_mtime_ns
+    except OSError:
+        return False
 
 
 def _with_removal(

@@ -1,12 +1,14 @@
 """Restoration of one page: its passes, a second attempt in fp32, and the colours of the file."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Generic, TypeVar
 
 import numpy as np
 
+from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.arrays import Native
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.reading import Page, fill_transparent
@@ -25,6 +27,21 @@ BLENDED = 1 << 20  # pixels blended at a time, which bounds the memory for it
 PENDING = 3  # bands that are held for blending; without a network they come faster than that
 
 
+Result = TypeVar("Result")
+
+
+class Steps(Generic[Result]):
+    """The steps of a generator; what it returns is the `result` once they are exhausted."""
+
+    result: Result
+
+    def __init__(self, steps: Generator[int, None, Result]) -> None:
+        self.steps = steps
+
+    def __iter__(self) -> Iterator[int]:
+        self.result = yield from self.steps
+
+
 @dataclass(frozen=True)
 class RestoredPage:
     """A page after the network, or unchanged, with the reason."""
@@ -34,7 +51,7 @@ class RestoredPage:
     notices: tuple[str, ...] = ()
     reason: str | None = None  # the output of the network failed its check
     blends: tuple[Future[None], ...] = ()  # still to be blended into the page
-    found: tuple[str, ...] | None = None  # types of degradation; None: not classified, uncertain
+    found: tuple[str, ...] | None = None  # types; None: not by "auto", or uncertain
     removed: tuple[str, ...] | None = None  # None: the network was not asked for types
     is_unchanged: bool = False
 
@@ -74,7 +91,7 @@ class PreparedPage:
     source: Native  # its pixels, with the hidden ones filled; one channel of neutral RGB
     colour: Colour
     untouched: str | None = None  # a sentence saying why the page is left unchanged
-    found: tuple[str, ...] | None = None  # types of degradation; None: not classified, uncertain
+    found: tuple[str, ...] | None = None  # types; None: not by "auto", or uncertain
     removal: Removal | None = None  # None: the network is asked for all that it can remove
     again: "Callable[[Page], PreparedPage] | None" = None  # prepares the result for another pass
 
@@ -116,15 +133,23 @@ def restore_page(
     first = yield from _restore_prepared(engine, prepared, settings, worker)
     if prepared.again is None or first.reason:
         return first
-    again = prepared.again(first.finished())
-    if again.is_left:
-        return first
-    area = again.source.shape[0] * again.source.shape[1]
-    yield -area
-    second = yield from _restore_prepared(engine, again, settings, worker)
-    if second.reason:
-        yield area
-    return second.following(first)
+    done = 0
+    try:
+        again = prepared.again(first.finished())
+        if again.is_left:
+            return first
+        done = -again.source.shape[0] * again.source.shape[1]
+        yield done
+        steps = Steps(_restore_prepared(engine, again, settings, worker))
+        for pixels in steps:
+            done += pixels
+            yield pixels
+        second = steps.result.following(first)
+    except (MaskDCPTError, RuntimeError, MemoryError) as error:  # for want of memory, say
+        second = RestoredPage(page=first.page, reason=str(error).rstrip(".")).following(first)
+    if done:
+        yield -done
+    return second
 
 
 def _restore_prepared(

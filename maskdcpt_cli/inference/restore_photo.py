@@ -1,12 +1,12 @@
 """The steps of one photo: read it, restore its pages, write the result."""
 
 import shutil
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import chain
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
-from maskdcpt_cli.errors import ImageError, MaskDCPTError
+from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.files import open_regular, shown, written
 from maskdcpt_cli.images.contact_sheets import write_sheet
 from maskdcpt_cli.images.formats import format_of
@@ -16,10 +16,14 @@ from maskdcpt_cli.images.writing import write_photo
 from maskdcpt_cli.inference.backends import Engine
 from maskdcpt_cli.inference.events import Advanced, Job, Outcome, Settings
 from maskdcpt_cli.inference.removal import Remover
-from maskdcpt_cli.inference.restore_page import PreparedPage, RestoredPage, prepare, restore_page
+from maskdcpt_cli.inference.restore_page import (
+    PreparedPage,
+    RestoredPage,
+    Steps,
+    prepare,
+    restore_page,
+)
 from maskdcpt_cli.inference.result_log import FileState, file_state, record
-
-Result = TypeVar("Result")
 
 
 class LoadedPhoto(NamedTuple):
@@ -36,18 +40,6 @@ class LoadedPhoto(NamedTuple):
         return 2 * sum(array.nbytes for array in arrays if array is not None)
 
 
-class Steps(Generic[Result]):
-    """The steps of a generator; what it returns is the `result` once they are exhausted."""
-
-    result: Result
-
-    def __init__(self, steps: Generator[int, None, Result]) -> None:
-        self.steps = steps
-
-    def __iter__(self) -> Iterator[int]:
-        self.result = yield from self.steps
-
-
 def load(
     job: Job, settings: Settings, reader: PhotoReader, remover: Remover
 ) -> LoadedPhoto | Outcome:
@@ -62,7 +54,7 @@ def load(
     turn = photo.metadata.orientation
     try:
         pages = [prepare(page, photo.colour, remover, orientation=turn) for page in photo.pages]
-    except (MemoryError, RuntimeError) as error:  # of the classifier
+    except Exception as error:  # of the classifier, of OpenCV
         return failed(job, photo, [], _reason(error))
     return LoadedPhoto(photo, tuple(pages), source)
 
@@ -78,7 +70,7 @@ def restore_photo(
             for pixels in steps:
                 yield Advanced(job, pixels)
             restored.append(steps.result)
-    except (MaskDCPTError, RuntimeError, MemoryError) as error:  # of an inference runtime, say
+    except Exception as error:  # of an inference runtime, of OpenCV
         return failed(job, loaded.photo, [], _reason(error))
     return restored
 
@@ -104,7 +96,7 @@ def write(
         if before is not None:
             wait([before])
         record(job, source, made_by=made_by, unrestored=reason)
-    except (MaskDCPTError, OSError, RuntimeError, MemoryError) as error:
+    except Exception as error:  # of a disk, an encoder, OpenCV
         return failed(job, photo, restored, _reason(error))
     if settings.compare:
         notices += add_sheet(job, settings, reader)

@@ -80,11 +80,11 @@ def _add_weights(digest: "hashlib._Hash", tensors: "Iterable[tuple[str, Tensor]]
         digest.update(tensor.cpu().contiguous().numpy().data)
 
 
-def begin(job: Job, source: FileState, *, made_by: str) -> None:
+def begin(job: Job, source: FileState, *, made_by: str, unrestored: str | None = None) -> None:
     """Append that a result is about to be written, with the state of the file that it replaces.
 
     `source` is the state of the photo as it was read: of one that changes afterwards, the next run
-    says so.
+    says so. `unrestored` is as of `record`.
 
     A target that has changed since is complete, for results replace their targets atomically; so
     a run that is killed before `record` is not taken for another program.
@@ -93,7 +93,7 @@ def begin(job: Job, source: FileState, *, made_by: str) -> None:
         before = file_state(job.target)
     except OSError:
         before = None
-    _append(job, {"begun": [made_by, *source], "before": before})
+    _append(job, {"begun": [made_by, *source], "before": before, **_why(unrestored)})
 
 
 def record(job: Job, source: FileState, *, made_by: str, unrestored: str | None = None) -> None:
@@ -101,8 +101,11 @@ def record(job: Job, source: FileState, *, made_by: str, unrestored: str | None 
 
     `unrestored` says why it holds the pixels of the photo.
     """
-    why = {"unrestored": unrestored} if unrestored else {}
-    _append(job, {"made": [made_by, *source], **why})
+    _append(job, {"made": [made_by, *source], **_why(unrestored)})
+
+
+def _why(unrestored: str | None) -> dict[str, object]:
+    return {"unrestored": unrestored} if unrestored else {}
 
 
 def _append(job: Job, facts: dict[str, object]) -> None:
@@ -137,7 +140,7 @@ def read_log(folder: Path) -> dict[str, ResultOrigin]:
     return made
 
 
-@lru_cache(maxsize=8)  # folders; a run asks for each of their photos
+@lru_cache(maxsize=2)  # of the folder of a photo and of the next one; a run asks for each photo
 def _parsed(folder: Path, _state: FileState) -> tuple[Made, Begun]:
     """Return the results that were written, and those of which only the beginning is known."""
     text = (folder / RESULT_LOG).read_text(encoding="ascii", errors="replace")

@@ -160,20 +160,11 @@ class Run(Schema):
 
     @property
     def decoder_lr_segments(self) -> tuple[LRSegment, ...]:
-        """The schedules of the decoders of pre-training; a cosine of their own ends as the first.
-
-        After it, where a later stage of the backbone has another schedule, its last rate holds.
-        """
-        schedule, total = self.optimizer.decoder_lr, self.training.iterations
+        """The schedules of the decoders of pre-training, likewise; one of their own never ends."""
+        schedule = self.optimizer.decoder_lr
         if schedule is None:
             return self.lr_segments
-        first = self.lr_segments[0]
-        if schedule.final is None or first.end == total:
-            return (LRSegment(0, total, schedule),)
-        held = schedule.model_copy(
-            update={"initial": schedule.final, "final": None, "after": 0, "warm_up": 0}
-        )
-        return LRSegment(0, first.end, schedule), LRSegment(first.end, total, held)
+        return (LRSegment(0, self.training.iterations, schedule),)
 
     def with_iterations(self: AnyRun, iterations: int) -> AnyRun:
         """Return the run in so many iterations: its stages and cosines are scaled alike."""

@@ -1,6 +1,5 @@
 """Pairing of restored images with their ground truths."""
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,9 +8,9 @@ from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import NamedTuple
 
+from maskdcpt_cli.data.templates import ALL, Template
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.files import shown
-from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
 from maskdcpt_cli.scoring.events import Item
 
 # A rule gives the candidate keys of a restored image, best first, and the key of a ground truth;
@@ -137,11 +136,12 @@ def _images(root: Path) -> dict[PurePath, Path]:
 
 
 def _walked(root: Path) -> Iterator[Path]:
-    for folder, below, names in os.walk(root, followlinks=True):
-        below[:] = [name for name in below if not name.startswith(".")]
-        for name in names:
-            if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
-                yield Path(folder, name)
+    try:
+        yield from (root / name for name, _ in Template(ALL).files(root))
+    except OSError as error:
+        raise MaskDCPTError(
+            f"Cannot list the folder '{shown(Path(error.filename))}': {error.strerror}."
+        ) from error
 
 
 def _matched(

@@ -44,12 +44,9 @@ Events = Generator[Event, None, None]
 
 PRESET, LAUNCHES, LOG, PLOT = "preset.yaml", "launches.jsonl", "log.jsonl", "plot.png"
 EARLIER_LAUNCHES = "starts.jsonl"  # the name in folders of earlier versions
+REPLACED = (*(f"{name}.safetensors" for name in ("last", "best", "final")), LOG, PLOT)
 STAGES = "training.stages"  # of a run that is extended there are more
 LIBRARIES = ("torch", "numpy", "opencv-python-headless")
-OTHER_IMAGES = (
-    "The run was begun with other images: from here on its samples, and those that it is "
-    "validated on, are others, so that its scores before do not compare."
-)
 MAY_CHANGE = (  # between the launches of a run: settings that change no weight
     "training.workers",
     "training.save_every",
@@ -95,10 +92,14 @@ def launch(
         plugins = sorted({*inputs.plugins, *_plugins_of(preset)})
         begin(
             run_dir, preset, name=name, kind=kind, command=command, resume=resume,
-            plugins=plugins, images=inputs.digest,
+            plugins=plugins, images=inputs.image_count,
         )  # fmt: skip
-    if before not in (None, inputs.digest):
-        events = _noticed(OTHER_IMAGES, events)
+    if before not in (None, inputs.image_count):
+        events = _noticed(
+            f"The run had {before} images and has {inputs.image_count} now: its samples, and those "
+            "that it is validated on, are others from here on.",
+            events,
+        )
     return record(trackers.track(events), run_dir, iterations=preset.training.iterations)
 
 
@@ -117,7 +118,7 @@ def begin(
     command: Sequence[str],
     resume: bool,
     plugins: Sequence[str] = (),
-    images: str = "",
+    images: int = 0,
 ) -> None:
     """Make the folder of a run, or check that it can be resumed, and record this launch.
 
@@ -129,7 +130,7 @@ def begin(
         command: the arguments of the program.
         resume: whether a run in the folder is continued.
         plugins: modules of those that the run needs.
-        images: the digest of those that it sees.
+        images: how many it sees.
 
     Raises:
         MaskDCPTError: for a run that is there already, or one of other settings.
@@ -158,6 +159,13 @@ def check_resumable(run_dir: Path, preset: Run, *, resume: bool) -> None:
             check_inside(link, run_dir)
         if path.exists():
             _check_same(path, preset, resume=resume)
+            return
+    for name in REPLACED:
+        if (run_dir / name).exists():
+            raise MaskDCPTError(
+                f"'{shown(run_dir / name)}' is not of a run in this folder, and would be replaced: "
+                "choose another --run-dir."
+            )
 
 
 def check_plugins(run_dir: Path) -> None:
@@ -274,7 +282,7 @@ def _last_launch(run_dir: Path) -> dict[str, Any]:
     return launch if isinstance(launch, dict) else {}
 
 
-def _launch(command: Sequence[str], plugins: Sequence[str], images: str) -> dict[str, object]:
+def _launch(command: Sequence[str], plugins: Sequence[str], images: int) -> dict[str, object]:
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": list(command),

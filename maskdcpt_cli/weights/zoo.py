@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.errors import CheckpointError, DownloadError, MaskDCPTError, unknown
+from maskdcpt_cli.files import expanded
 
 if TYPE_CHECKING:
     from maskdcpt_cli.models import Backbone
@@ -193,7 +194,7 @@ def read_model(name_or_path: str | Path) -> "Checkpoint":
     """Read the checkpoint of a name of ZOO, with the metadata of ZOO, or of a path."""
     from maskdcpt_cli.weights.checkpoint import read_checkpoint
 
-    path = Path(name_or_path).expanduser()
+    path = expanded(name_or_path)
     if isinstance(name_or_path, Path) or (name_or_path not in ZOO and _is_path(path)):
         return read_checkpoint(path)
     model = find(name_or_path)

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -206,6 +207,26 @@ def test_a_run_that_is_interrupted_says_how_to_go_on(data, monkeypatch):
     assert result.exit_code == 130
     assert "Interrupted: 2 images measured and saved; the same command resumes" in result.stderr
     assert "Rain100L: 2 of 2 images read from earlier results" in run(*command).stderr
+
+
+@pytest.mark.parametrize("name", ["index.html", "table.csv", "results.jsonl"])
+def test_files_of_others_in_the_folder_are_not_replaced(data, name):
+    Path("site").mkdir()
+    Path("site", name).write_text("mine")
+    pairs = ["--pairs", str(data / "rainy"), str(data / "photos")]
+    result = run(*pairs, "-m", "identity", "-o", "site")
+    assert result.exit_code == 1
+    assert f"'site/{name}' is not " in result.stderr
+    assert "choose another folder with -o" in result.stderr
+    assert Path("site", name).read_text() == "mine"
+
+
+def test_results_below_the_photos_are_not_measured(data, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(data / "photos", "own"))
+    command = ["--data-preset", "denoise", "--photos", ".", "-m", "identity"]
+    first, second = run(*command), run(*command)
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert first.stdout == second.stdout
 
 
 def test_a_tab_offers_presets():

@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -16,6 +17,7 @@ from maskdcpt_cli.data.manifest import read_manifest
 from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.synthesis.table import SYNTHESIS
+from maskdcpt_cli.synthesis.table import degrade as degrade_image
 
 SLUGS = [degradation.slug for degradation in DEGRADATIONS.values()]
 
@@ -207,6 +209,43 @@ def test_pairs_within_the_photos_are_not_degraded_again():
     assert len(read_manifest(Path("photos/out/manifest.jsonl"))) == 2
 
 
+def test_what_is_refused_midway_leaves_no_pair_without_its_line():
+    degrade("photos/sub/b.jpg", "-o", "out", "-t", "noise", "--level", "10")
+    both = ("photos/a.png", "photos/sub/b.jpg")
+    result = degrade(*both, "-o", "out", "-t", "noise", "--level", "50")
+    assert result.exit_code == 1
+    written = {path.name for path in Path("out/noise/lq").iterdir()}
+    assert written == {"a.png", "b.png"}
+    assert {line.file for line in read_manifest(Path("out/manifest.jsonl"))} == written
+
+
+def in_this_process(function, items, **_how):
+    yield from map(function, items)
+
+
+def test_a_photo_that_cannot_be_degraded_is_named_and_stops_no_other(monkeypatch):
+    def refuse(gt, *args, **options):
+        if gt.shape[1] == 40:
+            raise cv2.error("OpenCV(5.0): dst.cols < SHRT_MAX")
+        return degrade_image(gt, *args, **options)
+
+    Image.effect_noise((40, 20), 80).save("photos/strip.png")
+    monkeypatch.setattr("maskdcpt_cli.data.degrading.degrade", refuse)
+    monkeypatch.setattr("maskdcpt_cli.data.degrading.in_processes", in_this_process)
+    result = degrade("photos", "-o", "out", "-t", "raindrop", "--sheet")
+    assert result.exit_code == 1
+    assert "photos/strip.png cannot be degraded by raindrop: a side is too long." in result.stderr
+    assert len(read_manifest(Path("out/manifest.jsonl"))) == 2
+
+
+def test_a_name_that_no_manifest_takes_is_refused():
+    Path("photos/x:1.png").write_bytes(Path("photos/a.png").read_bytes())
+    result = degrade("photos", "-o", "out", "-t", "noise")
+    assert result.exit_code == 1
+    assert "x:1.png: its name begins as a drive of Windows does; rename it." in result.stderr
+    assert degrade("photos/a.png", "-o", "out", "-t", "noise").exit_code == 0
+
+
 def test_folders_are_walked_as_by_other_commands():
     """Links to folders are followed, but for those to a folder above; hidden files are not read."""
     Path("elsewhere").mkdir()
@@ -228,6 +267,7 @@ def test_a_manifest_that_is_none_is_named_with_its_line():
     result = degrade("photos", "-o", "out", "-t", "noise")
     assert result.exit_code == 1
     assert "line 1: not a line of a manifest" in result.stderr
+    assert {path.name for path in Path("out").iterdir()} == {"manifest.jsonl"}
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,10 @@ def test_a_tab_imports_nothing_heavy_and_offers_models():
         ("maskdcpt restore --tile ", ["plain,auto", "plain,off"]),
         ("maskdcpt restore --existing ", ["plain,skip", "plain,overwrite", "plain,error"]),
         ("maskdcpt restore pho", ["file,pho"]),
+        ("maskdcpt pretrain --preset da", ["file,da"]),
+        ("maskdcpt pretrain --preset dc", ["plain,dcpt"]),
+        ("maskdcpt presets show fine", ["plain,finetune"]),
+        ("maskdcpt presets show finetune as", ["plain,asked", "plain,asked-blocks"]),
     ],
 )
 def test_a_tab_completes(words, offered):
@@ -112,6 +116,22 @@ def test_a_tab_completes(words, offered):
     }
     result = CliRunner().invoke(main, [], prog_name="maskdcpt", env=env)
     assert result.stdout.split() == offered
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["classify", ""],
+        ["restore", "", "-o", "out"],
+        ["restore", "a.png", "-o", ""],
+        ["degrade", "", "-o", "out", "-t", "noise"],
+        ["degrade", "a.png", "-o", "", "-t", "noise"],
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(words):
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "empty" in result.stderr
 
 
 @pytest.mark.parametrize(("shell", "file"), COMPLETIONS.items())

@@ -81,7 +81,7 @@ def test_links_that_lead_out_are_refused(command: str, name: str, to: str) -> No
 def test_a_single_file_replaces_a_link_and_does_not_follow_it(command: str) -> None:
     target = link(SINGLE[command], to="file")
     target.write_text("mine", encoding="utf-8")
-    overwrite = [] if command == "restore" else ["--overwrite"]
+    overwrite = ["--existing", "overwrite"] if command == "restore" else ["--overwrite"]
     result = run(*COMMANDS[command], *overwrite)
     assert result.exit_code == 0, result.output
     assert target.read_text(encoding="utf-8") == "mine"

@@ -202,6 +202,13 @@ def test_nothing_is_overwritten_unasked():
     assert Path("out.csv").read_text(encoding="utf-8").startswith("name,")
 
 
+def test_figures_are_printed_where_a_file_cannot_be_written():
+    Path("file").write_text("")
+    result = run("restored", "gt", "--csv", "file/score.csv", code=1)
+    assert "psnr" in result.stdout
+    assert "Cannot write 'file/score.csv'" in result.stderr
+
+
 def test_the_csv_has_a_line_for_each_image():
     Path("restored/2.png").write_bytes(b"no image")
     run("restored", "gt", "--csv", "new/out.csv", code=1)

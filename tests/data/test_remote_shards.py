@@ -224,6 +224,8 @@ def test_a_proxy_of_the_environment_is_used(server, monkeypatch):
 def test_a_proxy_gets_its_name_and_password(monkeypatch, proxy, header):
     monkeypatch.setenv("http_proxy", proxy)
     monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setattr(remote, "WAITS", (0,))
+    http_parts._connection.cache_clear()
     connected = []
 
     def connect(address, *_args, **_options):
@@ -238,6 +240,7 @@ def test_a_proxy_gets_its_name_and_password(monkeypatch, proxy, header):
         patch.setattr(socket, "create_connection", connect)
         with pytest.raises(MaskDCPTError, match="407"):
             ShardPairs("http://another.example/index.json")
+    http_parts._connection.cache_clear()
     (address, its), *_ = connected
     assert address == ("127.0.0.1", 80)
     sent = its.recv(1000)

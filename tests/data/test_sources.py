@@ -123,6 +123,16 @@ def test_files_that_systems_leave_behind_are_no_images(root):
     assert listed(scan(folders("a/{path}"), root, "GN").pairs.gt) == ["a/1.png"]
 
 
+def test_what_this_program_writes_beside_photos_is_no_photo(root):
+    touch(root, "a/1.png", "a/1.png.compare.jpg", "a/1.png.map.png", "a/mine/preset.yaml")
+    touch(root, "a/runs/one/preset.yaml", "a/runs/one/launches.jsonl", "a/runs/one/samples/2.jpg")
+    touch(root, "a/bench/results.jsonl", "a/bench/examples/3.png", "a/mine/4.png")
+    found = scan(folders("a/{path}"), root, "GN").pairs.gt
+    assert listed(found) == ["a/1.png", "a/mine/4.png"]
+    named = scan(folders("a/{name}"), root, "GN").pairs.gt
+    assert "a/1.png.map.png" in listed(named), "a template may name such files"
+
+
 def test_other_folders_at_the_same_depth_are_passed_over(root):
     touch(root, "a/blur/1.png", "a/blur_gamma/1.png", "a/blur/deeper/1.png", "1.png")
     assert listed(scan(folders("{s}/blur/{n}"), root, "GN").pairs.gt) == ["a/blur/1.png"]

@@ -78,7 +78,7 @@ def metadata_seeds(_tmp: Path) -> Seeds:
 def use_metadata(path: Path) -> None:
     data = path.read_bytes()
     with_block = {"icc_profile": data} if path.stem == "icc" else {"exif": b"Exif\0\0" + data}
-    for suffix in (".jpg", ".png", ".tif", ".webp"):
+    for suffix in (".jpg", ".png", ".tif", ".webp", ".avif"):
         image = path.with_suffix(suffix)
         file = io.BytesIO()
         try:

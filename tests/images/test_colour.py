@@ -125,6 +125,16 @@ def test_profiles_of_curves_and_matrices_agree_with_littlecms(name: str) -> None
     assert np.abs(ours - theirs)[inside].max() < 1.5
 
 
+def test_a_grey_profile_by_lightness_agrees_with_littlecms() -> None:
+    of_lightness = profile(b"GRAY", {b"kTRC": b"curv" + bytes(8)})
+    of_lightness = of_lightness[:20] + b"Lab " + of_lightness[24:]
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, -1, 1)
+    ours = colour_of(of_lightness, pixels)[0].to_srgb(pixels)[..., 0] * 255
+    theirs = TableProfile(of_lightness, 1).decode((pixels / 255).astype(np.float32))[..., 0] * 255
+    assert np.abs(ours - theirs).max() < 1.5
+    assert ours[0, 64] < 80
+
+
 @pytest.mark.parametrize(
     ("curve", "formula"),
     [
@@ -221,7 +231,7 @@ def test_a_damaged_profile_is_reported_and_taken_for_srgb(name: str) -> None:
 
 def test_a_profile_of_another_space_is_reported() -> None:
     colour, [notice] = colour_of(PROFILES["adobe"][1], noise(1, "uint8"))
-    assert "is for RGB and the pixels are L" in notice
+    assert "is for RGB and the pixels are grey" in notice
     assert colour.is_plain(1)
 
 

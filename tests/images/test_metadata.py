@@ -1,13 +1,15 @@
 """Metadata come back from reading and writing."""
 
+import io
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
-from maskdcpt_cli.images.codecs import tiff
+from maskdcpt_cli.images.codecs import ifd, tiff
 from maskdcpt_cli.images.reading import Metadata, Page, Photo, probe, read_photo
 from maskdcpt_cli.images.writing import write_photo
 from tests.images.samples import (
@@ -97,6 +99,46 @@ def test_files_beyond_four_gigabytes_are_big_tiff(
             np.testing.assert_array_equal(found.asarray().reshape(page.pixels.shape), page.pixels)
         assert file.pages[0].tags[34665].value["ExposureTime"] == 0.5
     assert read_photo(tmp_path / "out.tiff", max_pixels=None).metadata.orientation == 6
+
+
+def with_thumbnail() -> bytes:
+    """Return an EXIF block with a second directory, of a thumbnail."""
+    layout = ifd.Layout("<")
+    first = {271: ifd.Field(2, b"Maker\0")}
+    at = 8 + len(ifd.pack(first, layout, 8))
+    block = layout.header(8) + ifd.pack(first, layout, 8)
+    link = 8 + 2 + 12
+    block = block[:link] + struct.pack("<I", at) + block[link + 4 :]
+    buffer = io.BytesIO()
+    pillow_image("RGB").save(buffer, "JPEG")
+    thumbnail = buffer.getvalue()
+    second = {259: ifd.Field(3, struct.pack("<H", 6))}
+    second |= {513: ifd.Field(4, struct.pack("<I", at + 2 + 3 * 12 + 4))}
+    second |= {514: ifd.Field(4, struct.pack("<I", len(thumbnail)))}
+    return block + ifd.pack(second, layout, at) + thumbnail
+
+
+@pytest.mark.parametrize("word", ["jpg", "png", "webp"])
+def test_the_thumbnail_of_the_photo_as_it_was_is_left_out(tmp_path: Path, word: str) -> None:
+    pillow_image("RGB").save(tmp_path / f"in.{word}", exif=b"Exif\0\0" + with_thumbnail())
+    with Image.open(tmp_path / f"in.{word}") as image:
+        assert image.getexif().get_ifd(ExifTags.IFD.IFD1)
+    through(tmp_path / f"in.{word}", tmp_path / f"out.{word}")
+    with Image.open(tmp_path / f"out.{word}") as image:
+        assert image.getexif()[271] == "Maker"
+        assert not image.getexif().get_ifd(ExifTags.IFD.IFD1)
+    assert ifd.without_thumbnail(b"II*\0") == b"II*\0"
+
+
+def test_exif_with_which_no_avif_is_written_is_left_out(tmp_path: Path) -> None:
+    fields = {274: ifd.Field(3, struct.pack("<H", 6)), 296: ifd.Field(5, struct.pack("<II", 2, 1))}
+    block = ifd.block(fields, ifd.Layout("<"))
+    pillow_image("RGB").save(tmp_path / "in.jpg", exif=b"Exif\0\0" + block)
+    (notice,) = through(tmp_path / "in.jpg", tmp_path / "out.avif")
+    assert notice == "EXIF of an unusual form, with which no AVIF is written, is left out."
+    with Image.open(tmp_path / "out.avif") as image:
+        assert image.size == SHAPE, "upright"
+        assert not image.getexif()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -48,6 +48,49 @@ def test_16_bit_files_of_rarer_formats_are_read_at_their_depth(tmp_path: Path, k
     np.testing.assert_array_equal(page.pixels, expected[..., ::-1])
 
 
+def test_a_jpeg_2000_of_16_bits_with_highlights_is_read(tmp_path: Path) -> None:
+    pixels = np.full((128, 96, 3), 30000, np.uint16)
+    pixels[40:80, 30:60] = 65535
+    assert cv2.imwrite(str(tmp_path / "in.jp2"), pixels)
+    read = read_photo(tmp_path / "in.jp2", max_pixels=None).pages[0].pixels
+    assert np.abs(read.astype(int) - pixels).max() < 300
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_a_jpeg_2000_of_fewer_bits_is_read_over_the_whole_range(tmp_path: Path, bits: int) -> None:
+    values = np.linspace(0, 2**bits - 1, 96).astype(np.uint16)
+    pixels = np.broadcast_to(values[None, :, None], (64, 96, 3))
+    shifted = pixels.astype(np.int32) - 2 ** (bits - 1) + 32768  # of unsigned samples, by their DC
+    assert cv2.imwrite(str(tmp_path / "in.jp2"), shifted.astype(np.uint16))
+    data = (tmp_path / "in.jp2").read_bytes()
+    siz = data.index(b"\xff\x51")
+    for channel in range(3):
+        at = siz + 40 + 3 * channel
+        data = data[:at] + bytes([bits - 1]) + data[at + 1 :]
+    header = data.index(b"ihdr") + 4 + 10
+    (tmp_path / "in.jp2").write_bytes(data[:header] + bytes([bits - 1]) + data[header + 1 :])
+    read = read_photo(tmp_path / "in.jp2", max_pixels=None).pages[0].pixels
+    expected = pixels * (65535 / (2**bits - 1))
+    assert np.abs(read - expected).max() < 3 * 65535 / 2**bits
+
+
+@pytest.mark.parametrize("alpha", [0, 128])
+def test_an_alpha_of_a_bmp_that_is_not_used_hides_nothing(tmp_path: Path, alpha: int) -> None:
+    colours = noise(3, "uint8")
+    height, width = colours.shape[:2]
+    rows = np.dstack([colours[::-1, :, ::-1], np.full((height, width), alpha, np.uint8)])
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    head = struct.pack("<IiiHHIIiiII", 108, width, height, 1, 32, 3, rows.nbytes, 0, 0, 0, 0)
+    head += masks + b"BGRs" + bytes(48)
+    size = 14 + len(head)
+    (tmp_path / "in.bmp").write_bytes(
+        b"BM" + struct.pack("<IHHI", size + rows.nbytes, 0, 0, size) + head + rows.tobytes()
+    )
+    (page,) = read_photo(tmp_path / "in.bmp", max_pixels=None).pages
+    assert np.array_equal(page.pixels, colours)
+    assert (page.alpha is None) == (alpha == 0)
+
+
 @pytest.mark.parametrize("bits", [8, 10, 12])
 def test_the_depth_that_an_avif_loses_is_announced(tmp_path: Path, bits: int) -> None:
     pixels = cv2.resize(noise(3, "uint16" if bits > 8 else "uint8"), (64, 48))

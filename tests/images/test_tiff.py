@@ -1,5 +1,6 @@
 """TIFF files as scanners, cameras and libraries write them."""
 
+import io
 import struct
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.arrays import Native
-from maskdcpt_cli.images.codecs import cicp
+from maskdcpt_cli.images.codecs import cicp, ifd
 from maskdcpt_cli.images.reading import Page, read_photo
 from tests.images.samples import SRGB, noise, pillow_image, through
 
@@ -85,6 +86,7 @@ def test_a_channel_that_is_no_alpha_is_dropped(tmp_path: Path, form: str) -> Non
 
 def test_the_fields_of_a_scan_are_kept(tmp_path: Path) -> None:
     fields = {269: "Album 3", 285: "Sheet 12", 297: (2, 12), 33550: (0.5, 0.5, 0.0)}
+    fields |= {34377: b"8BIM\x07\xd0\0\0\0\0\0\2ab", 42113: "-9999"}
     pillow_image("RGB").save(tmp_path / "in.tif", tiffinfo=fields)
     assert through(tmp_path / "in.tif", tmp_path / "out.tif") == ()
     with Image.open(tmp_path / "out.tif") as image:
@@ -101,6 +103,28 @@ def test_the_fields_of_several_pages_are_left_out_with_a_notice(tmp_path: Path) 
     with Image.open(tmp_path / "out.tif") as image:
         assert image.tag_v2[269] == "Album 3"
         assert 285 not in image.tag_v2
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".jpg", ".webp"])
+def test_a_resolution_without_sense_is_left_out(tmp_path: Path, suffix: str) -> None:
+    resolution = (0xFFFFFFFF, 1)
+    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
+        writer.write(noise(3, "uint8"), photometric="rgb", resolution=(resolution, resolution))
+    through(tmp_path / "in.tif", tmp_path / f"out{suffix}")
+    with Image.open(tmp_path / f"out{suffix}") as image:
+        assert max(image.info.get("dpi", (0, 0))) < 1e5
+
+
+@pytest.mark.parametrize("pointer", [4, 13, 16, 18])
+def test_the_exif_of_a_bigtiff_is_found_whatever_the_type_of_its_pointer(pointer: int) -> None:
+    layout = ifd.Layout("<", big=True)
+    inner = {36867: ifd.Field(2, b"2026:01:01 00:00:00\0")}
+    whole = ifd.pack({34665: inner}, layout, 16)
+    entry = struct.pack("<HH", 34665, 16)
+    assert entry in whole
+    data = layout.header(16) + whole.replace(entry, struct.pack("<HH", 34665, pointer))
+    _layout, found = ifd.read(io.BytesIO(data), frozenset({34665}))
+    assert found[34665] == inner
 
 
 @pytest.mark.parametrize("big", [False, True])

@@ -3,6 +3,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -179,8 +180,38 @@ def test_what_runs_out_of_memory_fails_alone(tmp_path):
     ]
     classifier = DegradationClassifier(Exhausted(), LABELS)
     failed, fine = classify_files(classifier, paths)
-    assert failed.reason == f"{paths[0]}: CUDA out of memory."
+    why = "There is not enough memory on 'cpu' to classify the photo."
+    assert failed.reason == f"{paths[0]}: {why}"
     assert fine.answer == "LL"
+
+
+def test_where_memory_runs_out_fewer_tiles_are_looked_at_at_a_time():
+    class Small(Means):
+        def forward(self, lq: Tensor) -> Output:
+            if len(lq) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().forward(lq)
+
+    image = np.random.default_rng(0).integers(0, 256, (700, 900, 3), np.uint8)
+    few, many = (
+        classify(DegradationClassifier(network, LABELS), image) for network in (Small(), Means())
+    )
+    assert few == many
+
+
+def test_an_error_of_opencv_fails_that_photo_alone(tmp_path, monkeypatch):
+    def fill(page):
+        if page.pixels.mean() > 200:
+            raise cv2.error("(-4:Insufficient memory) Failed to allocate 1 bytes")
+        return page.pixels
+
+    monkeypatch.setattr("maskdcpt_cli.inference.looking.fill_transparent", fill)
+    paths = [
+        saved(tmp_path / f"{name}.png", painted(16, 16, (name, name, name))) for name in (255, 0)
+    ]
+    failed, fine = classify_files(means(), paths)
+    assert "Insufficient memory" in failed.reason
+    assert fine.answer
 
 
 def test_only_the_first_page_is_classified_and_a_notice_reports_it(tmp_path):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from types import SimpleNamespace
 from typing import Any
@@ -25,10 +25,10 @@ from maskdcpt_cli.inference.removal import Removal, Remover, decide_removal
 from maskdcpt_cli.inference.restore_page import (
     PreparedPage,
     RestoredPage,
+    Steps,
     prepare,
     restore_page,
 )
-from maskdcpt_cli.inference.restore_photo import Steps
 from maskdcpt_cli.models.backbone import pad_by_reflection
 from tests.inference.local import Local
 
@@ -134,10 +134,18 @@ def test_types_of_the_scene_are_removed_from_the_reduced_page_alone(dtype: type)
     assert result.seconds > 0
 
 
-def test_the_reduced_page_is_restored_whole_whatever_the_tiles_of_the_page() -> None:
-    engine = Removing()
-    restored(engine, Page(photo(*SIZE, 3)), reduced=("H",), settings=Settings(tile=64))
+def test_the_reduced_page_is_restored_whole_whatever_the_tiles_of_the_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine, tiled = Removing(), Settings(tile=1024, overlap=500)
+    restored(
+        engine, Page(photo(*SIZE, 3)), reduced=("H",), settings=replace(tiled, tile=64, overlap=8)
+    )
     assert engine.seen == [(("H",), REDUCED)]
+    monkeypatch.setattr("maskdcpt_cli.inference.tile_size.CPU_BUDGET", 10_000_000)  # tiles of 316
+    for settings in (tiled, Settings(overlap=500)):
+        result, _ = restored(Removing(), Page(photo(*SIZE, 3)), reduced=("H",), settings=settings)
+        assert result.removed == ("H",)
 
 
 def test_types_of_the_pixel_are_removed_at_the_size_of_the_page_alone() -> None:

@@ -129,7 +129,6 @@ def test_what_is_named_and_cannot_be_restored_fails_alone(given, reason):
     assert reason in problem.reason
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")
 def test_a_pattern_without_a_match_fails_alone_where_a_photo_is_to_name_its_result():
     result = planned("none*.jpg", out="out.png")
     assert not result.jobs
@@ -142,6 +141,7 @@ def test_an_empty_list_is_wrong_usage(out):
         planned(out=out)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes")
 def test_a_named_pipe_is_not_waited_for():
     os.mkfifo("pipe.jpg")
     (problem,) = planned("pipe.jpg").problems

@@ -3,6 +3,7 @@ import os
 from contextlib import closing
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -212,6 +213,22 @@ def test_a_photo_the_network_stumbles_over_does_not_stop_the_others(photos, tmp_
     assert "no kernel for this shape" in {outcome.reason for outcome in outcomes}
 
 
+@pytest.mark.parametrize("step", ["prepare", "restore_page", "write_photo"])
+def test_an_error_of_any_kind_fails_that_photo_alone(photos, tmp_path, monkeypatch, step):
+    called, calls = getattr(restore_photo_module, step), []
+
+    def stumble(*args, **options):
+        calls.append(args)
+        if len(calls) == 1:
+            raise cv2.error("(-4:Insufficient memory) Failed to allocate 1 bytes")
+        return called(*args, **options)
+
+    monkeypatch.setattr(restore_photo_module, step, stumble)
+    outcomes = outcomes_of(Brighten(), jobs_of(photos, tmp_path / "out"))
+    assert sorted(one.status for one in outcomes) == ["failed", "restored", "restored"]
+    assert any("Insufficient memory" in (one.reason or "") for one in outcomes)
+
+
 def test_an_unsound_photo_keeps_its_pixels_and_says_so(photos, tmp_path):
     jobs = jobs_of(photos, tmp_path / "out")
     events = list(restore_files(Explode(), jobs, TILED))
@@ -239,7 +256,8 @@ def test_a_folder_that_cannot_be_created_fails_the_file(photos, tmp_path):
     engine = Brighten()
     outcomes = outcomes_of(engine, jobs_of(photos, tmp_path / "out"))
     assert {outcome.status for outcome in outcomes} == {"failed"}
-    assert outcomes[0].reason == f"Cannot create the folder '{tmp_path / 'out'}': File exists."
+    exists = os.strerror(errno.EEXIST)
+    assert outcomes[0].reason == f"Cannot create the folder '{tmp_path / 'out'}': {exists}."
     assert not engine.seen
 
 
@@ -248,7 +266,7 @@ def test_a_folder_that_may_not_be_written_into_fails_the_file(photos, tmp_path, 
     engine = Brighten()
     outcomes = outcomes_of(engine, jobs_of(photos, tmp_path / "out"))
     assert {one.reason for one in outcomes} == {
-        f"Cannot write into the folder '{tmp_path / 'out'}': Permission denied."
+        f"The folder '{tmp_path / 'out'}' cannot be written into."
     }
     assert not engine.seen
 
@@ -292,6 +310,9 @@ def test_a_sheet_is_written_beside_a_result_of_an_earlier_run(photos, tmp_path):
     times = [sheet.stat().st_mtime_ns for sheet in sheets]
     outcomes_of(Brighten(), jobs, replace(TILED, compare=True))
     assert times == [sheet.stat().st_mtime_ns for sheet in sheets]
+    os.utime(sheets[0], ns=(0, 0))  # of a result before this one
+    outcomes_of(Brighten(), jobs, replace(TILED, compare=True))
+    assert sheets[0].stat().st_mtime_ns > 0
 
 
 def test_a_sheet_that_fails_does_not_fail_the_photo(photos, tmp_path):

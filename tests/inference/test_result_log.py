@@ -9,7 +9,7 @@ from PIL import Image
 
 from maskdcpt_cli.inference import restore_photo as restore_photo_module
 from maskdcpt_cli.inference.events import Settings
-from maskdcpt_cli.inference.result_log import fingerprint
+from maskdcpt_cli.inference.result_log import existing_result, fingerprint
 from maskdcpt_cli.weights.building import DegradationClassifier
 from tests.inference.brighten import (
     KNOWN,
@@ -71,7 +71,7 @@ def test_skip_sees_that_the_source_changed(photos, tmp_path):
     assert f"exists and was restored before '{jobs[0].source}' changed" in outcomes[0].reason
 
 
-def test_an_unsound_photo_is_reported_by_every_run(photos, tmp_path):
+def test_an_unsound_photo_is_reported_by_every_run(photos, tmp_path, monkeypatch):
     class Explode(Brighten):
         def __call__(self, lq):
             return super().__call__(lq) * float("nan")
@@ -82,6 +82,9 @@ def test_an_unsound_photo_is_reported_by_every_run(photos, tmp_path):
     assert {one.status for one in (*first, *again)} == {"unrestored"}
     assert [one.reason for one in first] == [one.reason for one in again]
     assert not engine.seen
+    monkeypatch.setattr(restore_photo_module, "record", lambda *_, **__: None)  # a kill before it
+    outcomes_of(Explode(), jobs, existing="overwrite")
+    assert {one.status for one in outcomes_of(Explode(), jobs)} == {"unrestored"}
 
 
 def test_a_file_that_appears_while_a_photo_is_restored_is_never_replaced_unasked(photos, tmp_path):
@@ -108,7 +111,8 @@ def test_the_log_is_read_once_while_it_does_not_change(photos, tmp_path, monkeyp
     monkeypatch.setattr(
         Path, "read_text", lambda path, **options: (reads.append(path), read(path, **options))[1]
     )
-    assert {one.status for one in outcomes_of(Brighten(), jobs)} == {"skipped"}
+    made_by = fingerprint(Brighten().model, TILED)
+    assert {existing_result(job, made_by, "skip").status for job in jobs} == {"skipped"}
     assert reads.count(tmp_path / "out" / ".maskdcpt.jsonl") <= 1
 
 

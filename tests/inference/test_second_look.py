@@ -11,7 +11,7 @@ from maskdcpt_cli.images.photo import Page
 from maskdcpt_cli.inference import removal as removal_module
 from maskdcpt_cli.inference.classify import Found
 from maskdcpt_cli.inference.events import Settings
-from maskdcpt_cli.inference.removal import Remover
+from maskdcpt_cli.inference.removal import Removal, Remover
 from maskdcpt_cli.inference.restore_page import RestoredPage, prepare
 from maskdcpt_cli.weights.building import DegradationClassifier
 from tests.inference.test_page_passes import Removing, photo, run, values
@@ -129,6 +129,34 @@ def test_the_first_result_stays_where_the_check_of_the_second_fails(shows) -> No
     assert sum(progress) == SIZE[0] * SIZE[1]
     (notice,) = result.notices
     assert notice.startswith("What showed in the result was not removed from it: ")
+
+
+def test_the_first_result_stays_where_memory_runs_out_in_the_second(shows) -> None:
+    class Exhausted(Removing):
+        def with_request(self, request):
+            smaller = replace(self, largest=0 if request[0, 0] else 10_000)
+            return Removing.with_request(smaller, request)
+
+        def in_fp32(self):
+            return self
+
+    shows(first=("H",), later=("GN",))
+    page = Page(photo(*SIZE, 3))
+    result, progress = restored(page, Exhausted(REQUESTS))
+    dehazed, _progress = restored(page, keep=("GN",))
+    assert np.array_equal(result.finished().pixels, dehazed.finished().pixels)
+    assert (result.reason, result.removed) == (None, ("H",))
+    assert sum(progress) == SIZE[0] * SIZE[1]
+    assert any("was not removed from it: " in notice for notice in result.notices)
+
+
+def test_what_shows_later_is_not_looked_for_where_the_network_knows_no_more(shows) -> None:
+    classifier = DegradationClassifier(Mock(), REQUESTS, thresholds=THRESHOLDS)
+    remover = Remover(("GN", "H"), Settings(), classifier)
+    assert remover.after(Removal(("GN",), ("H",))) is None
+    again = remover.after(Removal((), ("H",)))
+    assert again is not None
+    assert again.requests == ("GN",)
 
 
 def test_transparent_pixels_stay_through_both_passes(shows) -> None:

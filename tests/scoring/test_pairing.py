@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,26 @@ def test_without_ground_truth_all_images_are_taken(write_files):
     restored, _ = write_files(["a.png", "x/b.png", ".hidden/c.png", ".d.png", "e.txt"], [])
     pairing = pair_files(restored, None)
     assert [(item.name, item.gt) for item in pairing.items] == [("a.png", None), ("x/b.png", None)]
+
+
+def test_sheets_and_links_in_circles_are_no_images(write_files):
+    restored, _ = write_files(["a.png", "a.png.compare.jpg", "x/b.png.map.png"], [])
+    (restored / "x" / "again").symlink_to(restored)
+    assert [item.name for item in pair_files(restored, None).items] == ["a.png"]
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(write_files, monkeypatch):
+    restored, _ = write_files(["a.png", "x/b.png"], [])
+    scandir = os.scandir
+
+    def closed(folder):
+        if str(folder).endswith("x"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(MaskDCPTError, match=r"Cannot list the folder '.*x': Permission denied"):
+        pair_files(restored, None)
 
 
 @pytest.mark.parametrize(

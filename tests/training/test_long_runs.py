@@ -61,21 +61,6 @@ def test_a_finished_run_is_extended_by_a_further_stage_as_if_it_had_had_it(tmp_p
     assert not differing(state(tmp_path / "extended"), state(tmp_path / "whole"))
 
 
-def test_decoders_have_the_last_rate_of_their_cosine_in_stages_that_extend_a_run():
-    cosine = {"initial": 1e-3, "final": 1e-5}
-    optimizer = {"lr": cosine, "decoder_lr": cosine}
-    short = pretraining(training={"stages": [STAGE]}, optimizer=optimizer)
-    long = pretraining(training={"stages": [STAGE, FURTHER]}, optimizer=optimizer)
-    before, after = ([lr_at(run.decoder_lr_segments, i) for i in range(3)] for run in (short, long))
-    assert before == after
-    assert [lr_at(long.decoder_lr_segments, i) for i in (3, 4)] == [1e-5, 1e-5]
-    constant = {**optimizer, "decoder_lr": {"initial": 1e-4}}
-    (only,) = pretraining(
-        training={"stages": [STAGE, FURTHER]}, optimizer=constant
-    ).decoder_lr_segments
-    assert (only.begin, only.end) == (0, 5)
-
-
 def test_a_run_is_extended_only_by_stages_with_a_learning_rate_of_their_own(tmp_path):
     start(tmp_path)
     stage = "{iterations: 9, crop_size: 64, batch: 8"

@@ -87,6 +87,15 @@ def test_a_run_folder_holds_all_that_anyone_may_ask_for(tmp_path):
     assert any((folder / "tensorboard").iterdir())
 
 
+@pytest.mark.parametrize("name", ["final.safetensors", "log.jsonl", "plot.png"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_files_of_others_in_the_folder_are_not_replaced(name, resume, tmp_path):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(MaskDCPTError, match=rf"{name}' is not of a run in this folder"):
+        start(tmp_path, resume=resume)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_tensorboard_has_images_side_by_side_capped_in_number_and_size(tmp_path):
     event_accumulator = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator"

@@ -188,13 +188,14 @@ def _run(
     from maskdcpt_cli.benchmarking.result_cache import ResultCache
     from maskdcpt_cli.benchmarking.run import benchmark
     from maskdcpt_cli.benchmarking.table_rows import table_rows
-    from maskdcpt_cli.cli.benchmark.files import write_files
+    from maskdcpt_cli.cli.benchmark.files import check_folder, write_files
     from maskdcpt_cli.cli.benchmark.tables import BenchmarkReport
     from maskdcpt_cli.cli.benchmark.view import BenchmarkView, print_tables, show
     from maskdcpt_cli.cli.console import say
 
     settings, network = _settings(options), _network(options)
     cache = ResultCache(options.folder, made_by=f"{network.fingerprint}-{settings.protocol.name}")
+    check_folder(options.folder, cache)
     view = BenchmarkView(sets, settings.limit)
     say(view.console, f"{options.label}: {network.description}")
     shown = show(benchmark(sets, network.restore, settings, cache), view)

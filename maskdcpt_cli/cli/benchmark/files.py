@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from maskdcpt_cli.benchmarking.result_cache import ResultCache
 from maskdcpt_cli.benchmarking.test_sets import title
 from maskdcpt_cli.cli.benchmark.page import write_benchmark
 from maskdcpt_cli.cli.benchmark.tables import (
@@ -16,9 +17,21 @@ from maskdcpt_cli.cli.benchmark.tables import (
     remarks,
 )
 from maskdcpt_cli.cli.csv_file import write_csv
+from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import check_inside, shown, written
 
+FILES = ("table.md", "table.csv", "index.html")
 CSV_HEADS = ("table", "method", "column", "metric", "figure", "partial")
+
+
+def check_folder(folder: Path, cache: ResultCache) -> None:
+    """Raise MaskDCPTError where a file would be replaced that is not of an earlier benchmark."""
+    for name in () if cache.is_known else FILES:
+        if (folder / name).exists():
+            raise MaskDCPTError(
+                f"'{shown(folder / name)}' is not of a benchmark in this folder, and would be "
+                "replaced: choose another folder with -o."
+            )
 
 
 def write_files(folder: Path, report: BenchmarkReport) -> list[Path]:
@@ -27,7 +40,7 @@ def write_files(folder: Path, report: BenchmarkReport) -> list[Path]:
     Raises:
         MaskDCPTError: A file cannot be written.
     """
-    markdown, table, page = (folder / name for name in ("table.md", "table.csv", "index.html"))
+    markdown, table, page = (folder / name for name in FILES)
     for path in (markdown, table, page):
         check_inside(path, folder)
     with written(markdown) as file:

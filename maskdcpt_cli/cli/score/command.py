@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from maskdcpt_cli.cli.options import (
-    FILE,
     csv_option,
     jobs_option,
     json_option,
@@ -24,6 +23,7 @@ from maskdcpt_cli.cli.options import (
     refuse_existing,
     usage_errors,
 )
+from maskdcpt_cli.cli.paths import FILE
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.scoring.metrics import default_metrics
@@ -139,11 +139,13 @@ def score(**given: Any) -> None:
     refuse_existing(options.csv, options.html, overwrite=options.overwrite)
     with PhotoReader() as reader:
         report = _report(options, reader)
-        if options.csv:
-            write_csv(options.csv, report)
-        if options.html:
-            write_scores(options.html, report, reader=reader)
-    show(report, json=options.json, quiet=options.quiet)
+        try:  # files first, as the reader of a pipe may close it
+            if options.csv:
+                write_csv(options.csv, report)
+            if options.html:
+                write_scores(options.html, report, reader=reader)
+        finally:
+            show(report, json=options.json, quiet=options.quiet)
     if report.failed:
         click.get_current_context().exit(1)
 

@@ -15,6 +15,7 @@ from maskdcpt_cli.cli.options import (
     photos_option,
     refuse_existing,
 )
+from maskdcpt_cli.cli.paths import NEW_FOLDER
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.models import BACKBONES
 
@@ -73,7 +74,7 @@ class AblationOptions:
     help="Degradations of --photos.  [default: the preset's]",
 )  # fmt: skip
 @click.option(
-    "--run-dir", metavar="FOLDER", type=click.Path(path_type=Path, file_okay=False),
+    "--run-dir", metavar="FOLDER", type=NEW_FOLDER,
     help="Folder of all runs.  [default: runs/ablation-PRESET]",
 )  # fmt: skip
 @csv_option("the figures")

@@ -9,7 +9,6 @@ import click
 
 from maskdcpt_cli.cli.completions import NameIn
 from maskdcpt_cli.cli.options import (
-    FILE,
     Command,
     Decorator,
     ModelName,
@@ -23,6 +22,7 @@ from maskdcpt_cli.cli.options import (
     refuse_existing,
     usage_errors,
 )
+from maskdcpt_cli.cli.paths import FILE
 from maskdcpt_cli.degradations import SETTINGS, find
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.models import BACKBONES

@@ -140,7 +140,7 @@ def parse(profile: bytes) -> MatrixProfile | GreyProfile | None:
     space = colour_space(profile)
     try:
         tags = _tags(profile)
-        if space == "GRAY" and b"kTRC" in tags:
+        if space == "GRAY" and profile[20:24] == b"XYZ " and b"kTRC" in tags:
             return GreyProfile(_curve(tags[b"kTRC"]))
         if space == "RGB" and profile[20:24] == b"XYZ " and b"rTRC" in tags:
             red, green, blue = (_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC"))

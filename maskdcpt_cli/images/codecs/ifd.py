@@ -19,6 +19,7 @@ SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12:
 SIZES |= {16: 8, 17: 8, 18: 8}
 CODES = {SHORT: "H", LONG: "I", RATIONAL: "I", LONG8: "Q"}
 
+MOST_DPI = 1e5  # more is nonsense, or more than formats hold
 LONGEST, MOST_ENTRIES = 1 << 26, 1 << 16  # bytes of a value, entries of a directory
 
 SUBDIRECTORIES = frozenset({EXIF, 34853, 40965})  # Exif, GPS, and interoperability within Exif
@@ -26,10 +27,11 @@ SUBDIRECTORIES = frozenset({EXIF, 34853, 40965})  # Exif, GPS, and interoperabil
 OF_PAGES = frozenset({285, 297})  # the name and number of a page
 
 # What says something about the photo rather than about how a file stores it: document, description,
-# camera, orientation, software, time, author, rating, copyright, IPTC, GeoTIFF, Windows' titles.
+# camera, orientation, software, time, author, rating, copyright, IPTC, Photoshop's resources,
+# GeoTIFF and GDAL's own, Windows' titles.
 DESCRIPTIVE = frozenset(
-    {269, 270, 271, 272, 274, 305, 306, 315, 316, 18246, 18249, 33432, 33723}
-    | {33550, 33922, 34264, 34735, 34736, 34737}
+    {269, 270, 271, 272, 274, 305, 306, 315, 316, 18246, 18249, 33432, 33723, 34377}
+    | {33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113}
     | set(range(40091, 40096))
     | OF_PAGES
     | SUBDIRECTORIES
@@ -124,7 +126,7 @@ def _read_directory(
             continue
         if tag in SUBDIRECTORIES and depth < 2:
             with contextlib.suppress(ValueError, OverflowError):  # a damaged one is left out
-                code = layout.order + ("Q" if field_type == LONG8 else "I")
+                code = layout.order + ("Q" if SIZES[field_type] == 8 else "I")
                 where = _unpack(code, value[: SIZES[field_type]])
                 directory[tag] = _read_directory(stream, layout, where, tags, depth=depth + 1)
             continue
@@ -164,6 +166,19 @@ def block(directory: Directory, layout: Layout) -> bytes:
     """Return an EXIF block: a TIFF file of one directory and no pixels."""
     plain = Layout(layout.order)
     return plain.header(8) + pack(directory, plain, 8)
+
+
+def without_thumbnail(exif: bytes) -> bytes:
+    """Return an EXIF block without its second directory, of the photo as it was: it is unlinked."""
+    order: Literal["<", ">"] = "<" if exif[:2] == b"II" else ">"
+    try:
+        (at,) = struct.unpack_from(order + "I", exif, 4)
+        (entries,) = struct.unpack_from(order + "H", exif, at)
+        end = at + 2 + 12 * entries
+        struct.unpack_from(order + "I", exif, end)
+    except struct.error:  # it ends before
+        return exif
+    return exif[:end] + b"\0\0\0\0" + exif[end + 4 :]
 
 
 def parse_block(exif: bytes) -> tuple[Layout, Directory]:

@@ -111,6 +111,8 @@ class PillowSource:
             significant_bits=self._significant_bits(),
         )
         page, losses = (self._by_opencv(), ()) if deep else page_from_pillow(self.image)
+        if self.header.format == "bmp" and page.alpha is not None and not page.alpha.any():
+            page = Page(page.pixels)  # a byte that is not used
         return Decoded((page,), metadata, notices + losses + damaged + unknown)
 
     def _scale_key(self) -> None:
@@ -183,7 +185,7 @@ class PillowSource:
             return jpeg2000.profile(self.stream), ()
         if self.header.format == "avif" and icc is None:
             numbers = cicp.nclx_colours(self._head())
-            return cicp.from_numbers(*numbers, grey=False) if numbers else (None, ())
+            return cicp.from_numbers(*numbers, grey=grey) if numbers else (None, ())
         stated = next((chunk.data for chunk in self.chunks if chunk.name == b"cICP"), b"")
         if len(stated) == 4:
             return cicp.from_numbers(stated[0], stated[1], grey=grey)
@@ -213,6 +215,11 @@ class PillowSource:
             raise ImageError("its 16-bit pixels cannot be decoded")
         grey = self.header.format == "png" and self._head()[25] == GREY_ALPHA
         pixels = found[..., :1] if grey else found[..., 2::-1]
+        bits = jpeg2000.bits(self.stream) if self.header.format == "jpeg2000" else 16
+        if bits and bits < 16:  # OpenCV leaves the values as they are
+            found = (found * np.uint32(65535) + (2 ** (bits - 1))) // np.uint32(2**bits - 1)
+            found = found.astype(np.uint16)
+            pixels = found[..., 2::-1]
         if not _agree(pixels, self.image):
             raise ImageError("two decoders read different pixels from it")
         alpha = np.ascontiguousarray(found[..., 3]) if found.shape[2] == 4 else None
@@ -272,7 +279,8 @@ def _agree(deep: Native, image: Image.Image) -> bool:
     for top in range(0, deep.shape[0], step):
         row = np.asarray(image.crop((0, top, image.width, top + 1)))
         change = row[0, :, : deep.shape[2]].astype(np.float32) - deep[top] / np.float32(257)
-        if np.abs(change).max() > SAME:
+        change = np.abs(change)  # 255.9 of JPEG 2000 is 0 to Pillow
+        if np.minimum(change, 256 - change).max() > SAME:
             return False
     return True
 
@@ -297,7 +305,7 @@ def _metadata(
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or None
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     dpi = info.get("dpi", (0, 0))
-    dpi = (float(dpi[0]), float(dpi[1])) if all(0 < value < 1e5 for value in dpi) else None
+    dpi = (float(dpi[0]), float(dpi[1])) if all(0 < value < ifd.MOST_DPI for value in dpi) else None
     icc = info.get("icc_profile") or None
     try:
         return Metadata(exif, icc, xmp, ifd.orientation(exif), dpi, extras=extras), ()

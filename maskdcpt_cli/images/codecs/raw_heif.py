@@ -90,7 +90,8 @@ class HeifSource:
             self.stream.seek(0)
             head = self.stream.read(HEAD)
             numbers = cicp.nclx_colours(head) or hevc.stated_colours(head)
-            icc, unknown = cicp.from_numbers(*numbers, grey=False) if numbers else (None, ())
+            grey = stored.shape[2] == 1
+            icc, unknown = cicp.from_numbers(*numbers, grey=grey) if numbers else (None, ())
         metadata = Metadata(
             (info.get("exif") or b"").removeprefix(b"Exif\0\0") or None,
             icc,

@@ -95,6 +95,8 @@ class TiffSource:
         x, y, unit = (ifd.number(found, tag, layout) for tag in ifd.RESOLUTION)
         per_inch = {2: 1.0, 3: 2.54}.get(int(unit or 2))
         dpi = (x * per_inch, y * per_inch) if x and y and per_inch else None
+        if dpi and not all(0 < value < ifd.MOST_DPI for value in dpi):
+            dpi = None
         return Metadata(exif, icc, xmp, ifd.orientation(exif), dpi)
 
     def _page_notices(self) -> Iterator[str]:

@@ -59,7 +59,8 @@ def open_engine(
     Args:
         model: The network, as `load_model` or `load_exported` returns it; it is left unchanged.
             An exported one runs on the CPU in fp32, by the backend of its form.
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps"; "auto" prefers a GPU to the CPU.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps"; "auto" prefers a GPU to the CPU, where
+            the backend is PyTorch.
         precision: "auto", "fp32", "tf32" (CUDA only: fp32 whose products keep 10 bits), "bf16" or
             "fp16"; "auto" is the fastest one of the hardware whose output is within 50 dB of fp32.
         backend: "auto", "torch", "openvino" or "onnx"; "auto" is PyTorch, or that of the form of

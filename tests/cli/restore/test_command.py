@@ -247,7 +247,7 @@ def test_the_report_replaces_no_page_but_that_of_an_earlier_run(fake, photos):
     page.write_text("mine")
     result = invoke("in", "-o", "out", "--report", "index.html")
     assert result.exit_code == 2
-    assert "'index.html' exists and is not the page of an earlier run" in result.stderr
+    assert "'index.html' exists and is not known as the page of an earlier run" in result.stderr
     assert page.read_text() == "mine"
     assert not fake.jobs
     overwrite = ("in", "-o", "out", "--report", "index.html", "--existing", "overwrite")
