@@ -13,6 +13,9 @@ FILE = "results.jsonl"
 Values = Mapping[str, float]
 
 
+BEGIN = '{"set": '  # of each line, also of one that was cut short
+
+
 class ResultCache:
     """File of results, one JSON object a line; of several lines for an image the last counts.
 
@@ -39,15 +42,10 @@ class ResultCache:
         self._truncated = bool(text) and not text.endswith("\n")  # by a crash
         for line in text.splitlines():
             self._read(line, folder)
-        if text.strip() and not self.is_known:
+        if text.strip() and not self._entries and not text.lstrip().startswith(BEGIN):
             raise MaskDCPTError(
                 f"'{shown(self.path)}' is not a file of results: choose another folder with -o."
             )
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the folder has results."""
-        return bool(self._entries)
 
     def find(
         self, of: str, name: str, state: Sequence[object], metrics: Sequence[str]

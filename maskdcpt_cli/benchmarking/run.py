@@ -97,7 +97,8 @@ def benchmark(
     Closing the generator keeps all results so far in `cache`.
 
     Args:
-        sets: Test sets, as `from_preset`, `from_photos` or `from_pairs` finds them.
+        sets: Test sets, as `from_preset` and `from_photos` of `benchmarking.test_sets`, and
+            `from_pairs` of `data.sets` find them.
         restore: Function from lq to the restored image, both (H, W, 3) in [0, 1]. A network
             that can be asked (`NetworkRestore`) is asked for the degradation of each test set.
         settings: Metrics, protocol and folder of the results.

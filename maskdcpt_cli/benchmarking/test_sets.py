@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -105,7 +106,18 @@ def from_preset(data: Data, root: Path, *, max_pixels: int | None = MAX_PIXELS) 
     """
     if not data.test:
         raise MaskDCPTError("This preset has no test sets.")
-    return sets.from_preset(data.test, root, max_pixels=max_pixels)
+    return _distinct(sets.from_preset(data.test, root, max_pixels=max_pixels))
+
+
+def _distinct(found: list[ImageSet]) -> list[ImageSet]:
+    """Return the sets; MaskDCPTError where two would share their files."""
+    for one, number in Counter(map(key, found)).items():
+        if number > 1:
+            raise MaskDCPTError(
+                f"{number} test sets are named {one}, by degradation, level and name: give their "
+                "sources names of their own."
+            )
+    return found
 
 
 def from_photos(data: Data, folder: Path, *, max_pixels: int | None = MAX_PIXELS) -> list[ImageSet]:
@@ -126,12 +138,14 @@ def from_photos(data: Data, folder: Path, *, max_pixels: int | None = MAX_PIXELS
         )
     own = sets.from_photos(folder, syntheses, max_pixels=max_pixels)
     # A title has no word for a degradation without levels.
-    return [
-        one
-        if one.level is not None or one.degradation in LEVEL_NAMES
-        else replace(one, name=f"{one.name}, {slug(one.degradation)}")
-        for one in own
-    ]
+    return _distinct(
+        [
+            one
+            if one.level is not None or one.degradation in LEVEL_NAMES
+            else replace(one, name=f"{one.name}, {slug(one.degradation)}")
+            for one in own
+        ]
+    )
 
 
 def synthesize_lq(gt: Image, degradation: str, synthesis: Synthesis, *, name: str) -> Image:

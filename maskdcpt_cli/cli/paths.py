@@ -7,7 +7,7 @@ import click
 
 
 class NewPath(click.Path):
-    """A path to write, which is not empty, as that of a variable of the shell that is not set."""
+    """A path that is not empty, as that of a variable of the shell that is not set."""
 
     def __init__(self, *, dir_okay: bool = True, file_okay: bool = True) -> None:
         super().__init__(path_type=Path, dir_okay=dir_okay, file_okay=file_okay)

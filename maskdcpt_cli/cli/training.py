@@ -139,10 +139,7 @@ def run(preset: "Run", requested: TrainingOptions, *, kind: str) -> None:
     run_dir = requested.run_dir or Path("runs", f"{kind}-{Path(requested.preset).stem}")
     if requested.dry_run:
         from maskdcpt_cli.cli.dry_run import report_dry_run
-        from maskdcpt_cli.training.run_folder import check_resumable
 
-        if IS_MAIN_PROCESS:
-            check_resumable(run_dir, preset, resume=requested.resume)
         inputs = data.open(preset.data)
         train = partial(_train, data=data, inputs=inputs, requested=requested)
         report_dry_run(preset, inputs, run_dir, train, is_main=IS_MAIN_PROCESS)

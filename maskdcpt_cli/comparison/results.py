@@ -113,6 +113,8 @@ def open_scenes(
         MaskDCPTError: If a metric cannot be measured.
     """
     known = find_metrics(metrics, with_gt=True)
+    if over_sets := [name for name, metric in known.items() if metric.over_set]:
+        raise MaskDCPTError(f"{over_sets[0]} is of a set of images, not of one: leave it out.")
     with_gt = any(files.gt for files in scenes)
     named = [INPUT, *labels, TRUTH]
     with reading_by(reader) as opened:

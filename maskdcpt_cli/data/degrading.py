@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import cv2
 import numpy as np
@@ -63,7 +64,8 @@ class DegradedPhoto:
     photo: CleanPhoto
     lines: tuple[ManifestLine, ...]
     cells: tuple[Pixels, ...]  # for the sheet: the photo and one of each degradation
-    reason: str = ""  # why there are no pairs
+    reason: str = ""  # why pairs are missing
+    refusal: str = ""  # why the command ends with it
 
 
 def discover_photos(inputs: Sequence[Path], *, out: Path) -> list[CleanPhoto]:
@@ -167,6 +169,8 @@ def degrade_photos(
         with closing(in_processes(make, photos, jobs=jobs, lost=_lost, pool=pool)) as degrading:
             for done in degrading:
                 lines += done.lines
+                if done.refusal:
+                    raise MaskDCPTError(done.refusal)
                 if done.cells and len(examples) < ON_SHEET:
                     examples.append(done)
                 yield done
@@ -194,8 +198,29 @@ def _sheet(examples: Sequence[DegradedPhoto], titles: Sequence[str]) -> Pixels:
     return stacked(blocks, title="")
 
 
-def _degrade_photo(
+def _degrade_photo(photo: CleanPhoto, **how: Any) -> DegradedPhoto:
+    """Write the pairs of a photo; of an error, those before it count. See `_write_pairs`."""
+    lines: list[ManifestLine] = []
+    cells: list[Pixels] = []
+    reason = refusal = ""
+    try:
+        _write_pairs(photo, lines, cells, **how)
+    except ImageError as error:
+        reason = str(error)
+    except MaskDCPTError as error:
+        refusal = str(error)
+    except Exception as error:  # of OpenCV, which takes no side above 32,767, or of memory
+        short = isinstance(error, MemoryError) or "memory" in str(error)
+        why = "there is not enough memory" if short else "OpenCV does not take its size"
+        reason = f"{shown(photo.path)} cannot be degraded: {why}."
+    whole = not (reason or refusal)
+    return DegradedPhoto(photo, tuple(lines), tuple(cells) if whole else (), reason, refusal)
+
+
+def _write_pairs(
     photo: CleanPhoto,
+    lines: list[ManifestLine],
+    cells: list[Pixels],
     *,
     out: Path,
     requests: Sequence[DegradeRequest],
@@ -204,33 +229,26 @@ def _degrade_photo(
     overwrite: bool,
     max_pixels: int | None,
     kept: frozenset[FileIdentity],
-) -> DegradedPhoto:
+) -> None:
+    """Write all pairs of a photo; append a line for each, and the cells of the sheet."""
     if not is_below(photo.name):
-        reason = f"{shown(photo.path)}: its name begins as a drive of Windows does; rename it."
-        return DegradedPhoto(photo, (), (), reason)
-    try:
-        pixels = preview(photo.path, max_side=None, max_pixels=max_pixels)
-    except ImageError as error:
-        return DegradedPhoto(photo, (), (), str(error))
+        raise ImageError(
+            f"{shown(photo.path)}: its name begins as a drive of Windows does; rename it."
+        )
+    pixels = preview(photo.path, max_side=None, max_pixels=max_pixels)
     gt = np.divide(pixels, 255, dtype=np.float32)
     gt_file = _png(pixels)
-    lines: list[ManifestLine] = []
-    cells = [_cell(pixels)]
+    cells.append(_cell(pixels))
     for request in requests:
         slug = LABELS[request.degradation].slug
         for number in range(per_photo):
-            try:
-                result = degrade(
-                    gt,
-                    request.degradation,
-                    generator_of(photo.name, slug, seed=(seed, number)),
-                    variant=request.variant,
-                    levels=request.levels,
-                )
-            except (cv2.error, MemoryError) as error:
-                why = "it is too large" if isinstance(error, MemoryError) else "a side is too long"
-                reason = f"{shown(photo.path)} cannot be degraded by {slug}: {why}."
-                return DegradedPhoto(photo, tuple(lines), (), reason)
+            result = degrade(
+                gt,
+                request.degradation,
+                generator_of(photo.name, slug, seed=(seed, number)),
+                variant=request.variant,
+                levels=request.levels,
+            )
             lq = np.rint(result.lq * 255).astype(np.uint8)
             name = f"{photo.name}_{number}.png" if per_photo > 1 else f"{photo.name}.png"
             for side, file in (("lq", _png(lq)), ("gt", gt_file)):
@@ -251,7 +269,6 @@ def _degrade_photo(
             )
             if number == 0:
                 cells.append(_cell(lq))
-    return DegradedPhoto(photo, tuple(lines), tuple(cells))
 
 
 def _lost(photo: CleanPhoto, error: WorkerLost, _retry: object) -> DegradedPhoto:

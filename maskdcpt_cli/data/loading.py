@@ -1,5 +1,6 @@
 """Batches from worker processes."""
 
+import re
 import signal
 from collections.abc import Generator, Iterable
 
@@ -42,9 +43,9 @@ def load(
     try:
         yield from iterator
     except MaskDCPTError as error:  # a worker's comes with its traceback as text before it
-        raise MaskDCPTError(str(error).rpartition("MaskDCPTError: ")[2].strip()) from error
+        raise MaskDCPTError(re.split(r"\w+Error: ", str(error))[-1].strip()) from error
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if "DataLoader worker (pid" not in str(error):  # but an error of the samples
             raise
         raise MaskDCPTError(
             f"A data loading process was killed, perhaps for lack of memory; use fewer workers. "

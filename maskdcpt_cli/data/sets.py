@@ -1,12 +1,11 @@
 """Sets of images: those of a preset, pairs from two folders, and clean photos from one."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maskdcpt_cli.data.pairs import FilePairs, Names, Pairs
-from maskdcpt_cli.data.sources import check_synthesis, scan
+from maskdcpt_cli.data.sources import check_synthesis, scan, scan_pairs
 from maskdcpt_cli.data.templates import ALL
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
@@ -164,11 +163,7 @@ def _opened(part: Part, source: Source, root: Path, max_pixels: int | None) -> I
 
 
 def _paired(lq: Path, gt: Path, label: str, max_pixels: int | None) -> FilePairs:
-    folders = [Path(os.path.normpath(one.absolute())) for one in (lq, gt)]
-    root = Path(os.path.commonpath(folders))
-    below = [(one.relative_to(root) / ALL).as_posix() for one in folders]
-    source = Folders(name="pairs", lq=below[0], gt=below[1])
-    found = scan(source, root, label, max_pixels=max_pixels)
+    found = scan_pairs(lq, gt, label, max_pixels=max_pixels)
     if len(found.unpaired):
         more = f" (and {len(found.unpaired) - 1} more)" if len(found.unpaired) > 1 else ""
         raise MaskDCPTError(f"'{found.unpaired[0]}'{more} has no partner in '{shown(gt)}'.")

@@ -24,7 +24,7 @@ from maskdcpt_cli.data.pairs import (
     scene_of_file,
 )
 from maskdcpt_cli.data.shards.index import ShardPairs
-from maskdcpt_cli.data.templates import Template
+from maskdcpt_cli.data.templates import ALL, Template
 from maskdcpt_cli.degradations import find
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import is_below, open_regular, shown
@@ -134,26 +134,54 @@ def _scan(
             return _scan_folders(Folders(name=source.name, gt=source.lq), root, degradation or "")
 
 
+def scan_pairs(
+    lq: Path, gt: Path, degradation: str, *, max_pixels: int | None = MAX_PIXELS
+) -> SourceScan:
+    """Pair the images of two folders by their paths below them, without suffix."""
+    folders = [Path(os.path.normpath(one.absolute())) for one in (lq, gt)]
+    root = Path(os.path.commonpath(folders))
+    below = ["" if one == root else f"{one.relative_to(root).as_posix()}/" for one in folders]
+    every = Template(ALL)
+    restored, clean = (
+        _collected(one, every, every.words, below=prefix)
+        for one, prefix in zip(folders, below, strict=True)
+    )
+    return _paired(root, restored, clean, degradation, max_pixels=max_pixels)
+
+
 def _scan_folders(source: Folders, root: Path, degradation: str) -> SourceScan:
     shape = Template(source.gt)
-    gt, gt_keys, scenes = _collected(root, shape, shape.words)
+    gt = _collected(root, shape, shape.words)
     if source.lq is None:
         missing = _missing([shape.folder()], root)
-        pairs = FilePairs(root, gt, None, degradation, known_scenes=scenes)
+        pairs = FilePairs(root, gt.names, None, degradation, known_scenes=gt.scenes)
         return SourceScan(pairs, missing=missing)
     lq_shape = Template(source.lq)
-    lq, lq_keys, _ = _collected(root, lq_shape, shape.words)
-    paired, partner = _joined(lq_keys, gt_keys)
-    pairs = FilePairs(root, gt.take(partner), lq.take(np.flatnonzero(paired)), degradation)
-    if scenes is not None:
-        pairs = replace(pairs, known_scenes=scenes[partner])
-    unused = np.ones(len(gt), bool)
+    lq = _collected(root, lq_shape, shape.words)
+    missing = _missing([lq_shape.folder(), shape.folder()], root)
+    return replace(_paired(root, lq, gt, degradation), missing=missing)
+
+
+def _paired(
+    root: Path,
+    lq: Collected,
+    gt: Collected,
+    degradation: str,
+    *,
+    max_pixels: int | None = MAX_PIXELS,
+) -> SourceScan:
+    """Return the pairs of files of the same key, and what is left over."""
+    paired, partner = _joined(lq.keys, gt.keys)
+    names = gt.names.take(partner), lq.names.take(np.flatnonzero(paired))
+    pairs = FilePairs(root, *names, degradation, max_pixels=max_pixels)
+    if gt.scenes is not None:
+        pairs = replace(pairs, known_scenes=gt.scenes[partner])
+    unused = np.ones(len(gt.names), bool)
     unused[partner] = False
     return SourceScan(
         pairs,
-        unpaired=lq.take(np.flatnonzero(~paired)),
-        unused=gt.take(np.flatnonzero(unused)),
-        missing=_missing([lq_shape.folder(), shape.folder()], root),
+        unpaired=lq.names.take(np.flatnonzero(~paired)),
+        unused=gt.names.take(np.flatnonzero(unused)),
     )
 
 
@@ -257,8 +285,13 @@ def _missing(names: Sequence[str], root: Path) -> tuple[str, ...]:
     return tuple(name for name in dict.fromkeys(names) if not (root / name).exists())
 
 
-def _collected(root: Path, template: Template, words: Sequence[str]) -> Collected:
-    """Return the files that match a template, a hash of the words of each, and their scenes."""
+def _collected(
+    root: Path, template: Template, words: Sequence[str], *, below: str = ""
+) -> Collected:
+    """Return the files that match a template, a hash of the words of each, and their scenes.
+
+    Each name begins with `below`.
+    """
     keys, scenes = array("Q"), array("Q")
     by_scene = SCENE in template.words
 
@@ -268,7 +301,7 @@ def _collected(root: Path, template: Template, words: Sequence[str]) -> Collecte
             keys.append(hashed(text.encode(errors="surrogateescape")))
             if by_scene:
                 scenes.append(scene(name[: match.end(SCENE)]))
-            yield name
+            yield below + name
 
     names = Names(files())
     return Collected(

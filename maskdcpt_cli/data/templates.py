@@ -12,7 +12,10 @@ from maskdcpt_cli.presets.data import WORD
 
 SPANNING = "path"  # the word that stands for folders, too
 ALL = f"{{{SPANNING}}}"  # template of all images below a folder
-WRITTEN = ({"preset.yaml", "launches.jsonl"}, {"results.jsonl", "examples"})  # by this program
+WRITTEN = (  # by this program
+    *({"preset.yaml", name} for name in ("launches.jsonl", "starts.jsonl")),
+    {"results.jsonl", "examples"},
+)
 
 
 class Template:
@@ -27,6 +30,7 @@ class Template:
         above, spans, _ = text.partition(f"{{{SPANNING}}}")
         self._levels = above.split("/")[:-1]
         self._deep = bool(spans)
+        self._is_all = text.rpartition("/")[2] == ALL
         self._states_suffix = Path(text).suffix.lower() in IMAGE_SUFFIXES
         self._pattern = re.compile(_pattern(text))
 
@@ -37,13 +41,14 @@ class Template:
     def files(self, root: Path) -> Iterator[tuple[str, re.Match[str]]]:
         """Yield the images that match, sorted folder by folder, each with its match.
 
-        Names that begin with a dot are skipped: they belong to the system. So are, where all images
-        below a folder are meant, sheets and heat maps, and the folders of runs and benchmarks.
+        Names that begin with a dot are skipped: they belong to the system. Where all images below a
+        folder are meant, so are sheets and heat maps, and folders of runs and benchmarks.
         """
         levels = [re.compile(_pattern(level)) for level in self._levels]
-        for name in _walk(str(root), "", levels, deep=self._deep):
+        walked = _walk(str(root), "", levels, deep=self._deep, every=self._is_all)
+        for name in walked:
             stem, _, suffix = name.rpartition(".")
-            if self._deep and is_sheet(name):
+            if self._is_all and is_sheet(name):
                 continue
             if f".{suffix.lower()}" in IMAGE_SUFFIXES and (
                 match := self._pattern.fullmatch(name if self._states_suffix else stem)
@@ -78,11 +83,14 @@ def _walk(
     levels: Sequence[re.Pattern[str]],
     *,
     deep: bool,
+    every: bool,
+    inside: bool = False,
     above: frozenset[tuple[int, int]] = frozenset(),
 ) -> Iterator[str]:
     """Yield the files as many folders down as there are levels, each matching; or deeper, too.
 
-    A link to one of the folders `above` is not followed.
+    A link to one of the folders `above` is not followed, nor, where `every` image is meant, the
+    folder of a run `inside` of the one that is meant.
     """
     try:
         status = Path(folder).stat()
@@ -93,7 +101,7 @@ def _walk(
     except (FileNotFoundError, NotADirectoryError):
         return
     identity = status.st_dev, status.st_ino
-    if identity in above or (deep and below and _is_written(name for name, _ in found)):
+    if identity in above or (inside and _is_written(name for name, _ in found)):
         return
     above |= {identity}
     for name, is_folder in found:
@@ -102,4 +110,7 @@ def _walk(
                 yield below + name
         elif (levels and levels[0].fullmatch(name)) or (deep and not levels):
             inner = f"{folder}/{name}", f"{below}{name}/"
-            yield from _walk(*inner, levels[1:], deep=deep, above=above)
+            yield from _walk(
+                *inner, levels[1:],
+                deep=deep, every=every, inside=every and not levels, above=above,
+            )  # fmt: skip

@@ -230,7 +230,8 @@ def _writing(target: Path) -> Iterator[BinaryIO]:
     except ImageError:
         raise
     except Exception as error:  # encoders raise anything at all on odd metadata
-        raise ImageError(f"{shown(target)} cannot be written: {error}.") from error
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+        raise ImageError(f"{shown(target)} cannot be written: {reason}.") from error
 
 
 def _write_png(stream: BinaryIO, pages: Sequence[Page], about: Metadata, _quality: int) -> None:

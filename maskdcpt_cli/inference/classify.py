@@ -215,16 +215,20 @@ def _classify_photo(
     try:
         found = find_degradations(classifier, photo.pages[0], photo.colour, orientation=turn)
     except Exception as error:  # of a network, of OpenCV
-        return Classified(photo.path, {}, f"{shown(photo.path)}: {str(error).strip()}", notices)
+        return Classified(photo.path, {}, f"{shown(photo.path)}: {_words(error)}", notices)
     reason = None
     if map_to:
         try:
             _write_map(classifier, photo, found, map_to, overwrite=overwrite)
         except Exception as error:  # as above, or of a disk
-            reason = str(error).strip()
+            reason = _words(error)
     return Classified(
         photo.path, found.probabilities, reason, notices, found.labels, classifier.multi_label
     )
+
+
+def _words(error: Exception) -> str:
+    return str(error).strip() or type(error).__name__
 
 
 def _write_map(

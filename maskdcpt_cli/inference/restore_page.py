@@ -8,7 +8,6 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.arrays import Native
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.reading import Page, fill_transparent
@@ -145,8 +144,9 @@ def restore_page(
             done += pixels
             yield pixels
         second = steps.result.following(first)
-    except (MaskDCPTError, RuntimeError, MemoryError) as error:  # for want of memory, say
-        second = RestoredPage(page=first.page, reason=str(error).rstrip(".")).following(first)
+    except Exception as error:  # for want of memory, say; of OpenCV, too
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+        second = RestoredPage(first.page, reason=reason).following(first)
     if done:
         yield -done
     return second

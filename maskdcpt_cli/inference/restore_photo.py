@@ -158,7 +158,7 @@ def add_sheet(job: Job, settings: Settings, reader: PhotoReader) -> tuple[str, .
     """Write the before/after sheet; return a notice where that fails, for the result exists."""
     try:
         write_sheet(job.source, job.target, max_pixels=settings.max_pixels, reader=reader)
-    except (ImageError, MemoryError) as error:
+    except Exception as error:  # of a disk, OpenCV
         return (f"No before/after sheet: {_reason(error)}",)
     return ()
 

@@ -119,7 +119,7 @@ class Synthesis(Schema):
 class SeededSynthesis(Synthesis):
     """Synthesis of a test set, the same every time."""
 
-    seed: Seed = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  # as NumPy's legacy generator takes it
 
 
 class TrainSynthesis(Synthesis):

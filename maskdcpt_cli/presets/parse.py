@@ -1,5 +1,6 @@
 """YAML of bounded size and depth: presets and the values of overrides are small."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,7 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 _PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_integer)
+# 1e-6, which YAML 1.1 takes for text, is a number, as in YAML 1.2.
+_PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)

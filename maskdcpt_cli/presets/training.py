@@ -4,9 +4,10 @@ Defaults are the paper's, with their source in it; "ours" marks what the paper l
 source is kept with the field, so that `maskdcpt presets show` prints it beside the value.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, overload
 
 from pydantic import (
     AfterValidator,
@@ -279,11 +280,21 @@ class Finetune(Run):
     conductance: Conductance | None = paper(None, "RAM: train some layers alone; None: all")
 
 
-# Overrides of the length of a run. What others set is not scaled with it, whatever their order.
-LENGTHS = ("training", "training.stages", "training.iterations")
+# Overrides before the stages are scaled. What others set is not scaled, whatever their order.
+EARLIER = re.compile(r"training(\.stages(\.\d+\.\w+.*)?|\.iterations)?")
 SCHEMAS: dict[str, type[Pretrain] | type[Finetune]] = {"pretrain": Pretrain, "finetune": Finetune}
 
 
+@overload
+def load_preset(
+    kind: Literal["pretrain"], name: str, *, overrides: Sequence[str] = ()
+) -> Pretrain: ...
+@overload
+def load_preset(
+    kind: Literal["finetune"], name: str, *, overrides: Sequence[str] = ()
+) -> Finetune: ...
+@overload
+def load_preset(kind: str, name: str, *, overrides: Sequence[str] = ()) -> Pretrain | Finetune: ...
 def load_preset(kind: str, name: str, *, overrides: Sequence[str] = ()) -> Pretrain | Finetune:
     """Load the preset of a training run.
 
@@ -302,9 +313,9 @@ def load_preset(kind: str, name: str, *, overrides: Sequence[str] = ()) -> Pretr
     """
     if kind not in SCHEMAS:
         raise MaskDCPTError(unknown("kind of preset", kind, SCHEMAS))
-    lengths = [one for one in overrides if one.partition("=")[0] in LENGTHS]
-    others = [one for one in overrides if one not in lengths]
-    preset = load(name, SCHEMAS[kind], kind=kind, overrides=[*lengths, _scaled, *others])
+    earlier = [one for one in overrides if EARLIER.fullmatch(one.partition("=")[0])]
+    others = [one for one in overrides if one not in earlier]
+    preset = load(name, SCHEMAS[kind], kind=kind, overrides=[*earlier, _scaled, *others])
     preset._name = name
     return preset
 
@@ -312,10 +323,15 @@ def load_preset(kind: str, name: str, *, overrides: Sequence[str] = ()) -> Pretr
 def _scaled(content: Any) -> Any:
     """Return the content of a preset with its stages and schedules scaled to its iterations."""
     try:
-        parts = {"data": "", "training": content["training"], "optimizer": content["optimizer"]}
-        if "iterations" not in content["training"]:
+        training, optimizer = dict(content["training"]), content["optimizer"]
+        iterations = training.pop("iterations")
+        if not 1 <= iterations <= LONGEST_RUN:
             return content
-        run = Run.model_validate(parts)
+        run = Run.model_construct(
+            training=Training.model_validate(training),
+            optimizer=Optimizer.model_validate(optimizer),
+        )
+        scaled = run.with_iterations(iterations)
     except (ValidationError, LookupError, TypeError):  # which is reported of the whole preset
         return content
-    return {**content, **run.model_dump(mode="json", exclude={"data"}, exclude_unset=True)}
+    return {**content, **scaled.model_dump(mode="json", exclude_unset=True)}

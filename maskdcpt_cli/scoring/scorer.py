@@ -16,13 +16,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskdcpt_cli.data.parallel import processors
-from maskdcpt_cli.errors import MAX_JOBS, ImageError, check_max_pixels, check_range
+from maskdcpt_cli.errors import (
+    MAX_JOBS,
+    ImageError,
+    MaskDCPTError,
+    check_max_pixels,
+    check_range,
+    unknown,
+)
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.reader import PhotoReader, reading_by
 from maskdcpt_cli.scoring.events import Item, Scored, Unavailable
 from maskdcpt_cli.scoring.images import ScoringImage, read_image, read_pair
 from maskdcpt_cli.scoring.metrics import Metric, find_metrics
-from maskdcpt_cli.scoring.protocols import DEFAULT, Protocol
+from maskdcpt_cli.scoring.protocols import DEFAULT, PROTOCOLS, Protocol
 from maskdcpt_cli.scoring.pyiqa_adapter import Measure, duplicate, open_metric, quiet, reason
 from maskdcpt_cli.scoring.separable_ssim import Separable
 from maskdcpt_cli.scoring.set_metrics import SetFolders
@@ -39,7 +46,7 @@ def score(
     items: Iterable[Item],
     metrics: Sequence[str] | None = None,
     *,
-    protocol: Protocol = DEFAULT,
+    protocol: Protocol | str = DEFAULT,
     jobs: int | None = None,
     device: str = "cpu",
     max_pixels: int | None = MAX_PIXELS,
@@ -52,7 +59,7 @@ def score(
     Args:
         items: Restored images and their ground truths, as `pair_files` returns them.
         metrics: pyiqa's names; None takes psnr and ssim, or piqe without ground truth.
-        protocol: Definition of PSNR and SSIM.
+        protocol: Definition of PSNR and SSIM, or its name, as "basicsr".
         jobs: Threads; None takes one per processor, eight at most.
         device: Device of metrics with a network: "cpu", "cuda", "cuda:1", "mps".
         max_pixels: Larger images are refused; None for no limit.
@@ -62,9 +69,13 @@ def score(
         could not be measured are in `Scored.problem` and `ScoreResult.unavailable`.
 
     Raises:
-        MaskDCPTError: A metric is unknown, or lacks its ground truth; `jobs` is not from 1 to
-            256, or `max_pixels` below 1.
+        MaskDCPTError: A metric or the protocol is unknown, or lacks its ground truth; `jobs` is not
+            from 1 to 256, or `max_pixels` below 1.
     """
+    if isinstance(protocol, str):
+        if protocol not in PROTOCOLS:
+            raise MaskDCPTError(unknown("protocol", protocol, PROTOCOLS))
+        protocol = PROTOCOLS[protocol]
     listed = list(items)
     with_gt = bool(listed) and all(item.gt is not None for item in listed)
     scorer = Scorer(

@@ -258,6 +258,10 @@ def check(label: str, *, variant: str | None, levels: Sequence[float] | Range) -
     if variant is not None and variant not in spec.variants:
         raise MaskDCPTError(unknown(f"variant of {name}", variant, spec.variants))
     low, high = sorted((spec.least, spec.most))
+    if isinstance(levels, Range) and levels.low > levels.high:
+        raise MaskDCPTError(
+            f"Levels of {name} from {levels.low:g} to {levels.high:g}: give the lower one first."
+        )
     for level in levels:
         if not low <= level <= high:
             raise MaskDCPTError(

@@ -71,7 +71,8 @@ def finetune(
             infinite in several iterations in a row.
     """
     resolved = load_preset("finetune", preset) if isinstance(preset, str) else preset
-    assert isinstance(resolved, Finetune)
+    if not isinstance(resolved, Finetune):
+        raise MaskDCPTError("The preset is one of pretrain, not of finetune.")
     return launch(
         train, resolved, data, Path(run_dir), kind="finetune",
         resume=resume, micro_batch=micro_batch, device=device, command=command, stop=stop,

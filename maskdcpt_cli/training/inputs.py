@@ -51,8 +51,15 @@ class Inputs(NamedTuple):
     held_out: Scenes = NO_SCENES  # those of `validation`, where it is not of test sets
 
     @property
-    def image_count(self) -> int:
-        """The number of images; with another one, the samples are others."""
+    def lacking(self) -> tuple[str, ...]:
+        """The degradations of the setting of which there are no training images."""
+        known = {one.degradation for one in self.train if one.degradation}
+        known |= {label for one in self.train for label in one.pairs.degradations()}
+        return tuple(label for label in self.labels if label not in known)
+
+    @property
+    def pair_count(self) -> int:
+        """The number of pairs of all sets; with another one, the samples are others."""
         return sum(len(one) for one in (*self.train, *self.validation))
 
 

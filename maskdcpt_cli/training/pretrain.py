@@ -72,7 +72,8 @@ def pretrain(
             infinite in several iterations in a row.
     """
     resolved = load_preset("pretrain", preset) if isinstance(preset, str) else preset
-    assert isinstance(resolved, Pretrain)
+    if not isinstance(resolved, Pretrain):
+        raise MaskDCPTError("The preset is one of finetune, not of pretrain.")
     return launch(
         train, resolved, data, Path(run_dir), kind="pretrain",
         resume=resume, micro_batch=micro_batch, device=device, command=command, stop=stop,

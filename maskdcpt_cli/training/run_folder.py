@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from maskdcpt_cli._version import __version__
+from maskdcpt_cli.degradations import slug
 from maskdcpt_cli.errors import MaskDCPTError, check_range
 from maskdcpt_cli.files import check_inside, replacing, shown
 from maskdcpt_cli.plugins import check_there, needed
@@ -44,7 +45,10 @@ Events = Generator[Event, None, None]
 
 PRESET, LAUNCHES, LOG, PLOT = "preset.yaml", "launches.jsonl", "log.jsonl", "plot.png"
 EARLIER_LAUNCHES = "starts.jsonl"  # the name in folders of earlier versions
-REPLACED = (*(f"{name}.safetensors" for name in ("last", "best", "final")), LOG, PLOT)
+REPLACED = (
+    *(f"{name}.safetensors" for name in ("last", "best", "final")),
+    *("last.state", "best.state", LOG, PLOT),
+)
 STAGES = "training.stages"  # of a run that is extended there are more
 LIBRARIES = ("torch", "numpy", "opencv-python-headless")
 MAY_CHANGE = (  # between the launches of a run: settings that change no weight
@@ -79,7 +83,7 @@ def launch(
         if is_main_process():
             check_resumable(run_dir, preset, resume=resume)
             check_plugins(run_dir)
-        before = _last_launch(run_dir).get("images")
+        before = _last_launch(run_dir).get("pairs")
         inputs = data.open(preset.data)
         events = train(
             preset, samples_of(preset, data, inputs), run_dir,
@@ -92,11 +96,14 @@ def launch(
         plugins = sorted({*inputs.plugins, *_plugins_of(preset)})
         begin(
             run_dir, preset, name=name, kind=kind, command=command, resume=resume,
-            plugins=plugins, images=inputs.image_count,
+            plugins=plugins, pairs=inputs.pair_count,
         )  # fmt: skip
-    if before not in (None, inputs.image_count):
+    if lacking := inputs.lacking if data.photos is None and not data.pairs else ():
+        words = ", ".join(slug(label) for label in lacking)
+        events = _noticed(f"The data have no training images of: {words}.", events)
+    if before and before != inputs.pair_count:
         events = _noticed(
-            f"The run had {before} images and has {inputs.image_count} now: its samples, and those "
+            f"The run had {before} pairs and has {inputs.pair_count} now: its samples, and those "
             "that it is validated on, are others from here on.",
             events,
         )
@@ -118,7 +125,7 @@ def begin(
     command: Sequence[str],
     resume: bool,
     plugins: Sequence[str] = (),
-    images: int = 0,
+    pairs: int = 0,
 ) -> None:
     """Make the folder of a run, or check that it can be resumed, and record this launch.
 
@@ -130,7 +137,7 @@ def begin(
         command: the arguments of the program.
         resume: whether a run in the folder is continued.
         plugins: modules of those that the run needs.
-        images: how many it sees.
+        pairs: how many it sees.
 
     Raises:
         MaskDCPTError: for a run that is there already, or one of other settings.
@@ -144,7 +151,7 @@ def begin(
         if (run_dir / EARLIER_LAUNCHES).exists():
             (run_dir / EARLIER_LAUNCHES).rename(run_dir / LAUNCHES)
         with (run_dir / LAUNCHES).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_launch(command, plugins, images)) + "\n")
+            file.write(json.dumps(_launch(command, plugins, pairs)) + "\n")
 
 
 def check_resumable(run_dir: Path, preset: Run, *, resume: bool) -> None:
@@ -282,7 +289,7 @@ def _last_launch(run_dir: Path) -> dict[str, Any]:
     return launch if isinstance(launch, dict) else {}
 
 
-def _launch(command: Sequence[str], plugins: Sequence[str], images: int) -> dict[str, object]:
+def _launch(command: Sequence[str], plugins: Sequence[str], pairs: int) -> dict[str, object]:
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": list(command),
@@ -290,7 +297,7 @@ def _launch(command: Sequence[str], plugins: Sequence[str], images: int) -> dict
         "python": platform.python_version(),
         **{library: _version_of(library) for library in LIBRARIES},
         "git": _git_state(),
-        **({"images": images} if images else {}),
+        **({"pairs": pairs} if pairs else {}),
         **({"plugins": list(plugins)} if plugins else {}),
     }
 

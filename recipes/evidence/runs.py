@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from maskdcpt_cli.degradations import SETTINGS
-from maskdcpt_cli.presets.training import Finetune, load_preset
+from maskdcpt_cli.presets.training import load_preset
 from maskdcpt_cli.training.recorders import read_log
 from maskdcpt_cli.training.task import fork_seed, init_backbone, options_of
 from maskdcpt_cli.training.validation import mean_score
@@ -93,16 +93,20 @@ class Run:
 
 
 def write_first_weights(
-    path: Path, *, preset: str, seed: int, pretrained: Path | None = None
+    path: Path,
+    *,
+    preset: str,
+    seed: int,
+    settings: Sequence[str] = (),
+    pretrained: Path | None = None,
 ) -> None:
     """Write the weights that fine-tuning begins with: random or an encoder's, and a zero head.
 
     With a zero head every arm begins as the identity, whatever its features are.
     """
-    settings = load_preset("finetune", preset)
-    assert isinstance(settings, Finetune)
+    run = load_preset("finetune", preset, overrides=settings)
     with fork_seed(seed):
-        backbone = init_backbone(settings, SETTINGS[SETTING])
+        backbone = init_backbone(run, SETTINGS[SETTING])
     if pretrained is not None:
         backbone.load_state_dict(read_checkpoint(pretrained).state_dict, strict=False)
     with torch.no_grad():
@@ -110,7 +114,7 @@ def write_first_weights(
             for parameter in backbone.get_submodule(name).parameters():
                 parameter.zero_()
     checkpoint = Checkpoint(
-        backbone=settings.backbone,
+        backbone=run.backbone,
         options=options_of(backbone),
         state_dict=backbone.state_dict(),
         degradations=SETTINGS[SETTING],

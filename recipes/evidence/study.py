@@ -105,7 +105,13 @@ class Study:
         path, pretrained = self._first_weights(arm, seed), self.pretrained(arm, seed)
         if not path.exists():
             encoder = pretrained.final if pretrained else None
-            write_first_weights(path, preset=self.preset, seed=seed, pretrained=encoder)
+            write_first_weights(
+                path,
+                preset=self.preset,
+                seed=seed,
+                settings=self.settings,
+                pretrained=encoder,
+            )
 
     def _same_compute(self, condition: Condition, seed: int, *, begun: Run) -> int:
         """Return how many iterations last as long as those of pre-training and fine-tuning."""

@@ -106,8 +106,9 @@ def test_all_measured_is_exit_code_0(data):
 
 def test_own_pairs_are_measured_with_the_embedded_model(data):
     pairs = ["--pairs", str(data / "rainy"), str(data / "photos")]
-    result = run(*pairs, "-o", "out", "--metrics", "psnr, ssim", "--limit", "1")
+    result = run(*pairs, "--metrics", "psnr, ssim", "--limit", "1")
     assert result.exit_code == 0, result.output
+    assert Path("results/own-pairs-rainy-tiny-asked/table.md").exists()
     assert "tiny-asked: " in result.stderr
     assert ", fp32" in result.stderr
     assert re.search(r"/rainy +1 +\d\d\.\d\d +0\.\d{4}", result.stdout)

@@ -212,11 +212,12 @@ def test_pairs_within_the_photos_are_not_degraded_again():
 def test_what_is_refused_midway_leaves_no_pair_without_its_line():
     degrade("photos/sub/b.jpg", "-o", "out", "-t", "noise", "--level", "10")
     both = ("photos/a.png", "photos/sub/b.jpg")
-    result = degrade(*both, "-o", "out", "-t", "noise", "--level", "50")
+    result = degrade(*both, "-o", "out", "-t", "haze", "-t", "noise", "--level", "noise=50")
     assert result.exit_code == 1
-    written = {path.name for path in Path("out/noise/lq").iterdir()}
-    assert written == {"a.png", "b.png"}
-    assert {line.file for line in read_manifest(Path("out/manifest.jsonl"))} == written
+    written = {(path.parts[1], path.name) for path in Path("out").rglob("lq/*")}
+    assert written == {("haze", "a.png"), ("haze", "b.png"), ("noise", "a.png"), ("noise", "b.png")}
+    lines = read_manifest(Path("out/manifest.jsonl"))
+    assert {(line.type, line.file) for line in lines} == written
 
 
 def in_this_process(function, items, **_how):
@@ -234,7 +235,7 @@ def test_a_photo_that_cannot_be_degraded_is_named_and_stops_no_other(monkeypatch
     monkeypatch.setattr("maskdcpt_cli.data.degrading.in_processes", in_this_process)
     result = degrade("photos", "-o", "out", "-t", "raindrop", "--sheet")
     assert result.exit_code == 1
-    assert "photos/strip.png cannot be degraded by raindrop: a side is too long." in result.stderr
+    assert "photos/strip.png cannot be degraded: OpenCV does not take its size." in result.stderr
     assert len(read_manifest(Path("out/manifest.jsonl"))) == 2
 
 

@@ -127,10 +127,13 @@ def test_what_this_program_writes_beside_photos_is_no_photo(root):
     touch(root, "a/1.png", "a/1.png.compare.jpg", "a/1.png.map.png", "a/mine/preset.yaml")
     touch(root, "a/runs/one/preset.yaml", "a/runs/one/launches.jsonl", "a/runs/one/samples/2.jpg")
     touch(root, "a/bench/results.jsonl", "a/bench/examples/3.png", "a/mine/4.png")
-    found = scan(folders("a/{path}"), root, "GN").pairs.gt
-    assert listed(found) == ["a/1.png", "a/mine/4.png"]
-    named = scan(folders("a/{name}"), root, "GN").pairs.gt
-    assert "a/1.png.map.png" in listed(named), "a template may name such files"
+    for template, base, below in (("{path}", root / "a", ""), ("a/{path}", root, "a/")):
+        found = scan(folders(template), base, "GN").pairs.gt
+        assert listed(found) == [f"{below}1.png", f"{below}mine/4.png"]
+    run = scan(folders("a/runs/one/{path}"), root, "GN").pairs.gt
+    assert listed(run) == ["a/runs/one/samples/2.jpg"], "which is named"
+    named = scan(folders("a/{path}.map.png"), root, "GN").pairs.gt
+    assert listed(named) == ["a/1.png.map.png"], "a template may name such files"
 
 
 def test_other_folders_at_the_same_depth_are_passed_over(root):
@@ -280,6 +283,13 @@ def test_two_folders_are_a_set_wherever_they_are(root):
     (one,) = from_pairs([(root / "a/in", root / "b/out")], ["H"])
     assert (one.name, one.degradation) == ("a/in", "H")
     assert pairs_of(one) == [("a/in/x/1.png", "b/out/x/1.jpg")]
+
+
+@pytest.mark.parametrize("name", ["x {a}", "{set 1}", "a\\b", ".cache/lq", "D:lq"])
+def test_a_folder_of_pairs_may_have_any_name(root, name):
+    touch(root, f"{name}/1.png", "x b/2.png", "gt/1.jpg", "gt/2.jpg")
+    (own,) = from_pairs([(root / name, root / "gt")])
+    assert pairs_of(own) == [(f"{name}/1.png", "gt/1.jpg")]
 
 
 def test_folders_may_be_above_the_current_one(root, monkeypatch):

@@ -86,8 +86,11 @@ def test_a_channel_that_is_no_alpha_is_dropped(tmp_path: Path, form: str) -> Non
 
 def test_the_fields_of_a_scan_are_kept(tmp_path: Path) -> None:
     fields = {269: "Album 3", 285: "Sheet 12", 297: (2, 12), 33550: (0.5, 0.5, 0.0)}
-    fields |= {34377: b"8BIM\x07\xd0\0\0\0\0\0\2ab", 42113: "-9999"}
-    pillow_image("RGB").save(tmp_path / "in.tif", tiffinfo=fields)
+    fields |= {42113: "0"}
+    resources = {34377: b"8BIM\x07\xd0\0\0\0\0\0\2ab"}
+    pillow_image("RGB").save(tmp_path / "in.tif", tiffinfo=fields | resources)
+    notice = "The resources of Photoshop, as paths and guides, are left out."
+    assert read_photo(tmp_path / "in.tif", max_pixels=None).notices == (notice,)
     assert through(tmp_path / "in.tif", tmp_path / "out.tif") == ()
     with Image.open(tmp_path / "out.tif") as image:
         assert {tag: image.tag_v2[tag] for tag in fields} == fields

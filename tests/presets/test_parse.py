@@ -98,7 +98,7 @@ def test_a_path_that_is_no_file_is_refused_at_once(kind, tmp_path):
         ("data.foo=1", "'data.foo=1': data is '5d', so there is no 'foo' in it."),
         (
             "optimiser.rate.initial.x=5",
-            "'optimiser.rate.initial.x=5': optimizer.lr.initial is '3e-4', so there is no 'x'",
+            "'optimiser.rate.initial.x=5': optimizer.lr.initial is '0.0003', so there is no 'x'",
         ),
         ("training.stages.1.batch=5", "there is no '1'; valid are 0 to 0"),
         ("training.stages.-1.batch=5", "there is no '-1'; valid are 0 to 0"),

@@ -152,6 +152,26 @@ def test_what_is_set_beside_the_number_of_iterations_is_not_scaled(overrides):
     assert preset.training.stages == scaled.training.stages
 
 
+def test_numbers_with_an_exponent_are_numbers():
+    sizes = "sizes.nafnet={padding: zeros, norm_eps: 1e-6}"
+    preset = load_preset("finetune", "tiny", overrides=[sizes])
+    assert preset.sizes["nafnet"]["norm_eps"] == 1e-6
+    assert load_preset("finetune", "tiny", overrides=["initialise_from=1e6x"]).initialise_from
+
+
+def test_values_of_a_stage_are_set_before_the_stages_are_scaled():
+    few, batch = "training.iterations=4", "training.stages.5.batch=7"
+    preset = load_preset("finetune", "derain", overrides=[few, batch])
+    assert preset.training.iterations == 4
+    assert 7 not in [stage.batch for stage in preset.training.stages], "that stage is left out"
+    half = [
+        "training.iterations=1000",
+        "training.stages=[{iterations: 500, crop_size: 64, batch: 8}]",
+    ]
+    preset = load_preset("finetune", "derain", overrides=[*half, "optimizer.lr.after=100"])
+    assert (preset.training.iterations, preset.optimizer.lr.after) == (1000, 100)
+
+
 def test_a_run_of_fewer_iterations_is_extended_by_a_stage():
     shorter = "training.iterations=500"
     stage = "training.stages.1={iterations: 9000, crop_size: 64, batch: 8, lr: {initial: 1e-4}}"

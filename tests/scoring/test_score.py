@@ -15,6 +15,7 @@ from maskdcpt_cli.images.reading import Photo, read_photo
 from maskdcpt_cli.scoring import scorer as scorer_module
 from maskdcpt_cli.scoring.metrics import METRICS, find_metric, find_metrics
 from maskdcpt_cli.scoring.pairing import pair_files
+from maskdcpt_cli.scoring.protocols import PROTOCOLS
 from maskdcpt_cli.scoring.scorer import Item, Scorer, Unavailable, score
 from maskdcpt_cli.scoring.summary import interval
 from tests.scoring.pairs import noisy, photograph, two_folders, write
@@ -124,6 +125,16 @@ def test_every_thread_has_metrics_of_its_own(faked):
     faked(piqe=Keeping())
     items = [Item(str(number), photograph(number)) for number in range(24)]
     assert all(one.values for one in score(items, jobs=4).images)
+
+
+def test_a_protocol_may_be_named(folders):
+    items = pair_files(*folders).items
+    named, given = (
+        score(items, ["psnr"], protocol=one) for one in ("basicsr", PROTOCOLS["basicsr"])
+    )
+    assert named.means == given.means
+    with pytest.raises(MaskDCPTError, match="Unknown protocol 'basicrs'"):
+        score(items, ["psnr"], protocol="basicrs")
 
 
 def test_the_callers_threads_are_as_before(folders):

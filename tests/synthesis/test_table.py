@@ -207,3 +207,8 @@ def test_an_unknown_degradation_is_refused_in_a_sentence():
 def test_other_types_and_shapes_are_refused_in_a_sentence(image, sentence):
     with pytest.raises(ImageError, match=sentence):
         degrade(image, "haze", default_rng())
+
+
+def test_a_range_from_high_to_low_is_refused():
+    with pytest.raises(MaskDCPTError, match="Levels of jpeg from 90 to 10: give the lower one"):
+        degrade(photo("coffee-jpeg.jpg"), "J", default_rng(0), levels=Range(90, 10))

@@ -64,12 +64,33 @@ def test_a_run_that_resumes_on_other_images_says_so(photos, tmp_path):
         return [event.text for event in events if isinstance(event, Notice)]
 
     notices(2)
-    assert not any("images" in text for text in notices(2, resume=True))
+    assert not any("pairs" in text for text in notices(2, resume=True))
     Image.effect_noise((96, 96), 80).convert("RGB").save(tmp_path / "photos" / "another.png")
     first, *_ = notices(2, resume=True, longer=True)
     had, has = map(int, re.findall(r"\d+", first))
     assert first.startswith("The run had ")
+    assert had % 3 == 0
     assert 3 * has == 4 * had
+
+
+@pytest.mark.parametrize(("kind", "other"), [("pretrain", "finetune"), ("finetune", "pretrain")])
+def test_a_preset_of_the_other_kind_is_refused(kind, other, photos, tmp_path):
+    with pytest.raises(MaskDCPTError, match=f"The preset is one of {other}, not of {kind}"):
+        RUNS[kind](preset_of(other), photos, tmp_path / "run")
+
+
+def test_types_without_training_images_are_named(tmp_path):
+    for name in ("lq/1.png", "gt/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        Image.effect_noise((96, 96), 80).convert("RGB").save(tmp_path / name)
+    own = tmp_path / "own.yaml"
+    source = "{name: a, lq: 'lq/{n}', gt: 'gt/{n}'}"
+    part = f"[{{degradation: H, sources: [{source}]}}]"
+    own.write_text(f"setting: 5d\ntrain: {part}\ntest: {part}\n")
+    preset = preset_of("finetune", f"data={own}")
+    events = finetune(preset, TrainingData(root=tmp_path), tmp_path / "run", device="cpu")
+    texts = [event.text for event in events if isinstance(event, Notice)]
+    assert "The data have no training images of: rain, noise, motion-blur, low-light." in texts
 
 
 def test_pretraining_refuses_a_network_that_the_decoders_do_not_fit(photos, tmp_path):

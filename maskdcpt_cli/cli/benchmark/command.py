@@ -72,7 +72,7 @@ class BenchmarkOptions:
     def name(self) -> str:
         """Name of the preset, photos or pairs, as shown on the page."""
         if self.pairs:
-            return "own pairs"
+            return f"own pairs ({', '.join(lq.resolve().name for lq, _ in self.pairs)})"
         preset = Path(self.preset or "").stem
         return f"{self.photos.resolve().name} ({preset})" if self.photos else preset
 
@@ -194,8 +194,8 @@ def _run(
     from maskdcpt_cli.cli.console import say
 
     settings, network = _settings(options), _network(options)
+    check_folder(options.folder)
     cache = ResultCache(options.folder, made_by=f"{network.fingerprint}-{settings.protocol.name}")
-    check_folder(options.folder, cache)
     view = BenchmarkView(sets, settings.limit)
     say(view.console, f"{options.label}: {network.description}")
     shown = show(benchmark(sets, network.restore, settings, cache), view)

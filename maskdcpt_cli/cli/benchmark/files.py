@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from maskdcpt_cli.benchmarking.result_cache import ResultCache
+from maskdcpt_cli.benchmarking.result_cache import FILE as RESULTS
 from maskdcpt_cli.benchmarking.test_sets import title
 from maskdcpt_cli.cli.benchmark.page import write_benchmark
 from maskdcpt_cli.cli.benchmark.tables import (
@@ -17,6 +17,7 @@ from maskdcpt_cli.cli.benchmark.tables import (
     remarks,
 )
 from maskdcpt_cli.cli.csv_file import write_csv
+from maskdcpt_cli.cli.page import is_page
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import check_inside, shown, written
 
@@ -24,10 +25,11 @@ FILES = ("table.md", "table.csv", "index.html")
 CSV_HEADS = ("table", "method", "column", "metric", "figure", "partial")
 
 
-def check_folder(folder: Path, cache: ResultCache) -> None:
+def check_folder(folder: Path) -> None:
     """Raise MaskDCPTError where a file would be replaced that is not of an earlier benchmark."""
-    for name in () if cache.is_known else FILES:
-        if (folder / name).exists():
+    known = (folder / RESULTS).exists() or is_page(folder / "index.html", "benchmark")
+    for name in FILES:
+        if not known and (folder / name).exists():
             raise MaskDCPTError(
                 f"'{shown(folder / name)}' is not of a benchmark in this folder, and would be "
                 "replaced: choose another folder with -o."

@@ -27,10 +27,10 @@ SUBDIRECTORIES = frozenset({EXIF, 34853, 40965})  # Exif, GPS, and interoperabil
 OF_PAGES = frozenset({285, 297})  # the name and number of a page
 
 # What says something about the photo rather than about how a file stores it: document, description,
-# camera, orientation, software, time, author, rating, copyright, IPTC, Photoshop's resources,
-# GeoTIFF and GDAL's own, Windows' titles.
+# camera, orientation, software, time, author, rating, copyright, IPTC, GeoTIFF and GDAL's own,
+# Windows' titles.
 DESCRIPTIVE = frozenset(
-    {269, 270, 271, 272, 274, 305, 306, 315, 316, 18246, 18249, 33432, 33723, 34377}
+    {269, 270, 271, 272, 274, 305, 306, 315, 316, 18246, 18249, 33432, 33723}
     | {33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113}
     | set(range(40091, 40096))
     | OF_PAGES

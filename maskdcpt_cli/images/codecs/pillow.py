@@ -33,6 +33,7 @@ RAW_PROFILES = ("Raw profile type exif", "Raw profile type APP1")
 READ_TEXTS = {png.XMP_KEYWORD, *map(str.encode, RAW_PROFILES)}  # not copied as texts, too
 JPEG_EXTRAS = {"APP13": b"\xff\xed", "COM": b"\xff\xfe"}  # IPTC, and comments
 SAME = 3  # of 255: the difference of two decoders that round in their own ways
+WRAPPED = 65408  # of 65535, that is 254.5 of 255
 BAND = 1 << 22  # pixels copied at a time
 
 # Pillow's classes are called by themselves: `Image.open` would apply its own limit of pixels,
@@ -278,9 +279,11 @@ def _agree(deep: Native, image: Image.Image) -> bool:
     step = max(1, deep.shape[0] // 64)
     for top in range(0, deep.shape[0], step):
         row = np.asarray(image.crop((0, top, image.width, top + 1)))
-        change = row[0, :, : deep.shape[2]].astype(np.float32) - deep[top] / np.float32(257)
-        change = np.abs(change)  # 255.9 of JPEG 2000 is 0 to Pillow
-        if np.minimum(change, 256 - change).max() > SAME:
+        seen = row[0, :, : deep.shape[2]].astype(np.float32)
+        if image.format == "JPEG2000":  # of which 255.5 and more are 0 to Pillow
+            seen[(seen == 0) & (deep[top] >= WRAPPED)] = 255
+        change = seen - deep[top] / np.float32(257)
+        if np.abs(change).max() > SAME:
             return False
     return True
 

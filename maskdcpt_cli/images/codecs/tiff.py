@@ -29,6 +29,7 @@ OWN_CODECS = frozenset({1, 8, 32946, 32773, 34925})
 OPENCV_CODECS = OWN_CODECS | {5, 6, 7}  # LZW and JPEG
 PHOTOMETRIC = {1: "minisblack", 3: "rgb", 4: "separated"}  # by channels
 LAYERS = 37724  # ImageSourceData
+RESOURCES = 34377  # of Photoshop, among them a thumbnail
 THUMBNAIL_OR_MASK = 1 | 4  # of NewSubfileType
 # TiffWriter refuses the tags of these directories: the unused ones beside them stand in.
 STAND_INS = {ifd.EXIF: 34664, 34853: 34854, 40965: 40966}
@@ -103,6 +104,8 @@ class TiffSource:
         """Yield what pages have beside their pixels, and is not kept."""
         if any(LAYERS in frame.tags for frame in self.frames):
             yield "The layers of Photoshop are left out: the flattened image is restored."
+        if any(RESOURCES in frame.tags for frame in self.frames):
+            yield "The resources of Photoshop, as paths and guides, are left out."
         if len(self.frames) == 1:
             return
         if any(tag in frame.tags for frame in self.frames for tag in ifd.OF_PAGES):
