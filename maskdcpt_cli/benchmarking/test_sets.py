@@ -138,14 +138,18 @@ def from_photos(data: Data, folder: Path, *, max_pixels: int | None = MAX_PIXELS
         )
     own = sets.from_photos(folder, syntheses, max_pixels=max_pixels)
     # A title has no word for a degradation without levels.
-    return _distinct(
-        [
-            one
-            if one.level is not None or one.degradation in LEVEL_NAMES
-            else replace(one, name=f"{one.name}, {slug(one.degradation)}")
-            for one in own
-        ]
-    )
+    named = [
+        one
+        if one.level is not None or one.degradation in LEVEL_NAMES
+        else replace(one, name=f"{one.name}, {slug(one.degradation)}")
+        for one in own
+    ]
+    seen: Counter[str] = Counter()
+    for number, one in enumerate(named):
+        seen[key(one)] += 1
+        if seen[key(one)] > 1:  # of other variants or levels
+            named[number] = replace(one, name=f"{one.name} #{seen[key(one)]}")
+    return named
 
 
 def synthesize_lq(gt: Image, degradation: str, synthesis: Synthesis, *, name: str) -> Image:

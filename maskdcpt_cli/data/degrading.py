@@ -209,9 +209,12 @@ def _degrade_photo(photo: CleanPhoto, **how: Any) -> DegradedPhoto:
         reason = str(error)
     except MaskDCPTError as error:
         refusal = str(error)
-    except Exception as error:  # of OpenCV, which takes no side above 32,767, or of memory
-        short = isinstance(error, MemoryError) or "memory" in str(error)
-        why = "there is not enough memory" if short else "OpenCV does not take its size"
+    except Exception as error:  # any of a plugin's, too
+        why = f"{type(error).__name__}: {error}".rstrip(".: ")
+        if isinstance(error, MemoryError) or "nsufficient memory" in why:
+            why = "there is not enough memory"
+        elif isinstance(error, cv2.error):  # which takes no side above 32,767
+            why = "OpenCV does not take its size"
         reason = f"{shown(photo.path)} cannot be degraded: {why}."
     whole = not (reason or refusal)
     return DegradedPhoto(photo, tuple(lines), tuple(cells) if whole else (), reason, refusal)

@@ -43,7 +43,7 @@ def load(
     try:
         yield from iterator
     except MaskDCPTError as error:  # a worker's comes with its traceback as text before it
-        raise MaskDCPTError(re.split(r"\w+Error: ", str(error))[-1].strip()) from error
+        raise MaskDCPTError(re.split(r"(?m)^[\w.]+Error: ", str(error))[-1].strip()) from error
     except RuntimeError as error:
         if "DataLoader worker (pid" not in str(error):  # but an error of the samples
             raise

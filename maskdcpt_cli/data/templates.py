@@ -30,7 +30,7 @@ class Template:
         above, spans, _ = text.partition(f"{{{SPANNING}}}")
         self._levels = above.split("/")[:-1]
         self._deep = bool(spans)
-        self._is_all = text.rpartition("/")[2] == ALL
+        self._is_all = bool(spans) and not is_sheet(text)
         self._states_suffix = Path(text).suffix.lower() in IMAGE_SUFFIXES
         self._pattern = re.compile(_pattern(text))
 

@@ -280,8 +280,8 @@ class Finetune(Run):
     conductance: Conductance | None = paper(None, "RAM: train some layers alone; None: all")
 
 
-# Overrides before the stages are scaled. What others set is not scaled, whatever their order.
-EARLIER = re.compile(r"training(\.stages(\.\d+\.\w+.*)?|\.iterations)?")
+# Key paths whose values are set before the stages are scaled to a number of iterations.
+SCALED = re.compile(r"training(\.stages(\.\d+\.(iterations|crop_size|batch|data))?|\.iterations)?")
 SCHEMAS: dict[str, type[Pretrain] | type[Finetune]] = {"pretrain": Pretrain, "finetune": Finetune}
 
 
@@ -313,11 +313,23 @@ def load_preset(kind: str, name: str, *, overrides: Sequence[str] = ()) -> Pretr
     """
     if kind not in SCHEMAS:
         raise MaskDCPTError(unknown("kind of preset", kind, SCHEMAS))
-    earlier = [one for one in overrides if EARLIER.fullmatch(one.partition("=")[0])]
-    others = [one for one in overrides if one not in earlier]
-    preset = load(name, SCHEMAS[kind], kind=kind, overrides=[*earlier, _scaled, *others])
+    earlier, later = _in_order(overrides)
+    preset = load(name, SCHEMAS[kind], kind=kind, overrides=[*earlier, _scaled, *later])
     preset._name = name
     return preset
+
+
+def _in_order(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return what is set before the stages are scaled, and after it: values as they were typed."""
+    earlier, later, whole = list[str](), list[str](), set[str]()
+    for override in overrides:
+        key_path = override.partition("=")[0]
+        stage = re.match(r"training\.stages\.\d+", key_path)
+        if stage and stage[0] == key_path:
+            whole.add(key_path)
+        of_whole = stage is not None and stage[0] in whole
+        (earlier if SCALED.fullmatch(key_path) and not of_whole else later).append(override)
+    return earlier, later
 
 
 def _scaled(content: Any) -> Any:
@@ -325,7 +337,7 @@ def _scaled(content: Any) -> Any:
     try:
         training, optimizer = dict(content["training"]), content["optimizer"]
         iterations = training.pop("iterations")
-        if not 1 <= iterations <= LONGEST_RUN:
+        if not isinstance(iterations, int) or not 1 <= iterations <= LONGEST_RUN:
             return content
         run = Run.model_construct(
             training=Training.model_validate(training),

@@ -98,7 +98,8 @@ def launch(
             run_dir, preset, name=name, kind=kind, command=command, resume=resume,
             plugins=plugins, pairs=inputs.pair_count,
         )  # fmt: skip
-    if lacking := inputs.lacking if data.photos is None and not data.pairs else ():
+    own = data.photos or data.pairs or any(stage.data for stage in preset.training.stages)
+    if lacking := () if own else inputs.lacking:
         words = ", ".join(slug(label) for label in lacking)
         events = _noticed(f"The data have no training images of: {words}.", events)
     if before and before != inputs.pair_count:

@@ -26,6 +26,7 @@ from maskdcpt_cli.presets.data import SeededSynthesis
 from maskdcpt_cli.presets.load import load_data, names
 from tests.benchmarking.layouts import COUNT, SIDE, crops, lay_out
 from tests.data.packing import packed
+from tests.datasets import save
 
 SIGMAS = (15, 25, 50, 60, 75)
 WITH_TESTS = [name for name in names() if load_data(name).test]
@@ -45,6 +46,22 @@ def test_every_test_set_is_found_where_its_preset_says(preset, tmp_path):
         assert (sample.gt is None) == one.blind
         same = one.blind or one.degradation == CLEAN
         assert same or np.abs(sample.lq * 255 - sample.gt).max() > 1
+
+
+def test_test_sets_that_would_share_their_files_are_told_apart_or_refused(tmp_path):
+    save(tmp_path / "a" / "1.png", crops()[0])
+    source = "[{name: a, gt: 'a/{n}'}]"
+    parts = [
+        f"- {{degradation: GN, synthesis: {{variant: {v}, levels: [25]}}, sources: {source}}}"
+        for v in ("gaussian", "poisson")
+    ]
+    own = tmp_path / "own.yaml"
+    own.write_text("\n".join(["setting: 5d", "train: []", "test:", *parts]))
+    data = load_data(str(own))
+    names = [one.name for one in from_photos(data, tmp_path / "a")]
+    assert names == ["a", "a #2"]
+    with pytest.raises(MaskDCPTError, match="2 test sets are named GN-25-a"):
+        from_preset(data, tmp_path)
 
 
 def test_noise_is_that_of_the_release():

@@ -14,7 +14,7 @@ from maskdcpt_cli.data.loading import load
 from maskdcpt_cli.data.mixture import Mixture
 from maskdcpt_cli.data.pairs import Pair
 from maskdcpt_cli.data.sets import ImageSet
-from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.images import limits
 from maskdcpt_cli.images.limits import limited
 from tests.data.test_mixture import LABELS, SyntheticPairs, batches, same
@@ -47,6 +47,29 @@ class Deadly(SyntheticPairs):
     def read(self, index: int, crop_fn: CropFn = full_image) -> Pair:
         os.kill(os.getpid(), signal.SIGKILL)
         return super().read(index, crop_fn)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("error", "raised", "sentence"),
+    [
+        (RuntimeError("a bug of its own"), RuntimeError, "a bug of its own"),
+        (
+            ImageError("t.csv: HTTPError: 404"),
+            MaskDCPTError,
+            r"^10 pairs in a row are broken; .*t.csv: HTTPError: 404",
+        ),
+    ],
+)
+def test_an_error_of_the_samples_is_reported_as_it_is(workers, error, raised, sentence):
+    class Failing(SyntheticPairs):
+        def read(self, _index: int, _crop_fn: CropFn = full_image) -> Pair:
+            raise error
+
+    failing = Mixture([ImageSet("a", Failing(40))], labels=LABELS)
+    with pytest.raises(raised, match=sentence) as caught:
+        list(load(failing, batches(last=20), workers=workers))
+    assert "lack of memory" not in str(caught.value)
 
 
 def test_a_killed_worker_is_reported_in_a_sentence():

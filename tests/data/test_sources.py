@@ -132,6 +132,7 @@ def test_what_this_program_writes_beside_photos_is_no_photo(root):
         assert listed(found) == [f"{below}1.png", f"{below}mine/4.png"]
     run = scan(folders("a/runs/one/{path}"), root, "GN").pairs.gt
     assert listed(run) == ["a/runs/one/samples/2.jpg"], "which is named"
+    assert not len(scan(folders("a/{path}.jpg"), root, "GN").pairs)
     named = scan(folders("a/{path}.map.png"), root, "GN").pairs.gt
     assert listed(named) == ["a/1.png.map.png"], "a template may name such files"
 

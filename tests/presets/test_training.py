@@ -152,6 +152,21 @@ def test_what_is_set_beside_the_number_of_iterations_is_not_scaled(overrides):
     assert preset.training.stages == scaled.training.stages
 
 
+@pytest.mark.parametrize("begins", [[], ["training.iterations=9000"]])
+def test_what_is_set_after_a_whole_stage_holds(begins):
+    stage = "{iterations: 9000, crop_size: 128, batch: 8}"
+    for number in (0, 1):
+        whole = f"training.stages.{number}={stage}"
+        batch = f"training.stages.{number}.batch=4"
+        preset = load_preset("finetune", "tiny", overrides=[*begins, whole, batch])
+        assert preset.training.stages[number].batch == 4
+
+
+def test_a_number_of_iterations_is_whole():
+    with pytest.raises(MaskDCPTError, match=r"training.iterations is 1000.5; valid are whole"):
+        load_preset("finetune", "tiny", overrides=["training.iterations=1000.5"])
+
+
 def test_numbers_with_an_exponent_are_numbers():
     sizes = "sizes.nafnet={padding: zeros, norm_eps: 1e-6}"
     preset = load_preset("finetune", "tiny", overrides=[sizes])

@@ -87,7 +87,7 @@ def test_a_run_folder_holds_all_that_anyone_may_ask_for(tmp_path):
     assert any((folder / "tensorboard").iterdir())
 
 
-@pytest.mark.parametrize("name", ["final.safetensors", "log.jsonl", "plot.png"])
+@pytest.mark.parametrize("name", ["final.safetensors", "last.state", "log.jsonl", "plot.png"])
 @pytest.mark.parametrize("resume", [False, True])
 def test_files_of_others_in_the_folder_are_not_replaced(name, resume, tmp_path):
     (tmp_path / name).write_text("mine")

@@ -1,6 +1,7 @@
 """The command `maskdcpt benchmark`."""
 
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 IDENTITY = "identity"  # in place of a model's name
 
 
+LONGEST = 80  # characters of the name of a folder that tell what was measured
+
+
 @dataclass(frozen=True)
 class BenchmarkOptions:
     """Options of the command line."""
@@ -72,15 +76,18 @@ class BenchmarkOptions:
     def name(self) -> str:
         """Name of the preset, photos or pairs, as shown on the page."""
         if self.pairs:
-            return f"own pairs ({', '.join(lq.resolve().name for lq, _ in self.pairs)})"
+            lq = dict.fromkeys("/".join(lq.resolve().parts[-2:]) for lq, _ in self.pairs)
+            return f"own pairs ({', '.join(lq)})"
         preset = Path(self.preset or "").stem
         return f"{self.photos.resolve().name} ({preset})" if self.photos else preset
 
     @property
     def folder(self) -> Path:
         """Folder of the results."""
-        words = re.findall(r"[\w.+-]+", self.name)
-        return self.output or Path("results", "-".join((*words, self.label)))
+        name = "-".join(re.findall(r"[\w.+-]+", self.name))
+        if len(name) > LONGEST:  # of many pairs
+            name = f"{name[:LONGEST]}-{zlib.crc32(name.encode(errors='surrogateescape')):08x}"
+        return self.output or Path("results", f"{name}-{self.label}")
 
 
 @click.command(short_help="Measure a model on test sets and compare with the published figures.")
