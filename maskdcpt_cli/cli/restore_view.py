@@ -332,6 +332,8 @@ def _notices(outcomes: Iterable[Outcome], todo: Plan) -> Iterable[str]:
 
 def _description(outcome: Outcome) -> str:
     job, words = outcome.job, removal_in_words(outcome)
+    if outcome.status == "skipped":
+        return f"{job.source} -> {job.target}"
     about = f"{outcome.pixels / MEGA:.1f} MP, {outcome.seconds:.1f} s"
     return f"{job.source} -> {job.target} ({about}{f'; {words}' if words else ''})"
 

@@ -18,7 +18,6 @@ from maskdcpt_cli.cli.options import (
     max_pixels_option,
     overwrite_option,
     photos_option,
-    quiet_option,
     refuse_existing,
     usage_errors,
 )
@@ -125,7 +124,7 @@ OPTIONS: tuple[Decorator, ...] = (
     max_pixels_option,
     json_option("the results"),
     overwrite_option("the file of --output or --csv"),
-    quiet_option,
+    click.option("-q", "--quiet", is_flag=True, help="Print results and failures alone."),
 )  # fmt: skip
 
 

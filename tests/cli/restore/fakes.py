@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner, Result
 
+import maskdcpt_cli.inference.removal  # noqa: F401  # before load_classifier is replaced
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.errors import BackendError
 from maskdcpt_cli.images.reader import PhotoReader
