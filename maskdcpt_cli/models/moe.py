@@ -181,7 +181,7 @@ class MoETransformerBlock(nn.Module):
 
 
 def take_load_loss(network: nn.Module) -> Tensor | None:
-    """Return the sum of the load losses of all experts from the last pass in training, once.
+    """Return the mean of the load losses of all experts from the last pass in training, once.
 
     None if there are no experts, or no such pass since.
     """
@@ -189,7 +189,7 @@ def take_load_loss(network: nn.Module) -> Tensor | None:
     losses = [layer.load_loss for layer in layers if layer.load_loss is not None]
     for layer in layers:
         layer.load_loss = None
-    return torch.stack(losses).sum() if losses else None
+    return torch.stack(losses).mean() if losses else None
 
 
 def load_loss(logits: Tensor, noisy: Tensor, cost: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class Optimizer(Schema):
 
     lr: LRSchedule
     decoder_lr: LRSchedule | None = paper(None, "of both decoders of pre-training: as the encoder")
-    weight_decay: NonNegativeFloat = paper(0.0, "Sec. V-A")
+    weight_decay: NonNegativeFloat = paper(0.0, "Sec. V-A of pre-training; ours of fine-tuning")
     betas: tuple[Beta, Beta] = paper((0.9, 0.999), "ours: AdamW's own, and Restormer's")
     clip: PositiveFloat | None = paper(None, "ours: gradient norm; Restormer's recipe has 0.01")
     layer_decay: Fraction = paper(1.0, "ours: lr of a stage relative to the one after it")

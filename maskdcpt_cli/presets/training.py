@@ -105,7 +105,7 @@ class Training(Schema):
 
     stages: tuple[Stage, ...] = Field(min_length=1)
     precision: Literal["fp32", "bf16", "fp16"] = paper("fp32", "ours")
-    ema: Fraction | None = paper(None, "ours; the presets of fine-tuning have one")
+    ema: Fraction | None = paper(None, "ours: the average of the weights; None: none")
     channels_last: bool = paper(True, "ours: faster, same numbers")
     compile: bool = paper(False, "ours")
     deterministic: bool = paper(False, "ours: on a GPU, the same bits again, slower")

@@ -94,10 +94,14 @@ def layers_of(backbone: Backbone) -> dict[str, nn.Module]:
 
 
 def train_only(backbone: Backbone, names: frozenset[str]) -> None:
-    """Freeze the parameters of all layers but those named."""
+    """Freeze the parameters of all layers but those named, and those after the features.
+
+    The latter are as they were initialised in a file of pre-training, which does not train them.
+    """
+    head = tuple(f"{name}." for name in backbone.beyond_features)
     for name, module in backbone.named_modules():
         for parameter in module.parameters(recurse=False):
-            parameter.requires_grad_(name in names)
+            parameter.requires_grad_(name in names or f"{name}.".startswith(head))
 
 
 def select_layers(

@@ -1,4 +1,4 @@
-"""The exponential moving average of a model's parameters (Sec. V-C)."""
+"""The exponential moving average of a model's parameters (ours: the paper prints none)."""
 
 import torch
 from torch import Tensor, nn

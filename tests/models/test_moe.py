@@ -79,9 +79,11 @@ def test_the_loss_of_the_load_is_taken_once_and_only_in_training():
     backbone(lq)
     assert backbone.auxiliary_loss() is None
     backbone.train()(lq)
+    each = [one.load_loss for one in backbone.modules() if isinstance(one, Experts)]
     loss = backbone.auxiliary_loss()
     assert loss is not None
-    assert loss.shape == ()
+    assert len(each) > 1
+    assert loss.item() == pytest.approx(sum(one.item() for one in each) / len(each))
     assert loss > 0
     assert backbone.auxiliary_loss() is None
     assert build_backbone("restormer", dim=8).auxiliary_loss() is None
