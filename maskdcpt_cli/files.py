@@ -8,6 +8,7 @@ import platform
 import re
 import stat
 import time
+import unicodedata
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,7 +140,12 @@ def shown(text: Path | str) -> str:
     >>> shown("a\nb.png")
     'a\\nb.png'
     """
-    return "".join(c if c.isprintable() else _escape(c) for c in str(text))
+    return "".join(c if is_printable(c) else _escape(c) for c in str(text))
+
+
+def is_printable(character: str) -> bool:
+    """Return whether a character stands for itself: also a space of another width."""
+    return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
 def _escape(character: str) -> str:

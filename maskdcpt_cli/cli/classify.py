@@ -129,10 +129,11 @@ def _classify(
 
 def _load(model: str, device: str) -> "DegradationClassifier":
     from maskdcpt_cli.inference.backends import find_device
+    from maskdcpt_cli.inference.out_of_memory import moved
     from maskdcpt_cli.weights.zoo import load_classifier
 
     classifier = load_classifier(model)
-    classifier.network.to(find_device(device))
+    moved(classifier.network, find_device(device))
     return classifier
 
 

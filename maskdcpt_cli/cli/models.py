@@ -90,7 +90,11 @@ def _show_file(path: Path, *, json: bool) -> None:
         "use": " and ".join(uses),
         "backbone": weights.backbone,
         "options": dict(weights.options),
-        "parameters": sum(tensor.numel() for tensor in weights.state_dict.values()),
+        "parameters": sum(
+            tensor.numel()
+            for one in (weights.state_dict, weights.classifier or {})
+            for tensor in one.values()
+        ),
         "degradations": weights.degradations,
         **({"multi_label": True, "thresholds": weights.thresholds} if weights.multi_label else {}),
         "preset": weights.preset,

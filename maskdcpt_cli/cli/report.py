@@ -22,6 +22,7 @@ from maskdcpt_cli.inference.events import Outcome, Settings
 
 LARGEST, SMALLEST = 1280, 480  # longest side of a photo on the page
 MOST_ENLARGED = 1.5
+MOST = 500  # photos on a page, of about 60 MB
 UNSHRUNK = 60  # number of photos that are shown at the largest size: about 25 MB
 
 
@@ -79,7 +80,9 @@ def _lead(outcomes: Sequence[Outcome]) -> str:
     }
     ends = ", ".join(f"{number} {word.lower()}" for word, number in counts.items() if number)
     removals = removals_in_words(outcomes)
-    return f"{count(len(outcomes), 'photo')}: {ends}{f'; {removals}' if removals else ''}"
+    lead = f"{count(len(outcomes), 'photo')}: {ends}{f'; {removals}' if removals else ''}"
+    whole = sum(outcome.status not in BAD for outcome in outcomes) <= MOST
+    return lead if whole else f"{lead}. The first {MOST} are shown"
 
 
 def _facts(model: str, settings: Settings) -> dict[str, str]:
@@ -103,7 +106,7 @@ def _setting(named: tuple[str, object]) -> str:
 def _figures(
     outcomes: Sequence[Outcome], reader: PhotoReader, max_pixels: int | None
 ) -> Iterator[ReportFigure]:
-    shown = [outcome for outcome in outcomes if outcome.status not in BAD]
+    shown = [outcome for outcome in outcomes if outcome.status not in BAD][:MOST]
     shrink = sqrt(UNSHRUNK / max(len(shown), UNSHRUNK))
     for outcome in shown:
         max_side = max(SMALLEST, round(LARGEST * shrink))

@@ -318,13 +318,14 @@ def _load_classifier(
     options: RestoreOptions, model: "Restores", device: str
 ) -> "DegradationClassifier | None":
     """Return the classifier on a device, if it decides what is removed."""
+    from maskdcpt_cli.inference.out_of_memory import moved
     from maskdcpt_cli.inference.removal import finds
     from maskdcpt_cli.weights.zoo import load_classifier
 
     if not finds(model, options.settings):
         return None
     classifier = load_classifier(options.classifier or DEFAULT_CLASSIFIER)
-    classifier.network.to(device)
+    moved(classifier.network, device)
     return classifier
 
 

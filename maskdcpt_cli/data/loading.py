@@ -2,7 +2,10 @@
 
 import re
 import signal
-from collections.abc import Generator, Iterable
+import sys
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from threading import current_thread, main_thread
 
 from torch.utils.data import DataLoader
 
@@ -12,7 +15,9 @@ from maskdcpt_cli.data.parallel import prepare_worker
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.limits import FileLimits, limit_files
 
-PATIENCE = 30  # seconds that a process outlives SIGTERM, if its parent does not stop it
+# Seconds that a process outlives SIGTERM, if its parent does not stop it. Until then the parent may
+# be in a validation or a long step, after which it takes a batch more.
+PATIENCE = 3600
 
 
 def load(
@@ -39,7 +44,8 @@ def load(
         prefetch_factor=prefetch if workers else None,
         worker_init_fn=_start,
     )
-    iterator = iter(loader)
+    with _handler_of_children():
+        iterator = iter(loader)
     try:
         yield from iterator
     except MaskDCPTError as error:  # a worker's comes with its traceback as text before it
@@ -56,6 +62,20 @@ def load(
         for process in getattr(iterator, "_workers", ()):
             process.kill()  # it is still there where its decoder hangs
             process.join()
+
+
+@contextmanager
+def _handler_of_children() -> Iterator[None]:
+    """Undo the handler that a DataLoader installs, which raises in the midst of a step.
+
+    A worker that is lost is noticed as its batch is waited for.
+    """
+    if sys.platform == "win32" or current_thread() is not main_thread():  # where it installs none
+        yield
+        return
+    before = signal.getsignal(signal.SIGCHLD)
+    yield
+    signal.signal(signal.SIGCHLD, before)
 
 
 def _start(_number: int) -> None:

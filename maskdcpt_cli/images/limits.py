@@ -35,7 +35,8 @@ class FileLimits:
     """The limits of this process.
 
     Args:
-        report: Receives the name of each file before it is read, to be known if the process ends.
+        report: Receives the name of each file before it is read, to be known if the process ends,
+            and "" after it.
         clock: Let the clock limit, too, and SIGTERM end the process while a file is read.
     """
 
@@ -57,6 +58,7 @@ class FileLimits:
             _limit_memory(None)
             if self.clock:
                 signal.signal(signal.SIGTERM, stop)
+            self.report("")
 
     def allow(self, pixels: int) -> None:
         """Apply the limits of decoding so many pixels, from now on."""

@@ -13,6 +13,7 @@ from math import ceil, sqrt
 import torch
 from torch import Tensor, nn
 
+from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.reading import Page, fill_transparent, shrink, upright
 from maskdcpt_cli.inference.out_of_memory import unless_out_of_memory
@@ -97,7 +98,10 @@ def tile_logits(
     while batch := list(islice(tiles, BATCH_TILES)):
         padded = pad_by_reflection(torch.stack(batch), network.backbone.size_multiple)
         found.append(_logits(network, padded, device))
-    return torch.cat(found)
+    logits = torch.cat(found)
+    if not logits.isfinite().all():
+        raise ImageError("The classifier gives no finite values: its weights are damaged.")
+    return logits
 
 
 def _logits(network: nn.Module, tiles: Tensor, device: torch.device) -> Tensor:

@@ -4,8 +4,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+from torch import nn
+
+from maskdcpt_cli.errors import BackendError
 
 Result = TypeVar("Result")
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 # Parts of messages of errors that have no type of their own, in lower case.
 MESSAGES = (
@@ -38,6 +42,22 @@ def unless_out_of_memory(run: Callable[[], Result]) -> Result | None:
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()
     return None
+
+
+def moved(network: AnyModule, device: str) -> AnyModule:
+    """Return a network on a device; BackendError where there is no room for it."""
+
+    def move() -> AnyModule:
+        network.to(device)
+        return network
+
+    found = unless_out_of_memory(move)
+    if found is None:
+        raise BackendError(
+            f"There is not enough memory on '{device}' for the network: use --device cpu, or wait "
+            "until there is."
+        )
+    return found
 
 
 def is_out_of_memory(error: Exception) -> bool:

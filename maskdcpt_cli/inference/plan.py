@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskdcpt_cli.errors import ImageError, MaskDCPTError, unknown
-from maskdcpt_cli.files import check_inside, shown
+from maskdcpt_cli.files import check_inside, is_printable, shown
 from maskdcpt_cli.images.contact_sheets import sheet_of
 from maskdcpt_cli.images.discover import (
     FileIdentity,
@@ -143,7 +143,7 @@ def _check_name(name: str) -> None:
             f"--name '{name}' must hold {{stem}} once and end in {{suffix}}, "
             "as '{stem}_restored{suffix}' does."
         )
-    if set(name) & set('/\\:*?"<>|') or not name.isprintable():
+    if set(name) & set('/\\:*?"<>|') or not all(map(is_printable, name)):
         raise PlanError(f"--name '{name}' must be a file name; choose the folder with -o.")
 
 

@@ -15,6 +15,7 @@ from maskdcpt_cli.images.photo import Page
 from maskdcpt_cli.inference.classify import Found, find_degradations
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.looking import REDUCED_PIXELS
+from maskdcpt_cli.inference.out_of_memory import moved
 from maskdcpt_cli.models.backbone import RestorationNetwork
 from maskdcpt_cli.weights.building import DegradationClassifier
 from maskdcpt_cli.weights.zoo import DEFAULT, load_classifier
@@ -136,7 +137,7 @@ def scale_varies(types: Iterable[str]) -> bool:
 def default_classifier(device: str) -> DegradationClassifier:
     """Return the default classifier on a device, loaded once."""
     classifier = load_classifier()
-    classifier.network.to(device)
+    moved(classifier.network, device)
     return classifier
 
 

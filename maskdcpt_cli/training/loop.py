@@ -273,6 +273,7 @@ class Loop:
                 crop_size=self.run.validation.crop_size,
                 distributed=self.distributed, iteration=progress.iteration,
             )  # fmt: skip
+        before = progress.validated_at, progress.best
         progress.validated_at = progress.iteration
         progress.temperature = validated.temperature
         progress.thresholds = dict(validated.thresholds)
@@ -285,7 +286,11 @@ class Loop:
             and (progress.best is None or score > progress.best)
         ):
             progress.best = score
-            saved = list(self._save("best"))
+            try:
+                saved = list(self._save("best"))
+            except BaseException:  # or a run that resumes would take it for saved
+                progress.validated_at, progress.best = before
+                raise
         yield from map(Notice, notices)
         yield validated
         yield from saved

@@ -9,6 +9,7 @@ from subprocess import run
 import pytest
 from click.testing import CliRunner, Result
 
+import maskdcpt_cli
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.weights.checkpoint import Checkpoint, save_checkpoint
 from maskdcpt_cli.weights.zoo import ZOO
@@ -115,6 +116,12 @@ def test_a_multi_label_classifier_is_shown_with_its_thresholds(tmp_path: Path) -
     assert (facts["multi_label"], facts["thresholds"]) == (True, {"H": 0.75, "GN": 0.5})
     save_checkpoint(weights, path)
     assert "\nmulti_label " not in maskdcpt("models", "show", str(path)).stdout
+
+
+def test_a_file_of_a_classifier_has_the_parameters_of_its_decoder_too() -> None:
+    file = Path(maskdcpt_cli.__file__).parent / "_models" / "tiny-classifier.safetensors"
+    result = CliRunner().invoke(main, ["models", "show", str(file), "--json"])
+    assert json.loads(result.stdout)["parameters"] == ZOO["tiny-classifier"].parameters
 
 
 def test_a_file_of_weights_is_shown_with_what_it_holds(tmp_path: Path) -> None:

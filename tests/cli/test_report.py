@@ -100,6 +100,13 @@ def test_many_photos_are_shown_smaller(tmp_path, monkeypatch):
         assert Image.open(io.BytesIO(base64.b64decode(first[1]))).width == width
 
 
+def test_a_page_has_so_many_photos_at_most(tmp_path, outcomes, monkeypatch):
+    monkeypatch.setattr("maskdcpt_cli.cli.report.MOST", 1)
+    page = write(tmp_path / "report.html", outcomes)
+    assert page.count("<figure") == 1
+    assert "The first 1 are shown" in page
+
+
 def test_a_page_that_cannot_be_written_is_reported_and_leaves_nothing(tmp_path, outcomes):
     (tmp_path / "file").touch()
     with pytest.raises(MaskDCPTError, match=r"Cannot write '.*page\.html'"):

@@ -202,6 +202,16 @@ def test_nothing_is_overwritten_unasked():
     assert Path("out.csv").read_text(encoding="utf-8").startswith("name,")
 
 
+def test_paths_in_csv_and_json_are_those_of_the_files():
+    for folder in ("restored", "gt"):
+        write(Path(folder, "10.30\u202fAM.png"), photograph(1))
+    result = run("restored", "gt", "--csv", "score.csv", "--json")
+    with Path("score.csv").open(encoding="utf-8", newline="") as file:
+        assert all(Path(row["restored"]).exists() for row in csv.DictReader(file))
+    pictures = json.loads(result.stdout)["pictures"]
+    assert all(Path(one[key]).exists() for one in pictures for key in ("restored", "gt"))
+
+
 def test_figures_are_printed_where_a_file_cannot_be_written():
     Path("file").write_text("")
     result = run("restored", "gt", "--csv", "file/score.csv", code=1)

@@ -72,6 +72,19 @@ def test_an_error_of_the_samples_is_reported_as_it_is(workers, error, raised, se
     assert "lack of memory" not in str(caught.value)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+def test_a_killed_worker_raises_nothing_in_the_midst_of_a_step():
+    whole = Mixture([ImageSet("a", SyntheticPairs(40))], labels=LABELS)
+    batch = load(whole, batches(last=400), workers=1)
+    next(batch)
+    (worker,) = multiprocessing.active_children()
+    os.kill(worker.pid or 0, signal.SIGKILL)
+    worker.join()
+    assert sum(range(1_000_000)) > 0  # where a handler would raise
+    with pytest.raises(MaskDCPTError, match="A data loading process was killed"):
+        list(batch)
+
+
 def test_a_killed_worker_is_reported_in_a_sentence():
     deadly = Mixture([ImageSet("a", Deadly(1))], labels=LABELS)
     with pytest.raises(MaskDCPTError, match="was killed, perhaps for lack of memory"):

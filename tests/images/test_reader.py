@@ -225,7 +225,7 @@ def test_limits_apply_while_a_file_is_read_and_no_longer() -> None:
         assert 0 < signal.alarm(0) <= limits.CLOCK * (limits.SECONDS + 120)
     assert soft() == before
     assert signal.getsignal(signal.SIGTERM) is stop
-    assert named == ["a.png"]
+    assert named == ["a.png", ""]
     assert header[0] <= time.process_time() + limits.SECONDS + 1
     assert pixels[0] - header[0] in {120, 121}
     assert pixels[1] - header[1] > 12_000_000 * 200

@@ -199,6 +199,17 @@ def test_where_memory_runs_out_fewer_tiles_are_looked_at_at_a_time():
     assert few == many
 
 
+def test_a_classifier_of_damaged_weights_fails_the_photo(tmp_path):
+    class Damaged(Means):
+        def forward(self, lq: Tensor) -> Output:
+            output = super().forward(lq)
+            return output._replace(logits=output.logits * torch.nan)
+
+    path = saved(tmp_path / "a.png", painted(16, 16, (9, 9, 9)))
+    (one,) = classify_files(DegradationClassifier(Damaged(), LABELS), [path])
+    assert "gives no finite values" in (one.reason or "")
+
+
 def test_an_error_of_opencv_fails_that_photo_alone(tmp_path, monkeypatch):
     def fill(page):
         if page.pixels.mean() > 200:

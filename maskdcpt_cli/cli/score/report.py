@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from maskdcpt_cli.cli.csv_file import write_csv as write_rows
-from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.scoring.events import Item, Scored, Unavailable
 from maskdcpt_cli.scoring.metrics import Metric
@@ -88,16 +87,16 @@ def _apart(metric: Metric, mean: float, bound: Bound) -> str:
 def as_json(report: ScoreReport) -> dict[str, object]:
     """Return the report as JSON; the keys are stable."""
     return {
-        "pred": shown(report.pred),
-        "gt": report.gt and shown(report.gt),
+        "pred": str(report.pred),
+        "gt": report.gt and str(report.gt),
         "protocol": {"name": report.protocol.name, "text": report.protocol.describe()},
         "paired": report.pairing.rule or None,
         "metrics": {one.metric: _summary(report, one) for one in report.summaries},
         "pictures": [
             _image(item, one) for item, one in zip(report.pairing.items, report.scored, strict=True)
         ],
-        "without_gt": [shown(path) for path in report.pairing.missing],
-        "unused_gt": [shown(path) for path in report.pairing.extra],
+        "without_gt": [str(path) for path in report.pairing.missing],
+        "unused_gt": [str(path) for path in report.pairing.extra],
         "unavailable": {one.metric: one.reason for one in report.unavailable},
         "out_of_bounds": report.broken(),
         "failed": report.failed,
@@ -117,7 +116,7 @@ def _summary(report: ScoreReport, one: Summary) -> dict[str, object]:
 
 def _image(item: Item, one: Scored) -> dict[str, object]:
     return {
-        "name": shown(one.name),
+        "name": one.name,
         "restored": _path(item.restored),
         "gt": _path(item.gt),
         "values": {name: round(value, DIGITS) for name, value in one.values.items()},
@@ -139,9 +138,9 @@ def write_csv(path: Path, report: ScoreReport) -> None:
         values = [f"{one.values[name]:.{DIGITS}f}" if name in one.values else "" for name in names]
         remarks = " ".join(filter(None, [one.problem, *one.failed.values(), *one.notices]))
         paths = [_path(item.restored), _path(item.gt)]
-        rows.append([shown(one.name), *paths, *values, remarks])
+        rows.append([one.name, *paths, *values, remarks])
     write_rows(path, rows)
 
 
 def _path(image: object) -> str | None:
-    return shown(image) if isinstance(image, Path) else None
+    return str(image) if isinstance(image, Path) else None

@@ -169,6 +169,8 @@ def _read(pairs: FilePairs, name: str, problems: list[PairProblem]) -> Pixels | 
         problems.append(("missing", f"{shown(name)} is not there.", name))
     except OSError as error:
         problems.append(("unreadable", f"{shown(name)} cannot be read: {error.strerror}.", name))
+    except ValueError as error:  # of a list in UTF-16, say
+        problems.append(("unreadable", f"{shown(name)} is no file name: {error}.", name))
     except ImageError as error:
         problems.append(("unreadable", str(error), name))
     return None
@@ -236,14 +238,14 @@ def _leaks(
     """Yield each clean image of a test set that is in a training set, too."""
     train, test = Fingerprinted(every, "train"), Fingerprinted(every, "test")
     candidates = near(train.prints, test.prints).tolist()
-    reported: set[tuple[str, str]] = set()
+    reported: set[tuple[str, str, str]] = set()
     pairs = ((train.batch(one), test.batch(other)) for one, other in candidates)
     with closing(in_processes(_same, pairs, jobs=jobs, pool=pool)) as answers:
         for (one, other), names in zip(candidates, answers, strict=True):
-            title = train.row(one).title
-            if names and (title, names[1]) not in reported:
-                reported.add((title, names[1]))
-                text = f"{shown(names[0])} is {shown(names[1])} of {test.row(other).title}."
+            title, of_test = train.row(one).title, test.row(other).title
+            if names and (title, of_test, names[1]) not in reported:
+                reported.add((title, of_test, names[1]))
+                text = f"{shown(names[0])} is {shown(names[1])} of {of_test}."
                 yield Problem("leak", title, text, names[0])
 
 

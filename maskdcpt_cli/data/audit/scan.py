@@ -148,7 +148,7 @@ def _miscounted(role: Role, part: Part, rows: Sequence[SourceRow]) -> Iterator[P
         found = part.variants * sum(len(row.scan.pairs) for row in rows)
         if found != part.pairs:
             text = f"{part.pairs:,} pairs are expected in all, and {found:,} are there."
-            yield Problem("count", f"{role} {part.degradation}", text)
+            yield Problem("count", f"{role} {part.degradation or ''}", text)
 
 
 def _one_to_one(source: Source) -> bool:

@@ -24,6 +24,7 @@ from maskdcpt_cli.inference.backends.fp32 import tf32
 from maskdcpt_cli.inference.backends.half_precision import convert_to_half
 from maskdcpt_cli.inference.backends.rewriting import fold_scales
 from maskdcpt_cli.inference.backends.transfer import transfer_to
+from maskdcpt_cli.inference.out_of_memory import moved
 from maskdcpt_cli.models import Backbone
 from maskdcpt_cli.models.layers import lay_out
 from maskdcpt_cli.models.restormer import Restormer
@@ -67,7 +68,7 @@ class TorchEngine(BackboneEngine):
         )
         self._dtype = torch.float32 if self._autocast else DTYPES[precision]
         # The caller's network stays as it is.
-        network = copy.deepcopy(model).to(device).eval()
+        network = moved(copy.deepcopy(model), device).eval()
         if self._kind == "cpu":  # on other devices not measured; in fp16 small products underflow
             network = fold_scales(network)
         if self._dtype != torch.float32:
