@@ -192,7 +192,7 @@ def _label(model: str) -> str:
     metavar="FILE.html",
     callback=ending_in(".html", ".htm"),
     type=FILE,
-    help="Write a page with a before/after slider for each photo.",
+    help="Write a page with a before/after slider for each photo, 500 at most.",
 )
 @recursive_option
 @max_pixels_option

@@ -275,7 +275,13 @@ def _write_pairs(
 
 
 def _lost(photo: CleanPhoto, error: WorkerLost, _retry: object) -> DegradedPhoto:
-    return DegradedPhoto(photo, (), (), str(error))
+    reason = str(error)
+    if not error.file:  # it was read
+        reason = (
+            f"{shown(photo.path)} cannot be degraded: its process was killed, perhaps for lack of "
+            "memory; try fewer --jobs."
+        )
+    return DegradedPhoto(photo, (), (), reason)
 
 
 def _png(pixels: Pixels) -> bytes:

@@ -20,6 +20,9 @@ from maskdcpt_cli.images.limits import FileLimits, limit_files
 PATIENCE = 3600
 
 
+LOST = ("DataLoader worker (pid", "Pin memory thread exited")
+
+
 def load(
     samples: Samples,
     batches: Iterable[list[SampleKey]],
@@ -51,7 +54,7 @@ def load(
     except MaskDCPTError as error:  # a worker's comes with its traceback as text before it
         raise MaskDCPTError(re.split(r"(?m)^[\w.]+Error: ", str(error))[-1].strip()) from error
     except RuntimeError as error:
-        if "DataLoader worker (pid" not in str(error):  # but an error of the samples
+        if not any(words in str(error) for words in LOST):  # but an error of the samples
             raise
         raise MaskDCPTError(
             f"A data loading process was killed, perhaps for lack of memory; use fewer workers. "
@@ -66,7 +69,7 @@ def load(
 
 @contextmanager
 def _handler_of_children() -> Iterator[None]:
-    """Undo the handler that a DataLoader installs, which raises in the midst of a step.
+    """Undo the handler that the first DataLoader installs, which raises in the midst of a step.
 
     A worker that is lost is noticed as its batch is waited for.
     """

@@ -40,10 +40,10 @@ def in_processes(
     """Yield the function's result for each item, in order, computed by `jobs` processes.
 
     The function must be importable by its name, items and results small. Closing the generator
-    (Ctrl-C closes it) stops the processes at once. Where a file ends the process that reads it, the
-    item's result is that of `lost`. The processes are those of `pool`; None starts them.
+    (Ctrl-C closes it) stops the processes at once. Where a process ends by an item, its result is
+    that of `lost`. The processes are those of `pool`; None starts them.
 
-    Raises MaskDCPTError when a process ends otherwise, as for want of memory, or without `lost`.
+    Raises MaskDCPTError when a process ends, as for want of memory, without `lost`.
     """
     waiting: deque[Future[Result]] = deque()
     # The processes are closed first: a thread that waits for one ends then.
@@ -76,13 +76,13 @@ def _call(
     try:
         return pool.call(_prepared, function, item)
     except WorkerLost as error:
-        if not error.file:
-            raise MaskDCPTError(
-                "A worker process was killed, perhaps for lack of memory; try fewer --jobs."
-            ) from error
-        if lost is None:
+        if lost is not None and (error.file or not pool.is_closed):
+            return lost(item, error, partial(_call, pool, function, lost))
+        if error.file:
             raise
-        return lost(item, error, partial(_call, pool, function, lost))
+        raise MaskDCPTError(
+            "A worker process was killed, perhaps for lack of memory; try fewer --jobs."
+        ) from error
 
 
 def _prepared(function: Callable[[Item], Result], item: Item) -> Result:

@@ -14,7 +14,7 @@ from maskdcpt_cli.images import reading
 from maskdcpt_cli.images.colour import colour_of
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.images.photo import Header, Metadata, Page, Photo
-from maskdcpt_cli.images.workers import Closable, WorkerPool, lent
+from maskdcpt_cli.images.workers import Closable, WorkerLost, WorkerPool, lent
 
 Result = TypeVar("Result")
 
@@ -58,6 +58,10 @@ class PhotoReader(Closable):
     def _call(self, read: Callable[..., Result], path: Path, **options: int | None) -> Result:
         try:
             return self._workers.call(read, path, **options)
+        except WorkerLost as error:
+            if error.file or self._workers.is_closed:
+                raise
+            raise ImageError(f"Cannot read '{shown(path)}': {error}") from error
         except (OSError, MemoryError) as error:  # of this process, not of the one that reads
             reason = getattr(error, "strerror", None) or "there is not enough memory"
             raise ImageError(f"Cannot read '{shown(path)}': {reason}.") from error

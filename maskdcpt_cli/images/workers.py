@@ -39,7 +39,7 @@ class WorkerLost(ImageError):
     """
 
     def __init__(self, file: str, status: int) -> None:
-        text = f"A process that reads images ended with status {status}."
+        text = f"A process that works on images ended with status {status}: {_reason(status)}."
         if file:
             text = f"{file} cannot be read: {_reason(status)}; {ADVICE}."
         super().__init__(text)
@@ -196,6 +196,10 @@ class WorkerPool(Closable):
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
         self._closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
 
     def start(self, count: int = 1) -> None:
         """Start workers ahead of the first calls, until there are so many."""

@@ -4,7 +4,6 @@ Defaults are the paper's, with their source in it; "ours" marks what the paper l
 source is kept with the field, so that `maskdcpt presets show` prints it beside the value.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Annotated, Any, Literal, TypeVar, overload
@@ -25,6 +24,7 @@ from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.presets.data import Fraction, Schema, Seed
 from maskdcpt_cli.presets.load import load
 from maskdcpt_cli.presets.optimizer import LRSchedule, LRSegment, Optimizer, paper
+from maskdcpt_cli.presets.overrides import around_scaling
 
 AnyRun = TypeVar("AnyRun", bound="Run")
 
@@ -207,12 +207,12 @@ class Run(Schema):
         rest = dict(training)
         iterations = rest.pop("iterations")
         run = validate({**given, "training": rest})
-        if not isinstance(iterations, int) or not 1 <= iterations <= LONGEST_RUN:
+        if not _is_whole(iterations) or not 1 <= iterations <= LONGEST_RUN:
             raise ValueError(
                 f"training.iterations is {iterations!r}; valid are whole numbers from 1 to "
                 f"{LONGEST_RUN}"
             )
-        return run.with_iterations(iterations)
+        return run.with_iterations(int(iterations))
 
     @model_validator(mode="after")
     def _check_cosines(self) -> "Run":
@@ -280,8 +280,6 @@ class Finetune(Run):
     conductance: Conductance | None = paper(None, "RAM: train some layers alone; None: all")
 
 
-# Key paths whose values are set before the stages are scaled to a number of iterations.
-SCALED = re.compile(r"training(\.stages(\.\d+\.(iterations|crop_size|batch|data))?|\.iterations)?")
 SCHEMAS: dict[str, type[Pretrain] | type[Finetune]] = {"pretrain": Pretrain, "finetune": Finetune}
 
 
@@ -313,23 +311,14 @@ def load_preset(kind: str, name: str, *, overrides: Sequence[str] = ()) -> Pretr
     """
     if kind not in SCHEMAS:
         raise MaskDCPTError(unknown("kind of preset", kind, SCHEMAS))
-    earlier, later = _in_order(overrides)
+    earlier, later = around_scaling(overrides)
     preset = load(name, SCHEMAS[kind], kind=kind, overrides=[*earlier, _scaled, *later])
     preset._name = name
     return preset
 
 
-def _in_order(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return what is set before the stages are scaled, and after it: values as they were typed."""
-    earlier, later, whole = list[str](), list[str](), set[str]()
-    for override in overrides:
-        key_path = override.partition("=")[0]
-        stage = re.match(r"training\.stages\.\d+", key_path)
-        if stage and stage[0] == key_path:
-            whole.add(key_path)
-        of_whole = stage is not None and stage[0] in whole
-        (earlier if SCALED.fullmatch(key_path) and not of_whole else later).append(override)
-    return earlier, later
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int) or (isinstance(number, float) and number.is_integer())
 
 
 def _scaled(content: Any) -> Any:
@@ -337,13 +326,13 @@ def _scaled(content: Any) -> Any:
     try:
         training, optimizer = dict(content["training"]), content["optimizer"]
         iterations = training.pop("iterations")
-        if not isinstance(iterations, int) or not 1 <= iterations <= LONGEST_RUN:
+        if not _is_whole(iterations) or not 1 <= iterations <= LONGEST_RUN:
             return content
         run = Run.model_construct(
             training=Training.model_validate(training),
             optimizer=Optimizer.model_validate(optimizer),
         )
-        scaled = run.with_iterations(iterations)
+        scaled = run.with_iterations(int(iterations))
     except (ValidationError, LookupError, TypeError):  # which is reported of the whole preset
         return content
     return {**content, **scaled.model_dump(mode="json", exclude_unset=True)}

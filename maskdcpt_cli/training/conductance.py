@@ -94,14 +94,16 @@ def layers_of(backbone: Backbone) -> dict[str, nn.Module]:
 
 
 def train_only(backbone: Backbone, names: frozenset[str]) -> None:
-    """Freeze the parameters of all layers but those named, and those after the features.
-
-    The latter are as they were initialised in a file of pre-training, which does not train them.
-    """
-    head = tuple(f"{name}." for name in backbone.beyond_features)
+    """Freeze the parameters of all layers but those named."""
     for name, module in backbone.named_modules():
         for parameter in module.parameters(recurse=False):
-            parameter.requires_grad_(name in names or f"{name}.".startswith(head))
+            parameter.requires_grad_(name in names)
+
+
+def beyond_features(backbone: Backbone) -> frozenset[str]:
+    """Return the layers after the features, which pre-training leaves as they were initialised."""
+    head = tuple(f"{name}." for name in backbone.beyond_features)
+    return frozenset(name for name in layers_of(backbone) if f"{name}.".startswith(head))
 
 
 def select_layers(
@@ -154,7 +156,7 @@ def select_layers(
     trained = ranked[: max(1, round(settings.fraction * len(layers)))]
     # The last bits of a mean may differ between ranks: the first one decides.
     agreed = distributed.gather(trained if distributed.is_main else [])
-    return LayerSelection(conductance, frozenset(agreed))
+    return LayerSelection(conductance, frozenset(agreed) | beyond_features(backbone))
 
 
 def masked_path(image: Tensor, order: NDArray[np.intp], settings: Conductance) -> Iterator[Tensor]:

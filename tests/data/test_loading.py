@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -49,6 +50,21 @@ class Deadly(SyntheticPairs):
         return super().read(index, crop_fn)
 
 
+@dataclass(frozen=True)
+class Failing:
+    count: int
+    error: Exception
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, _index: int, _crop_fn: CropFn = full_image) -> Pair:
+        raise self.error
+
+    def degradations(self) -> frozenset[str]:
+        return frozenset({"H"})
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(
     ("error", "raised", "sentence"),
@@ -62,11 +78,7 @@ class Deadly(SyntheticPairs):
     ],
 )
 def test_an_error_of_the_samples_is_reported_as_it_is(workers, error, raised, sentence):
-    class Failing(SyntheticPairs):
-        def read(self, _index: int, _crop_fn: CropFn = full_image) -> Pair:
-            raise error
-
-    failing = Mixture([ImageSet("a", Failing(40))], labels=LABELS)
+    failing = Mixture([ImageSet("a", Failing(40, error))], labels=LABELS)
     with pytest.raises(raised, match=sentence) as caught:
         list(load(failing, batches(last=20), workers=workers))
     assert "lack of memory" not in str(caught.value)

@@ -162,7 +162,16 @@ def test_what_is_set_after_a_whole_stage_holds(begins):
         assert preset.training.stages[number].batch == 4
 
 
+def test_stages_in_place_of_all_stages_hold():
+    one = "training.stages.0={iterations: 9000, crop_size: 128, batch: 8}"
+    every = "training.stages=[{iterations: 10, crop_size: 32, batch: 2}]"
+    preset = load_preset("finetune", "tiny", overrides=[one, "training.stages.0.batch=4", every])
+    assert [(stage.iterations, stage.batch) for stage in preset.training.stages] == [(10, 2)]
+
+
 def test_a_number_of_iterations_is_whole():
+    run = load_preset("finetune", "tiny", overrides=["training.iterations=1e3"])
+    assert run.training.iterations == 1000
     with pytest.raises(MaskDCPTError, match=r"training.iterations is 1000.5; valid are whole"):
         load_preset("finetune", "tiny", overrides=["training.iterations=1000.5"])
 

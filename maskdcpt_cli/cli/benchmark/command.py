@@ -85,8 +85,9 @@ class BenchmarkOptions:
     def folder(self) -> Path:
         """Folder of the results."""
         name = "-".join(re.findall(r"[\w.+-]+", self.name))
-        if len(name) > LONGEST:  # of many pairs
-            name = f"{name[:LONGEST]}-{zlib.crc32(name.encode(errors='surrogateescape')):08x}"
+        if self.pairs:  # of which several may have one name
+            paths = "\n".join(str(one.resolve()) for pair in self.pairs for one in pair)
+            name = f"{name[:LONGEST]}-{zlib.crc32(paths.encode(errors='surrogateescape')):08x}"
         return self.output or Path("results", f"{name}-{self.label}")
 
 
