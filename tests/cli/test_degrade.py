@@ -239,6 +239,25 @@ def test_a_photo_that_cannot_be_degraded_is_named_and_stops_no_other(monkeypatch
     assert len(read_manifest(Path("out/manifest.jsonl"))) == 2
 
 
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (MemoryError(), "there is not enough memory"),
+        (cv2.error("(-4:Insufficient memory) Failed to allocate"), "there is not enough memory"),
+        (KeyError("depht"), "KeyError: 'depht'"),
+    ],
+)
+def test_why_a_photo_cannot_be_degraded_is_told(monkeypatch, error, why):
+    def refuse(*_args, **_options):
+        raise error
+
+    monkeypatch.setattr("maskdcpt_cli.data.degrading.degrade", refuse)
+    monkeypatch.setattr("maskdcpt_cli.data.degrading.in_processes", in_this_process)
+    result = degrade("photos/a.png", "-o", "out", "-t", "noise")
+    assert result.exit_code == 1
+    assert f"photos/a.png cannot be degraded: {why}." in result.stderr
+
+
 def test_a_name_that_no_manifest_takes_is_refused():
     Path("photos/x:1.png").write_bytes(Path("photos/a.png").read_bytes())
     result = degrade("photos", "-o", "out", "-t", "noise")

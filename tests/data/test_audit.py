@@ -228,6 +228,25 @@ def test_a_clean_image_of_many_pairs_is_reported_once(root):
     assert [problem.kind for problem in found(root)].count("unreadable") == 1
 
 
+def test_a_list_in_utf_16_is_reported(root):
+    lines = (root / "reds.txt").read_text()
+    (root / "reds.txt").write_text(lines, encoding="utf-16")
+    kinds = {one.kind for one in found(root) if one.source == "train MB REDS"}
+    assert kinds == {"unreadable"}
+
+
+def test_a_leak_of_each_test_set_is_reported_also_of_files_of_one_name(root):
+    sources = []
+    for number in (0, 1):
+        save(root / f"t{number}/001.png", photos()[number])
+        (root / f"t{number}.txt").write_text("001.png 001.png\n")
+        sources.append(TextList(name=f"T{number}", list=f"t{number}.txt", root=f"t{number}"))
+    test = (EvalPart(degradation="MB", sources=tuple(sources)),)
+    preset = PRESET.model_copy(update={"test": test, "train": PRESET.train[3:]})
+    leaks = [one.text for one in found(root, preset=preset) if one.kind == "leak"]
+    assert len(leaks) == 2
+
+
 def test_a_list_that_cannot_be_understood_is_a_problem_and_no_end(root):
     (root / "reds.txt").write_text("one two three\n")
     (problem,) = found(root)

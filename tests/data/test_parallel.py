@@ -6,10 +6,12 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from maskdcpt_cli.data.parallel import in_processes
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import replacing
+from maskdcpt_cli.images.reading import preview
 
 
 def square(number: int) -> int:
@@ -54,6 +56,26 @@ def test_closing_stops_the_processes():
 def test_a_killed_process_is_reported_in_a_sentence():
     with pytest.raises(MaskDCPTError, match="killed"):
         list(in_processes(die, range(4), jobs=2))
+
+
+def read_and_die(path: Path) -> None:
+    preview(path, max_side=None)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_after_reading_does_not_blame_the_file(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(MaskDCPTError, match="try fewer --jobs"):
+        list(in_processes(read_and_die, [tmp_path / "a.png"], jobs=1))
+    lost = list(
+        in_processes(
+            read_and_die,
+            [tmp_path / "a.png"],
+            jobs=1,
+            lost=lambda item, error, _: (item, error.file),
+        )
+    )
+    assert lost == [(tmp_path / "a.png", "")]
 
 
 def test_stopped_processes_leave_no_half_written_files(tmp_path):

@@ -213,6 +213,11 @@ def test_a_wrong_name_template_is_refused(name, sentence):
     assert sentence in str(refused.value)
 
 
+def test_a_name_template_may_have_spaces_of_any_width():
+    touch("in/a.jpg")
+    assert pairs(planned("in", name="{stem}\u3000x{suffix}")) == {"in/a.jpg": "out/a\u3000x.jpg"}
+
+
 def test_a_single_photo_may_name_its_result():
     touch("a.jpg")
     assert pairs(planned("a.jpg", out="new/b.png")) == {"a.jpg": "new/b.png"}

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from maskdcpt_cli.errors import BackendError
 from maskdcpt_cli.inference import tile_size
 from maskdcpt_cli.inference.backends import Engine, open_engine
-from maskdcpt_cli.inference.out_of_memory import is_out_of_memory
+from maskdcpt_cli.inference.out_of_memory import is_out_of_memory, moved
 from maskdcpt_cli.inference.tile_size import choose_overlap, choose_samples, choose_tile
 from maskdcpt_cli.inference.tiling import SAMPLES, TileSizeReduced
 from tests.inference.local import Restoring, twice
@@ -183,3 +183,14 @@ def test_as_many_samples_are_taken_as_memory_allows(
 )
 def test_small_tiles_overlap_by_a_quarter(tile: int, overlap: int) -> None:
     assert choose_overlap(tile) == overlap
+
+
+def test_a_device_without_room_for_the_network_is_reported_in_a_sentence():
+    class Heavy(nn.Module):
+        def to(self, _device):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(BackendError, match="not enough memory on 'cuda:0' for the network"):
+        moved(Heavy(), "cuda:0")
+    light = nn.Linear(2, 2)
+    assert moved(light, "cpu") is light

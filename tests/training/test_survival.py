@@ -16,6 +16,7 @@ import torch
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
 from maskdcpt_cli.training import finetune
 from maskdcpt_cli.training import stages as stages_module
+from maskdcpt_cli.training.checkpointing import CheckpointFolder
 from maskdcpt_cli.training.events import Notice, Saved, Step, Validated
 from maskdcpt_cli.training.recorders import Log
 from maskdcpt_cli.training.trainer import Trainer
@@ -172,6 +173,25 @@ def test_a_score_of_nan_is_never_the_best(tmp_path, monkeypatch):
     log = tmp_path / "log.jsonl"
     Log(log, iterations=1).record(Validated(1, {"H": {"psnr": math.nan, "ssim": 0.5}}))
     assert json.loads(log.read_text())["scores"] == {"H": {"ssim": 0.5}}
+
+
+def test_the_best_of_a_run_is_saved_again_where_saving_it_was_interrupted(tmp_path, monkeypatch):
+    save, failed = CheckpointFolder.save, []
+
+    def interrupted(folder, name, *args, **options):
+        if name == "best" and not failed:
+            failed.append(name)
+            raise KeyboardInterrupt
+        return save(folder, name, *args, **options)
+
+    monkeypatch.setattr(CheckpointFolder, "save", interrupted)
+    preset = finetuning(iterations=3, validation={"every": 2})
+    with pytest.raises(KeyboardInterrupt):
+        list(started(preset, tmp_path, validation=ENTRIES))
+    assert not (tmp_path / "best.state").exists()
+    events = list(started(preset, tmp_path, validation=ENTRIES, resume=True))
+    assert any(isinstance(event, Validated) for event in events)
+    assert (tmp_path / "best.state").exists()
 
 
 def test_a_damaged_state_is_refused(tmp_path):
