@@ -14,7 +14,7 @@ import cv2
 
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.heap import keep_freed_memory
-from maskdcpt_cli.images.workers import WorkerLost, WorkerPool, lent
+from maskdcpt_cli.images.workers import KILLED, WorkerLost, WorkerPool, lent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,6 +22,7 @@ Result = TypeVar("Result")
 Lost = Callable[[Item, WorkerLost, Callable[[Item], Result]], Result]
 
 PREFETCH = 4  # items that wait for each process; bounds the memory that results take
+TOO_MANY = "A worker process was killed, perhaps for lack of memory; try fewer --jobs."
 
 
 def processors() -> int:
@@ -40,10 +41,11 @@ def in_processes(
     """Yield the function's result for each item, in order, computed by `jobs` processes.
 
     The function must be importable by its name, items and results small. Closing the generator
-    (Ctrl-C closes it) stops the processes at once. Where a process ends by an item, its result is
-    that of `lost`. The processes are those of `pool`; None starts them.
+    (Ctrl-C closes it) stops the processes at once. Where a file ends the process that reads it, or
+    the system ends it, the item's result is that of `lost`. The processes are those of `pool`; None
+    starts them.
 
-    Raises MaskDCPTError when a process ends, as for want of memory, without `lost`.
+    Raises MaskDCPTError when a process ends otherwise, or without `lost`.
     """
     waiting: deque[Future[Result]] = deque()
     # The processes are closed first: a thread that waits for one ends then.
@@ -76,13 +78,12 @@ def _call(
     try:
         return pool.call(_prepared, function, item)
     except WorkerLost as error:
-        if lost is not None and (error.file or not pool.is_closed):
+        killed = error.status == KILLED and not pool.is_closed
+        if lost is not None and (error.file or killed):
             return lost(item, error, partial(_call, pool, function, lost))
         if error.file:
             raise
-        raise MaskDCPTError(
-            "A worker process was killed, perhaps for lack of memory; try fewer --jobs."
-        ) from error
+        raise MaskDCPTError(TOO_MANY) from error
 
 
 def _prepared(function: Callable[[Item], Result], item: Item) -> Result:

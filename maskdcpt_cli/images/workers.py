@@ -36,14 +36,17 @@ class WorkerLost(ImageError):
 
     Attributes:
         file: The name of the file that was read then; "" if none was.
+        status: The exit status of the process, as of `subprocess`.
     """
 
     def __init__(self, file: str, status: int) -> None:
-        text = f"A process that works on images ended with status {status}: {_reason(status)}."
+        text = f"A process that works on images ended with status {status}."
+        if status == KILLED:
+            text = "A process that works on images was killed, perhaps for lack of memory."
         if file:
             text = f"{file} cannot be read: {_reason(status)}; {ADVICE}."
         super().__init__(text)
-        self.file = file
+        self.file, self.status = file, status
 
 
 def _reason(status: int) -> str:

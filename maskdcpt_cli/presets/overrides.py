@@ -20,7 +20,8 @@ def around_scaling(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
         stage = STAGE.match(key_path)
         if key_path in ("training", "training.stages"):
             earlier, later = (
-                [one for one in some if not STAGE.match(one)] for some in (earlier, later)
+                [one for one in some if not one.startswith(f"{key_path}.")]
+                for some in (earlier, later)
             )
             whole.clear()
         elif stage and stage[0] == key_path:

@@ -51,16 +51,13 @@ REPLACED = (
 )
 STAGES = "training.stages"  # of a run that is extended there are more
 LIBRARIES = ("torch", "numpy", "opencv-python-headless")
-# Settings that may change between the launches of a run: they change no weight, but for the weight
-# of the load loss, which was that of a sum in earlier versions.
-MAY_CHANGE = (
+MAY_CHANGE = (  # between the launches of a run: settings that change no weight
     "training.workers",
     "training.save_every",
     "training.keep_every",
     "training.checkpointing",
     "training.compile",
     "training.deterministic",
-    "load_loss",
     "validation.",
 )
 

@@ -88,7 +88,7 @@ class BenchmarkOptions:
         if self.pairs:  # of which several may have one name
             paths = "\n".join(str(one.resolve()) for pair in self.pairs for one in pair)
             name = f"{name[:LONGEST]}-{zlib.crc32(paths.encode(errors='surrogateescape')):08x}"
-        return self.output or Path("results", f"{name}-{self.label}")
+        return self.output or Path("results", f"{name[: LONGEST + 9]}-{self.label}")
 
 
 @click.command(short_help="Measure a model on test sets and compare with the published figures.")

@@ -14,8 +14,8 @@ from maskdcpt_cli.data.audit.phash import alike, fingerprint, near
 from maskdcpt_cli.data.audit.scan import PresetScan, Problem, Role, SourceRow
 from maskdcpt_cli.data.audit.swapped_pairs import all_swapped, swapped, vote
 from maskdcpt_cli.data.pairs import FilePairs, Names, Pairs, labels
-from maskdcpt_cli.data.parallel import in_processes
-from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.data.parallel import TOO_MANY, in_processes
+from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.images.reading import decode_rgb
@@ -127,6 +127,8 @@ def _lost(
 ) -> list[PairInspection]:
     """Inspect the pairs one by one, as a file of one of them ended the process."""
     if batch.stop - batch.start == 1:
+        if not error.file:
+            raise MaskDCPTError(TOO_MANY) from error
         return [PairInspection((("unreadable", str(error), ""),))]
     singles = (_part(batch.pairs, index, index + 1) for index in range(batch.start, batch.stop))
     return [one for single in singles for one in inspect(single)]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskdcpt_cli.data.augment import Crop
-from maskdcpt_cli.data.parallel import in_processes
+from maskdcpt_cli.data.parallel import TOO_MANY, in_processes
 from maskdcpt_cli.data.shards import stored_png
 from maskdcpt_cli.data.shards.index import (
     FILE_NAME,
@@ -221,6 +221,8 @@ def _lost(
 ) -> list[ImageSize]:
     """Measure the images one by one, as one of them ended the process."""
     if len(items) == 1:
+        if not error.file:
+            raise MaskDCPTError(TOO_MANY) from error
         return [ImageSize(0, 0, str(error))]
     return [size for item in items for size in measure([item])]
 
