@@ -58,3 +58,8 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     hint = f" Did you mean '{close[0]}'?" if close else ""
     choose = f" Choose from: {', '.join(ordered)}." if ordered else ""
     return f"Unknown {kind} '{name}'.{hint}{choose}"
+
+
+def words_of(error: Exception) -> str:
+    """Return what an error says; its name where it says nothing."""
+    return str(error).strip() or type(error).__name__

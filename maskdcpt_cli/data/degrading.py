@@ -158,10 +158,7 @@ def degrade_photos(
     for name in (MANIFEST, SHEET):
         check_inside(out / name, out)
     if sheet:
-        _check_kept(out / SHEET, frozenset(identity(one.path) for one in photos))
-    # A sheet beside a manifest is that of an earlier run.
-    if sheet and not overwrite and os.path.lexists(out / SHEET) and not (out / MANIFEST).exists():
-        raise MaskDCPTError(_exists(out / SHEET))
+        _check_sheet(out, photos, overwrite=overwrite)
     read_manifest(out / MANIFEST)  # before a pair is written without a line in it
     lines: list[ManifestLine] = []
     examples: list[DegradedPhoto] = []
@@ -182,6 +179,14 @@ def degrade_photos(
         with written(out / SHEET) as file:
             image = Image.fromarray(_sheet(examples, titles))
             image.save(file, format="JPEG", quality=90)
+
+
+def _check_sheet(out: Path, photos: Sequence[CleanPhoto], *, overwrite: bool) -> None:
+    """Raise MaskDCPTError if the sheet would replace a photo, or a file that is not a sheet."""
+    _check_kept(out / SHEET, frozenset(identity(one.path) for one in photos))
+    # A sheet beside a manifest is that of an earlier run.
+    if not overwrite and os.path.lexists(out / SHEET) and not (out / MANIFEST).exists():
+        raise MaskDCPTError(_exists(out / SHEET))
 
 
 def _sheet(examples: Sequence[DegradedPhoto], titles: Sequence[str]) -> Pixels:

@@ -18,8 +18,6 @@ from maskdcpt_cli.images.limits import FileLimits, limit_files
 # Seconds that a process outlives SIGTERM, if its parent does not stop it. Until then the parent may
 # be in a validation or a long step, after which it takes a batch more.
 PATIENCE = 3600
-
-
 LOST = ("DataLoader worker (pid", "Pin memory thread exited")
 
 
@@ -77,8 +75,10 @@ def _handler_of_children() -> Iterator[None]:
         yield
         return
     before = signal.getsignal(signal.SIGCHLD)
-    yield
-    signal.signal(signal.SIGCHLD, before)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def _start(_number: int) -> None:

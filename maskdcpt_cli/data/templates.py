@@ -45,8 +45,7 @@ class Template:
         folder are meant, so are sheets and heat maps, and folders of runs and benchmarks.
         """
         levels = [re.compile(_pattern(level)) for level in self._levels]
-        walked = _walk(str(root), "", levels, deep=self._deep, every=self._is_all)
-        for name in walked:
+        for name in _walk(str(root), "", levels, deep=self._deep, every=self._is_all):
             stem, _, suffix = name.rpartition(".")
             if self._is_all and is_sheet(name):
                 continue
@@ -73,8 +72,8 @@ def _pattern(text: str) -> str:
 
 def _is_written(names: Iterable[str]) -> bool:
     """Return whether a folder with these files is that of a run, or of a benchmark."""
-    all_names = {*names}
-    return any(marks <= all_names for marks in WRITTEN)
+    found = {*names}
+    return any(marks <= found for marks in WRITTEN)
 
 
 def _walk(

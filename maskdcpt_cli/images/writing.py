@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.errors import ImageError, words_of
 from maskdcpt_cli.files import replacing, shown
 from maskdcpt_cli.images.arrays import Native
 from maskdcpt_cli.images.codecs import avif, ifd, png, tiff
@@ -230,8 +230,9 @@ def _writing(target: Path) -> Iterator[BinaryIO]:
     except ImageError:
         raise
     except Exception as error:  # encoders raise anything at all on odd metadata
-        reason = str(error).strip().rstrip(".") or type(error).__name__
-        raise ImageError(f"{shown(target)} cannot be written: {reason}.") from error
+        raise ImageError(
+            f"{shown(target)} cannot be written: {words_of(error).rstrip('.')}."
+        ) from error
 
 
 def _write_png(stream: BinaryIO, pages: Sequence[Page], about: Metadata, _quality: int) -> None:

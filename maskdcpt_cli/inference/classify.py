@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskdcpt_cli.degradations import CLEAN, removable, scale
-from maskdcpt_cli.errors import ImageError, check_max_pixels
+from maskdcpt_cli.errors import ImageError, check_max_pixels, words_of
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.formats import MAX_PIXELS
@@ -215,20 +215,16 @@ def _classify_photo(
     try:
         found = find_degradations(classifier, photo.pages[0], photo.colour, orientation=turn)
     except Exception as error:  # of a network, of OpenCV
-        return Classified(photo.path, {}, f"{shown(photo.path)}: {_words(error)}", notices)
+        return Classified(photo.path, {}, f"{shown(photo.path)}: {words_of(error)}", notices)
     reason = None
     if map_to:
         try:
             _write_map(classifier, photo, found, map_to, overwrite=overwrite)
         except Exception as error:  # as above, or of a disk
-            reason = _words(error)
+            reason = words_of(error)
     return Classified(
         photo.path, found.probabilities, reason, notices, found.labels, classifier.multi_label
     )
-
-
-def _words(error: Exception) -> str:
-    return str(error).strip() or type(error).__name__
 
 
 def _write_map(

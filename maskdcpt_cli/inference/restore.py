@@ -32,6 +32,7 @@ from maskdcpt_cli.inference.restore_photo import (
     failed,
     load,
     restore_photo,
+    unsound,
     write,
 )
 from maskdcpt_cli.inference.result_log import (
@@ -238,9 +239,8 @@ class _Run:
         self._blends = [blend for page in restored for blend in page.blends]
         if written_meanwhile := self._existing(job):
             return self._finished(written_meanwhile)
-        unsound = next((page.reason for page in restored if page.reason), None)
         try:
-            begin(job, loaded.source, made_by=self.made_by, unrestored=unsound)
+            begin(job, loaded.source, made_by=self.made_by, unrestored=unsound(restored))
         except OSError as error:
             reason = f"Cannot write '{shown(job.target)}': {error.strerror}."
             return self._finished(failed(job, loaded.photo, restored, reason))

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from maskdcpt_cli.errors import words_of
 from maskdcpt_cli.images.arrays import Native
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.reading import Page, fill_transparent
@@ -145,8 +146,7 @@ def restore_page(
             yield pixels
         second = steps.result.following(first)
     except Exception as error:  # for want of memory, say; of OpenCV, too
-        reason = str(error).strip().rstrip(".") or type(error).__name__
-        second = RestoredPage(first.page, reason=reason).following(first)
+        second = RestoredPage(first.page, reason=words_of(error).rstrip(".")).following(first)
     if done:
         yield -done
     return second

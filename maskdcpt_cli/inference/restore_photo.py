@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import chain
 from typing import NamedTuple
 
-from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.errors import ImageError, words_of
 from maskdcpt_cli.files import open_regular, shown, written
 from maskdcpt_cli.images.contact_sheets import write_sheet
 from maskdcpt_cli.images.formats import format_of
@@ -55,7 +55,7 @@ def load(
     try:
         pages = [prepare(page, photo.colour, remover, orientation=turn) for page in photo.pages]
     except Exception as error:  # of the classifier, of OpenCV
-        return failed(job, photo, [], _reason(error))
+        return failed(job, photo, [], words_of(error))
     return LoadedPhoto(photo, tuple(pages), source)
 
 
@@ -71,7 +71,7 @@ def restore_photo(
                 yield Advanced(job, pixels)
             restored.append(steps.result)
     except Exception as error:  # of an inference runtime, of OpenCV
-        return failed(job, loaded.photo, [], _reason(error))
+        return failed(job, loaded.photo, [], words_of(error))
     return restored
 
 
@@ -90,14 +90,14 @@ def write(
 
     `source` is the state of its file as it was read.
     """
-    reason = next((page.reason for page in restored if page.reason), None)
+    reason = unsound(restored)
     try:
         notices = _write(job, photo, restored, source, settings)
         if before is not None:
             wait([before])
         record(job, source, made_by=made_by, unrestored=reason)
     except Exception as error:  # of a disk, an encoder, OpenCV
-        return failed(job, photo, restored, _reason(error))
+        return failed(job, photo, restored, words_of(error))
     if settings.compare:
         notices += add_sheet(job, settings, reader)
     return Outcome(
@@ -115,6 +115,11 @@ def write(
 def failed(job: Job, photo: Photo, restored: Sequence[RestoredPage], reason: str) -> Outcome:
     """Return the outcome of a photo that was read, and has no result."""
     return Outcome(job, "failed", reason, tuple(_notices(photo, restored)), area_of(photo))
+
+
+def unsound(restored: Sequence[RestoredPage]) -> str | None:
+    """Return why the output of a page failed its check; None where none did."""
+    return next((page.reason for page in restored if page.reason), None)
 
 
 def area_of(photo: Photo) -> int:
@@ -159,12 +164,8 @@ def add_sheet(job: Job, settings: Settings, reader: PhotoReader) -> tuple[str, .
     try:
         write_sheet(job.source, job.target, max_pixels=settings.max_pixels, reader=reader)
     except Exception as error:  # of a disk, OpenCV
-        return (f"No before/after sheet: {_reason(error)}",)
+        return (f"No before/after sheet: {words_of(error)}",)
     return ()
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip() or type(error).__name__
 
 
 def _union(of_pages: Iterable[tuple[str, ...] | None]) -> tuple[str, ...] | None:

@@ -89,10 +89,7 @@ def begin(job: Job, source: FileState, *, made_by: str, unrestored: str | None =
     A target that has changed since is complete, for results replace their targets atomically; so
     a run that is killed before `record` is not taken for another program.
     """
-    try:
-        before = file_state(job.target)
-    except OSError:
-        before = None
+    before = _state_of(job.target)
     _append(job, {"begun": [made_by, *source], "before": before, **_why(unrestored)})
 
 
@@ -184,8 +181,8 @@ def existing_result(job: Job, made_by: str, existing: Existing) -> Outcome | Non
     return Outcome(job, "failed", reason)
 
 
-def _state_of(source: Path) -> FileState | None:
+def _state_of(path: Path) -> FileState | None:
     try:
-        return file_state(source)
+        return file_state(path)
     except OSError:
         return None

@@ -22,9 +22,9 @@ from maskdcpt_cli.cli.stopping import stopping
 from maskdcpt_cli.cli.training_view import Lines, Live, View, facts, messages, seconds_left, show
 from maskdcpt_cli.data.mixture import Curriculum
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets.training import Run, load_preset
+from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training import finetune, pretrain
-from maskdcpt_cli.training.dry_run import StageEstimate, dry_run
+from maskdcpt_cli.training.dry_run import StageEstimate
 from maskdcpt_cli.training.events import Event, Initialised, Notice, Saved, Step, Validated
 from tests.programs import unmeasured
 
@@ -282,16 +282,6 @@ def test_a_dry_run_counts_the_weights_that_are_kept(monkeypatch):
         result = run("pretrain", *TINY, *SMALL, "--dry-run", *more)
         assert result.exit_code == 0, result.output
         assert disk in result.stderr.splitlines()[-1]
-
-
-def test_a_dry_run_of_a_process_that_writes_no_weights_tells_what_it_knows():
-    def train(_preset, _folder):
-        for iteration in range(1, 6):
-            yield Step(iteration, 5, {}, None, 1e-3, 2, 1.0, 0.0, 10**9, 0)
-
-    preset = load_preset("finetune", "tiny")
-    estimates = list(dry_run(preset, train))
-    assert {(one.disk, one.weights) for one in estimates} == {(0, 0)}
 
 
 def test_a_real_run_pretrains_then_finetunes_then_restores():
