@@ -14,12 +14,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO, NoReturn
 
 from maskdcpt_cli.errors import MaskDCPTError
 
-HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 DAY = 86_400  # seconds
+
+
+def _host() -> str:
+    """Return what the numbers of processes are of: a machine, or a container on it."""
+    namespace = ""
+    with contextlib.suppress(OSError):  # on Linux alone
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    return f"{zlib.crc32(f'{platform.node()}{namespace}'.encode()):08x}"
+
+
+HOST = _host()
 
 
 class _Whole(io.BufferedRandom):
@@ -42,10 +53,9 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
     """
     _look_into(target.parent)
     # The name is short, as the target's may be as long as a file system allows.
-    name = zlib.crc32(os.fsencode(target.name))
-    part = target.with_name(f".{name:08x}-{HOST}-{os.getpid()}.part")
+    part = target.with_name(f".{token_hex(4)}-{HOST}-{os.getpid()}.part")
     try:
-        with io.FileIO(part, "w+") as raw, _Whole(raw) as stream:
+        with io.FileIO(part, "x+") as raw, _Whole(raw) as stream:
             yield stream
             stream.flush()
             os.fsync(raw.fileno())

@@ -11,9 +11,11 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from threading import RLock
+from types import ModuleType
 from typing import Any, NamedTuple, TypeVar, cast
 
 from maskdcpt_cli.errors import MaskDCPTError
@@ -178,6 +180,20 @@ def needed(**names: Iterable[str]) -> tuple[str, ...]:
     loaded = _LOADED.get(_variable(), Plugins())
     rows = (loaded.rows[table].get(name) for table, some in names.items() for name in some)
     return tuple(sorted({row.module for row in rows if row}))
+
+
+def source_state() -> str:
+    """Return a hash of the Python files of the plugins in use; "" without plugins."""
+    files = [path for module in plugins().modules for path in _files(sys.modules[module])]
+    return sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest() if files else ""
+
+
+def _files(module: ModuleType) -> list[Path]:
+    """Return the file of a module, or all of a package."""
+    if module.__file__ is None:
+        return []
+    file = Path(module.__file__)
+    return sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
 
 
 def check_there(

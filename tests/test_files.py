@@ -106,3 +106,14 @@ def test_a_result_that_does_not_fit_into_the_cache_of_a_benchmark_is_an_error(tm
     for known in (cache, ResultCache(tmp_path, made_by="a")):
         assert known.find("set", "1.png", [1], ["psnr"]) == {"psnr": 30.0}
         assert known.find("set", "3.png", [3], ["psnr"]) == {"psnr": 10.0}
+
+
+def test_writers_with_one_number_of_a_process_have_files_of_their_own(tmp_path: Path) -> None:
+    """As two containers with one name of the machine have."""
+    target = tmp_path / "a.jpg"
+    with replacing(target) as first:
+        with replacing(target) as second:
+            second.write(b"second")
+        first.write(b"first")
+        assert target.read_bytes() == b"second"
+    assert target.read_bytes() == b"first"

@@ -8,10 +8,20 @@ from textwrap import dedent
 
 import pytest
 
+from maskdcpt_cli.data.sets import DEFAULT_SYNTHESIS, from_photos, from_preset
 from maskdcpt_cli.degradations import DEGRADATIONS, LABELS, SETTINGS, find, slugs
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import BACKBONES, build_backbone
-from maskdcpt_cli.plugins import TABLES, VARIABLE, Registry, check_there, needed, use_plugin
+from maskdcpt_cli.plugins import (
+    TABLES,
+    VARIABLE,
+    Registry,
+    check_there,
+    needed,
+    source_state,
+    use_plugin,
+)
+from maskdcpt_cli.presets.data import Folders, TrainPart
 from maskdcpt_cli.synthesis.table import degrade
 from maskdcpt_cli.training.losses import LOSSES
 from maskdcpt_cli.training.task import init_backbone, options_of
@@ -55,8 +65,16 @@ def test_rows_are_added_after_those_of_maskdcpt():
     assert (SETTINGS["dusty"], LOSSES["none"](1, 2, 3)) == (("ZZ", "RS"), 0)
     assert (len(DEGRADATIONS), "ZZ" in SETTINGS["all"]) == (20, False)
     assert needed(DEGRADATIONS=["H", "ZZ"], LOSSES=["l1"]) == ("plug_rows",)
-    with pytest.raises(MaskDCPTError, match=r"'dust' cannot be synthesised.* give pairs\."):
+    lacking = pytest.raises(MaskDCPTError, match=r"'dust' cannot be synthesised.* give pairs\.")
+    with lacking:
         degrade(None, "dust", None)
+    clean = TrainPart(degradation="ZZ", sources=(Folders(name="photos", gt="{n}"),))
+    with lacking:
+        from_preset([clean], Path())
+    Path("photos").mkdir()
+    Path("photos/a.png").touch()
+    with lacking:
+        from_photos(Path("photos"), [("ZZ", DEFAULT_SYNTHESIS)])
 
 
 def test_weights_need_no_plugin_for_the_name_of_a_label(monkeypatch: pytest.MonkeyPatch):
@@ -220,3 +238,12 @@ def test_a_backbone_may_use_what_initialisation_returns_and_not_the_name_of_the_
     preset = finetuning(backbone="clashing", sizes={"clashing": options})
     with pytest.raises(MaskDCPTError, match=r"clashing has a tensor 'classifier\.weight'"):
         init_backbone(preset, ("H",))
+
+
+def test_the_state_of_plugins_changes_with_their_files(monkeypatch: pytest.MonkeyPatch):
+    assert source_state() == ""
+    use_plugin(write("plug_state", "SETTINGS = {'plug-state': ('H',)}"))
+    before = source_state()
+    assert before == source_state() != ""
+    write("plug_state", "SETTINGS = {'plug-state': ('RS',)}")
+    assert source_state() != before

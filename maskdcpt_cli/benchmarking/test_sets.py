@@ -15,6 +15,7 @@ from maskdcpt_cli.data import sets
 from maskdcpt_cli.data.pairs import FilePairs
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.data.shards.index import ShardPairs
+from maskdcpt_cli.data.sources import is_clean
 from maskdcpt_cli.degradations import DEGRADATIONS
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.formats import MAX_PIXELS
@@ -129,7 +130,7 @@ def from_photos(data: Data, folder: Path, *, max_pixels: int | None = MAX_PIXELS
     syntheses = dict.fromkeys(
         (part.degradation, part.synthesis)
         for part in data.test
-        if part.degradation and any(map(sets.is_clean, part.sources))
+        if part.degradation and any(map(is_clean, part.sources))
     )
     if not syntheses:
         raise MaskDCPTError(

@@ -36,7 +36,7 @@ from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.plugins import use_plugin
 
-LIBGL = (
+LACKS_LIBRARY = (
     "OpenCV is installed with its GUI, which needs a missing library ({}): "
     "pip uninstall -y opencv-python && "
     "pip install --force-reinstall --no-deps opencv-python-headless"
@@ -67,8 +67,8 @@ class Program(click.Group):
                 raise
             raise click.ClickException(_reason(error)) from error
         except ImportError as error:
-            if "libGL" in str(error):
-                raise click.ClickException(LIBGL.format(error)) from error
+            if error.name == "cv2":
+                raise click.ClickException(LACKS_LIBRARY.format(error)) from error
             raise
 
 

@@ -42,7 +42,7 @@ def report_dry_run(
     for text in _data(inputs):
         echo(text)
     stages: list[StageEstimate] = []
-    for one in dry_run(preset, train):
+    for one in dry_run(preset, train, run_dir=run_dir):
         stages.append(one)
         echo(
             f"{one.stage.iterations} iterations of {one.stage.batch} crops of "

@@ -27,6 +27,13 @@ def with_listed(inputs: Sequence[str]) -> list[str]:
 
 
 def _listed() -> list[str]:
+    if sys.stdin is None:  # closed, as of a service
+        raise click.UsageError("'-' stands for names on standard input, which is closed.")
     text = sys.stdin.buffer.read()
     names = text.split(b"\0") if b"\0" in text else text.splitlines()
-    return [os.fsdecode(name) for name in names if name]
+    try:
+        return [os.fsdecode(name) for name in names if name]
+    except UnicodeDecodeError as error:  # on Windows alone
+        raise click.UsageError(
+            f"The names on standard input are not UTF-8: {error}; type 'chcp 65001' before."
+        ) from error

@@ -109,6 +109,7 @@ def _texts(
 
 def _text(name: str, kind: str, overrides: Sequence[str], architecture: str | None) -> str:
     from maskdcpt_cli.presets.load import load_data, locate
+    from maskdcpt_cli.presets.parse import read_text
     from maskdcpt_cli.presets.show import annotated
     from maskdcpt_cli.presets.training import load_preset
 
@@ -123,4 +124,4 @@ def _text(name: str, kind: str, overrides: Sequence[str], architecture: str | No
             "--backbone, --architecture and --set are for training presets only."
         )
     load_data(name)  # report what is wrong with a file
-    return locate(name, kind).read_text(encoding="utf-8")
+    return read_text(locate(name, kind))

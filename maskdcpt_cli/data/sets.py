@@ -13,12 +13,12 @@ from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.presets.data import (
     Folders,
     Part,
-    Shards,
     Source,
     Synthesis,
     TrainPart,
     Unpaired,
 )
+from maskdcpt_cli.synthesis.table import spec_of
 
 NO_PAIRS = FilePairs(Path(), Names(()), None, "")
 DEFAULT_SYNTHESIS = Synthesis()
@@ -120,22 +120,19 @@ def from_photos(
         A set of all images for each synthesis, with the name of the folder.
 
     Raises:
-        MaskDCPTError: if there are no images.
+        MaskDCPTError: if there are no images, or for a degradation that cannot be synthesised.
     """
     source = Folders(name="photos", gt=ALL)
     photos = _some(scan(source, folder, "", max_pixels=max_pixels).pairs, folder)
     name = folder.resolve().name
+    syntheses = list(syntheses)
+    for label, _synthesis in syntheses:
+        if label:
+            spec_of(label)
     return [
         ImageSet(name, replace(photos, degradation=label), label or None, synthesis)
         for label, synthesis in syntheses
     ]
-
-
-def is_clean(source: Source) -> bool:
-    """Return whether the keys of a source say that its images are clean, without lq."""
-    if isinstance(source, Shards):
-        return source.clean
-    return isinstance(source, Folders) and source.lq is None
 
 
 def _opened(part: Part, source: Source, root: Path, max_pixels: int | None) -> ImageSet:

@@ -26,7 +26,7 @@ from maskdcpt_cli.data.pairs import (
 from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.data.templates import ALL, Template
 from maskdcpt_cli.degradations import find
-from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.errors import MaskDCPTError, words_of
 from maskdcpt_cli.files import is_below, open_regular, shown
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.presets.addresses import is_address
@@ -42,7 +42,7 @@ from maskdcpt_cli.presets.data import (
     TextList,
     Unpaired,
 )
-from maskdcpt_cli.synthesis.table import check
+from maskdcpt_cli.synthesis.table import check, spec_of
 
 ROOT_VARIABLE = "MASKDCPT_DATA"
 NONE = Names(())
@@ -85,9 +85,21 @@ def data_root(folder: Path | None) -> Path:
     return Path(text)
 
 
+def is_clean(source: Source) -> bool:
+    """Return whether the keys of a source say that its images are clean, without lq."""
+    if isinstance(source, Shards):
+        return source.clean
+    return isinstance(source, Folders) and source.lq is None
+
+
 def check_synthesis(part: Part) -> None:
-    """Raise MaskDCPTError for a variant or a level that the degradation of a part does not have."""
+    """Raise MaskDCPTError for a variant or a level that the degradation of a part does not have.
+
+    Also for clean images of a degradation that cannot be synthesised.
+    """
     if part.degradation:
+        if any(map(is_clean, part.sources)):
+            spec_of(part.degradation)
         check(part.degradation, variant=part.synthesis.variant, levels=part.synthesis.levels or ())
 
 
@@ -277,7 +289,12 @@ def _pairs_of_plugin(source: PluginSource, root: Path, degradation: str | None) 
         given = signature(function).bind(root, degradation, **source.options)
     except TypeError as error:
         raise MaskDCPTError(f"options of the source '{source.source}': {error}.") from error
-    pairs: Pairs = function(*given.args, **given.kwargs)
+    try:
+        pairs: Pairs = function(*given.args, **given.kwargs)
+    except MaskDCPTError:
+        raise
+    except Exception as error:  # a plugin may raise any
+        raise MaskDCPTError(f"the source '{source.source}': {words_of(error)}") from error
     return pairs
 
 

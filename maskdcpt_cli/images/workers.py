@@ -61,8 +61,9 @@ class Worker:
     """A process that calls functions, one at a time."""
 
     def __init__(self, imported: str) -> None:
+        path = [entry for entry in sys.path if isinstance(entry, str)]  # Python ignores others
         program = (
-            f"import sys; sys.path[:] = {sys.path!r}; import {imported}, {PROGRAM} as program; "
+            f"import sys; sys.path[:] = {path!r}; import {imported}, {PROGRAM} as program; "
             "program.main()"
         )
         self._process = subprocess.Popen(

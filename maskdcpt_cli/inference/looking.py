@@ -6,6 +6,7 @@ of a large photo does not show: for them a multi-label classifier looks at the p
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice, product
 from math import ceil, sqrt
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.reading import Page, fill_transparent, shrink, upright
+from maskdcpt_cli.inference.backends.fp32 import tf32
 from maskdcpt_cli.inference.out_of_memory import unless_out_of_memory
 from maskdcpt_cli.models.backbone import pad_by_reflection
 from maskdcpt_cli.weights.building import DegradationClassifier
@@ -77,7 +79,9 @@ def tile_positions(
 
 def _spread(length: int, count: int, *, tile: int) -> list[int]:
     last = max(length - tile, 0)
-    return [last * index // max(count - 1, 1) // ALIGNMENT * ALIGNMENT for index in range(count)]
+    if count == 1:
+        return [last // 2 // ALIGNMENT * ALIGNMENT]
+    return [last * index // (count - 1) // ALIGNMENT * ALIGNMENT for index in range(count)]
 
 
 @torch.inference_mode()
@@ -106,9 +110,13 @@ def tile_logits(
 
 def _logits(network: nn.Module, tiles: Tensor, device: torch.device) -> Tensor:
     """Return the logits of a batch, in halves where memory runs out."""
-    found: Tensor | None = unless_out_of_memory(
-        lambda: network(tiles.to(device)).logits.float().cpu()
-    )
+
+    def run() -> Tensor:
+        with tf32(allowed=False) if device.type == "cuda" else nullcontext():
+            logits: Tensor = network(tiles.to(device)).logits
+        return logits.float().cpu()
+
+    found = unless_out_of_memory(run)
     if found is not None:
         return found
     if len(tiles) == 1:

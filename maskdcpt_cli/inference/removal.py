@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from maskdcpt_cli.degradations import scale, slug
+from maskdcpt_cli.degradations import group, scale, slug
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.photo import Page
@@ -162,12 +162,14 @@ def decide_removal(
 
 
 def _is_of_reduced_page(label: str, found: Found | None) -> bool:
-    """Return whether a type is removed from the page reduced; without a look only scene types."""
-    return {
-        "scene": True,
-        "pixel": False,
-        "either": found is not None and label in found.reduced,
-    }[scale(label)]
+    """Return whether a type is removed from the page reduced; without a look only scene types.
+
+    Kinds of blur are taken for one another: one that shows in the page reduced counts for all.
+    """
+    if scale(label) != "either":
+        return scale(label) == "scene"
+    reduced = () if found is None else found.reduced
+    return any(one == label or group(one) == group(label) == "blur" for one in reduced)
 
 
 def request_of(types: Iterable[str], requests: tuple[str, ...]) -> Tensor:

@@ -42,7 +42,20 @@ class ResultOrigin(NamedTuple):
 
     by: str  # a fingerprint
     source: FileState
+    path: str | None = None  # of the source, from the folder of the result; None: not recorded
     unrestored: str | None = None  # why the result holds the pixels of the source
+
+    def is_of_another(self, job: Job) -> bool:
+        """Return whether the source is there and another file; one that was moved may be the same.
+
+        Cameras begin their numbers again, and archives give all files one time.
+        """
+        if self.path is None:
+            return False
+        try:
+            return not (job.target.parent / self.path).samefile(job.source)
+        except OSError:
+            return False
 
 
 Made = dict[str, ResultOrigin]
@@ -107,7 +120,8 @@ def _why(unrestored: str | None) -> dict[str, object]:
 
 def _append(job: Job, facts: dict[str, object]) -> None:
     """Append a line in one write, so that several processes may share a folder."""
-    line = json.dumps({"name": job.target.name, **facts}).encode("ascii") + b"\n"
+    entry = {"name": job.target.name, "path": _relative(job), **facts}
+    line = json.dumps(entry).encode("ascii") + b"\n"
     path = job.target.parent / RESULT_LOG
     log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
     try:
@@ -115,6 +129,14 @@ def _append(job: Job, facts: dict[str, object]) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     finally:
         os.close(log)
+
+
+def _relative(job: Job) -> str:
+    source, folder = map(os.path.realpath, (job.source, job.target.parent))
+    try:
+        return os.path.relpath(source, folder)
+    except ValueError:  # on another drive of Windows
+        return source
 
 
 def file_state(path: Path) -> FileState:
@@ -148,7 +170,8 @@ def _parsed(folder: Path, _state: FileState) -> tuple[Made, Begun]:
             entry = json.loads(line)
             name = entry["name"]
             made_by, size, mtime_ns = entry.get("begun") or entry["made"]
-            made = ResultOrigin(made_by, FileState(size, mtime_ns), entry.get("unrestored"))
+            source = FileState(size, mtime_ns)
+            made = ResultOrigin(made_by, source, entry.get("path"), entry.get("unrestored"))
             if "begun" in entry:
                 before = entry["before"]
                 begun[name] = made, None if before is None else FileState(*before)
@@ -171,6 +194,8 @@ def existing_result(job: Job, made_by: str, existing: Existing) -> Outcome | Non
     origin = read_log(job.target.parent).get(job.target.name)
     if origin is None or origin.by != made_by:
         what = "is not this model's result with these settings"
+    elif origin.path is not None and origin.is_of_another(job):
+        what = f"is the result of '{shown(job.target.parent / origin.path)}'"
     elif origin.source != _state_of(job.source):
         what = f"was restored before '{shown(job.source)}' changed"
     elif origin.unrestored:

@@ -12,6 +12,9 @@ SMALLEST_CHOSEN_TILE = 128
 OVERLAP = 128  # zero padding changes what `tiny` restores up to 40 pixels away, by 1 of 255 on
 SAMPLE_MEMORY_FACTOR = 2  # peak memory over the live activations, about that of the backends
 CPU_BUDGET = 1_000_000_000  # bytes of activations that a pass may take on any CPU
+# Of the live activations on CUDA, of whose elements the widest map has a third at most: PyTorch's
+# kernels count those of a map in 32 bits, and the windows of an attention in 16.
+MOST_BYTES = 3 * 2**31 * 4
 FREE_FRACTION = 0.6  # of a GPU's free memory; the rest is for what the allocator cannot reuse
 
 
@@ -50,4 +53,4 @@ def _budget(engine: Engine) -> float:
     free, _total = torch.cuda.mem_get_info(engine.device)
     reserved = torch.cuda.memory_reserved(engine.device)
     kept = reserved - torch.cuda.memory_allocated(engine.device)
-    return FREE_FRACTION * float(free + kept)
+    return min(FREE_FRACTION * float(free + kept), engine.memory_factor * MOST_BYTES)

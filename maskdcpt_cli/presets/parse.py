@@ -1,5 +1,6 @@
 """YAML of bounded size and depth: presets and the values of overrides are small."""
 
+import codecs
 import re
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,13 @@ def read_yaml(path: Path) -> Any:
         return parse_yaml(data)
     except ValueError as error:
         raise MaskDCPTError(f"{shown(path)} is not YAML: {error}.") from error
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a YAML file, in UTF-8 or UTF-16 as YAML allows."""
+    data = path.read_bytes()
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if is_utf16 else "utf-8-sig")
 
 
 def parse_yaml(text: str | bytes) -> Any:

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from maskdcpt_cli.presets.load import RENAMED_KEYS, load, locate
+from maskdcpt_cli.presets.parse import read_text
 from maskdcpt_cli.presets.training import Run
 
 KeyPath = tuple[str, ...]  # keys, and indices in lists
@@ -62,7 +63,7 @@ def annotated(preset: Run, *, name: str | None, kind: str) -> str:
 
 def summary(name: str, *, kind: str) -> str:
     """Return the first sentence of the comment at the head of a preset."""
-    lines = locate(name, kind).read_text(encoding="utf-8").splitlines()
+    lines = read_text(locate(name, kind)).splitlines()
     head = takewhile(lambda line: line.startswith("#"), lines)
     comment = " ".join(line.lstrip("# ") for line in head)
     return SENTENCE_END.split(comment, maxsplit=1)[0]
@@ -107,7 +108,7 @@ def _defaults(model: BaseModel, key_path: KeyPath = ()) -> dict[KeyPath, str]:
 
 def _comments(path: Path) -> dict[KeyPath, str]:
     """Return the comment behind each value of a YAML file that is written in one line."""
-    text = path.read_text(encoding="utf-8")
+    text = read_text(path)
     lines = text.splitlines()
     found: dict[KeyPath, str] = {}
 

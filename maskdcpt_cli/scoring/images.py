@@ -1,6 +1,6 @@
 """Images for the metrics: 8-bit RGB, with notices on conversions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,13 +109,7 @@ def _conversions(photo: Photo) -> Sequence[str]:
         bits = page.pixels.dtype.itemsize * 8
         depth = "floating point" if page.pixels.dtype.kind == "f" else "bits per channel"
         notices.append(f"{bits} {depth}, rounded to 8 bits")
-    if page.pixels.dtype.kind == "f":
-        numbers = page.pixels[~np.isnan(page.pixels)]
-        if numbers.size < page.pixels.size:
-            notices.append("values that are no number, taken for 0")
-        if numbers.size and not (numbers.min() >= 0 and numbers.max() <= 1):
-            low, high = float(numbers.min()), float(numbers.max())
-            notices.append(f"values from {low:g} to {high:g}, clipped to [0, 1]")
+    notices += _clipped(page.pixels)
     if page.pixels.shape[2] != 3:
         notices.append(f"{CHANNEL_NAMES[page.pixels.shape[2]]}, converted to RGB")
     if page.alpha is not None and not _opaque(page.alpha):
@@ -123,14 +117,33 @@ def _conversions(photo: Photo) -> Sequence[str]:
     return notices
 
 
-def _converted(pixels: NDArray[Any]) -> ScoringImage:
+def _clipped(pixels: NDArray[Any]) -> Iterator[str]:
+    if pixels.dtype.kind != "f":
+        return
+    numbers = pixels[~np.isnan(pixels)]
+    if numbers.size < pixels.size:
+        yield "values that are no number, taken for 0"
+    if numbers.size and not (numbers.min() >= 0 and numbers.max() <= 1):
+        low, high = float(numbers.min()), float(numbers.max())
+        yield f"values from {low:g} to {high:g}, clipped to [0, 1]"
+
+
+def _converted(pixels: object) -> ScoringImage:
+    if not isinstance(pixels, np.ndarray):
+        raise ImageError(f"A {type(pixels).__name__} is not an image: give a Path or an array.")
+    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
+        raise ImageError(
+            f"An array of {pixels.dtype} is not an image: valid are uint8, uint16, and floats in "
+            "[0, 1]."
+        )
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or not pixels.size:
         raise ImageError(
             f"An array of shape {pixels.shape} is not an image of shape (H, W, 3) or (H, W)."
         )
-    return ScoringImage(_bytes(pixels))
+    notice = "; ".join(_clipped(pixels))
+    return ScoringImage(_bytes(pixels), (f"{notice}.",) if notice else ())
 
 
 def _bytes(pixels: NDArray[Any]) -> NDArray[np.uint8]:

@@ -138,8 +138,8 @@ class Scorer:
         """Yield the values of each item, in order; closing the generator stops the work."""
         self.over_set, self.unavailable = {}, self._not_opened
         waiting: deque[Future[Scored]] = deque()
-        with TemporaryDirectory(prefix="maskdcpt-") as scratch:
-            pairs = SetFolders(Path(scratch)) if self._over_set else None
+        with TemporaryDirectory(prefix="maskdcpt-") if self._over_set else nullcontext() as scratch:
+            pairs = SetFolders(Path(scratch)) if scratch else None
             # The files are closed first: a thread that reads one ends then.
             with self._threads() as pool, reading_by(self._reader) as files:
                 for item in items:

@@ -204,6 +204,8 @@ def degrade(
         ImageError: for an image of another dtype or shape.
     """
     label = find(degradation)
+    if isinstance(levels, (int, float)):
+        raise MaskDCPTError(f"levels is {levels:g}; give a list, as [{levels:g}], or a Range.")
     check(label, variant=variant, levels=spec_of(label).usual if levels is None else levels)
     _check_image(gt)
     step = sample(label, generator, variant=variant, levels=levels)
@@ -221,7 +223,7 @@ def sample(
     """Sample variant, level and seed of a degradation; arguments and errors as of `degrade`."""
     spec = spec_of(label)
     levels = spec.usual if levels is None else levels
-    if not levels:
+    if len(levels) == 0:
         raise MaskDCPTError("The list of levels is empty; give at least one level, or None.")
     if variant is None:
         usual = spec.sampled or tuple(spec.variants)
@@ -251,7 +253,7 @@ def generator_of(*names: str, seed: Sequence[int]) -> Generator:
 
 def check(label: str, *, variant: str | None, levels: Sequence[float] | Range) -> None:
     """Raise MaskDCPTError for a variant or a level that a degradation does not have."""
-    if variant is None and not levels:
+    if variant is None and len(levels) == 0:
         return
     spec = spec_of(label)
     name = LABELS[label].slug

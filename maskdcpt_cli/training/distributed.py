@@ -76,10 +76,10 @@ def init_distributed(device: str | None = None) -> DistributedContext:
     """
     launch = launched()
     local = _device(device, launch)
+    if local.type == "cuda" and local.index is not None:
+        torch.cuda.set_device(local)
     if launch.world_size == 1:
         return DistributedContext(local)
-    if local.type == "cuda":
-        torch.cuda.set_device(local)
     if not dist.is_initialized():  # a process group can be initialized only once
         _join(launch, local)
         atexit.register(dist.destroy_process_group)

@@ -27,19 +27,24 @@ class StageEstimate(NamedTuple):
 
 
 def dry_run(
-    preset: AnyRun, train: Callable[[AnyRun, Path], Generator[Event, None, None]]
+    preset: AnyRun,
+    train: Callable[[AnyRun, Path], Generator[Event, None, None]],
+    *,
+    run_dir: Path,
 ) -> Iterator[StageEstimate]:
     """Train each stage for a few iterations in a temporary folder.
 
     Args:
         preset: of the run.
         train: begins a run of a preset in a folder.
+        run_dir: the folder of the run, on whose disk the temporary one is.
 
     Yields:
         An estimate for each stage.
     """
+    there = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.is_dir())
     for stage in preset.training.stages:
-        with TemporaryDirectory(prefix="maskdcpt-") as name:
+        with TemporaryDirectory(prefix=".maskdcpt-", dir=there) as name:
             folder = Path(name)
             with closing(train(_shortened(preset, stage), folder)) as events:
                 steps = [event for event in events if isinstance(event, Step)]

@@ -100,7 +100,7 @@ class TrainingData:
 
     Raises:
         MaskDCPTError: for a setting or degradation that does not exist, pairs without a degradation
-            each, and a limit below 1.
+            each, photos and pairs together, a setting without either, and a limit below 1.
     """
 
     root: Path | str | None = None
@@ -114,6 +114,12 @@ class TrainingData:
         check_max_pixels(self.max_pixels)
         if self.setting is not None and self.setting not in SETTINGS:
             raise MaskDCPTError(unknown("setting", self.setting, SETTINGS))
+        if self.photos is not None and self.pairs:
+            raise MaskDCPTError("Give either photos or pairs, not both.")
+        if self.setting is not None and self.photos is None and not self.pairs:
+            raise MaskDCPTError(
+                "setting is of photos and pairs; that of data sets is in their data preset."
+            )
         if len(self.pairs) != len(self.degradations):
             raise MaskDCPTError(
                 f"Which degradation do the pairs have? degradations has {len(self.degradations)} "

@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from pathlib import Path
@@ -312,11 +313,11 @@ def _version_of(library: str) -> str | None:
 
 def _git_state() -> str | None:
     """Return the commit of the source, marked if the source differs; None without one."""
+    own = Path(__file__)
+    git = partial(subprocess.run, cwd=own.parent, capture_output=True, text=True, check=True)
     try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        git(["git", "ls-files", "--error-unmatch", own.name])  # or it is of the user's own project
+        done = git(["git", "describe", "--always", "--dirty", "--abbrev=40"])
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    return str(done.stdout).strip()

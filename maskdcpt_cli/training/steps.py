@@ -44,5 +44,5 @@ def fetch(values: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
     fetched = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     fetched.copy_(values, non_blocking=True)
     done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    done.record()
+    done.record(torch.cuda.current_stream(values.device))
     return fetched, done

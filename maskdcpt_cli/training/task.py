@@ -56,7 +56,7 @@ class Task(Protocol):
 
 @contextmanager
 def fork_seed(seed: int) -> Iterator[None]:
-    """Seed torch's random numbers within the context, and restore their state after it."""
+    """Seed torch's random numbers within the context, and restore the CPU's state after it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

@@ -150,7 +150,8 @@ def ssim(restored: Tensor, gt: Tensor) -> float:
     Wang et al., Image quality assessment: from error visibility to structural similarity, 2004,
     Eq. 13, at positions whose whole window is inside the image.
     """
-    restored, gt = restored.double(), gt.double()  # which autocast does not convolve in bf16
+    # In float64, which autocast does not convolve in bf16, and Apple's GPUs do not have.
+    restored, gt = restored.cpu().double(), gt.cpu().double()
     x, y, xx, yy, xy = _smoothed(torch.cat([restored, gt, restored**2, gt**2, restored * gt]))
     structure = (2 * (xy - x * y) + C2) / (xx - x * x + yy - y * y + C2)
     luminance = (2 * x * y + C1) / (x * x + y * y + C1)

@@ -185,11 +185,12 @@ def test_being_terminated_is_being_interrupted(monkeypatch):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_the_wrong_build_of_opencv_is_explained(failing):
-    failing(ImportError("libGL.so.1: cannot open shared object file"))
+@pytest.mark.parametrize("library", ["libGL.so.1", "libxcb.so.1"])
+def test_the_wrong_build_of_opencv_is_explained(library, failing):
+    failing(ImportError(f"{library}: cannot open shared object file", name="cv2"))
     result = CliRunner().invoke(main, ["fail"])
     assert result.exit_code == 1
-    assert "libGL.so.1" in result.stderr
+    assert library in result.stderr
     assert "--force-reinstall --no-deps opencv-python-headless" in result.stderr
 
 

@@ -151,6 +151,11 @@ def test_a_table_of_pairs_is_a_source():
     assert pairs.missing == (
         "options of the source 'csv-pairs': missing a required argument: 'table'"
     )
+    absent = load_data("data.yaml", overrides=["train.1.sources.0.options={table: gone.csv}"])
+    (pairs,) = from_preset(absent.train[1:], Path())
+    assert pairs.missing == (
+        "the source 'csv-pairs': [Errno 2] No such file or directory: 'gone.csv'"
+    )
     check = run("data", "check", "--data-preset", "data.yaml", "--data-root", ".", plugin=False)
     assert "unknown source 'csv-pairs'.\n" in check.output
 

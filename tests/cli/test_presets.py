@@ -82,3 +82,14 @@ def test_what_is_not_there_is_refused(words, message):
     result = presets("show", *words)
     assert result.exit_code
     assert message in result.stderr
+
+
+@pytest.mark.parametrize(("kind", "name"), [("finetune", "derain"), ("data", "5d")])
+def test_a_preset_saved_as_utf_16_is_shown_as_it_was(kind, name, tmp_path):
+    """PowerShell saves so what is printed."""
+    printed = presets("show", kind, name).stdout
+    path = tmp_path / "my.yaml"
+    path.write_text(printed, encoding="utf-16")
+    result = presets("show", kind, str(path))
+    assert result.exit_code == 0, result.output
+    assert yaml.safe_load(result.stdout) == yaml.safe_load(printed)

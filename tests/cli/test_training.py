@@ -274,7 +274,7 @@ def test_a_dry_run_tells_duration_and_memory_and_keeps_nothing():
 
 
 def test_a_dry_run_counts_the_weights_that_are_kept(monkeypatch):
-    def estimate(preset, _train):
+    def estimate(preset, _train, *, run_dir):
         yield StageEstimate(preset.training.stages[0], 1.0, 10**9, 2 * 10**9, 10**9)
 
     monkeypatch.setattr("maskdcpt_cli.cli.dry_run.dry_run", estimate)

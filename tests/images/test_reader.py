@@ -243,3 +243,10 @@ def test_without_the_systems_limits_the_clock_limits(monkeypatch) -> None:
         assert begun == [limits.CLOCK * limits.SECONDS]
         assert not cancelled.is_set()
     assert cancelled.is_set()
+
+
+def test_a_path_of_imports_that_python_ignores_is_no_hindrance(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])
+    with_metadata(tmp_path / "in.jpg")
+    with PhotoReader() as reader:
+        assert reader.read(tmp_path / "in.jpg").pages

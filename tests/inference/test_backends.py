@@ -173,6 +173,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         for kind in ("cuda", "mps"):
             monkeypatch.setitem(backends.DEVICES, kind, lambda kind=kind: kind in kinds)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: (9, 0))
 
     return pretend
 

@@ -111,6 +111,8 @@ def test_the_work_for_a_large_photo_is_bounded_and_spread_over_all_of_it(size, m
     for starts, length in zip((rows, columns), size, strict=True):
         assert all(start % 16 == 0 for start in starts)
         assert len(starts) < 3 or starts[-1] > 0.9 * (length - tile) - 16
+        if len(starts) == 1 and length > tile:
+            assert abs(starts[0] - (length - tile) / 2) <= 16
 
 
 def test_a_photo_smaller_than_the_largest_tile_is_classified_in_one_tile():

@@ -1,6 +1,5 @@
 """Passes over a page: what is removed from it reduced, and what at its own size."""
 
-from collections.abc import Iterator
 from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from maskdcpt_cli.images.photo import Page
 from maskdcpt_cli.inference import page_passes
 from maskdcpt_cli.inference import restore_page as restore_page_module
 from maskdcpt_cli.inference.classify import Found
+from maskdcpt_cli.inference.coarse import restore_reduced
 from maskdcpt_cli.inference.events import Settings
 from maskdcpt_cli.inference.page_pixels import PagePixels
 from maskdcpt_cli.inference.removal import Removal, Remover, decide_removal
@@ -299,21 +299,28 @@ def test_bands_wait_for_those_before_them_to_be_blended(monkeypatch: pytest.Monk
     assert len(read) == SIZE[0] / 10
 
 
-@pytest.mark.parametrize("reduced", [("H",), ("RS",), ("H", "RS")])
-def test_weather_is_carried_back_pixel_by_pixel_and_haze_is_not(
-    reduced: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("reduced", "exact"),
+    [
+        (("H",), [False]),
+        (("RS",), [True]),
+        (("H", "RS"), [True, False]),
+        (("H", "DB"), [True, False]),
+        (("H", "LL", "DB", "S"), [True, True, False]),
+    ],
+)
+def test_weather_and_blur_are_carried_back_pixel_by_pixel_and_haze_is_not(
+    reduced: tuple[str, ...], exact: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
 
-    def restore(*_given: object, exact: bool, level: float) -> Iterator[object]:
+    def noted(*given: Any, exact: bool, level: float) -> Any:
         seen.append(exact)
-        raise MemoryError
-        yield
+        return restore_reduced(*given, exact=exact, level=level)
 
-    monkeypatch.setattr("maskdcpt_cli.inference.page_passes.restore_reduced", restore)
-    with pytest.raises(MemoryError):
-        restored(Removing(), Page(photo(*SIZE, 3)), reduced=reduced)
-    assert seen == ["RS" in reduced]
+    monkeypatch.setattr("maskdcpt_cli.inference.page_passes.restore_reduced", noted)
+    restored(Removing(), Page(photo(*SIZE, 3)), reduced=reduced)
+    assert seen == exact
 
 
 def found(*labels: str, reduced: tuple[str, ...] = ()) -> Found:
@@ -344,3 +351,9 @@ def test_of_types_by_name_the_looks_decide_where_there_are_any() -> None:
     assert decide_removal(REQUESTS, settings, None) == Removal(("RS",), ("H",))
     look = found("GN", reduced=("RS",))
     assert decide_removal(REQUESTS, settings, look) == Removal((), ("H", "RS"))
+
+
+def test_blur_that_is_named_is_removed_where_another_kind_of_it_shows() -> None:
+    settings, look = Settings(remove=("defocus",)), found("MB", reduced=("MB",))
+    assert decide_removal(("DB", "H"), settings, look) == Removal((), ("DB",))
+    assert decide_removal(("DB", "H"), settings, found("MB")) == Removal(("DB",))

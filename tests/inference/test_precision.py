@@ -1,6 +1,7 @@
 """Precisions of PyTorch: weights in half precision, fp32 that is fp32, and TF32 by its name."""
 
 import copy
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -142,3 +143,27 @@ def test_a_gpu_gives_the_pixels_of_the_cpu(precision: str, name: str) -> None:
     for lq in (golden_image(96, 96), dark_and_noisy()):
         engine = open_engine(model, device="cuda", precision=precision)
         assert psnr(engine(lq), restored_by(model, lq)) > least
+
+
+def test_one_thread_at_a_time_sets_the_arithmetic_of_the_process() -> None:
+    second = threading.Event()
+
+    def set_too() -> None:
+        with tf32(allowed=True):
+            second.set()
+
+    with tf32(allowed=False):
+        thread = threading.Thread(target=set_too)
+        thread.start()
+        assert not second.wait(0.1)
+        assert settings() == (False, "highest")
+    thread.join()
+    assert second.is_set()
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((6, 1), "fp32"), ((7, 0), "fp16")])
+def test_auto_is_fp16_on_cards_that_compute_fast_in_it(
+    capability: tuple[int, int], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
+    assert TorchEngine.fast_precision("cuda:1") == expected

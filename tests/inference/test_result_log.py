@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from maskdcpt_cli.inference import restore_photo as restore_photo_module
-from maskdcpt_cli.inference.events import Settings
+from maskdcpt_cli.inference.events import Job, Settings
 from maskdcpt_cli.inference.result_log import existing_result, fingerprint
 from maskdcpt_cli.weights.building import DegradationClassifier
 from tests.inference.brighten import (
@@ -222,3 +222,21 @@ def test_the_fingerprint_of_other_models_is_that_of_earlier_versions():
     assert fingerprint(small("nafnet"), Settings()) == fingerprint(
         small("nafnet"), Settings(remove="all")
     )
+
+
+def test_another_photo_of_the_same_name_size_and_time_does_not_count_as_restored(tmp_path):
+    jobs = []
+    for number, folder in enumerate(("a", "b")):
+        source = tmp_path / folder / "0001.bmp"
+        source.parent.mkdir()
+        Image.fromarray(np.full((64, 64, 3), number, np.uint8)).save(source)
+        os.utime(source, (0, 0))
+        jobs.append(Job(source, tmp_path / "out" / "0001.bmp"))
+    outcomes_of(Brighten(), jobs[:1])
+    (second,) = outcomes_of(Brighten(), jobs[1:])
+    assert second.status == "failed"
+    assert "0001.bmp' exists and is the result of '" in second.reason
+    jobs[0].source.unlink()
+    jobs[1].source.parent.rename(tmp_path / "a2")
+    moved = Job(tmp_path / "a2" / "0001.bmp", jobs[0].target)
+    assert [one.status for one in outcomes_of(Brighten(), [moved])] == ["skipped"]

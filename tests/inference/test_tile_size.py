@@ -194,3 +194,11 @@ def test_a_device_without_room_for_the_network_is_reported_in_a_sentence():
         moved(Heavy(), "cuda:0")
     light = nn.Linear(2, 2)
     assert moved(light, "cpu") is light
+
+
+def test_one_piece_on_a_gpu_stays_within_what_its_kernels_count(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_gpu(engine, monkeypatch, free=10**15)
+    assert choose_tile(engine, (1000, 1000)) == 0
+    assert choose_tile(engine, (100_000, 100_000)) == 1024

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 
 from maskdcpt_cli.errors import ImageError
@@ -96,3 +97,23 @@ def test_arrays_are_read_like_files(dtype):
     np.testing.assert_array_equal(grey.pixels, photo[..., [0, 0, 0]])
     with pytest.raises(ImageError, match=r"shape \(1, 2, 3, 3\) is not an image of shape"):
         read_image(np.zeros((1, 2, 3, 3), dtype))
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (photograph(0).astype(np.int64), r"An array of int64 is not an image: valid are uint8"),
+        (photograph(0) > 9, "An array of bool is not an image"),
+        (torch.zeros(3, 3, 3), "A Tensor is not an image"),
+        ("a.png", "A str is not an image: give a Path"),
+    ],
+    ids=["int64", "bool", "tensor", "str"],
+)
+def test_what_is_no_array_of_pixels_is_refused_in_a_sentence(given, sentence):
+    with pytest.raises(ImageError, match=sentence):
+        read_image(given)
+
+
+def test_an_array_that_is_clipped_is_noticed_as_a_file_is():
+    image = read_image(photograph(0).astype(np.float32))
+    assert image.notices == ("values from 59 to 138, clipped to [0, 1].",)

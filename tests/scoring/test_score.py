@@ -259,3 +259,12 @@ def test_a_comparison_without_ground_truth_says_what_to_type():
         "psnr and lpips need a ground truth: give its folder as second argument, as "
         "`maskdcpt score PRED GT`, or type --metrics niqe."
     )
+
+
+def test_metrics_of_single_images_need_no_temporary_folder(monkeypatch):
+    def full(**_options) -> None:
+        raise OSError("No usable temporary directory found")
+
+    monkeypatch.setattr(scorer_module, "TemporaryDirectory", full)
+    (scored,) = score([Item("a", photograph(0), photograph(0))], ["psnr"])
+    assert scored.values["psnr"] > 70

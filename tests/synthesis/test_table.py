@@ -212,3 +212,10 @@ def test_other_types_and_shapes_are_refused_in_a_sentence(image, sentence):
 def test_a_range_from_high_to_low_is_refused():
     with pytest.raises(MaskDCPTError, match="Levels of jpeg from 90 to 10: give the lower one"):
         degrade(photo("coffee-jpeg.jpg"), "J", default_rng(0), levels=Range(90, 10))
+
+
+def test_levels_may_be_an_array_and_not_a_number():
+    gt = photo("coffee-jpeg.jpg")
+    assert degrade(gt, "noise", default_rng(0), levels=np.array([15.0])).level == 15
+    with pytest.raises(MaskDCPTError, match=r"levels is 15; give a list, as \[15\], or a Range"):
+        degrade(gt, "noise", default_rng(0), levels=15)

@@ -146,3 +146,10 @@ def test_a_preset_may_have_a_name_that_is_no_text(photos, tmp_path):
     path.write_text(annotated(preset, name=None, kind="finetune"), encoding="utf-8")
     list(finetune(str(path), photos, tmp_path / "run", device="cpu"))
     assert read_checkpoint(tmp_path / "run/final.safetensors").preset == r"mine-\xff"
+
+
+def test_images_that_contradict_one_another_are_refused():
+    with pytest.raises(MaskDCPTError, match="Give either photos or pairs, not both"):
+        TrainingData(photos="a", pairs=[("lq", "gt")], degradations=["H"])
+    with pytest.raises(MaskDCPTError, match="setting is of photos and pairs"):
+        TrainingData(root="data", setting="5d")

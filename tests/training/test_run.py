@@ -2,8 +2,10 @@
 
 import json
 import os
+import subprocess
 from collections.abc import Generator
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from PIL import Image
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.presets.load import load
 from maskdcpt_cli.presets.training import Pretrain, Run
-from maskdcpt_cli.training import recorders
+from maskdcpt_cli.training import recorders, run_folder
 from maskdcpt_cli.training.dry_run import ITERATIONS, dry_run
 from maskdcpt_cli.training.events import (
     Event,
@@ -240,7 +242,7 @@ def test_curves_are_read_from_the_log(tmp_path):
     assert panels["accuracy"] == {"H": [(4, 0.5)], "RS": [(4, 1.0)]}
 
 
-def test_a_dry_run_estimates_each_stage():
+def test_a_dry_run_estimates_each_stage(tmp_path):
     run = preset(
         "training.stages=[{iterations: 100, crop_size: 64, batch: 8}, "
         "{iterations: 50, crop_size: 128, batch: 8}]"
@@ -252,7 +254,23 @@ def test_a_dry_run_estimates_each_stage():
         (folder / "final.safetensors").write_bytes(bytes(300))
         yield from (step(iteration) for iteration in range(1, ITERATIONS + 1))
 
-    stages = list(dry_run(run, train))
+    stages = list(dry_run(run, train, run_dir=tmp_path))
     assert [one.seconds for one in stages] == [50, 25]
     assert [one.stage.crop_size for one in stages] == [64, 128]
     assert {(one.memory, one.disk, one.weights) for one in stages} == {(10**9, 1000, 300)}
+
+
+def test_the_commit_is_that_of_maskdcpt_and_not_of_the_project_it_is_installed_in(
+    tmp_path, monkeypatch
+):
+    module = tmp_path / "venv" / "run_folder.py"
+    module.parent.mkdir()
+    module.touch()
+    git = partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True)
+    git(["git", "init"])
+    author = ["-c", "user.name=a", "-c", "user.email=a"]
+    git(["git", *author, "commit", "--allow-empty", "-m", "theirs"])
+    monkeypatch.setattr(run_folder, "__file__", str(module))
+    assert run_folder._git_state() is None
+    git(["git", "add", str(module)])
+    assert run_folder._git_state()

@@ -200,10 +200,12 @@ def _run(
     from maskdcpt_cli.cli.benchmark.tables import BenchmarkReport
     from maskdcpt_cli.cli.benchmark.view import BenchmarkView, print_tables, show
     from maskdcpt_cli.cli.console import say
+    from maskdcpt_cli.plugins import source_state
 
     settings, network = _settings(options), _network(options)
     check_folder(options.folder)
-    cache = ResultCache(options.folder, made_by=f"{network.fingerprint}-{settings.protocol.name}")
+    made_by = "-".join(filter(None, (network.fingerprint, settings.protocol.name, source_state())))
+    cache = ResultCache(options.folder, made_by=made_by)
     view = BenchmarkView(sets, settings.limit)
     say(view.console, f"{options.label}: {network.description}")
     shown = show(benchmark(sets, network.restore, settings, cache), view)

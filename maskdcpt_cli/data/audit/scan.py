@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from maskdcpt_cli.data.pairs import FilePairs, Names
-from maskdcpt_cli.data.sets import is_clean
-from maskdcpt_cli.data.sources import NONE, SourceScan, check_synthesis, scan
+from maskdcpt_cli.data.sources import NONE, SourceScan, check_synthesis, is_clean, scan
 from maskdcpt_cli.data.templates import Template
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown

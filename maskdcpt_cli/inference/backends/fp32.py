@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 import torch
+
+_LOCK = RLock()
 
 
 @contextmanager
@@ -11,8 +14,14 @@ def tf32(*, allowed: bool) -> Iterator[None]:
     """Compute convolutions and matrix products of fp32 tensors in TF32 within the context, or not.
 
     PyTorch's default is TF32 for convolutions and fp32 for matrix products. The settings belong to
-    the process; they are restored.
+    the process: one thread at a time is within the context, and they are restored after it.
     """
+    with _LOCK, _set(allowed=allowed):
+        yield
+
+
+@contextmanager
+def _set(*, allowed: bool) -> Iterator[None]:
     cudnn = torch.backends.cudnn
     try:
         before = cudnn.allow_tf32, torch.get_float32_matmul_precision()

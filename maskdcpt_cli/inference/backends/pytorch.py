@@ -49,6 +49,9 @@ AUTOCAST_ON_CPU = Restormer  # and PromptIR, which is one
 LAYOUT = torch.channels_last  # of weights and activations
 
 
+HALF_CAPABILITY = (7, 0)  # of CUDA devices that compute fast in fp16
+
+
 class TorchEngine(BackboneEngine):
     """PyTorch, eager; on CUDA weights in half precision, and compiled for sizes that come often."""
 
@@ -79,7 +82,9 @@ class TorchEngine(BackboneEngine):
     @classmethod
     def fast_precision(cls, device: str) -> str:
         """fp16 where a GPU has cores for it; it has ten bits where bf16 has seven."""
-        return "fp16" if device.startswith("cuda") else "fp32"
+        if not device.startswith("cuda"):
+            return "fp32"
+        return "fp16" if torch.cuda.get_device_capability(device) >= HALF_CAPABILITY else "fp32"
 
     def residual(self, padded: Tensor, *request: Tensor) -> Tensor:
         residual: Tensor = self._run(self._residual, padded, *request)

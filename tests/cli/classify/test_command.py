@@ -7,9 +7,11 @@ import os
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from maskdcpt_cli.cli.classify_view import ClassifyBars, ClassifyTable
+from maskdcpt_cli.cli.listed import with_listed
 from maskdcpt_cli.inference.classify import Classified
 from tests.cli.classify.fakes import NOISE, SOUND, UNSURE, invoke
 
@@ -258,3 +260,9 @@ def test_a_name_that_is_not_utf8_can_be_shown(fake, photos, option):
     else:
         assert r"in/caf\xe9\n.png" in result.stdout
         assert b"caf\xe9\n.png" in Path("a.csv").read_bytes()
+
+
+def test_names_on_a_standard_input_that_is_closed_are_wrong_usage(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(click.UsageError, match="names on standard input, which is closed"):
+        with_listed(["-"])
