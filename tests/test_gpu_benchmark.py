@@ -66,3 +66,4 @@ def test_cases_take_turns_after_a_first_call_each():
 def test_every_row_runs_on_a_gpu():
     done = CliRunner().invoke(command.main, ["--quick"])
     assert done.exit_code == 0, done.output
+    assert "stopped after" not in done.output
