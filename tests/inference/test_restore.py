@@ -279,19 +279,6 @@ def test_closing_early_leaves_only_whole_files(photos, tmp_path):
     Image.open(jobs[0].target).load()
 
 
-def test_all_pages_of_a_tiff_are_restored(tmp_path):
-    pages = [Image.fromarray(ramp(20 + i, 30, 3)) for i in range(3)]
-    pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
-    job = Job(tmp_path / "scan.tif", tmp_path / "out" / "scan.tif")
-    (outcome,) = outcomes_of(Brighten(), [job])
-    assert outcome.status == "restored"
-    with Image.open(job.target) as restored:
-        assert restored.n_frames == 3
-        for i, page in enumerate(pages):
-            restored.seek(i)
-            assert np.asarray(restored).mean() > np.asarray(page).mean() + 30
-
-
 def test_an_error_of_the_device_while_a_photo_is_finished_fails_that_photo(
     photos, tmp_path, monkeypatch
 ):
