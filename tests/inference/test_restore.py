@@ -52,6 +52,18 @@ def test_strength_zero_changes_nothing(dtype):
     assert np.array_equal(unchanged, image)
 
 
+@pytest.mark.parametrize("strength", [0, 1])
+@pytest.mark.parametrize("size", [(40, 50), (40, 50, 1), (40, 50, 3), (8, 8), (8, 8, 3), (8, 8, 4)])
+def test_the_result_is_an_array_of_its_own(size, strength):
+    image = ramp(*size)
+    image.flags.writeable = False
+    before = image.copy()
+    restored = restore(Brighten(), image, settings=Settings(strength=strength))
+    assert not np.shares_memory(restored, image)
+    restored[:] = 0
+    assert np.array_equal(image, before)
+
+
 def test_strength_blends_with_the_input():
     image = ramp(20, 30, 3, dtype=np.float32)
     half = restore(Brighten(), image, settings=Settings(strength=0.5))
