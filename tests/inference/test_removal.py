@@ -171,6 +171,22 @@ def test_an_image_that_nothing_is_removed_from_is_returned_as_it_is(finds, given
     assert not engine.seen
 
 
+@pytest.mark.parametrize("given", [{}, {"remove": ("H",)}])
+@pytest.mark.parametrize(("alpha", "strength"), [(255, 0), (0, 1)])
+def test_nothing_is_removed_where_no_pixel_can_change(finds, tmp_path, alpha, strength, given):
+    finds(("H",))
+    image = ramp(40, 50, 4)
+    image[..., 3] = alpha
+    Image.fromarray(image).save(tmp_path / "a.png")
+    job = Job(tmp_path / "a.png", tmp_path / "out" / "a.png")
+    engine = Askable()
+    (outcome,) = outcomes_of(engine, [job], Settings(strength=strength, **given))
+    assert not engine.requests
+    assert not outcome.removed
+    (notice,) = outcome.notices
+    assert notice.startswith("It is left as it is: ")
+
+
 def test_a_clean_photo_keeps_its_file(finds, photos, tmp_path):
     for one in photos.iterdir():
         one.unlink()
