@@ -79,7 +79,7 @@ def _lead(outcomes: Sequence[Outcome]) -> str:
         for status, (word, _) in ENDINGS.items()
     }
     ends = ", ".join(f"{number} {word.lower()}" for word, number in counts.items() if number)
-    removals = removals_in_words(outcomes)
+    removals = removals_in_words(one for one in outcomes if one.status not in BAD)
     lead = f"{count(len(outcomes), 'photo')}: {ends}{f'; {removals}' if removals else ''}"
     whole = sum(outcome.status not in BAD for outcome in outcomes) <= MOST
     return lead if whole else f"{lead}. The first {MOST} are shown"

@@ -90,13 +90,15 @@ class Outcome:
 
     `restored`: the target is written. `skipped`: the target exists, from the same model and
     settings. `unrestored`: the output of the network failed its check, so the target holds the
-    pixels of the input. `failed`: nothing is written. `reason` is set for the last two.
+    pixels of the input; where `reason` names pages, for these alone, and the others are restored.
+    `failed`: nothing is written. `reason` is set for the last two.
     """
 
     job: Job
     status: Status
     reason: str | None = None
-    notices: tuple[str, ...] = ()  # messages for the user, a sentence each
+    # Messages for the user, a sentence each; of some pages, as "Pages 2, 4: It is left as it is".
+    notices: tuple[str, ...] = ()
     pixels: int = 0
     seconds: float = 0.0  # in the network
     # Types of degradation, over all pages.

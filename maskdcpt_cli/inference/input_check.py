@@ -8,14 +8,19 @@ SMALLEST = 16  # pixels a side; NAFNet returns images of 15x15 at 9 dB
 FLAT = 8 / 255  # range of values of an image that is all black, all white or of one colour
 
 
-def why_untouched(pixels: Native) -> str | None:
-    """Return a sentence saying why an image (H, W, C) is left unchanged; None to restore it."""
+def why_untouched(pixels: Native, alpha: Native | None = None) -> str | None:
+    """Return a sentence saying why an image is left unchanged; None to restore it.
+
+    `pixels` are (H, W, C), `alpha` is (H, W).
+    """
     height, width, channels = pixels.shape
     if min(height, width) < SMALLEST:
         return (
             f"It is left as it is: {width}x{height} pixels are too few to restore, "
             f"at least {SMALLEST} a side are needed."
         )
+    if alpha is not None and not alpha.any():
+        return "It is left as it is: none of its pixels is visible."
     peak = 1.0 if pixels.dtype.kind == "f" else float(np.iinfo(pixels.dtype).max)
     flat = (_range(pixels[..., i]) <= FLAT * peak for i in range(channels))
     return "It is left as it is: it is all of one colour." if all(flat) else None

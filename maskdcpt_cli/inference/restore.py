@@ -71,8 +71,8 @@ def restore(
         settings: Tiles, strength and self-ensemble; the rest concerns files. None: the defaults.
 
     Returns:
-        The restored image, of the same shape and dtype, with the alpha of the input; the input
-        where nothing is to be removed.
+        The restored image, an array of its own of the same shape and dtype, with the alpha of the
+        input; equal to the input where nothing is to be removed.
 
     Raises:
         ImageError: `image` has another shape or dtype, or the output of the network failed its
@@ -95,6 +95,8 @@ def restore(
     pixels = restored.finished().pixels
     if page.alpha is not None:
         pixels = np.concatenate([pixels, page.alpha[..., None]], axis=2)
+    elif restored.is_unchanged:
+        pixels = pixels.copy()
     return pixels.reshape(image.shape)
 
 

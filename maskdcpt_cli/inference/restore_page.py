@@ -107,7 +107,10 @@ def prepare(page: Page, colour: Colour, remover: Remover, *, orientation: int = 
     It takes time, and the device of the network only to classify.
     """
     source = fill_transparent(page)
-    if untouched := why_untouched(source):
+    untouched = why_untouched(source, page.alpha)
+    if remover.settings.strength == 0:
+        untouched = "It is left as it is: the strength is 0."
+    if untouched:
         return PreparedPage(page, source, colour, untouched)
     found = remover.find(page, colour, orientation=orientation)
     removal = remover.decide(found)

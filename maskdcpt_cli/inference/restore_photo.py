@@ -3,13 +3,15 @@
 import shutil
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
 from maskdcpt_cli.errors import ImageError, words_of
 from maskdcpt_cli.files import open_regular, shown, written
 from maskdcpt_cli.images.contact_sheets import write_sheet
-from maskdcpt_cli.images.formats import format_of
+from maskdcpt_cli.images.formats import WRITABLE, format_of
 from maskdcpt_cli.images.photo import Photo
 from maskdcpt_cli.images.reader import PhotoReader
 from maskdcpt_cli.images.writing import write_photo
@@ -46,7 +48,7 @@ def load(
     """Read a photo and decide what is to be removed from its pages."""
     try:
         source = file_state(job.source)
-        photo = reader.read(job.source, max_pixels=settings.max_pixels)
+        photo = _fitted(reader.read(job.source, max_pixels=settings.max_pixels), job.target)
     except ImageError as error:
         return Outcome(job, "failed", str(error))
     except OSError as error:
@@ -57,6 +59,15 @@ def load(
     except Exception as error:  # of the classifier, of OpenCV
         return failed(job, photo, [], words_of(error))
     return LoadedPhoto(photo, tuple(pages), source)
+
+
+def _fitted(photo: Photo, target: Path) -> Photo:
+    """Return a photo with the pages that the format of its result holds; a notice of the others."""
+    word = format_of(target.suffix)
+    if len(photo.pages) == 1 or word is None or WRITABLE[word].pages:
+        return photo
+    notice = f"{word.upper()} holds one page: the first of {len(photo.pages)} is written."
+    return replace(photo, pages=photo.pages[:1], notices=(*photo.notices, notice))
 
 
 def restore_photo(
@@ -118,8 +129,9 @@ def failed(job: Job, photo: Photo, restored: Sequence[RestoredPage], reason: str
 
 
 def unsound(restored: Sequence[RestoredPage]) -> str | None:
-    """Return why the output of a page failed its check; None where none did."""
-    return next((page.reason for page in restored if page.reason), None)
+    """Return why the output of pages failed its check; None where none did."""
+    reasons = _by_page([page.reason] if page.reason else [] for page in restored)
+    return "; ".join(reasons) or None
 
 
 def area_of(photo: Photo) -> int:
@@ -141,7 +153,7 @@ def _write(
             shutil.copyfileobj(file, copy)  # encoded again, a JPEG would lose quality
             if file_state(job.source) != source:
                 raise ImageError(f"'{shown(job.source)}' has changed since it was read.")
-        return [notice for page in restored for notice in page.notices]
+        return _by_page(page.notices for page in restored)
     pages = [page.finished() for page in restored]
     losses = write_photo(photo, pages, job.target, quality=settings.quality, strip=settings.strip)
     notices = [*_notices(photo, restored), *losses]
@@ -156,7 +168,23 @@ def _write(
 
 
 def _notices(photo: Photo, restored: Sequence[RestoredPage]) -> list[str]:
-    return [*photo.notices, *(notice for page in restored for notice in page.notices)]
+    return [*photo.notices, *_by_page(page.notices for page in restored)]
+
+
+def _by_page(messages: Iterable[Sequence[str]]) -> list[str]:
+    """Return the messages of pages, with the numbers of their pages where not all have them."""
+    of_pages = list(messages)
+    numbers: dict[str, list[int]] = {}
+    for number, some in enumerate(of_pages, 1):
+        for message in dict.fromkeys(some):
+            numbers.setdefault(message, []).append(number)
+    named = []
+    for message, of_message in numbers.items():
+        pages = ", ".join(map(str, of_message))
+        word = "Page" if len(of_message) == 1 else "Pages"
+        is_of_all = len(of_message) == len(of_pages)
+        named.append(message if is_of_all else f"{word} {pages}: {message}")
+    return named
 
 
 def add_sheet(job: Job, settings: Settings, reader: PhotoReader) -> tuple[str, ...]:

@@ -76,6 +76,15 @@ def test_the_page_says_what_was_asked_found_and_removed(tmp_path, outcomes):
     assert ">remove noise, jpeg<" in write(tmp_path / "b.html", [], remove=("GN", "J"))
 
 
+def test_a_photo_that_was_not_restored_does_not_count_as_left_as_it_is(tmp_path, outcomes):
+    outcomes[0] = replace(outcomes[0], found=(), removed=())
+    outcomes[1] = replace(
+        outcomes[1], status="unrestored", reason="it is black", found=("H",), removed=()
+    )
+    page = write(tmp_path / "report.html", outcomes)
+    assert ">3 photos: 1 restored, 1 not restored, 1 failed; 1 left as it is<" in page
+
+
 def test_names_and_reasons_are_escaped(tmp_path, outcomes):
     page = write(tmp_path / "report.html", outcomes)
     assert "<b> &" not in page

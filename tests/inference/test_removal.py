@@ -27,7 +27,6 @@ from maskdcpt_cli.inference.removal import (
     request_of,
 )
 from maskdcpt_cli.inference.restore import restore, restore_folder
-from maskdcpt_cli.weights.building import DegradationClassifier
 from tests.images.test_colour import PROFILES
 from tests.inference.brighten import (
     KNOWN,
@@ -35,30 +34,12 @@ from tests.inference.brighten import (
     Askable,
     Brighten,
     askable,
+    classifier,
     jobs_of,
     outcomes_of,
     ramp,
 )
 from tests.small import calm, small
-
-
-@pytest.fixture
-def finds(monkeypatch):
-    """A function that sets what is found, for all photos or by the width of a page."""
-    answers = {}
-
-    def find(classifier, page, colour, *, orientation):
-        found = answers["found"]
-        labels = found if isinstance(found, tuple) else found[page.pixels.shape[1]]
-        return Found(dict.fromkeys(labels, 0.9), labels)
-
-    monkeypatch.setattr(removal_module, "find_degradations", find)
-    monkeypatch.setattr(removal_module, "default_classifier", lambda _device: classifier())
-    return lambda found: answers.update(found=found)
-
-
-def classifier(**options):
-    return DegradationClassifier(small("nafnet"), (*KNOWN, "MR", "clean"), **options)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +171,22 @@ def test_an_image_that_nothing_is_removed_from_is_returned_as_it_is(finds, given
     assert not engine.seen
 
 
+@pytest.mark.parametrize("given", [{}, {"remove": ("H",)}])
+@pytest.mark.parametrize(("alpha", "strength"), [(255, 0), (0, 1)])
+def test_nothing_is_removed_where_no_pixel_can_change(finds, tmp_path, alpha, strength, given):
+    finds(("H",))
+    image = ramp(40, 50, 4)
+    image[..., 3] = alpha
+    Image.fromarray(image).save(tmp_path / "a.png")
+    job = Job(tmp_path / "a.png", tmp_path / "out" / "a.png")
+    engine = Askable()
+    (outcome,) = outcomes_of(engine, [job], Settings(strength=strength, **given))
+    assert not engine.requests
+    assert not outcome.removed
+    (notice,) = outcome.notices
+    assert notice.startswith("It is left as it is: ")
+
+
 def test_a_clean_photo_keeps_its_file(finds, photos, tmp_path):
     for one in photos.iterdir():
         one.unlink()
@@ -239,25 +236,6 @@ def test_what_is_found_and_not_removed_is_reported(finds, photos, tmp_path, foun
     for outcome in outcomes_of(Askable(), jobs, replace(TILED, keep=("haze",))):
         assert (outcome.found, outcome.removed) == (found, ())
         assert outcome.job.target.read_bytes() == outcome.job.source.read_bytes()
-
-
-def test_each_page_is_decided_by_itself(finds, tmp_path):
-    pages = [Image.fromarray(ramp(40, width, 3)) for width in (30, 50, 60)]
-    pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
-    job = Job(tmp_path / "scan.tif", tmp_path / "out" / "scan.tif")
-    finds({30: ("GN",), 50: (), 60: ("J", "GN")})
-    engine = Askable()
-    (outcome,) = outcomes_of(engine, [job])
-    assert engine.requests == [[1, 0, 0], [1, 0, 1]]
-    assert (outcome.found, outcome.removed) == (("GN", "J"), ("GN", "J"))
-    assert outcome.notices == (
-        "Nothing to remove was found in 1 of its 3 pages, left as they are: 2.",
-    )
-    with Image.open(job.target) as restored:
-        restored.seek(1)
-        assert np.array_equal(np.asarray(restored), np.asarray(pages[1]))
-        restored.seek(2)
-        assert np.asarray(restored).mean() > np.asarray(pages[2]).mean() + 30
 
 
 def test_a_photo_is_classified_only_where_that_decides(photos, tmp_path, monkeypatch):
