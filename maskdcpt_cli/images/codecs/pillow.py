@@ -32,6 +32,8 @@ from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page
 RAW_PROFILES = ("Raw profile type exif", "Raw profile type APP1")
 READ_TEXTS = {png.XMP_KEYWORD, *map(str.encode, RAW_PROFILES)}  # not copied as texts, too
 JPEG_EXTRAS = {"APP13": b"\xff\xed", "COM": b"\xff\xfe"}  # IPTC, and comments
+JPEG_PROFILE = b"ICC_PROFILE\0"  # begins each part of one
+DAMAGED_PROFILE = "The ICC profile is damaged and is left out."
 SAME = 3  # of 255: the difference of two decoders that round in their own ways
 WRAPPED = 65408  # of 65535, that is 254.5 of 255
 BAND = 1 << 22  # pixels copied at a time
@@ -104,7 +106,8 @@ class PillowSource:
         # OpenCV takes damaged files for whole ones: Pillow decodes those too, and refuses them.
         self.image.load()
         metadata, damaged = _metadata(self.image, self._extras())
-        profile, unknown = self._stated_profile(metadata.icc)
+        icc, lost = self._embedded_profile()
+        profile, unknown = self._stated_profile(icc)
         metadata = replace(
             metadata,
             icc=profile,
@@ -114,7 +117,7 @@ class PillowSource:
         page, losses = (self._by_opencv(), ()) if deep else page_from_pillow(self.image)
         if self.header.format == "bmp" and page.alpha is not None and not page.alpha.any():
             page = Page(page.pixels)  # a byte that is not used
-        return Decoded((page,), metadata, notices + losses + damaged + unknown)
+        return Decoded((page,), metadata, notices + losses + damaged + lost + unknown)
 
     def _scale_key(self) -> None:
         """Scale the transparent grey of a PNG of 2 or 4 bits, whose pixels Pillow scales to 8."""
@@ -177,13 +180,24 @@ class PillowSource:
         self.stream.seek(0)
         return self.stream.read(1 << 16)
 
+    def _embedded_profile(self) -> tuple[bytes | None, tuple[str, ...]]:
+        """Return the ICC profile in the file, and a notice where it is damaged."""
+        icc: bytes | None = self.image.info.get("icc_profile") or None
+        if self.header.format == "jpeg2000":
+            return jpeg2000.profile(self.stream), ()
+        if self.header.format == "png":
+            icc = png.profile(self.chunks)
+            is_stated = any(chunk.name == png.PROFILE for chunk in self.chunks)
+        else:
+            segments = getattr(self.image, "applist", [])  # of JPEG
+            is_stated = any(data.startswith(JPEG_PROFILE) for _, data in segments)
+        return icc, (DAMAGED_PROFILE,) if is_stated and icc is None else ()
+
     def _stated_profile(self, icc: bytes | None) -> tuple[bytes | None, tuple[str, ...]]:
         """Return the profile to follow: cICP over iCCP over sRGB over gAMA in PNG, ICC in AVIF."""
         info, grey = self.image.info, self.image.mode in GREY_MODES
         if self.header.format == "png":  # 16-bit grey with alpha is RGBA to Pillow
             grey = self._head()[25] in GREY_TYPES
-        if self.header.format == "jpeg2000":
-            return jpeg2000.profile(self.stream), ()
         if self.header.format == "avif" and icc is None:
             numbers = cicp.nclx_colours(self._head())
             return cicp.from_numbers(*numbers, grey=grey) if numbers else (None, ())
@@ -309,10 +323,9 @@ def _metadata(
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     dpi = info.get("dpi", (0, 0))
     dpi = (float(dpi[0]), float(dpi[1])) if all(0 < value < ifd.MOST_DPI for value in dpi) else None
-    icc = info.get("icc_profile") or None
     try:
-        return Metadata(exif, icc, xmp, ifd.orientation(exif), dpi, extras=extras), ()
+        return Metadata(exif, None, xmp, ifd.orientation(exif), dpi, extras=extras), ()
     except (ValueError, OverflowError):
-        return Metadata(None, icc, xmp, 1, dpi, extras=extras), (
+        return Metadata(None, None, xmp, 1, dpi, extras=extras), (
             "The EXIF block is damaged and is left out.",
         )
