@@ -194,19 +194,28 @@ class PillowSource:
         return icc, (DAMAGED_PROFILE,) if is_stated and icc is None else ()
 
     def _stated_profile(self, icc: bytes | None) -> tuple[bytes | None, tuple[str, ...]]:
-        """Return the profile to follow: cICP over iCCP over sRGB over gAMA in PNG, ICC in AVIF."""
+        """Return the profile to follow: cICP over iCCP over sRGB over gAMA in PNG, ICC in AVIF.
+
+        Of cICP that does not say all, or says what is not known, the others come first.
+        """
         info, grey = self.image.info, self.image.mode in GREY_MODES
         if self.header.format == "png":  # 16-bit grey with alpha is RGBA to Pillow
             grey = self._head()[25] in GREY_TYPES
-        if self.header.format == "avif" and icc is None:
-            numbers = cicp.nclx_colours(self._head())
-            return cicp.from_numbers(*numbers, grey=grey) if numbers else (None, ())
-        stated = next((chunk.data for chunk in self.chunks if chunk.name == b"cICP"), b"")
-        if len(stated) == 4:
-            return cicp.from_numbers(stated[0], stated[1], grey=grey)
-        if icc is None and "gamma" in info and "srgb" not in info:
+        numbers = self._stated_numbers()
+        if self.header.format == "png" and numbers and cicp.are_known(*numbers):
+            return cicp.from_numbers(*numbers, grey=grey)
+        if icc is not None or "srgb" in info:
+            return icc, ()
+        if "gamma" in info:
             return cicp.from_gamma(info["gamma"], info.get("chromaticity"), grey=grey), ()
-        return icc, ()
+        return cicp.from_numbers(*numbers, grey=grey) if numbers else (None, ())
+
+    def _stated_numbers(self) -> tuple[int, int] | None:
+        """Return the primaries and the transfer function of cICP in PNG, of nclx in AVIF."""
+        if self.header.format == "avif":
+            return cicp.nclx_colours(self._head())
+        stated = next((chunk.data for chunk in self.chunks if chunk.name == b"cICP"), b"")
+        return (stated[0], stated[1]) if len(stated) == 4 else None
 
     def _extras(self) -> tuple[tuple[bytes, bytes], ...]:
         if self.header.format == "jpeg":
