@@ -25,7 +25,7 @@ from PIL import (
 )
 
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.images.arrays import Native
+from maskdcpt_cli.images.arrays import Native, full_range
 from maskdcpt_cli.images.codecs import avif, cicp, ifd, jpeg2000, png
 from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page
 
@@ -114,7 +114,7 @@ class PillowSource:
             lossless=self._is_lossless(),
             significant_bits=self._significant_bits(),
         )
-        page, losses = (self._by_opencv(), ()) if deep else page_from_pillow(self.image)
+        page, losses = (self._by_opencv(), ()) if deep else self._by_pillow()
         if self.header.format == "bmp" and page.alpha is not None and not page.alpha.any():
             page = Page(page.pixels)  # a byte that is not used
         return Decoded((page,), metadata, notices + losses + damaged + lost + unknown)
@@ -229,6 +229,14 @@ class PillowSource:
             if chunk.name in png.TEXTS and chunk.keyword not in READ_TEXTS
         )
 
+    def _by_pillow(self) -> tuple[Page, tuple[str, ...]]:
+        page, notices = page_from_pillow(self.image)
+        if self.header.format == "jpeg2000" and page.pixels.dtype == np.uint16:
+            bits = jpeg2000.bits(self.stream)
+            if bits and bits < 16:  # Pillow shifts the values to the left
+                page = Page(full_range(page.pixels >> (16 - bits), bits))
+        return page, notices
+
     def _by_opencv(self) -> Page:
         self.stream.seek(0)
         stream = self.stream
@@ -241,8 +249,7 @@ class PillowSource:
         pixels = found[..., :1] if grey else found[..., 2::-1]
         bits = jpeg2000.bits(self.stream) if self.header.format == "jpeg2000" else 16
         if bits and bits < 16:  # OpenCV leaves the values as they are
-            found = (found * np.uint32(65535) + (2 ** (bits - 1))) // np.uint32(2**bits - 1)
-            found = found.astype(np.uint16)
+            found = full_range(found, bits)
             pixels = found[..., 2::-1]
         if not _agree(pixels, self.image):
             raise ImageError("two decoders read different pixels from it")
