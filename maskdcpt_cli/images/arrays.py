@@ -1,4 +1,4 @@
-"""Types of the arrays of images."""
+"""Types of the arrays of images, and the values of depths between 8 and 16 bits."""
 
 from typing import Any, TypeAlias
 
@@ -8,3 +8,13 @@ from numpy.typing import NDArray
 Float: TypeAlias = NDArray[np.floating[Any]]  # for computing; float32 unless stated otherwise
 Native: TypeAlias = NDArray[Any]  # as stored: uint8, uint16, float16, float32 or float64
 Pixels: TypeAlias = NDArray[np.uint8]  # (H, W, 3), sRGB
+
+
+def full_range(values: Native, bits: int) -> Native:
+    """Return values from 0 to 2**bits - 1, of at most 16 bits, over the whole range of uint16."""
+    peak = 2**bits - 1
+    scaled = values.astype(np.uint32)
+    scaled *= 65535
+    scaled += peak // 2
+    scaled //= peak
+    return scaled.astype(np.uint16)

@@ -1,5 +1,7 @@
 """Small images with everything on them, and the way of a photo that nothing is changed in."""
 
+import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,3 +83,15 @@ def with_metadata(path: Path, mode: str = "RGB", *, orientation: int = 1) -> Non
     else:
         options["xmp"] = XMP
     image.save(path, **options)
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    check = zlib.crc32(name + data)
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", check)
+
+
+def png_with(path: Path, *chunks: bytes) -> None:
+    """Write a PNG with these chunks before its pixels."""
+    pillow_image("RGB").save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[:33] + b"".join(chunks) + data[33:])

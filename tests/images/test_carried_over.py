@@ -15,20 +15,7 @@ from maskdcpt_cli.images.codecs import pillow, png
 from maskdcpt_cli.images.photo import Page
 from maskdcpt_cli.images.reading import Metadata, Photo, read_photo, read_rgb
 from maskdcpt_cli.images.writing import write_photo
-from tests.images.samples import SHAPE, exif_block, noise, pillow_image, through
-
-
-def chunk(name: bytes, data: bytes) -> bytes:
-    check = zlib.crc32(name + data)
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", check)
-
-
-def png_with(path: Path, *chunks: bytes) -> None:
-    """Write a PNG with these chunks before its pixels."""
-    pillow_image("RGB").save(path)
-    data = path.read_bytes()
-    path.write_bytes(data[:33] + b"".join(chunks) + data[33:])
-
+from tests.images.samples import SHAPE, chunk, exif_block, noise, pillow_image, png_with, through
 
 TEXTS = [
     chunk(b"tEXt", b"Title\0Harbour at dawn"),

@@ -56,22 +56,47 @@ def test_a_jpeg_2000_of_16_bits_with_highlights_is_read(tmp_path: Path) -> None:
     assert np.abs(read.astype(int) - pixels).max() < 300
 
 
-@pytest.mark.parametrize("bits", [10, 12, 14])
-def test_a_jpeg_2000_of_fewer_bits_is_read_over_the_whole_range(tmp_path: Path, bits: int) -> None:
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("bits", [10, 11, 12, 14])
+def test_a_jpeg_2000_of_fewer_bits_is_read_over_the_whole_range(
+    tmp_path: Path, bits: int, channels: int
+) -> None:
     values = np.linspace(0, 2**bits - 1, 96).astype(np.uint16)
-    pixels = np.broadcast_to(values[None, :, None], (64, 96, 3))
+    pixels = np.broadcast_to(values[None, :, None], (64, 96, channels))
     shifted = pixels.astype(np.int32) - 2 ** (bits - 1) + 32768  # of unsigned samples, by their DC
-    assert cv2.imwrite(str(tmp_path / "in.jp2"), shifted.astype(np.uint16))
+    lossless = [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000]
+    assert cv2.imwrite(str(tmp_path / "in.jp2"), shifted.astype(np.uint16), lossless)
     data = (tmp_path / "in.jp2").read_bytes()
     siz = data.index(b"\xff\x51")
-    for channel in range(3):
+    for channel in range(channels):
         at = siz + 40 + 3 * channel
         data = data[:at] + bytes([bits - 1]) + data[at + 1 :]
     header = data.index(b"ihdr") + 4 + 10
     (tmp_path / "in.jp2").write_bytes(data[:header] + bytes([bits - 1]) + data[header + 1 :])
-    read = read_photo(tmp_path / "in.jp2", max_pixels=None).pages[0].pixels
-    expected = pixels * (65535 / (2**bits - 1))
-    assert np.abs(read - expected).max() < 3 * 65535 / 2**bits
+    (page,) = read_photo(tmp_path / "in.jp2", max_pixels=None).pages
+    expected = np.rint(pixels * (65535 / (2**bits - 1)))
+    np.testing.assert_array_equal(page.pixels, expected[..., :3])
+    if channels == 4:
+        np.testing.assert_array_equal(page.alpha, expected[..., 3])
+    else:
+        assert page.alpha is None
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+@pytest.mark.parametrize("bits", [10, 12])
+def test_white_and_opaque_of_a_deep_heic_reach_the_end_of_the_range(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bits: int, mode: str
+) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    monkeypatch.setattr(heif.options, "SAVE_HDR_TO_12_BIT", bits == 12)
+    white = np.full((48, 64, len(mode)), 65535, np.uint16)
+    image = heif.from_bytes(mode=f"{mode};16", size=(64, 48), data=white.tobytes())
+    image.save(tmp_path / "in.heic", quality=-1)
+    assert heif.open_heif(tmp_path / "in.heic").info["bit_depth"] == bits
+    (page,) = read_photo(tmp_path / "in.heic", max_pixels=None).pages
+    np.testing.assert_array_equal(page.pixels, white[..., :3])
+    assert (page.alpha is None) == (mode != "RGBA")
+    assert page.alpha is None or page.alpha.min() == 65535
 
 
 @pytest.mark.parametrize("alpha", [0, 128])

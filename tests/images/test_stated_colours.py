@@ -92,6 +92,8 @@ def test_gamma_of_deep_grey_png_with_alpha_is_followed_and_kept(tmp_path: Path) 
     np.testing.assert_allclose(srgb, np.repeat(from_light(grey / 65535), 3, axis=2), atol=3e-3)
 
 
+P3_PROFILE = cicp.from_numbers(*DISPLAY_P3, grey=False)[0]
+VAGUE = ((2, 2), (2, 13), (12, 2), (22, 13), (10, 13), (4, 4), (11, 17))  # none, or unknown ones
 P3, GAMMA = {b"cICP": bytes([*DISPLAY_P3, 0, 1])}, {b"gAMA": struct.pack(">I", 100_000)}
 PRECEDENCE = {
     "cICP over iCCP": (P3, {"icc_profile": SRGB}, False),
@@ -99,8 +101,20 @@ PRECEDENCE = {
     "sRGB over gAMA": ({**GAMMA, b"sRGB": b"\0"}, {}, True),
     "gAMA of sRGB": ({b"gAMA": struct.pack(">I", 45_455)}, {}, True),
     "cICP of sRGB": ({b"cICP": bytes([1, 13, 0, 1])}, {}, True),
+    "cICP of sRGB over iCCP": (
+        {b"cICP": bytes([1, 13, 0, 1])},
+        {"icc_profile": P3_PROFILE},
+        True,
+    ),
     "impossible cHRM": ({**GAMMA, b"cHRM": bytes(32)}, {}, True),
 }
+for numbers in VAGUE:
+    vague = {b"cICP": bytes([*numbers, 0, 1])}
+    PRECEDENCE |= {
+        f"iCCP over cICP {numbers}": (vague, {"icc_profile": P3_PROFILE}, False),
+        f"sRGB over cICP {numbers}": ({**vague, **GAMMA, b"sRGB": b"\0"}, {}, True),
+        f"gAMA over cICP {numbers}": ({**vague, **GAMMA}, {}, False),
+    }
 
 
 @pytest.mark.parametrize("name", PRECEDENCE)
@@ -109,6 +123,17 @@ def test_of_several_statements_in_png_one_counts(tmp_path: Path, name: str) -> N
     png_with(tmp_path / "in.png", chunks, **options)
     photo = read_photo(tmp_path / "in.png", max_pixels=None)
     assert photo.colour.is_plain(3) is plain
+    assert photo.notices == ()
+
+
+@pytest.mark.parametrize("numbers", VAGUE)
+def test_a_profile_beside_cicp_without_known_colours_is_kept(
+    tmp_path: Path, numbers: tuple[int, int]
+) -> None:
+    chunks = {b"cICP": bytes([*numbers, 0, 1])}
+    png_with(tmp_path / "in.png", chunks, icc_profile=P3_PROFILE)
+    assert through(tmp_path / "in.png", tmp_path / "out.png") == ()
+    assert read_photo(tmp_path / "out.png", max_pixels=None).metadata.icc == P3_PROFILE
 
 
 def avif(path: Path, numbers: tuple[int, int]) -> None:
@@ -228,9 +253,11 @@ def test_hdr_is_refused(tmp_path: Path, transfer: int, name: str) -> None:
 
 def test_unknown_numbers_are_reported(tmp_path: Path) -> None:
     avif(tmp_path / "in.avif", (22, 12))
-    assert read_photo(tmp_path / "in.avif", max_pixels=None).notices == (
-        "Its colours (CICP 22, 12) are not known: treated as sRGB.",
-    )
+    png_with(tmp_path / "in.png", {b"cICP": bytes([22, 12, 0, 1])})
+    for file in ("in.avif", "in.png"):
+        assert read_photo(tmp_path / file, max_pixels=None).notices == (
+            "Its colours (CICP 22, 12) are not known: treated as sRGB.",
+        )
 
 
 @pytest.mark.parametrize("primaries", cicp.PRIMARIES)

@@ -51,6 +51,11 @@ def nclx_colours(head: bytes) -> tuple[int, int] | None:
     return stated and (int.from_bytes(stated[1], "big"), int.from_bytes(stated[2], "big"))
 
 
+def are_known(primaries: int, transfer: int) -> bool:
+    """Return whether these numbers of ITU-T H.273 state colours that are known, or HDR."""
+    return transfer in HDR or (primaries in PRIMARIES and transfer in TRANSFERS)
+
+
 def from_numbers(
     primaries: int, transfer: int, *, grey: bool
 ) -> tuple[bytes | None, tuple[str, ...]]:

@@ -25,13 +25,15 @@ from PIL import (
 )
 
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.images.arrays import Native
+from maskdcpt_cli.images.arrays import Native, full_range
 from maskdcpt_cli.images.codecs import avif, cicp, ifd, jpeg2000, png
 from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page
 
 RAW_PROFILES = ("Raw profile type exif", "Raw profile type APP1")
 READ_TEXTS = {png.XMP_KEYWORD, *map(str.encode, RAW_PROFILES)}  # not copied as texts, too
 JPEG_EXTRAS = {"APP13": b"\xff\xed", "COM": b"\xff\xfe"}  # IPTC, and comments
+JPEG_PROFILE = b"ICC_PROFILE\0"  # begins each part of one
+DAMAGED_PROFILE = "The ICC profile is damaged and is left out."
 SAME = 3  # of 255: the difference of two decoders that round in their own ways
 WRAPPED = 65408  # of 65535, that is 254.5 of 255
 BAND = 1 << 22  # pixels copied at a time
@@ -104,17 +106,18 @@ class PillowSource:
         # OpenCV takes damaged files for whole ones: Pillow decodes those too, and refuses them.
         self.image.load()
         metadata, damaged = _metadata(self.image, self._extras())
-        profile, unknown = self._stated_profile(metadata.icc)
+        icc, lost = self._embedded_profile()
+        profile, unknown = self._stated_profile(icc)
         metadata = replace(
             metadata,
             icc=profile,
             lossless=self._is_lossless(),
             significant_bits=self._significant_bits(),
         )
-        page, losses = (self._by_opencv(), ()) if deep else page_from_pillow(self.image)
+        page, losses = (self._by_opencv(), ()) if deep else self._by_pillow()
         if self.header.format == "bmp" and page.alpha is not None and not page.alpha.any():
             page = Page(page.pixels)  # a byte that is not used
-        return Decoded((page,), metadata, notices + losses + damaged + unknown)
+        return Decoded((page,), metadata, notices + losses + damaged + lost + unknown)
 
     def _scale_key(self) -> None:
         """Scale the transparent grey of a PNG of 2 or 4 bits, whose pixels Pillow scales to 8."""
@@ -177,22 +180,42 @@ class PillowSource:
         self.stream.seek(0)
         return self.stream.read(1 << 16)
 
+    def _embedded_profile(self) -> tuple[bytes | None, tuple[str, ...]]:
+        """Return the ICC profile in the file, and a notice where it is damaged."""
+        icc: bytes | None = self.image.info.get("icc_profile") or None
+        if self.header.format == "jpeg2000":
+            return jpeg2000.profile(self.stream), ()
+        if self.header.format == "png":
+            icc = png.profile(self.chunks)
+            is_stated = any(chunk.name == png.PROFILE for chunk in self.chunks)
+        else:
+            segments = getattr(self.image, "applist", [])  # of JPEG
+            is_stated = any(data.startswith(JPEG_PROFILE) for _, data in segments)
+        return icc, (DAMAGED_PROFILE,) if is_stated and icc is None else ()
+
     def _stated_profile(self, icc: bytes | None) -> tuple[bytes | None, tuple[str, ...]]:
-        """Return the profile to follow: cICP over iCCP over sRGB over gAMA in PNG, ICC in AVIF."""
+        """Return the profile to follow: cICP over iCCP over sRGB over gAMA in PNG, ICC in AVIF.
+
+        Of cICP that does not say all, or says what is not known, the others come first.
+        """
         info, grey = self.image.info, self.image.mode in GREY_MODES
         if self.header.format == "png":  # 16-bit grey with alpha is RGBA to Pillow
             grey = self._head()[25] in GREY_TYPES
-        if self.header.format == "jpeg2000":
-            return jpeg2000.profile(self.stream), ()
-        if self.header.format == "avif" and icc is None:
-            numbers = cicp.nclx_colours(self._head())
-            return cicp.from_numbers(*numbers, grey=grey) if numbers else (None, ())
-        stated = next((chunk.data for chunk in self.chunks if chunk.name == b"cICP"), b"")
-        if len(stated) == 4:
-            return cicp.from_numbers(stated[0], stated[1], grey=grey)
-        if icc is None and "gamma" in info and "srgb" not in info:
+        numbers = self._stated_numbers()
+        if self.header.format == "png" and numbers and cicp.are_known(*numbers):
+            return cicp.from_numbers(*numbers, grey=grey)
+        if icc is not None or "srgb" in info:
+            return icc, ()
+        if "gamma" in info:
             return cicp.from_gamma(info["gamma"], info.get("chromaticity"), grey=grey), ()
-        return icc, ()
+        return cicp.from_numbers(*numbers, grey=grey) if numbers else (None, ())
+
+    def _stated_numbers(self) -> tuple[int, int] | None:
+        """Return the primaries and the transfer function of cICP in PNG, of nclx in AVIF."""
+        if self.header.format == "avif":
+            return cicp.nclx_colours(self._head())
+        stated = next((chunk.data for chunk in self.chunks if chunk.name == b"cICP"), b"")
+        return (stated[0], stated[1]) if len(stated) == 4 else None
 
     def _extras(self) -> tuple[tuple[bytes, bytes], ...]:
         if self.header.format == "jpeg":
@@ -206,6 +229,14 @@ class PillowSource:
             if chunk.name in png.TEXTS and chunk.keyword not in READ_TEXTS
         )
 
+    def _by_pillow(self) -> tuple[Page, tuple[str, ...]]:
+        page, notices = page_from_pillow(self.image)
+        if self.header.format == "jpeg2000" and page.pixels.dtype == np.uint16:
+            bits = jpeg2000.bits(self.stream)
+            if bits and bits < 16:  # Pillow shifts the values to the left
+                page = Page(full_range(page.pixels >> (16 - bits), bits))
+        return page, notices
+
     def _by_opencv(self) -> Page:
         self.stream.seek(0)
         stream = self.stream
@@ -218,8 +249,7 @@ class PillowSource:
         pixels = found[..., :1] if grey else found[..., 2::-1]
         bits = jpeg2000.bits(self.stream) if self.header.format == "jpeg2000" else 16
         if bits and bits < 16:  # OpenCV leaves the values as they are
-            found = (found * np.uint32(65535) + (2 ** (bits - 1))) // np.uint32(2**bits - 1)
-            found = found.astype(np.uint16)
+            found = full_range(found, bits)
             pixels = found[..., 2::-1]
         if not _agree(pixels, self.image):
             raise ImageError("two decoders read different pixels from it")
@@ -309,10 +339,9 @@ def _metadata(
     xmp = xmp.encode() if isinstance(xmp, str) else xmp
     dpi = info.get("dpi", (0, 0))
     dpi = (float(dpi[0]), float(dpi[1])) if all(0 < value < ifd.MOST_DPI for value in dpi) else None
-    icc = info.get("icc_profile") or None
     try:
-        return Metadata(exif, icc, xmp, ifd.orientation(exif), dpi, extras=extras), ()
+        return Metadata(exif, None, xmp, ifd.orientation(exif), dpi, extras=extras), ()
     except (ValueError, OverflowError):
-        return Metadata(None, icc, xmp, 1, dpi, extras=extras), (
+        return Metadata(None, None, xmp, 1, dpi, extras=extras), (
             "The EXIF block is damaged and is left out.",
         )

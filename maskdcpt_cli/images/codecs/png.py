@@ -18,7 +18,10 @@ from maskdcpt_cli.images.photo import Metadata, Page
 TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})
 PIXELS = frozenset({b"IDAT", b"fdAT"})
-LONGEST_TEXT = 1 << 20  # bytes; Pillow refuses files with a longer one
+PROFILE = b"iCCP"
+DEFLATE = b"\0"  # the one method of compression
+LONGEST = 1 << 20  # bytes of a text or profile; Pillow refuses files with a longer one
+LARGEST_PROFILE = 1 << 26  # bytes
 COLOUR_TYPES = {(1, False): 0, (3, False): 2, (1, True): 4, (3, True): 6}
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 UP = 2  # the filter that subtracts the row above
@@ -44,21 +47,28 @@ class Chunk(NamedTuple):
         return self.data.partition(b"\0")[0]
 
     @property
+    def content(self) -> bytes:
+        """What follows the name of a text or profile."""
+        return self.data.partition(b"\0")[2]
+
+    @property
     def is_long_text(self) -> bool:
-        """Whether it is a text of more than LONGEST_TEXT bytes."""
+        """Whether it is a text of more than LONGEST bytes."""
         if self.name not in TEXTS:
             return False
-        rest = self.data.partition(b"\0")[2]
-        packed = b""
+        packed, rest = b"", self.content
         if self.name == b"zTXt":
             packed = rest[1:]
         elif self.name == b"iTXt" and rest[:1] == b"\1":
             packed = rest[2:].split(b"\0", 2)[-1]
-        try:
-            text = zlib.decompressobj().decompress(packed, LONGEST_TEXT + 1)
-        except zlib.error:
-            text = b""
-        return max(len(self.data), len(text)) > LONGEST_TEXT
+        return max(len(self.data), _unpacked_length(packed)) > LONGEST
+
+    @property
+    def is_refused_profile(self) -> bool:
+        """Whether it is a profile for which Pillow refuses the file: long, or of another method."""
+        if self.name != PROFILE:
+            return False
+        return self.content[:1] != DEFLATE or _unpacked_length(self.content[1:]) > LONGEST
 
 
 def read_chunks(stream: BinaryIO) -> list[Chunk]:
@@ -104,9 +114,10 @@ def without(stream: BinaryIO, leave_out: Callable[[Chunk], bool]) -> BytesIO:
 
 
 def without_broken(stream: BinaryIO) -> tuple[BinaryIO, list[Chunk], tuple[str, ...]]:
-    """Return a file without the metadata that stops a decoder, its chunks, and notices.
+    """Return a file without the metadata that stops a decoder, its other chunks, and notices.
 
-    These are chunks with a wrong check sum, and texts of more than LONGEST_TEXT bytes.
+    These are chunks with a wrong check sum, and texts of more than LONGEST bytes. A profile that
+    stops a decoder is left out of the file, and is among the chunks.
     """
     chunks = read_chunks(stream)
     damaged = {chunk.name for chunk in chunks if chunk.is_damaged}
@@ -119,15 +130,29 @@ def without_broken(stream: BinaryIO) -> tuple[BinaryIO, list[Chunk], tuple[str, 
         notices.append(f"Damaged chunks (their check sums are wrong) are left out: {names}.")
     if long_texts:
         notices.append(f"Texts of more than 1 MiB are left out: {long_texts}.")
-    if not notices:
-        return stream, chunks, ()
 
-    def leave_out(chunk: Chunk) -> bool:
+    def is_broken(chunk: Chunk) -> bool:
         animation = chunk.name in ANIMATION and chunk.name in damaged
         return animation or chunk.is_damaged or chunk.is_long_text
 
-    kept = [chunk for chunk in chunks if not leave_out(chunk)]
-    return without(stream, leave_out), kept, tuple(notices)
+    kept = [chunk for chunk in chunks if not is_broken(chunk)]
+    if notices or any(chunk.is_refused_profile for chunk in kept):
+        stream = without(stream, lambda chunk: chunk.name == PROFILE or is_broken(chunk))
+    return stream, kept, tuple(notices)
+
+
+def profile(chunks: list[Chunk]) -> bytes | None:
+    """Return the ICC profile; None where there is none, or it is damaged.
+
+    One of more than LARGEST_PROFILE bytes is taken for damaged.
+    """
+    packed = next((chunk.content for chunk in chunks if chunk.name == PROFILE), b"")
+    unpacker = zlib.decompressobj()
+    try:
+        found = unpacker.decompress(packed[1:], LARGEST_PROFILE)
+    except zlib.error:
+        return None
+    return found if packed[:1] == DEFLATE and unpacker.eof else None
 
 
 def write(stream: BinaryIO, page: Page, metadata: Metadata) -> None:
@@ -142,7 +167,7 @@ def write(stream: BinaryIO, page: Page, metadata: Metadata) -> None:
     if fits and all(0 < value <= bits for value in significant):
         _chunk(stream, b"sBIT", significant)
     if metadata.icc:
-        _chunk(stream, b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc))
+        _chunk(stream, PROFILE, b"ICC profile\0\0" + zlib.compress(metadata.icc))
     if metadata.dpi:
         per_metre = [round(dpi / 0.0254) for dpi in metadata.dpi]
         _chunk(stream, b"pHYs", struct.pack(">IIB", *per_metre, 1))
@@ -179,6 +204,14 @@ def _filtered(page: Page) -> Iterator[Native]:
         np.subtract(raw[1:], raw[:-1], out=filtered[1:, 1:])
         above = raw[-1]
         yield filtered
+
+
+def _unpacked_length(packed: bytes) -> int:
+    """Return the length of a compressed text, counted up to LONGEST + 1; 0 of a damaged one."""
+    try:
+        return len(zlib.decompressobj().decompress(packed, LONGEST + 1))
+    except zlib.error:
+        return 0
 
 
 def _chunk(stream: BinaryIO, name: bytes, data: bytes) -> None:

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from maskdcpt_cli.errors import ImageError
+from maskdcpt_cli.images.arrays import full_range
 from maskdcpt_cli.images.codecs import cicp, hevc, ifd
 from maskdcpt_cli.images.codecs.xmp import GAIN_MAP, without_orientation
 from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page, unpremultiply
@@ -78,6 +79,9 @@ class HeifSource:
     def decode(self) -> Decoded:
         stored = np.array(self.image)
         stored = stored.reshape(*stored.shape[:2], -1)
+        bits = self.info["bit_depth"]
+        if stored.dtype == np.uint16:  # pillow-heif shifts the values to the left
+            stored = full_range(stored >> (16 - bits), bits)
         alpha = None
         if stored.shape[2] in {2, 4}:
             stored, alpha = stored[..., :-1].copy(), stored[..., -1].copy()
