@@ -51,9 +51,15 @@ def parameter_groups(
 
     A stage's learning rate is `layer_decay` times that of the stage after it (as BEiT fine-tunes,
     Bao et al., 2022); the last one that is trained has the full rate.
+
+    Raises:
+        MaskDCPTError: where all parameters are frozen, and for a `layer_decay` of a backbone that
+            calls no BlockSequence.
     """
     layer_decay = run.optimizer.layer_decay
     depths = stage_depths(backbone) if layer_decay < 1 else {}
+    if layer_decay < 1 and not any(depths.values()):
+        raise without_blocks("optimizer.layer_decay", run.backbone)
     stages: dict[int, list[nn.Parameter]] = {}
     for name, parameter in backbone.named_parameters():
         if parameter.requires_grad:
@@ -99,6 +105,14 @@ def stage_depths(backbone: Backbone) -> dict[str, int]:
             isinstance(part, BlockSequence) for part in backbone.get_submodule(name).modules()
         )
     return depths
+
+
+def without_blocks(option: str, backbone: str) -> MaskDCPTError:
+    """Return the error for an option that finds no blocks of a backbone."""
+    return MaskDCPTError(
+        f"{option} has no effect on the backbone {backbone}, which calls no BlockSequence "
+        "(maskdcpt_cli.models.layers): leave it out, or put the blocks of each stage into one."
+    )
 
 
 def _units(module: nn.Module, above: str = "") -> Iterable[tuple[str, nn.Module]]:
