@@ -291,6 +291,7 @@ def test_a_finished_run_that_is_resumed_says_how_to_train_further(tmp_path):
         MemoryError(),
         torch.OutOfMemoryError("CUDA"),
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ],
 )
 def test_memory_that_runs_out_is_a_sentence_of_what_needs_less(error, tmp_path, monkeypatch):
@@ -299,6 +300,15 @@ def test_memory_that_runs_out_is_a_sentence_of_what_needs_less(error, tmp_path, 
 
     monkeypatch.setattr(Trainer, "step", step)
     with pytest.raises(MaskDCPTError, match="memory for batches of 4 crops of 32: give --micro-b"):
+        list(started(finetuning(), tmp_path))
+
+
+def test_an_image_that_memory_does_not_suffice_for_is_named(tmp_path, monkeypatch):
+    def step(*_: object, **__: object) -> None:
+        raise MaskDCPTError("huge.png cannot be read: insufficient memory.")
+
+    monkeypatch.setattr(Trainer, "step", step)
+    with pytest.raises(MaskDCPTError, match=r"^huge\.png cannot be read"):
         list(started(finetuning(), tmp_path))
 
 
