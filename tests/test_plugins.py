@@ -28,7 +28,7 @@ from maskdcpt_cli.training.task import init_backbone, options_of
 from maskdcpt_cli.weights.building import build
 from maskdcpt_cli.weights.checkpoint import Checkpoint, read_checkpoint, save_checkpoint
 from tests.small import small, small_options
-from tests.training.runs import finetuning
+from tests.training.runs import differing, finetuning
 
 
 @pytest.fixture(autouse=True)
@@ -240,10 +240,51 @@ def test_a_backbone_may_use_what_initialisation_returns_and_not_the_name_of_the_
         init_backbone(preset, ("H",))
 
 
-def test_the_state_of_plugins_changes_with_their_files(monkeypatch: pytest.MonkeyPatch):
+def test_the_state_of_plugins_changes_with_their_files():
     assert source_state() == ""
     use_plugin(write("plug_state", "SETTINGS = {'plug-state': ('H',)}"))
     before = source_state()
     assert before == source_state() != ""
     write("plug_state", "SETTINGS = {'plug-state': ('RS',)}")
     assert source_state() != before
+
+
+@pytest.mark.parametrize("widths", [[[4], [6]], ((4,), (6,))], ids=["lists", "tuples"])
+@pytest.mark.parametrize("name", ["listed", "tied"])
+def test_options_in_lists_and_a_layer_of_two_names_come_back_from_a_file(name, widths):
+    use_plugin(
+        write(
+            "plug_layers",
+            """
+            from torch import nn
+            from maskdcpt_cli.models.backbone import Backbone
+
+            BACKBONES = {"listed": "plug_layers:Listed", "tied": "plug_layers:Tied"}
+
+            class Listed(Backbone):
+                options = ("widths",)
+                telltale = "layers.1.weight"
+
+                def __init__(self, *, widths):
+                    super().__init__()
+                    self.widths = widths
+                    self.layers = nn.ModuleList(nn.Conv2d(3, width, 1) for (width,) in widths)
+
+                @classmethod
+                def options_from(cls, shapes):
+                    return {"widths": [[shapes[f"layers.{n}.weight"][0]] for n in range(2)]}
+
+            class Tied(Listed):
+                telltale = "again.weight"
+
+                def __init__(self, **options):
+                    super().__init__(**options)
+                    self.again = self.layers[0]
+            """,
+        )
+    )
+    network, file = build_backbone(name, widths=widths), Path("weights.safetensors")
+    save_checkpoint(Checkpoint(name, options_of(network), network.state_dict()), file)
+    again = build(read_checkpoint(file))
+    assert (type(again), again.widths) == (type(network), ((4,), (6,)))
+    assert not differing(dict(network.state_dict()), dict(again.state_dict()))

@@ -12,7 +12,7 @@ import click
 
 from maskdcpt_cli.cli.completions import NameIn, any_of, complete_preset, complete_type
 from maskdcpt_cli.cli.options import architecture_option, device_option, max_pixels_option
-from maskdcpt_cli.cli.paths import FOLDER, NEW_FOLDER
+from maskdcpt_cli.cli.paths import FILE, FOLDER, NEW_FOLDER
 from maskdcpt_cli.cli.stopping import INTERRUPTED, stopping
 from maskdcpt_cli.degradations import LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
@@ -64,7 +64,7 @@ OPTIONS = (
     ),
     architecture_option,
     click.option(
-        "--init-from", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        "--init-from", metavar="FILE", type=FILE,
         help="Weights to begin with, as `maskdcpt pretrain` writes them.",
     ),
     click.option(

@@ -1,4 +1,4 @@
-"""Recognition of a lack of memory, which every runtime reports in words of its own."""
+"""What follows a lack of memory: empty caches, and None or a sentence in place of a result."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -7,26 +7,10 @@ import torch
 from torch import nn
 
 from maskdcpt_cli.errors import BackendError
+from maskdcpt_cli.out_of_memory import is_out_of_memory
 
 Result = TypeVar("Result")
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
-
-# Parts of messages of errors that have no type of their own, in lower case.
-MESSAGES = (
-    "out of memory",  # the CUDA driver, PyTorch's allocators on CUDA and MPS, Triton
-    "cudaerrormemoryallocation",
-    "cuda_error_out_of_memory",
-    "_status_alloc_failed",  # cuDNN, cuBLAS
-    "device_allocation_failed",  # cuDNN 9
-    "host_allocation_failed",
-    "not enough memory",  # PyTorch on the CPU
-    "can't allocate memory",
-    "could not create a memory",  # oneDNN
-    "bad_alloc",  # OpenVINO, ONNX Runtime
-    "bad allocation",
-    "failed to allocate memory",
-    "insufficient memory",  # OpenCV
-)
 
 
 def unless_out_of_memory(run: Callable[[], Result]) -> Result | None:
@@ -58,11 +42,3 @@ def moved(network: AnyModule, device: str) -> AnyModule:
             "until there is."
         )
     return found
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that memory ran out."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    text = str(error).lower()
-    return any(message in text for message in MESSAGES)

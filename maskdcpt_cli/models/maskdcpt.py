@@ -28,6 +28,8 @@ class MaskDCPT(nn.Module):
 
     The parts of the backbone after its features take no part in pre-training and are frozen, so
     every parameter with `requires_grad` receives a gradient.
+
+    Raises ValueError for a backbone whose features the decoders do not fit.
     """
 
     def __init__(
@@ -45,7 +47,7 @@ class MaskDCPT(nn.Module):
             backbone.get_submodule(name).requires_grad_(False)
         dims, scales = backbone.feature_dims[::-1], backbone.feature_scales[::-1]
         self.backbone = backbone
-        self.pool_factors = [scales[0] * 2**i // scale for i, scale in enumerate(scales)]
+        self.pool_factors = pool_factors(scales)
         self.reconstruction = (
             Reconstruction(dims, scale=scales[0], dims=reconstruction_dims)
             if reconstruction
@@ -86,3 +88,21 @@ class MaskDCPT(nn.Module):
     def decoder_parameters(self) -> Iterator[nn.Parameter]:
         decoders = (self.reconstruction, self.classifier)
         return chain.from_iterable(d.parameters() for d in decoders if d is not None)
+
+
+def pool_factors(scales: Sequence[int]) -> list[int]:
+    """Return the kernel sizes that pool features to half the resolution of the one before each.
+
+    `scales` are the widths of their positions in pixels, finest first. Raises ValueError where no
+    whole number of positions does.
+    """
+    factors = []
+    for index, scale in enumerate(scales):
+        pooled = scales[0] * 2**index
+        if pooled % scale:
+            raise ValueError(
+                f"feature_scales end in {scales[0]}, so that number {index + 1} from the end must "
+                f"divide {pooled}, but it is {scale}."
+            )
+        factors.append(pooled // scale)
+    return factors

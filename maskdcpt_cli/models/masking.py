@@ -122,7 +122,7 @@ class PatchMask:
         return cls(visible_patches(hidden, kept), size=size, patch_size=patch_size)
 
     def __call__(self, op: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        if isinstance(op, nn.Conv2d) and x.shape[-2] == 1:
+        if type(op) is nn.Conv2d and x.shape[-2] == 1:  # a subclass may compute anything
             neighbours = self._neighbours.get(x.shape[-1])
             if neighbours is not None and neighbours.supports(op):
                 return neighbours.convolve(op, x)

@@ -32,9 +32,9 @@ class NeighbourIndex:
             self.windows = gathered.unfold(1, 3, 1).unfold(2, 3, 1).flatten(0, 2)[rows]
 
     def supports(self, conv: nn.Conv2d) -> bool:
-        """Return whether this convolution reads no other positions than these."""
-        form = (conv.kernel_size, conv.padding, conv.dilation)
-        if form != ((3, 3), (1, 1), (1, 1)):
+        """Return whether this convolution reads no other positions than these, and has no hooks."""
+        form = (conv.kernel_size, conv.padding, conv.dilation, conv.padding_mode)
+        if form != ((3, 3), (1, 1), (1, 1), "zeros") or _has_hooks(conv):
             return False
         if self.patch < LEAST_WITH_HALO:
             return conv.stride == (1, 1) and conv.groups == 1
@@ -55,3 +55,13 @@ class NeighbourIndex:
             y = F.conv2d(gathered, conv.weight, conv.bias, conv.stride, groups=conv.groups)
             y = y.permute(0, 2, 3, 1)
         return y.reshape(batch, 1, -1, conv.out_channels).permute(0, 3, 1, 2)
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    """Return whether a call of the module runs more than its forward, as with a spectral norm."""
+    return bool(
+        module._forward_pre_hooks
+        or module._forward_hooks
+        or module._backward_pre_hooks
+        or module._backward_hooks
+    )

@@ -10,17 +10,16 @@ from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.degradations import removable
 from maskdcpt_cli.errors import MaskDCPTError, unknown
 from maskdcpt_cli.presets.training import Finetune, load_preset
-from maskdcpt_cli.training.checkpointing import CheckpointFolder
 from maskdcpt_cli.training.conductance import (
     CONDUCTANCE,
     LayerSelection,
     select_layers,
     train_only,
 )
-from maskdcpt_cli.training.distributed import DistributedContext, init_distributed, restarted
+from maskdcpt_cli.training.distributed import DistributedContext, init_distributed
 from maskdcpt_cli.training.events import Event, Notice
 from maskdcpt_cli.training.inputs import TrainingData
-from maskdcpt_cli.training.loop import Loop, Stop, never
+from maskdcpt_cli.training.loop import Loop, Stop, never, resumes
 from maskdcpt_cli.training.losses import LOSSES, Losses
 from maskdcpt_cli.training.run_folder import launch
 from maskdcpt_cli.training.task import fork_seed, init_backbone, initialise, options_of
@@ -93,11 +92,10 @@ def train(
 ) -> Generator[Event, None, None]:
     """Train on samples, without launches, logs and plots in the run folder; see `finetune`."""
     task = Finetuning(preset, data.labels, name=name)
-    initialised, distributed = (
-        initialise(task.backbone, preset, labels=task.labels),
-        init_distributed(device),
-    )
-    selection = task.select(data, run_dir, distributed=distributed, resume=resume)
+    continues = resumes(run_dir, requested=resume)
+    initialised = None if continues else initialise(task.backbone, preset, labels=task.labels)
+    distributed = init_distributed(device)
+    selection = task.select(data, run_dir, distributed=distributed, continues=continues)
     loop = Loop(
         task, preset, data, run_dir, distributed=distributed,
         validation=validation, micro_batch=micro_batch, stop=stop,
@@ -131,7 +129,7 @@ class Finetuning:
             self.backbone = init_backbone(preset, labels)
 
     def select(
-        self, data: Samples, run_dir: Path, *, distributed: DistributedContext, resume: bool
+        self, data: Samples, run_dir: Path, *, distributed: DistributedContext, continues: bool
     ) -> LayerSelection | None:
         """Freeze all layers but those of the highest conductance, if the preset says so.
 
@@ -148,7 +146,7 @@ class Finetuning:
                 "conductance selects the layers of a pre-trained network: give its weights by "
                 "--init-from, or --set conductance=null."
             )
-        if (resume or restarted()) and CheckpointFolder(run_dir).state("last").exists():
+        if continues:
             selection = LayerSelection.read(run_dir)
         else:
             selection = select_layers(

@@ -14,7 +14,7 @@ from maskdcpt_cli.data.mixture import Curriculum, Mixture, Samples
 from maskdcpt_cli.data.pairs import Pair, Pairs, scenes_of
 from maskdcpt_cli.data.sets import DEFAULT_SYNTHESIS, ImageSet
 from maskdcpt_cli.data.sources import root_of
-from maskdcpt_cli.degradations import SETTINGS, find
+from maskdcpt_cli.degradations import LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError, check_max_pixels, unknown
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.models.options import INSTRUCT
@@ -195,11 +195,15 @@ def _requests(run: Run, given: Requests | None) -> Requests | None:
 
 
 def from_preset(data: Data, root: Path | None, *, max_pixels: int | None = MAX_PIXELS) -> Inputs:
-    """Open the data sets of a setting, below `root`, or the folder that the environment names."""
+    """Open the data sets of a setting, below `root`, or the folder that the environment names.
+
+    Test sets without labels, or of pairs that name no degradation, are left to benchmarks.
+    """
     folder = root_of(data, root)
     labelled = [part for part in data.test if not _unlabelled(part)]
     train = sets.from_preset(data.train, folder, max_pixels=max_pixels)
-    test = sets.from_preset(labelled, folder, max_pixels=max_pixels)
+    opened = sets.from_preset(labelled, folder, max_pixels=max_pixels)
+    test = [one for one in opened if one.pairs.degradations() <= set(LABELS)]
     sets.check_complete([*train, *test])
     labels = SETTINGS[data.setting]
     return Inputs(tuple(train), tuple(test), labels) if test else _held_out(train, labels)

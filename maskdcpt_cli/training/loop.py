@@ -48,6 +48,11 @@ def never() -> bool:
     return False
 
 
+def resumes(run_dir: Path, *, requested: bool) -> bool:
+    """Return whether a run goes on from a state, which has all its weights."""
+    return (requested or restarted()) and CheckpointFolder(run_dir).state("last").exists()
+
+
 class Loop:
     """One rank's part of a run."""
 

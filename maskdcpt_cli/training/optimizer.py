@@ -14,6 +14,9 @@ from maskdcpt_cli.models.layers import BlockSequence
 from maskdcpt_cli.presets.optimizer import LRSchedule, LRSegment, Optimizer
 from maskdcpt_cli.presets.training import Run
 
+PROBE_SIDE = 64  # pixels at least, of the image that the order of the stages is observed on
+PROBE_MULTIPLES = 4  # of size_multiple, at least: a position of the coarsest map is not alone
+
 
 class ParameterGroup(NamedTuple):
     """Parameters that have the same learning rate."""
@@ -48,13 +51,20 @@ def parameter_groups(
 
     A stage's learning rate is `layer_decay` times that of the stage after it (as BEiT fine-tunes,
     Bao et al., 2022); the last one that is trained has the full rate.
+
+    Raises:
+        MaskDCPTError: where all parameters are frozen, and for a `layer_decay` of a backbone that
+            calls no BlockSequence.
     """
-    depths, layer_decay = stage_depths(backbone), run.optimizer.layer_decay
+    layer_decay = run.optimizer.layer_decay
+    depths = stage_depths(backbone) if layer_decay < 1 else {}
+    if layer_decay < 1 and not any(depths.values()):
+        raise without_blocks("optimizer.layer_decay", run.backbone)
     stages: dict[int, list[nn.Parameter]] = {}
     for name, parameter in backbone.named_parameters():
         if parameter.requires_grad:
             depth = next((depths[unit] for unit in depths if name.startswith(f"{unit}.")), 0)
-            stages.setdefault(depth if layer_decay < 1 else 0, []).append(parameter)
+            stages.setdefault(depth, []).append(parameter)
     last = max(stages, default=0)
     groups = [
         ParameterGroup(stages[depth], run.lr_segments, layer_decay ** (last - depth))
@@ -70,17 +80,21 @@ def parameter_groups(
 def stage_depths(backbone: Backbone) -> dict[str, int]:
     """Return for each part of a backbone how many stages of blocks come before it.
 
-    The order is that of the forward pass, observed on a tiny image.
+    The order is that of the forward pass, observed on a small image in evaluation, which leaves
+    the statistics of norms as they are.
     """
     order: list[str] = []
     hooks = [
         unit.register_forward_pre_hook(lambda _unit, _x, name=name: order.append(name))
         for name, unit in _units(backbone)
     ]
-    side = backbone.size_multiple
+    multiple, training = backbone.size_multiple, backbone.training
+    side = max(PROBE_MULTIPLES, -(-PROBE_SIDE // multiple)) * multiple
     device = next(backbone.parameters()).device
+    backbone.eval()
     with torch.no_grad():
         backbone(torch.zeros(1, 3, side, side, device=device))
+    backbone.train(training)
     for hook in hooks:
         hook.remove()
     depths: dict[str, int] = {}
@@ -91,6 +105,14 @@ def stage_depths(backbone: Backbone) -> dict[str, int]:
             isinstance(part, BlockSequence) for part in backbone.get_submodule(name).modules()
         )
     return depths
+
+
+def without_blocks(option: str, backbone: str) -> MaskDCPTError:
+    """Return the error for an option that finds no blocks of a backbone."""
+    return MaskDCPTError(
+        f"{option} has no effect on the backbone {backbone}, which calls no BlockSequence "
+        "(maskdcpt_cli.models.layers): leave it out, or put the blocks of each stage into one."
+    )
 
 
 def _units(module: nn.Module, above: str = "") -> Iterable[tuple[str, nn.Module]]:

@@ -19,7 +19,7 @@ from maskdcpt_cli.training.calibration import MultiLabelPrediction, Prediction
 from maskdcpt_cli.training.distributed import init_distributed
 from maskdcpt_cli.training.events import Event
 from maskdcpt_cli.training.inputs import TrainingData
-from maskdcpt_cli.training.loop import Loop, Stop, never
+from maskdcpt_cli.training.loop import Loop, Stop, never, resumes
 from maskdcpt_cli.training.losses import Losses, focal_loss, multi_label_focal_loss
 from maskdcpt_cli.training.run_folder import launch
 from maskdcpt_cli.training.task import fork_seed, init_backbone, initialise, options_of
@@ -94,10 +94,12 @@ def train(
 ) -> Generator[Event, None, None]:
     """Train on samples, without launches, logs and plots in the run folder; see `pretrain`."""
     task = Pretraining(preset, data.labels, name=name)
-    initialised = initialise(
-        task.backbone, preset, classifier=task.maskdcpt.classifier,
-        labels=task.labels, multi_label=preset.heads.multi_label,
-    )  # fmt: skip
+    initialised = None
+    if not resumes(run_dir, requested=resume):
+        initialised = initialise(
+            task.backbone, preset, classifier=task.maskdcpt.classifier,
+            labels=task.labels, multi_label=preset.heads.multi_label,
+        )  # fmt: skip
     loop = Loop(
         task, preset, data, run_dir, distributed=init_distributed(device),
         validation=validation, micro_batch=micro_batch, stop=stop,

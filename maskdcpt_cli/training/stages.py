@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import torch
-
 from maskdcpt_cli.data.order import BatchStage
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.out_of_memory import is_out_of_memory
 from maskdcpt_cli.presets.training import Run, Stage
 from maskdcpt_cli.training.distributed import DistributedContext, physical_memory
 
@@ -15,12 +14,13 @@ BYTES_PER_PIXEL = 2 * 3 * 4  # of a crop: lq and gt, RGB, float32
 
 @contextmanager
 def memory_errors(run: Run) -> Iterator[None]:
-    """Turn the errors of allocators within into a sentence of what takes less memory."""
+    """Turn errors within that say that memory ran out into a sentence of what takes less memory."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
-        allocator = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not allocator and "allocate memory" not in str(error):
+    except MaskDCPTError:
+        raise
+    except Exception as error:
+        if not is_out_of_memory(error):
             raise
         batches = ", ".join(f"{one.batch} crops of {one.crop_size}" for one in run.training.stages)
         raise MaskDCPTError(

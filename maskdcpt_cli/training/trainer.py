@@ -23,7 +23,13 @@ from maskdcpt_cli.training.compiling import compile_model
 from maskdcpt_cli.training.distributed import DistributedContext
 from maskdcpt_cli.training.ema import ExponentialAverage
 from maskdcpt_cli.training.losses import Losses
-from maskdcpt_cli.training.optimizer import build_optimizer, freeze, parameter_groups, set_lr
+from maskdcpt_cli.training.optimizer import (
+    build_optimizer,
+    freeze,
+    parameter_groups,
+    set_lr,
+    without_blocks,
+)
 from maskdcpt_cli.training.stages import stage_index
 from maskdcpt_cli.training.steps import LaunchedStep, StepResult, fetch
 from maskdcpt_cli.training.task import Task, fork_seed, options_of
@@ -48,7 +54,8 @@ class Trainer:
                 that of the batch; None: a rank's whole batch.
 
         Raises:
-            MaskDCPTError: for parameters that cannot be frozen.
+            MaskDCPTError: for parameters that cannot be frozen, and for settings that act on blocks
+                of a backbone without them.
         """
         freeze(task.backbone, run.optimizer.freeze)
         self.task = task
@@ -72,6 +79,8 @@ class Trainer:
         self.deferred = device.type == "cuda"  # whether steps are not waited for
         self.consistent = True  # False during an update
         if run.training.checkpointing:
+            if not block_sequences(task.backbone):
+                raise without_blocks("training.checkpointing", run.backbone)
             recompute_activations(task.model)
         if run.training.compile:
             compile_model(task.model, run.training)
@@ -313,10 +322,14 @@ class Trainer:
 
 def recompute_activations(model: nn.Module) -> None:
     """Recompute the activations of each block in the backward pass, which saves memory."""
-    for stage in model.modules():
-        if isinstance(stage, BlockSequence):
-            for block in stage.blocks:
-                block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    for stage in block_sequences(model):
+        for block in stage.blocks:
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+
+
+def block_sequences(model: nn.Module) -> list[BlockSequence]:
+    """Return the stages of blocks of a model."""
+    return [part for part in model.modules() if isinstance(part, BlockSequence)]
 
 
 def _named(losses: Losses) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ from maskdcpt_cli.weights.archives import holds_program
 from maskdcpt_cli.weights.metadata import (
     CheckpointMetadata,
     format_metadata,
+    frozen,
     parse_metadata,
 )
 from maskdcpt_cli.weights.public import from_public
@@ -145,9 +146,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         or None,
     )
     decoder = {CLASSIFIER + name: tensor for name, tensor in checkpoint.classifier.items()}
-    tensors = {
-        name: tensor.contiguous() for name, tensor in {**checkpoint.state_dict, **decoder}.items()
-    }
+    tensors = _separate({**checkpoint.state_dict, **decoder})
     # save_file would make the file private
     content = _with_sorted_metadata(save(tensors, metadata=format_metadata(metadata)))
     try:
@@ -155,6 +154,19 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
             file.write(content)
     except OSError as error:
         raise CheckpointError(f"{shown(path)} cannot be written: {error.strerror}.") from error
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return contiguous tensors of which no two share memory, as safetensors asks for."""
+    separate: dict[str, Tensor] = {}
+    used: set[int] = set()
+    for name, tensor in tensors.items():
+        one = tensor.contiguous()
+        if one.untyped_storage().data_ptr() in used:  # a layer of two names
+            one = one.clone()
+        used.add(one.untyped_storage().data_ptr())
+        separate[name] = one
+    return separate
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -240,7 +252,7 @@ def _single_precision(tensor: Tensor) -> Tensor:
 def _compare(detected: Mapping[str, object], recorded: Mapping[str, object]) -> None:
     for name, value in detected.items():
         claimed = recorded.get(name, value)
-        if claimed != value:
+        if frozen(claimed) != frozen(value):
             raise ValueError(
                 f"contradicts itself: its metadata says {name} {claimed}, its tensors say {value}"
             )

@@ -19,11 +19,13 @@ from pydantic import (
 from maskdcpt_cli.degradations import CLEAN
 
 
-def _frozen(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options with the tuples that JSON has as lists."""
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
-    }
+def frozen(value: Any) -> Any:
+    """Return a value with tuples in place of lists, at all levels: JSON has no tuples."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(frozen, value))
+    if isinstance(value, dict):
+        return {name: frozen(one) for name, one in value.items()}
+    return value
 
 
 OMITTED = {"restores": True, "multi_label": False, "thresholds": {}}  # as in earlier files
@@ -38,7 +40,7 @@ class CheckpointMetadata(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     backbone: str | None = None
-    options: Annotated[Json[dict[str, Any]], AfterValidator(_frozen)] = Field(default_factory=dict)
+    options: Annotated[Json[dict[str, Any]], AfterValidator(frozen)] = Field(default_factory=dict)
     degradations: Json[tuple[Label, ...]] = ()  # abbreviations in label order
     preset: str | None = None
     licence: str | None = None

@@ -116,6 +116,15 @@ def test_without_the_plugin_a_file_and_a_run_say_what_they_need(trained: Path):
 
 
 @pytest.mark.usefixtures("inside")
+def test_the_blocks_of_the_network_may_be_recomputed_and_learn_at_rates_of_their_own():
+    options = ("--set", "training.checkpointing=true", "--set", "optimizer.layer_decay=0.5")
+    done("finetune", "--preset", "finetune.yaml", *SHORT, *options, "--run-dir", "decayed")
+    groups = torch.load("decayed/last.state", weights_only=True)["optimizer"]["param_groups"]
+    rates = [group["lr"] for group in groups]
+    assert rates == [rates[0] * 0.5**below for below in range(5)]
+
+
+@pytest.mark.usefixtures("inside")
 def test_photos_are_degraded_and_scored_by_rows_of_the_plugin():
     done(
         "degrade",

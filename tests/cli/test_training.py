@@ -302,6 +302,13 @@ def test_a_real_run_pretrains_then_finetunes_then_restores():
     final = "runs/finetune-tiny/final.safetensors"
     restored = run("restore", "photos/0.png", "-o", "out", "-m", final, "--backend", "torch")
     assert restored.exit_code == 0, restored.output
+    Path(encoder).unlink()
+    again = run("finetune", *small, "--init-from", encoder, "--resume")
+    assert again.exit_code == 0, again.output
+    refused = run("finetune", *small, "--init-from", encoder, "--run-dir", "other")
+    assert refused.exit_code == 1
+    assert f"{encoder} cannot be opened: No such file" in " ".join(refused.stderr.split())
+    assert not Path("other").exists()
 
 
 @pytest.mark.torchrun

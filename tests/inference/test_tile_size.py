@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from maskdcpt_cli.errors import BackendError
 from maskdcpt_cli.inference import tile_size
 from maskdcpt_cli.inference.backends import Engine, open_engine
-from maskdcpt_cli.inference.out_of_memory import is_out_of_memory, moved
+from maskdcpt_cli.inference.out_of_memory import moved
 from maskdcpt_cli.inference.tile_size import choose_overlap, choose_samples, choose_tile
 from maskdcpt_cli.inference.tiling import SAMPLES, TileSizeReduced
 from tests.inference.local import Restoring, twice
@@ -26,22 +26,7 @@ def out_of_memory(error: Exception, *, above: int) -> Callable[[Tensor], Tensor]
 
 
 @pytest.mark.parametrize(
-    "error",
-    [
-        MemoryError(),
-        torch.OutOfMemoryError("CUDA out of memory."),
-        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
-        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
-        RuntimeError("Exception from src/inference/src/cpp/infer_request.cpp: std::bad_alloc"),
-        Exception("Failed to allocate memory for requested buffer of size 9"),
-        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later"),
-        RuntimeError("Triton Error [CUDA]: out of memory"),
-        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
-        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-        RuntimeError("MPS backend out of memory (MPS allocated: 9.06 GB, max allowed: 9.07 GB)."),
-    ],
-    ids=lambda error: str(error)[:36],
+    "error", [MemoryError(), RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")], ids=repr
 )
 def test_tiles_shrink_until_memory_suffices(image: Tensor, error: Exception) -> None:
     run = out_of_memory(error, above=100)
@@ -80,19 +65,6 @@ def test_without_memory_for_the_smallest_tile_it_gives_up(image: Tensor) -> None
     run = out_of_memory(MemoryError(), above=10)
     with pytest.raises(BackendError, match=r"^Out of memory at tiles of 100 pixels"):
         Restoring(image)(run, tile=0, overlap=24)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        "CUDA error: an illegal memory access was encountered",
-        "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED",
-        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(...)`",
-        "Unsupported memory format option Preserve",
-    ],
-)
-def test_other_errors_of_a_gpu_are_not_taken_for_a_lack_of_memory(message: str) -> None:
-    assert not is_out_of_memory(RuntimeError(message))
 
 
 def test_caches_are_emptied_where_memory_ran_out(

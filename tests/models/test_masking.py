@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from maskdcpt_cli.models.mask_methods import METHODS
+from maskdcpt_cli.models.maskdcpt import MaskDCPT
 from maskdcpt_cli.models.masking import PatchMask, apply
+from tests.small import NETWORKS, small
 
 
 def generator_of(seed: int = 0) -> torch.Generator:
@@ -150,6 +152,48 @@ def test_a_convolution_is_the_same_as_on_the_grid(patch_size, form):
         answers.append([answer, *gradients])
     for ours, expected in zip(*answers, strict=True):
         torch.testing.assert_close(ours, expected)
+
+
+class Halved(nn.Conv2d):
+    """A convolution with a forward of its own."""
+
+    def forward(self, x):
+        return super().forward(x / 2)
+
+
+def watched() -> nn.Conv2d:
+    conv = nn.Conv2d(4, 4, 3, padding=1)
+    conv.register_forward_hook(lambda _conv, _x, y: y.relu())
+    return conv
+
+
+@pytest.mark.parametrize("patch_size", [1, 16])
+@pytest.mark.parametrize(
+    "conv",
+    [
+        lambda: Halved(4, 4, 3, padding=1),
+        watched,
+        lambda: nn.utils.spectral_norm(nn.Conv2d(4, 4, 3, padding=1)).eval(),
+        lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 3, padding=1)),
+        lambda: nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
+        lambda: nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular"),
+        lambda: nn.Conv2d(4, 4, 3, padding=1, padding_mode="replicate"),
+    ],
+    ids=["subclass", "hook", "spectral norm", "weight norm", "reflect", "circular", "replicate"],
+)
+def test_a_layer_that_is_more_than_a_convolution_runs_as_itself(conv, patch_size):
+    mask = PatchMask.random(2, size=(32, 48), patch_size=patch_size, generator=generator_of())
+    layer, packed = conv(), mask.pack(torch.rand(2, 4, 32, 48))
+    assert torch.equal(mask(layer, packed), mask.pack(layer(mask.unpack(packed))))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_convolutions_of_every_network_may_leave_out_the_grid(name):
+    model = MaskDCPT(small(name), classes=3, classifier_dims=(4, 8, 8, 8))
+    convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    assert all(type(layer) is nn.Conv2d for layer in convolutions)
+    neighbours = next(iter(draw(size=(64, 64))._neighbours.values()))
+    assert any(neighbours.supports(layer) for layer in convolutions)
 
 
 def test_patches_must_divide_the_crop():

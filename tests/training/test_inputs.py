@@ -7,11 +7,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from maskdcpt_cli.data.pairs import scenes_of
+from maskdcpt_cli.data.pairs import FilePairs, Names, scenes_of
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.errors import MaskDCPTError
-from maskdcpt_cli.presets.data import Data, Requests, TrainSynthesis
+from maskdcpt_cli.presets.data import SOURCES, Data, Requests, TrainSynthesis
 from maskdcpt_cli.presets.load import load_data
 from maskdcpt_cli.training.inputs import (
     TrainingData,
@@ -127,6 +127,22 @@ def test_test_sets_that_no_label_fits_are_left_to_benchmarks(tmp_path):
     )
     (validation,) = from_preset(data, tmp_path).validation
     assert validation.pairs.degradations() == {"GN"}
+
+
+def test_test_sets_of_a_plugin_without_a_label_are_left_to_benchmarks(tmp_path, monkeypatch):
+    def pairs(root: Path, degradation: str | None) -> FilePairs:
+        return FilePairs(root, Names(["a/00.png"]), Names(["a/00.png"]), degradation or "")
+
+    monkeypatch.setitem(SOURCES.own, "own", pairs)
+    write(tmp_path / "a", 10)
+    own = {"name": "own", "source": "own"}
+    train = [{"degradation": "GN", "sources": [{"name": "a", "gt": "a/{name}"}]}]
+    data = Data(setting="5d", train=train, test=[{"degradation": "LL", "sources": [own]}])
+    (validation,) = from_preset(data, tmp_path).validation
+    assert validation.pairs.degradations() == {"LL"}
+    unlabelled = Data(setting="5d", train=train, test=[{"sources": [own]}])
+    (held_out,) = from_preset(unlabelled, tmp_path).validation
+    assert held_out.pairs.degradations() == {"GN"}
 
 
 @pytest.mark.parametrize(

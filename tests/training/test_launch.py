@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from maskdcpt_cli import MaskDCPTError, TrainingData, finetune, load_preset, pretrain
+from maskdcpt_cli.models import BACKBONES
+from maskdcpt_cli.models.nafnet import NAFNet
 from maskdcpt_cli.presets.show import annotated
 from maskdcpt_cli.training.events import Notice, Saved, Step
 from maskdcpt_cli.weights.checkpoint import read_checkpoint
@@ -97,6 +99,19 @@ def test_pretraining_refuses_a_network_that_the_decoders_do_not_fit(photos, tmp_
     deep = "sizes.nafnet={width: 4, enc_blk_nums: [1, 1, 1, 1, 1], dec_blk_nums: [1, 1, 1, 1, 1]}"
     with pytest.raises(MaskDCPTError, match="takes 1 to 4 features, but this backbone has 5"):
         pretrain(preset_of("pretrain", deep), photos, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_pretraining_refuses_features_that_cannot_be_pooled(photos, tmp_path, monkeypatch):
+    class Steep(NAFNet):
+        def __init__(self, **options):
+            super().__init__(**options)
+            self.feature_scales = (16, 8, 4, 1)
+
+    monkeypatch.setitem(BACKBONES.own, "nafnet", Steep)
+    sentence = "tiny: feature_scales end in 1, so that number 2 from the end must divide 2, but it"
+    with pytest.raises(MaskDCPTError, match=sentence):
+        pretrain(preset_of("pretrain"), photos, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
 
 

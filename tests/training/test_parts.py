@@ -11,6 +11,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.models import BACKBONES
+from maskdcpt_cli.models.backbone import Backbone, Encoded
+from maskdcpt_cli.models.layers import BlockSequence
 from maskdcpt_cli.presets.optimizer import LRSchedule, LRSegment
 from maskdcpt_cli.presets.training import Finetune
 from maskdcpt_cli.training.distributed import DistributedContext
@@ -35,7 +38,7 @@ from maskdcpt_cli.training.optimizer import (
 from maskdcpt_cli.training.trainer import Trainer
 from maskdcpt_cli.training.validation import mean_score, psnr, ssim
 from tests.small import NETWORKS, small
-from tests.training.runs import LABELS, finetuning
+from tests.training.runs import LABELS, differing, finetuning, started
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.2, -3.0]])
 LABEL = torch.tensor([0, 2])
@@ -247,3 +250,62 @@ class Nested(torch.nn.Module):
 def test_parameters_of_any_network_are_trained():
     (group,) = parameter_groups(Nested(), [], run_with(lr={"initial": 1e-3}))
     assert len(group.parameters) == 5
+
+
+class Normed(nn.Module):
+    """A network that takes no map of one position while it trains, and keeps statistics of maps."""
+
+    def __init__(self, padding_mode: str) -> None:
+        super().__init__()
+        self.size_multiple = 1
+        self.first = nn.Conv2d(3, 3, 3, padding=1, padding_mode=padding_mode)
+        self.norm = nn.BatchNorm2d(3)
+        self.blocks = BlockSequence([nn.Conv2d(3, 3, 3, padding=1)])
+        self.last = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        return self.last(self.blocks(self.norm(self.first(x))))
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "reflect"])
+@pytest.mark.parametrize(("layer_decay", "groups"), [(1.0, 1), (0.5, 2)])
+def test_networks_with_statistics_and_reflection_are_grouped_and_stay_as_they_are(
+    padding_mode, layer_decay, groups
+):
+    network = Normed(padding_mode).train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    run = run_with(lr={"initial": 1e-3}, layer_decay=layer_decay)
+    assert len(parameter_groups(network, (), run)) == groups
+    assert all(module.training for module in network.modules())
+    assert not differing(before, dict(network.state_dict()))
+
+
+@pytest.mark.parametrize(
+    ("option", "changes"),
+    [
+        ("optimizer.layer_decay", {"optimizer": {"layer_decay": 0.5}}),
+        ("training.checkpointing", {"training": {"checkpointing": True}}),
+    ],
+)
+def test_options_of_blocks_are_refused_for_a_network_without_a_sequence_of_them(
+    option, changes, tmp_path, monkeypatch
+):
+    class Alone(Backbone):
+        options = beyond_features = ()
+        size_multiple = 1
+
+        def __init__(self):
+            super().__init__()
+            self.intro, self.ending = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1)
+
+        def encode(self, lq, *_, **__):
+            return Encoded(self.intro(lq), ())
+
+        def head(self, latent):
+            return self.ending(latent)
+
+    monkeypatch.setitem(BACKBONES.own, "alone", Alone)
+    list(started(finetuning(backbone="alone", iterations=1), tmp_path / "run"))
+    with pytest.raises(MaskDCPTError, match=rf"^{option} has no effect on the backbone alone, "):
+        started(finetuning(backbone="alone", **changes), tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()

@@ -163,6 +163,23 @@ def test_torchruns_restarts_resume_by_themselves(tmp_path, monkeypatch):
     assert [s.iteration for s in steps(started(finetuning(iterations=4), tmp_path))] == [3, 4]
 
 
+@pytest.mark.parametrize("preset_of", [pretraining, finetuning])
+def test_a_run_resumes_without_the_weights_that_it_began_with(preset_of, tmp_path):
+    file = tmp_path / "pre" / "final.safetensors"
+    list(started(pretraining(iterations=1), file.parent))
+    preset = preset_of(initialise_from=str(file), iterations=4, training={"ema": 0.9})
+    list(started(preset, tmp_path / "whole"))
+    list(started(preset, tmp_path / "parts", stop=stopping_after(1)))
+    file.unlink()
+    (notice, *rest) = started(preset, tmp_path / "parts", resume=True)
+    assert notice == Notice(f"Resuming '{tmp_path / 'parts'}' after iteration 2.")
+    assert [step.iteration for step in steps(rest)] == [3, 4]
+    assert not differing(state(tmp_path / "whole"), state(tmp_path / "parts"))
+    with pytest.raises(CheckpointError, match=r"final\.safetensors cannot be opened: No such file"):
+        started(preset, tmp_path / "first", resume=True)
+    assert not (tmp_path / "first").exists()
+
+
 def test_a_score_of_nan_is_never_the_best(tmp_path, monkeypatch):
     scores = iter([math.nan, 20.0, 10.0])
     monkeypatch.setattr("maskdcpt_cli.training.loop.mean_score", lambda *_: next(scores))
@@ -274,6 +291,7 @@ def test_a_finished_run_that_is_resumed_says_how_to_train_further(tmp_path):
         MemoryError(),
         torch.OutOfMemoryError("CUDA"),
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
     ],
 )
 def test_memory_that_runs_out_is_a_sentence_of_what_needs_less(error, tmp_path, monkeypatch):
@@ -282,6 +300,15 @@ def test_memory_that_runs_out_is_a_sentence_of_what_needs_less(error, tmp_path, 
 
     monkeypatch.setattr(Trainer, "step", step)
     with pytest.raises(MaskDCPTError, match="memory for batches of 4 crops of 32: give --micro-b"):
+        list(started(finetuning(), tmp_path))
+
+
+def test_an_image_that_memory_does_not_suffice_for_is_named(tmp_path, monkeypatch):
+    def step(*_: object, **__: object) -> None:
+        raise MaskDCPTError("huge.png cannot be read: insufficient memory.")
+
+    monkeypatch.setattr(Trainer, "step", step)
+    with pytest.raises(MaskDCPTError, match=r"^huge\.png cannot be read"):
         list(started(finetuning(), tmp_path))
 
 

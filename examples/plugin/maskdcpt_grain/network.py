@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskdcpt_cli.models.backbone import Backbone, Encoded
+from maskdcpt_cli.models.layers import BlockSequence
 from maskdcpt_cli.models.masking import OnGrid, apply
 from maskdcpt_cli.models.pooling import GlobalPool, whole_image
 from maskdcpt_cli.models.shapes import Shapes, count_children, size_of
@@ -38,7 +39,8 @@ class PlainCNN(Backbone):
         self.feature_dims = (channels,) * later
         self.feature_scales = (1,) * later
         self.entry = nn.Conv2d(3, channels, 3, padding=1)
-        self.trunk = nn.ModuleList(ResidualBlock(channels) for _ in range(blocks))
+        # A stage of one block each: their outputs are the features.
+        self.trunk = nn.ModuleList(BlockSequence([ResidualBlock(channels)]) for _ in range(blocks))
         self.exit = nn.Conv2d(channels, 3, 3, padding=1)
 
     @classmethod
@@ -58,8 +60,8 @@ class PlainCNN(Backbone):
         self.instruction(request)  # refuses one, as this network cannot be asked
         x = on_grid(self.entry, lq)
         maps = []
-        for block in self.trunk:
-            x = block(x, on_grid, pool)
+        for stage in self.trunk:
+            x = stage(x, on_grid, pool)
             maps.append(x)
         return Encoded(latent=x, features=tuple(maps[self.blocks // 2 :]))
 

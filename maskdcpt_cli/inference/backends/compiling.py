@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from maskdcpt_cli.inference.out_of_memory import is_out_of_memory
+from maskdcpt_cli.out_of_memory import is_out_of_memory
 
 Run = Callable[..., Any]
 Compiler = Callable[[nn.Module], Run]
