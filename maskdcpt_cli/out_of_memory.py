@@ -16,6 +16,7 @@ MESSAGES = (
     "bad_alloc",  # OpenVINO, ONNX Runtime
     "bad allocation",
     "insufficient memory",  # OpenCV
+    "unable to find an engine",  # cuDNN, where no algorithm of a convolution has room to work
 )
 
 

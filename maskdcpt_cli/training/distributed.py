@@ -144,7 +144,8 @@ def algorithms(device: torch.device, *, deterministic: bool) -> Iterator[None]:
     benchmark = torch.backends.cudnn.benchmark
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     torch.backends.cudnn.benchmark = device.type == "cuda" and not deterministic
-    if deterministic:
+    if deterministic:  # PyTorch looks at the variable once, at the first matrix product
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     try:
         yield

@@ -16,7 +16,7 @@ from maskdcpt_cli.training.conductance import (
     select_layers,
     train_only,
 )
-from maskdcpt_cli.training.distributed import DistributedContext, init_distributed
+from maskdcpt_cli.training.distributed import DistributedContext, algorithms, init_distributed
 from maskdcpt_cli.training.events import Event, Notice
 from maskdcpt_cli.training.inputs import TrainingData
 from maskdcpt_cli.training.loop import Loop, Stop, never, resumes
@@ -149,12 +149,13 @@ class Finetuning:
         if continues:
             selection = LayerSelection.read(run_dir)
         else:
-            selection = select_layers(
-                self.backbone,
-                lambda lq, request: self.backbone(lq, *self.requests(request)).float(),
-                data, settings, seed=training.seed, crop_size=training.stages[0].crop_size,
-                distributed=distributed,
-            )  # fmt: skip
+            with algorithms(distributed.device, deterministic=training.deterministic):
+                selection = select_layers(
+                    self.backbone,
+                    lambda lq, request: self.backbone(lq, *self.requests(request)).float(),
+                    data, settings, seed=training.seed, crop_size=training.stages[0].crop_size,
+                    distributed=distributed,
+                )  # fmt: skip
         train_only(self.backbone, selection.trained)
         return selection
 

@@ -1,6 +1,5 @@
 """A training run, from its first iteration or any other to its last."""
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -77,9 +76,11 @@ class Loop:
         self.distributed = distributed
         self.data = data
         self.stages = batch_stages(run, distributed)
-        if run.training.deterministic:  # PyTorch looks at it once, at the first matrix product
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        self.trainer = Trainer(task, run, distributed=distributed, micro_batch=micro_batch)
+        with (
+            algorithms(distributed.device, deterministic=run.training.deterministic),
+            memory_errors(run),
+        ):
+            self.trainer = Trainer(task, run, distributed=distributed, micro_batch=micro_batch)
         self.validation = choose(validation, images=run.validation.images)
         self.folder = CheckpointFolder(run_dir)
         self.stop = stop
@@ -183,7 +184,8 @@ class Loop:
                 if self.stopping or self._any_due():
                     yield from self.reports.of(self._finish(pending=0))
                 if not self.stopping or self._at_end():
-                    yield from self._validate_if_due()
+                    with memory_errors(self.run, validating=True):
+                        yield from self._validate_if_due()
                 yield from self._keep_if_due()
                 yield from self._save_if_due()
                 if self.stopping or self._at_end():

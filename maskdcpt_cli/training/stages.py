@@ -13,7 +13,7 @@ BYTES_PER_PIXEL = 2 * 3 * 4  # of a crop: lq and gt, RGB, float32
 
 
 @contextmanager
-def memory_errors(run: Run) -> Iterator[None]:
+def memory_errors(run: Run, *, validating: bool = False) -> Iterator[None]:
     """Turn errors within that say that memory ran out into a sentence of what takes less memory."""
     try:
         yield
@@ -22,6 +22,11 @@ def memory_errors(run: Run) -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
+        if validating:
+            raise MaskDCPTError(
+                f"There is not enough memory to validate on crops of {run.validation.crop_size}: "
+                "--set a smaller validation.crop_size."
+            ) from error
         batches = ", ".join(f"{one.batch} crops of {one.crop_size}" for one in run.training.stages)
         raise MaskDCPTError(
             f"There is not enough memory for batches of {batches}: give --micro-batch, or --set a "

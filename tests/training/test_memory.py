@@ -1,4 +1,4 @@
-"""The memory that docs/training.md says a run holds of each network."""
+"""The memory that a run takes, as docs/training.md says it, and what happens where it is short."""
 
 import re
 from pathlib import Path
@@ -7,8 +7,13 @@ import pytest
 import torch
 
 from maskdcpt_cli.degradations import SETTINGS
+from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.models import build_backbone
 from maskdcpt_cli.models.maskdcpt import MaskDCPT
+from maskdcpt_cli.training import stages as stages_module
+from maskdcpt_cli.training.finetune import Finetuning
+from maskdcpt_cli.training.trainer import Trainer
+from tests.training.runs import ENTRIES, finetuning, started
 
 PAGE = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
 ROWS = re.findall(
@@ -32,3 +37,59 @@ def test_the_table_is_that_of_the_networks(row):
 
 def test_the_table_has_the_networks_of_the_paper():
     assert [row[0] for row in ROWS] == ["NAFNet", "Restormer", "PromptIR", "SwinIR"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_memory_that_runs_out_is_a_sentence_of_what_needs_less(error, tmp_path, monkeypatch):
+    def step(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Trainer, "step", step)
+    with pytest.raises(MaskDCPTError, match="memory for batches of 4 crops of 32: give --micro-b"):
+        list(started(finetuning(), tmp_path))
+
+
+def test_memory_that_runs_out_in_a_validation_is_a_sentence_of_what_needs_less(
+    tmp_path, monkeypatch
+):
+    def validate(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA")
+
+    monkeypatch.setattr(Finetuning, "validate_sample", validate)
+    with pytest.raises(MaskDCPTError, match="memory to validate on crops of 32: --set a smaller"):
+        list(started(finetuning(), tmp_path, validation=ENTRIES))
+
+
+def test_a_network_that_the_device_has_no_room_for_is_a_sentence(tmp_path, monkeypatch):
+    def to(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch.nn.Module, "to", to)
+    with pytest.raises(MaskDCPTError, match="There is not enough memory for batches"):
+        started(finetuning(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_image_that_memory_does_not_suffice_for_is_named(tmp_path, monkeypatch):
+    def step(*_: object, **__: object) -> None:
+        raise MaskDCPTError("huge.png cannot be read: insufficient memory.")
+
+    monkeypatch.setattr(Trainer, "step", step)
+    with pytest.raises(MaskDCPTError, match=r"^huge\.png cannot be read"):
+        list(started(finetuning(), tmp_path))
+
+
+def test_a_batch_that_cannot_fit_is_refused_with_the_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages_module, "physical_memory", lambda: 16 * 10**9)
+    stages = [{"iterations": 1, "crop_size": 2048, "batch": 1000}]
+    with pytest.raises(MaskDCPTError, match=r"1000 crops of 2048 pixels takes 101 GB .* has 16 GB"):
+        started(finetuning(training={"stages": stages}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

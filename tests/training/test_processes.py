@@ -1,5 +1,6 @@
 """How processes are started, find one another and their GPUs, and end together."""
 
+import os
 import threading
 import time
 
@@ -122,7 +123,8 @@ def test_the_stage_of_an_iteration():
     assert [stage_index(stages, i) for i in (0, 5, 6, 11, 12, 99)] == [0, 0, 1, 1, 1, 1]
 
 
-def test_cudnn_tries_its_algorithms_on_a_gpu_only_and_for_a_run_only():
+def test_cudnn_tries_its_algorithms_on_a_gpu_only_and_for_a_run_only(monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     assert not torch.backends.cudnn.benchmark
     with algorithms(torch.device("cuda"), deterministic=False):
         assert torch.backends.cudnn.benchmark
@@ -130,6 +132,7 @@ def test_cudnn_tries_its_algorithms_on_a_gpu_only_and_for_a_run_only():
         with algorithms(torch.device(device), deterministic=deterministic):
             assert not torch.backends.cudnn.benchmark
             assert torch.are_deterministic_algorithms_enabled() == deterministic
+            assert ("CUBLAS_WORKSPACE_CONFIG" in os.environ) == deterministic
     assert not torch.backends.cudnn.benchmark
     assert not torch.are_deterministic_algorithms_enabled()
 

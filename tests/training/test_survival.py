@@ -15,11 +15,9 @@ import torch
 
 from maskdcpt_cli.errors import CheckpointError, MaskDCPTError
 from maskdcpt_cli.training import finetune
-from maskdcpt_cli.training import stages as stages_module
 from maskdcpt_cli.training.checkpointing import CheckpointFolder
 from maskdcpt_cli.training.events import Notice, Saved, Step, Validated
 from maskdcpt_cli.training.recorders import Log
-from maskdcpt_cli.training.trainer import Trainer
 from maskdcpt_cli.weights.building import build
 from maskdcpt_cli.weights.checkpoint import read_checkpoint
 from tests.training.runs import (
@@ -283,41 +281,6 @@ def test_a_finished_run_that_is_resumed_says_how_to_train_further(tmp_path):
     assert isinstance(first, Notice)
     assert "is finished: all 1 iterations are done. To train further" in first.text
     assert f"--init-from '{tmp_path / 'final.safetensors'}', and another --run-dir." in first.text
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        MemoryError(),
-        torch.OutOfMemoryError("CUDA"),
-        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-    ],
-)
-def test_memory_that_runs_out_is_a_sentence_of_what_needs_less(error, tmp_path, monkeypatch):
-    def step(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(Trainer, "step", step)
-    with pytest.raises(MaskDCPTError, match="memory for batches of 4 crops of 32: give --micro-b"):
-        list(started(finetuning(), tmp_path))
-
-
-def test_an_image_that_memory_does_not_suffice_for_is_named(tmp_path, monkeypatch):
-    def step(*_: object, **__: object) -> None:
-        raise MaskDCPTError("huge.png cannot be read: insufficient memory.")
-
-    monkeypatch.setattr(Trainer, "step", step)
-    with pytest.raises(MaskDCPTError, match=r"^huge\.png cannot be read"):
-        list(started(finetuning(), tmp_path))
-
-
-def test_a_batch_that_cannot_fit_is_refused_with_the_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr(stages_module, "physical_memory", lambda: 16 * 10**9)
-    stages = [{"iterations": 1, "crop_size": 2048, "batch": 1000}]
-    with pytest.raises(MaskDCPTError, match=r"1000 crops of 2048 pixels takes 101 GB .* has 16 GB"):
-        started(finetuning(training={"stages": stages}), tmp_path / "run")
-    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
