@@ -128,7 +128,8 @@ def _read(path: Path, *, max_pixels: int | None, max_side: int | None = None) ->
         xmp, lost = without_announcements(decoded.metadata.xmp)
         metadata = replace(decoded.metadata, xmp=xmp)
         notices = decoded.notices + _range_notice(decoded) + notices + lost
-        return Photo(path, source.header.format, decoded.pages, colour, metadata, notices)
+        once = tuple(dict.fromkeys(notices))  # a file and its XMP may say the same
+        return Photo(path, source.header.format, decoded.pages, colour, metadata, once)
 
 
 def preview(

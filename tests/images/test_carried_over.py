@@ -153,30 +153,67 @@ def test_iptc_and_comments_of_jpeg_are_copied(tmp_path: Path) -> None:
     assert notice == "PNG holds no IPTC and comments of JPEG: left out."
 
 
-XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description rdf:about="" %b>%b
-<Container:Directory><rdf:Seq><rdf:li/></rdf:Seq></Container:Directory><xmp:Rating>5</xmp:Rating>
+XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description rdf:about="" %b
+xmlns:Parts="http://ns.google.com/photos/1.0/container/">%b
+<Parts:Directory><rdf:Seq><rdf:li/></rdf:Seq></Parts:Directory><xmp:Rating>5</xmp:Rating>
 </rdf:Description></rdf:RDF></x:xmpmeta>"""
-ANNOUNCED = {
-    "gain map": ((b'hdrgm:Version="1.0"', b"<hdrgm:GainMapMax/>"), "HDR gain map"),
-    "motion": (
-        (b"GCamera:MotionPhoto='1'", b"<GCamera:MicroVideo>1</GCamera:MicroVideo>"),
-        "video",
+CAMERA = b'xmlns:%b="http://ns.google.com/photos/1.0/camera/" '
+VIDEO = "The video of the motion photo is left out."
+ANNOUNCED = {  # attributes, elements, and the notice
+    "gain map": (
+        b'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"',
+        b"<hdrgm:GainMapMax/>",
+        "The HDR gain map is left out: the result is the SDR image.",
     ),
-    "extended": ((b"", b"<xmpNote:HasExtendedXMP>D4</xmpNote:HasExtendedXMP>"), "second part"),
+    "gain map of Apple": (
+        b"xmlns:H = 'http://ns.apple.com/HDRGainMap/1.0/' H:HDRGainMapVersion='65536'",
+        b"",
+        "The HDR gain map is left out: the result is the SDR image.",
+    ),
+    "motion": (
+        CAMERA % b"GCamera" + b"GCamera:MotionPhoto='1'",
+        b"<GCamera:MicroVideo>1</GCamera:MicroVideo>",
+        VIDEO,
+    ),
+    "motion by another prefix": (CAMERA % b"Camera" + b'Camera:MotionPhoto="1"', b"", VIDEO),
+    "extended": (
+        b'xmlns:xmpNote="http://ns.adobe.com/xmp/note/"',
+        b"<xmpNote:HasExtendedXMP>D4</xmpNote:HasExtendedXMP>",
+        "The second part of its XMP is left out.",
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", ANNOUNCED)
 def test_xmp_does_not_announce_what_a_result_lacks(tmp_path: Path, kind: str) -> None:
-    fields, word = ANNOUNCED[kind]
-    pillow_image("RGB").save(tmp_path / "in.jpg", xmp=XMP % fields)
+    attributes, elements, notice = ANNOUNCED[kind]
+    pillow_image("RGB").save(tmp_path / "in.jpg", xmp=XMP % (attributes, elements))
     photo = read_photo(tmp_path / "in.jpg", max_pixels=None)
-    [notice] = photo.notices
-    assert word in notice
-    assert photo.metadata.xmp is not None
-    assert b"<xmp:Rating>5</xmp:Rating>" in photo.metadata.xmp
-    assert not any(name in photo.metadata.xmp for name in (b"hdrgm:", b"GCamera:", b"xmpNote:"))
-    assert b"Container" not in photo.metadata.xmp
+    assert photo.notices == (notice,)
+    xmp = photo.metadata.xmp
+    assert xmp is not None
+    assert b"<xmp:Rating>5</xmp:Rating>" in xmp
+    names = (b"GainMap", b"MotionPhoto", b"MicroVideo", b"hdrgm:Version", b"Extended")
+    assert not any(name in xmp.replace(b"HDRGainMap/1.0/", b"") for name in names)
+    assert b"Directory" not in xmp
+
+
+def test_a_field_of_another_namespace_stays(tmp_path: Path) -> None:
+    packet = XMP % (b'xmlns:Camera="http://pix4d.com/camera/1.0" Camera:MotionPhoto="1"', b"")
+    pillow_image("RGB").save(tmp_path / "in.jpg", xmp=packet)
+    photo = read_photo(tmp_path / "in.jpg", max_pixels=None)
+    assert (photo.metadata.xmp, photo.notices) == (packet, ())
+
+
+@pytest.mark.parametrize("mark", [b"\0\0\0\x18ftypmp42", b"\0\0\x30\x0aMotionPhoto_Data"])
+@pytest.mark.parametrize("packet", [b"", XMP % ANNOUNCED["motion"][:2]], ids=["bare", "XMP"])
+def test_a_video_behind_a_jpeg_is_announced_once(
+    tmp_path: Path, mark: bytes, packet: bytes
+) -> None:
+    pillow_image("RGB").save(tmp_path / "in.jpg", xmp=packet)
+    data = (tmp_path / "in.jpg").read_bytes()
+    (tmp_path / "in.jpg").write_bytes(data + bytes(20) + mark + bytes(20))
+    assert read_photo(tmp_path / "in.jpg", max_pixels=None).notices == (VIDEO,)
 
 
 def test_other_xmp_is_carried_byte_for_byte(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from PIL import (
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.arrays import Native
-from maskdcpt_cli.images.codecs import avif, cicp, ifd, jpeg2000, png
+from maskdcpt_cli.images.codecs import avif, cicp, ifd, jpeg2000, left_out, png
 from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page
 
 RAW_PROFILES = ("Raw profile type exif", "Raw profile type APP1")
@@ -163,7 +163,9 @@ class PillowSource:
         return stated if stated and (head[24] >= 8 or head[25] == PALETTE) else b""
 
     def _format_notice(self) -> tuple[str, ...]:
-        """Return what is not read of an AVIF or a JPEG 2000 file."""
+        """Return what is not read of a JPEG, an AVIF or a JPEG 2000 file."""
+        if self.header.format == "jpeg":
+            return left_out.of_jpeg(self.stream)
         if self.header.format == "jpeg2000" and jpeg2000.has_metadata(self.stream):
             return ("The metadata of a JPEG 2000 file, as EXIF and XMP, are left out.",)
         if self.header.format != "avif":
