@@ -177,6 +177,50 @@ def test_layers_and_other_orientations_of_pages_are_announced(tmp_path: Path) ->
     )
 
 
+def test_a_colour_map_of_8_bits_is_read(tmp_path: Path) -> None:
+    image = pillow_image("P")
+    image.save(tmp_path / "in.tif")
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as file:
+        colours = file.pages[0].tags[320]
+        colours.overwrite([value // 256 for value in colours.value.ravel().tolist()])
+    np.testing.assert_array_equal(read(tmp_path / "in.tif").pixels, image.convert("RGB"))
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_page_that_lists_too_few_strips_is_refused(
+    tmp_path: Path, dtype: str, compression: str | None
+) -> None:
+    options = {"photometric": "rgb", "rowsperstrip": 5, "compression": compression}
+    tifffile.imwrite(tmp_path / "in.tif", noise(3, dtype), **options)
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as file:
+        for tag in (273, 279):
+            listed = file.pages[0].tags[tag]
+            listed.overwrite(listed.value[:2])
+    with pytest.raises(ImageError, match="parts of its pixels are missing"):
+        read_photo(tmp_path / "in.tif", max_pixels=None)
+
+
+def test_one_strip_of_all_rows_is_read_whatever_number_of_rows_it_states(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", noise(3, "uint8"), photometric="rgb")
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as file:
+        file.pages[0].tags[278].overwrite(5)
+    np.testing.assert_array_equal(read(tmp_path / "in.tif").pixels, noise(3, "uint8"))
+
+
+def test_grey_with_alpha_in_two_planes_is_read_or_refused(tmp_path: Path) -> None:
+    planes = np.moveaxis(noise(2, "uint8"), -1, 0)
+    options = {"photometric": "minisblack", "planarconfig": "separate"}
+    options |= {"extrasamples": ["unassalpha"], "metadata": None}
+    tifffile.imwrite(tmp_path / "in.tif", planes, **options)
+    page = read(tmp_path / "in.tif")
+    np.testing.assert_array_equal(page.alpha, planes[1])
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as file:
+        file.pages[0].tags[259].overwrite(5)
+    with pytest.raises(ImageError, match=r"8 bits, compression LZW.*pip install imagecodecs"):
+        read(tmp_path / "in.tif")
+
+
 def test_a_compression_that_is_not_read_is_named(tmp_path: Path) -> None:
     data = grey_tiff(noise(1, "uint16")[..., 0], bits=16)
     deflated = data.replace(

@@ -4,6 +4,7 @@ Reading and writing of TIFF files: all pages, all bit depths, with those directo
 """
 
 import importlib.util
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
@@ -19,9 +20,9 @@ from maskdcpt_cli.images.codecs import ifd
 from maskdcpt_cli.images.codecs.pillow import page_from_pillow
 from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page, unpremultiply
 
-GREY_FROM_WHITE, GREY, RGB, SEPARATED = 0, 1, 2, 5  # PhotometricInterpretation
+GREY_FROM_WHITE, GREY, RGB, PALETTE, SEPARATED = 0, 1, 2, 3, 5  # PhotometricInterpretation
 CHANNELS = {GREY_FROM_WHITE: 1, GREY: 1, RGB: 3, SEPARATED: 4}
-PHOTOMETRIC_TAG, SAMPLES_TAG = 262, 277
+PHOTOMETRIC_TAG, SAMPLES_TAG, COLOUR_MAP = 262, 277, 320
 UNSPECIFIED = 0  # of ExtraSamples: no alpha
 DEPTHS = ("uint8", "uint16", "float16", "float32", "float64")
 # None, deflate by its two numbers, PackBits and LZMA: tifffile reads the rest with imagecodecs.
@@ -44,6 +45,10 @@ class PageAsStored(TiffImagePlugin.TiffImageFile):
         self.tag_v2.pop(ifd.ORIENTATION, None)
         samples = self.tag_v2.get(SAMPLES_TAG, 1)
         self.tag_v2.setdefault(PHOTOMETRIC_TAG, GREY if samples < 3 else RGB)
+        if self.tag_v2[PHOTOMETRIC_TAG] == PALETTE:
+            colours = self.tag_v2[COLOUR_MAP]
+            if max(colours) < 256:  # of 8 bits, as some programs write them
+                self.tag_v2[COLOUR_MAP] = tuple(value * 257 for value in colours)
         super()._setup()
 
     def load_prepare(self) -> None:
@@ -126,11 +131,7 @@ class TiffSource:
             )
         known = _photometric(frame) in CHANNELS and frame.imagedepth == 1
         if dtype in {"uint8", "bool"} and not (known and _readable(frame)):
-            self.stream.seek(0)
-            image = PageAsStored(self.stream)
-            image.seek(frame.index)
-            page, losses = page_from_pillow(image)
-            return page, losses + _extras_notice(frame.extrasamples.count(UNSPECIFIED))
+            return self._by_pillow(frame)
         if not known:
             raise ImageError(
                 f"its {dtype} pixels are {frame.photometric.name} "
@@ -138,8 +139,17 @@ class TiffSource:
             )
         return self._samples(frame)
 
+    def _by_pillow(self, frame: Any) -> tuple[Page, tuple[str, ...]]:
+        if frame.planarconfig == 2 and frame.samplesperpixel == 2:  # its alpha would be 0
+            raise ImageError(_needs_imagecodecs(frame))
+        self.stream.seek(0)
+        image = PageAsStored(self.stream)
+        image.seek(frame.index)
+        page, losses = page_from_pillow(image)
+        return page, losses + _extras_notice(frame.extrasamples.count(UNSPECIFIED))
+
     def _samples(self, frame: Any) -> tuple[Page, tuple[str, ...]]:
-        if 0 in frame.databytecounts:
+        if 0 in frame.databytecounts or _lacks_parts(frame):
             raise ImageError("parts of its pixels are missing")
         stored = frame.asarray() if _readable(frame) else self._by_opencv(frame)
         if frame.planarconfig == 2 and frame.samplesperpixel > 1:
@@ -168,10 +178,7 @@ class TiffSource:
             or frame.samplesperpixel == 2
             or frame.compression not in OPENCV_CODECS
         ):
-            raise ImageError(
-                f"its pixels ({frame.bitspersample} bits, compression {frame.compression.name}) "
-                "cannot be read without `pip install imagecodecs`"
-            )
+            raise ImageError(_needs_imagecodecs(frame))
         self.stream.seek(0)
         data = np.frombuffer(bytearray(self.stream.read()), np.uint8)
         if orientation := frame.tags.get(ifd.ORIENTATION):  # OpenCV would follow it
@@ -193,6 +200,20 @@ def _readable(frame: Any) -> bool:
     whole = frame.bitspersample == 8 * frame.dtype.itemsize
     own = frame.compression in OWN_CODECS and frame.predictor in {1, 2}
     return whole and (own or importlib.util.find_spec("imagecodecs") is not None)
+
+
+def _needs_imagecodecs(frame: Any) -> str:
+    return (
+        f"its pixels ({frame.bitspersample} bits, compression {frame.compression.name}) "
+        "cannot be read without `pip install imagecodecs`"
+    )
+
+
+def _lacks_parts(frame: Any) -> bool:
+    """Return whether a page lists fewer strips or tiles than it has, nor all bytes in those."""
+    needed: int = math.prod(frame.chunked)
+    size: int = frame.nbytes
+    return len(frame.dataoffsets) < needed and sum(frame.databytecounts) < size
 
 
 def _extras_notice(count: int) -> tuple[str, ...]:
