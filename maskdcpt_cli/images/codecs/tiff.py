@@ -78,6 +78,12 @@ class TiffSource:
         self.header = Header("tiff", first.imagewidth, first.imagelength, len(self.frames))
         self.pixels = sum(frame.imagewidth * frame.imagelength for frame in self.frames)
 
+    @property
+    def has_extra_samples(self) -> bool:
+        """Whether its first page has more channels than colours, as alpha."""
+        samples: int = self.frames[0].samplesperpixel
+        return samples > CHANNELS.get(_photometric(self.frames[0]), samples)
+
     def decode(self) -> Decoded:
         metadata = self._metadata()
         pages: list[Page] = []
