@@ -229,3 +229,17 @@ def test_a_compression_that_is_not_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "in.tif").write_bytes(deflated)
     with pytest.raises(ImageError, match=r"16 bits, compression ZSTD.*pip install imagecodecs"):
         read_photo(tmp_path / "in.tif", max_pixels=None)
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype"), [(3, "float16"), (5, "uint8"), (5, "uint16")]
+)  # 5: CMYK with alpha
+def test_lzw_that_needs_imagecodecs_says_so(tmp_path: Path, channels: int, dtype: str) -> None:
+    options = {"photometric": "rgb"}
+    if channels == 5:
+        options = {"photometric": "separated", "extrasamples": ["unassalpha"]}
+    tifffile.imwrite(tmp_path / "in.tif", noise(channels, dtype), **options)
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as file:
+        file.pages[0].tags[259].overwrite(5)
+    with pytest.raises(ImageError, match=r"compression LZW.*without `pip install imagecodecs`"):
+        read_photo(tmp_path / "in.tif", max_pixels=None)

@@ -28,6 +28,7 @@ DEPTHS = ("uint8", "uint16", "float16", "float32", "float64")
 # None, deflate by its two numbers, PackBits and LZMA: tifffile reads the rest with imagecodecs.
 OWN_CODECS = frozenset({1, 8, 32946, 32773, 34925})
 OPENCV_CODECS = OWN_CODECS | {5, 6, 7}  # LZW and JPEG
+OPENCV_ORDER = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}  # of channels, by their number
 PHOTOMETRIC = {1: "minisblack", 3: "rgb", 4: "separated"}  # by channels
 LAYERS = 37724  # ImageSourceData
 RESOURCES = 34377  # of Photoshop, among them a thumbnail
@@ -73,7 +74,7 @@ class TiffSource:
             if not page.subfiletype & THUMBNAIL_OR_MASK:
                 self.frames.append(page)
         if not self.frames:
-            raise ImageError("it has no page")
+            raise ImageError("it has no page but thumbnails and masks")
         first = self.frames[0]
         self.header = Header("tiff", first.imagewidth, first.imagelength, len(self.frames))
         self.pixels = sum(frame.imagewidth * frame.imagelength for frame in self.frames)
@@ -149,8 +150,13 @@ class TiffSource:
         if frame.planarconfig == 2 and frame.samplesperpixel == 2:  # its alpha would be 0
             raise ImageError(_needs_imagecodecs(frame))
         self.stream.seek(0)
-        image = PageAsStored(self.stream)
-        image.seek(frame.index)
+        try:
+            image = PageAsStored(self.stream)
+            image.seek(frame.index)
+        except SyntaxError as error:  # Pillow has no such mode, as of CMYK with alpha
+            if frame.bitspersample == 8 and _photometric(frame) in CHANNELS:
+                raise ImageError(_needs_imagecodecs(frame)) from error
+            raise
         page, losses = page_from_pillow(image)
         return page, losses + _extras_notice(frame.extrasamples.count(UNSPECIFIED))
 
@@ -181,7 +187,8 @@ class TiffSource:
         if (
             not contiguous
             or _photometric(frame) not in {GREY, RGB}
-            or frame.samplesperpixel == 2
+            or frame.samplesperpixel not in OPENCV_ORDER
+            or frame.dtype == np.float16
             or frame.compression not in OPENCV_CODECS
         ):
             raise ImageError(_needs_imagecodecs(frame))
@@ -195,7 +202,7 @@ class TiffSource:
         )
         if not found:
             raise ImageError("its pixels cannot be decoded")
-        order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[frame.samplesperpixel]
+        order = OPENCV_ORDER[frame.samplesperpixel]
         stored: Native = np.atleast_3d(found[0])[..., order]
         bits: int = frame.bitspersample
         return _scaled(stored, bits) if stored.dtype == np.uint16 and bits < 16 else stored
