@@ -12,6 +12,7 @@ from PIL import Image
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.arrays import Native
 from maskdcpt_cli.images.codecs import pillow, png
+from maskdcpt_cli.images.codecs.xmp import GAIN_MAP, VIDEO
 from maskdcpt_cli.images.photo import Page
 from maskdcpt_cli.images.reading import Metadata, Photo, read_photo, read_rgb
 from maskdcpt_cli.images.writing import write_photo
@@ -158,17 +159,16 @@ xmlns:Parts="http://ns.google.com/photos/1.0/container/">%b
 <Parts:Directory><rdf:Seq><rdf:li/></rdf:Seq></Parts:Directory><xmp:Rating>5</xmp:Rating>
 </rdf:Description></rdf:RDF></x:xmpmeta>"""
 CAMERA = b'xmlns:%b="http://ns.google.com/photos/1.0/camera/" '
-VIDEO = "The video of the motion photo is left out."
 ANNOUNCED = {  # attributes, elements, and the notice
     "gain map": (
         b'xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"',
         b"<hdrgm:GainMapMax/>",
-        "The HDR gain map is left out: the result is the SDR image.",
+        GAIN_MAP,
     ),
     "gain map of Apple": (
         b"xmlns:H = 'http://ns.apple.com/HDRGainMap/1.0/' H:HDRGainMapVersion='65536'",
         b"",
-        "The HDR gain map is left out: the result is the SDR image.",
+        GAIN_MAP,
     ),
     "motion": (
         CAMERA % b"GCamera" + b"GCamera:MotionPhoto='1'",
@@ -214,6 +214,41 @@ def test_a_video_behind_a_jpeg_is_announced_once(
     data = (tmp_path / "in.jpg").read_bytes()
     (tmp_path / "in.jpg").write_bytes(data + bytes(20) + mark + bytes(20))
     assert read_photo(tmp_path / "in.jpg", max_pixels=None).notices == (VIDEO,)
+
+
+BESIDE = {  # the marker of a segment, its content, and its name in the notice
+    "radiometric": (0xE1, b"FLIR\0\1\0\0", "thermal data of FLIR"),
+    "C2PA": (0xEB, b"JP\0\1\0\0\0\1", "content credentials (C2PA)"),
+    "other": (0xE4, b"what a phone has", "application data (APP4)"),
+}
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_segments_of_jpeg_that_are_left_out_are_announced_once(tmp_path: Path, kind: str) -> None:
+    marker, content, name = BESIDE[kind]
+    segment = b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
+    pillow_image("RGB").save(tmp_path / "in.jpg", extra=segment * 2, exif=exif_block())
+    photo = read_photo(tmp_path / "in.jpg", max_pixels=None)
+    assert photo.notices == (f"Content beside the pixels is left out: {name}.",)
+
+
+def test_the_gain_map_of_a_jpeg_without_xmp_is_announced(tmp_path: Path) -> None:
+    version = b"urn:iso:std:iso:ts:21496:-1\0\0\0\0\0"
+    segment = b"\xff\xe2" + struct.pack(">H", len(version) + 2) + version
+    pillow_image("RGB").save(tmp_path / "in.jpg", extra=segment)
+    assert read_photo(tmp_path / "in.jpg", max_pixels=None).notices == (GAIN_MAP,)
+
+
+def test_private_chunks_of_png_are_announced_and_trifles_are_not(tmp_path: Path) -> None:
+    trifles = [chunk(b"tIME", bytes(7)), chunk(b"bKGD", bytes(6)), chunk(b"vpAg", bytes(9))]
+    png_with(tmp_path / "in.png", *trifles)
+    with (tmp_path / "in.png").open("ab") as stream:
+        stream.write(b"junk" * 9)  # no chunk, as it is behind the last one
+    assert read_photo(tmp_path / "in.png", max_pixels=None).notices == ()
+    png_with(tmp_path / "in.png", *trifles, chunk(b"caBX", b"jumb"), chunk(b"prVW", b"layers"))
+    assert read_photo(tmp_path / "in.png", max_pixels=None).notices == (
+        "Content beside the pixels is left out: content credentials (C2PA), private chunk prVW.",
+    )
 
 
 def test_other_xmp_is_carried_byte_for_byte(tmp_path: Path) -> None:

@@ -177,6 +177,17 @@ def test_layers_and_other_orientations_of_pages_are_announced(tmp_path: Path) ->
     )
 
 
+def test_masks_are_no_pages_and_are_announced(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
+        writer.write(noise(3, "uint8"), photometric="rgb", metadata=None)
+        writer.write(noise(1, "uint8")[..., 0], subfiletype=2, metadata=None)
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as file:
+        file.pages[1].tags[254].overwrite(4)
+    photo = read_photo(tmp_path / "in.tif", max_pixels=None)
+    assert len(photo.pages) == 1
+    assert photo.notices == ("Its transparency masks are left out.",)
+
+
 def test_a_colour_map_of_8_bits_is_read(tmp_path: Path) -> None:
     image = pillow_image("P")
     image.save(tmp_path / "in.tif")

@@ -163,9 +163,11 @@ class PillowSource:
         return stated if stated and (head[24] >= 8 or head[25] == PALETTE) else b""
 
     def _format_notice(self) -> tuple[str, ...]:
-        """Return what is not read of a JPEG, an AVIF or a JPEG 2000 file."""
+        """Return what is not read of a JPEG, a PNG, an AVIF or a JPEG 2000 file."""
         if self.header.format == "jpeg":
             return left_out.of_jpeg(self.stream)
+        if self.header.format == "png":
+            return left_out.of_png(self.chunks)
         if self.header.format == "jpeg2000" and jpeg2000.has_metadata(self.stream):
             return ("The metadata of a JPEG 2000 file, as EXIF and XMP, are left out.",)
         if self.header.format != "avif":

@@ -32,7 +32,7 @@ OPENCV_ORDER = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}  # of channels, by their 
 PHOTOMETRIC = {1: "minisblack", 3: "rgb", 4: "separated"}  # by channels
 LAYERS = 37724  # ImageSourceData
 RESOURCES = 34377  # of Photoshop, among them a thumbnail
-THUMBNAIL_OR_MASK = 1 | 4  # of NewSubfileType
+THUMBNAIL, MASK = 1, 4  # of NewSubfileType
 # TiffWriter refuses the tags of these directories: the unused ones beside them stand in.
 STAND_INS = {ifd.EXIF: 34664, 34853: 34854, 40965: 40966}
 STRIP = 1 << 20  # bytes, about
@@ -67,11 +67,14 @@ class TiffSource:
         listed: Any = tifffile.TiffFile(stream).pages
         offsets: set[int] = set()
         self.frames = []
+        self.has_masks = False
         for page in listed:
             if page.offset in offsets:  # tifffile would follow the loop without end
                 raise ImageError("one of its directories points back to an earlier one")
             offsets.add(page.offset)
-            if not page.subfiletype & THUMBNAIL_OR_MASK:
+            if page.subfiletype & MASK:
+                self.has_masks = True
+            elif not page.subfiletype & THUMBNAIL:
                 self.frames.append(page)
         if not self.frames:
             raise ImageError("it has no page but thumbnails and masks")
@@ -118,6 +121,8 @@ class TiffSource:
             yield "The layers of Photoshop are left out: the flattened image is restored."
         if any(RESOURCES in frame.tags for frame in self.frames):
             yield "The resources of Photoshop, as paths and guides, are left out."
+        if self.has_masks:
+            yield "Its transparency masks are left out."
         if len(self.frames) == 1:
             return
         if any(tag in frame.tags for frame in self.frames for tag in ifd.OF_PAGES):
