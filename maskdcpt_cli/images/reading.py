@@ -216,7 +216,7 @@ def _first_page(source: Source) -> NDArray[np.uint8]:
 def _differs_by_opencv(source: Source) -> bool:
     """Return whether OpenCV decodes other values, as multiplied by alpha, or an AVIF as it lies."""
     if isinstance(source, TiffSource):
-        return source.has_extra_samples
+        return source.has_alpha
     return (
         isinstance(source, PfmSource) or source.header.format == "avif" or _has_other_maxval(source)
     )

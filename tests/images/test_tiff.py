@@ -219,17 +219,31 @@ def test_one_strip_of_all_rows_is_read_whatever_number_of_rows_it_states(tmp_pat
     np.testing.assert_array_equal(read(tmp_path / "in.tif").pixels, noise(3, "uint8"))
 
 
-def test_grey_with_alpha_in_two_planes_is_read_or_refused(tmp_path: Path) -> None:
+def lzw(data: bytes) -> bytes:
+    """Return data as LZW codes of 9 bits each, as the table is cleared before each byte."""
+    codes = [code for value in data for code in (256, value)] + [257]
+    digits = "".join(f"{code:09b}" for code in codes)
+    return int(digits.ljust(-(-len(digits) // 8) * 8, "0"), 2).to_bytes(-(-len(digits) // 8), "big")
+
+
+@pytest.mark.parametrize("extra", [0, 1, 2])
+def test_of_grey_in_two_planes_of_lzw_the_alpha_is_no_guess(tmp_path: Path, extra: int) -> None:
     planes = np.moveaxis(noise(2, "uint8"), -1, 0)
-    options = {"photometric": "minisblack", "planarconfig": "separate"}
-    options |= {"extrasamples": ["unassalpha"], "metadata": None}
-    tifffile.imwrite(tmp_path / "in.tif", planes, **options)
-    page = read(tmp_path / "in.tif")
-    np.testing.assert_array_equal(page.alpha, planes[1])
+    options = {"photometric": "minisblack", "planarconfig": "separate", "metadata": None}
+    tifffile.imwrite(tmp_path / "in.tif", planes, extrasamples=[extra], **options)
+    at = (tmp_path / "in.tif").stat().st_size
+    packed = [lzw(plane.tobytes()) for plane in planes]
+    with (tmp_path / "in.tif").open("ab") as stream:
+        stream.write(b"".join(packed))
+    tags = {259: 5, 273: [at, at + len(packed[0])], 279: [len(data) for data in packed]}
     with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as file:
-        file.pages[0].tags[259].overwrite(5)
-    with pytest.raises(ImageError, match=r"8 bits, compression LZW.*pip install imagecodecs"):
-        read(tmp_path / "in.tif")
+        for tag, value in tags.items():
+            file.pages[0].tags[tag].overwrite(value)
+    if extra:
+        with pytest.raises(ImageError, match=r"8 bits, compression LZW.*pip install imagecodecs"):
+            read(tmp_path / "in.tif")
+    else:
+        np.testing.assert_array_equal(read(tmp_path / "in.tif").pixels[..., 0], planes[0])
 
 
 def test_a_compression_that_is_not_read_is_named(tmp_path: Path) -> None:

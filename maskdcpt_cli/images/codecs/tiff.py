@@ -77,16 +77,17 @@ class TiffSource:
             elif not page.subfiletype & THUMBNAIL:
                 self.frames.append(page)
         if not self.frames:
-            raise ImageError("it has no page but thumbnails and masks")
+            raise ImageError(f"it has no page{' but thumbnails and masks' if offsets else ''}")
         first = self.frames[0]
         self.header = Header("tiff", first.imagewidth, first.imagelength, len(self.frames))
         self.pixels = sum(frame.imagewidth * frame.imagelength for frame in self.frames)
 
     @property
-    def has_extra_samples(self) -> bool:
-        """Whether its first page has more channels than colours, as alpha."""
-        samples: int = self.frames[0].samplesperpixel
-        return samples > CHANNELS.get(_photometric(self.frames[0]), samples)
+    def has_alpha(self) -> bool:
+        """Whether its first page has more channels than colours, and none that is no alpha."""
+        first = self.frames[0]
+        colours: int = CHANNELS.get(_photometric(first), first.samplesperpixel)
+        return first.samplesperpixel > colours and UNSPECIFIED not in first.extrasamples
 
     def decode(self) -> Decoded:
         metadata = self._metadata()
@@ -152,7 +153,8 @@ class TiffSource:
         return self._samples(frame)
 
     def _by_pillow(self, frame: Any) -> tuple[Page, tuple[str, ...]]:
-        if frame.planarconfig == 2 and frame.samplesperpixel == 2:  # its alpha would be 0
+        two_planes = frame.planarconfig == 2 and frame.samplesperpixel == 2
+        if two_planes and UNSPECIFIED not in frame.extrasamples:  # Pillow's alpha would be 0
             raise ImageError(_needs_imagecodecs(frame))
         self.stream.seek(0)
         try:
