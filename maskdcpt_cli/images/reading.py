@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, Protocol
@@ -127,8 +128,10 @@ def _read(path: Path, *, max_pixels: int | None, max_side: int | None = None) ->
         colour, notices = colour_of(decoded.metadata.icc, decoded.pages[0].pixels)
         xmp, lost = without_announcements(decoded.metadata.xmp)
         metadata = replace(decoded.metadata, xmp=xmp)
-        notices = decoded.notices + _range_notice(decoded) + notices + lost
-        return Photo(path, source.header.format, decoded.pages, colour, metadata, notices)
+        named = _name_notice(path.suffix, source.header.format)
+        notices = named + decoded.notices + _range_notice(decoded) + notices + lost
+        once = tuple(dict.fromkeys(notices))  # a file and its XMP may say the same
+        return Photo(path, source.header.format, decoded.pages, colour, metadata, once)
 
 
 def preview(
@@ -211,7 +214,9 @@ def _first_page(source: Source) -> NDArray[np.uint8]:
 
 
 def _differs_by_opencv(source: Source) -> bool:
-    """Return whether OpenCV decodes other values, or an AVIF as it lies."""
+    """Return whether OpenCV decodes other values, as multiplied by alpha, or an AVIF as it lies."""
+    if isinstance(source, TiffSource):
+        return source.has_alpha
     return (
         isinstance(source, PfmSource) or source.header.format == "avif" or _has_other_maxval(source)
     )
@@ -293,10 +298,23 @@ def _recognise(suffix: str, head: bytes) -> tuple[str, Opener]:
         raise ImageError("it is empty")
     found = next((word for word, (sign, _) in SIGNATURES.items() if sign.match(head)), None)
     if suffix.lower() in RAW_SUFFIXES and found in {None, "tiff", "heif"}:  # of most, and CR3
-        return "raw", RawSource
+        return "raw", partial(_open_raw, found=found)
     if found:
         return found, SIGNATURES[found][1]
     raise ImageError("it is not an image, or of a format that is not read")
+
+
+def _open_raw(stream: BinaryIO, word: str, *, found: str | None) -> Source:
+    """Open a RAW file, or what is none by the format of its signature, if that is found."""
+    try:
+        return RawSource(stream, word)
+    except ImageError:  # there is no rawpy
+        raise
+    except Exception:  # any at all, of LibRaw
+        if found is None:
+            raise
+    stream.seek(0)
+    return SIGNATURES[found][1](stream, found)
 
 
 def _amount(pixels: int) -> str:
@@ -304,6 +322,12 @@ def _amount(pixels: int) -> str:
         if pixels >= size:
             return f"{pixels / size:.3g} {unit}"
     return f"{pixels} pixels"
+
+
+def _name_notice(suffix: str, word: str) -> tuple[str, ...]:
+    if suffix.lower() not in RAW_SUFFIXES or word == "raw":
+        return ()
+    return (f"It is named {suffix}, and is read as what it is: {word.upper()}.",)
 
 
 def _range_notice(decoded: Decoded) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
+from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.codecs.xmp import GAIN_MAP
 from maskdcpt_cli.images.reading import probe, read_photo
 from tests.images.samples import XMP, exif_block, pillow_image, through
@@ -101,13 +102,38 @@ def test_a_raw_file_is_developed_to_16_bits(tmp_path: Path) -> None:
 
 def test_a_raw_file_is_upright_in_its_xmp_too(tmp_path: Path) -> None:
     pytest.importorskip("rawpy")
-    dng(tmp_path / "in.dng", xmp=XMP.replace(b"<a>", b'<a tiff:Orientation="6">'))
+    bound = b'<a xmlns:tiff="http://ns.adobe.com/tiff/1.0/"'
+    turned = XMP.replace(b"<a>", bound + b' tiff:Orientation="6">')
+    dng(tmp_path / "in.dng", xmp=turned)
     xmp = read_photo(tmp_path / "in.dng", max_pixels=None).metadata.xmp
-    assert xmp == XMP
+    assert xmp == XMP.replace(b"<a>", bound + b">")
 
 
-@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
-def test_content_decides_where_the_name_says_raw(tmp_path: Path, kind: str) -> None:
-    pillow_image("RGB").save(tmp_path / f"in.{kind}")
-    (tmp_path / f"in.{kind}").rename(tmp_path / "in.dng")
-    assert read_photo(tmp_path / "in.dng", max_pixels=None).pages[0].pixels.shape == (13, 21, 3)
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif", "heic"])
+@pytest.mark.parametrize("named", [".dng", ".NEF"])
+def test_content_decides_where_the_name_says_raw(tmp_path: Path, kind: str, named: str) -> None:
+    if kind == "heic":
+        heif = pytest.importorskip("pillow_heif")
+        heif.from_pillow(pillow_image("RGB")).save(tmp_path / "in.heic")
+    else:
+        pillow_image("RGB").save(tmp_path / f"in.{kind}")
+    if kind in {"tif", "heic"}:
+        pytest.importorskip("rawpy")
+    (tmp_path / f"in.{kind}").rename(tmp_path / f"in{named}")
+    photo = read_photo(tmp_path / f"in{named}", max_pixels=None)
+    assert photo.pages[0].pixels.shape == (13, 21, 3)
+    assert photo.format == {"jpg": "jpeg", "tif": "tiff", "heic": "heif"}.get(kind, kind)
+    assert photo.notices == (
+        f"It is named {named}, and is read as what it is: {photo.format.upper()}.",
+    )
+
+
+def test_what_is_no_raw_file_but_named_so_is_refused_for_what_it_is(tmp_path: Path) -> None:
+    pytest.importorskip("rawpy")
+    with tifffile.TiffWriter(tmp_path / "in.nef") as writer:
+        writer.write(np.zeros((8, 8), np.uint8), subfiletype=1)
+    with pytest.raises(ImageError, match="it has no page but thumbnails and masks"):
+        read_photo(tmp_path / "in.nef", max_pixels=None)
+    (tmp_path / "in.nef").write_bytes(b"no image at all" * 9)
+    with pytest.raises(ImageError, match="its content is damaged, or of a kind that is not read"):
+        read_photo(tmp_path / "in.nef", max_pixels=None)

@@ -197,3 +197,30 @@ def test_a_photo_whose_exif_is_too_long_for_a_jpeg_is_upright(tmp_path: Path) ->
     write_photo(Photo(Path("x"), "png", (page,), metadata=about), [page], tmp_path / "out.jpg")
     with Image.open(tmp_path / "out.jpg") as image:
         assert image.size == page.pixels.shape[:2]
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_exif_that_claims_more_entries_than_it_has_is_kept(tmp_path: Path) -> None:
+    fields = {271: ifd.Field(2, b"Ann\0"), 274: ifd.Field(3, struct.pack("<H", 6))}
+    block = bytearray(ifd.block(fields, ifd.Layout("<")))
+    struct.pack_into("<H", block, 8, 40)
+    pillow_image("RGB").save(tmp_path / "in.jpg", exif=b"Exif\0\0" + block)
+    photo = read_photo(tmp_path / "in.jpg", max_pixels=None)
+    assert (photo.metadata.exif, photo.metadata.orientation) == (block, 6)
+    assert photo.notices == ()
+    through(tmp_path / "in.jpg", tmp_path / "out.tif")
+    assert read_photo(tmp_path / "out.tif", max_pixels=None).metadata.orientation == 6
+
+
+@pytest.mark.parametrize("field_type", [ifd.SHORT, ifd.RATIONAL])
+def test_entries_without_a_value_do_not_stop_a_photo(tmp_path: Path, field_type: int) -> None:
+    block = ifd.block({274: ifd.Field(field_type, b"")}, ifd.Layout("<"))
+    pillow_image("RGB").save(tmp_path / "in.jpg", exif=b"Exif\0\0" + block)
+    assert read_photo(tmp_path / "in.jpg", max_pixels=None).metadata.orientation == 1
+    pillow_image("RGB").save(tmp_path / "in.tif", dpi=(300, 300))
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as file:
+        at = file.pages[0].tags[282].offset
+    data = bytearray((tmp_path / "in.tif").read_bytes())
+    struct.pack_into("<HI", data, at + 2, field_type, 0)
+    (tmp_path / "in.tif").write_bytes(data)
+    assert read_photo(tmp_path / "in.tif", max_pixels=None).metadata.dpi is None

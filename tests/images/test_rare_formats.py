@@ -11,7 +11,8 @@ import tifffile
 from PIL import Image
 
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.images.reading import preview, read_photo, read_rgb
+from maskdcpt_cli.images.codecs import png, tiff
+from maskdcpt_cli.images.reading import Metadata, Page, preview, read_photo, read_rgb
 from tests.images.samples import SRGB, noise, through
 
 
@@ -141,6 +142,22 @@ def test_a_training_image_is_what_a_photo_is(tmp_path: Path, name: str) -> None:
     rgb, expected = read_rgb(path), preview(path, max_side=None)
     assert rgb.shape == expected.shape
     assert np.abs(np.int16(rgb) - expected).mean() < 1
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_training_image_is_not_multiplied_by_its_alpha(
+    tmp_path: Path, channels: int, dtype: str
+) -> None:
+    stored = noise(channels, dtype)
+    page = Page(stored[..., :-1], stored[..., -1])
+    with (tmp_path / "in.png").open("wb") as stream:
+        png.write(stream, page, Metadata())
+    with (tmp_path / "in.tif").open("w+b") as stream:
+        tiff.write(stream, [page], Metadata())
+    of_png, of_tiff = (read_rgb(tmp_path / name).astype(int) for name in ("in.png", "in.tif"))
+    rounding = 1 if dtype == "uint16" else 0  # of 16 bits to 8, which differs by decoder
+    assert np.abs(of_png - of_tiff).max() <= rounding
 
 
 def jp2_with(path: Path, *boxes: tuple[bytes, bytes], header: bytes = b"") -> None:

@@ -177,6 +177,75 @@ def test_layers_and_other_orientations_of_pages_are_announced(tmp_path: Path) ->
     )
 
 
+def test_masks_are_no_pages_and_are_announced(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
+        writer.write(noise(3, "uint8"), photometric="rgb", metadata=None)
+        writer.write(noise(1, "uint8")[..., 0], subfiletype=2, metadata=None)
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as file:
+        file.pages[1].tags[254].overwrite(4)
+    photo = read_photo(tmp_path / "in.tif", max_pixels=None)
+    assert len(photo.pages) == 1
+    assert photo.notices == ("Its transparency masks are left out.",)
+
+
+def test_a_colour_map_of_8_bits_is_read(tmp_path: Path) -> None:
+    image = pillow_image("P")
+    image.save(tmp_path / "in.tif")
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as file:
+        colours = file.pages[0].tags[320]
+        colours.overwrite([value // 256 for value in colours.value.ravel().tolist()])
+    np.testing.assert_array_equal(read(tmp_path / "in.tif").pixels, image.convert("RGB"))
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_page_that_lists_too_few_strips_is_refused(
+    tmp_path: Path, dtype: str, compression: str | None
+) -> None:
+    options = {"photometric": "rgb", "rowsperstrip": 5, "compression": compression}
+    tifffile.imwrite(tmp_path / "in.tif", noise(3, dtype), **options)
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as file:
+        for tag in (273, 279):
+            listed = file.pages[0].tags[tag]
+            listed.overwrite(listed.value[:2])
+    with pytest.raises(ImageError, match="parts of its pixels are missing"):
+        read_photo(tmp_path / "in.tif", max_pixels=None)
+
+
+def test_one_strip_of_all_rows_is_read_whatever_number_of_rows_it_states(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", noise(3, "uint8"), photometric="rgb")
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as file:
+        file.pages[0].tags[278].overwrite(5)
+    np.testing.assert_array_equal(read(tmp_path / "in.tif").pixels, noise(3, "uint8"))
+
+
+def lzw(data: bytes) -> bytes:
+    """Return data as LZW codes of 9 bits each, as the table is cleared before each byte."""
+    codes = [code for value in data for code in (256, value)] + [257]
+    digits = "".join(f"{code:09b}" for code in codes)
+    return int(digits.ljust(-(-len(digits) // 8) * 8, "0"), 2).to_bytes(-(-len(digits) // 8), "big")
+
+
+@pytest.mark.parametrize("extra", [0, 1, 2])
+def test_of_grey_in_two_planes_of_lzw_the_alpha_is_no_guess(tmp_path: Path, extra: int) -> None:
+    planes = np.moveaxis(noise(2, "uint8"), -1, 0)
+    options = {"photometric": "minisblack", "planarconfig": "separate", "metadata": None}
+    tifffile.imwrite(tmp_path / "in.tif", planes, extrasamples=[extra], **options)
+    at = (tmp_path / "in.tif").stat().st_size
+    packed = [lzw(plane.tobytes()) for plane in planes]
+    with (tmp_path / "in.tif").open("ab") as stream:
+        stream.write(b"".join(packed))
+    tags = {259: 5, 273: [at, at + len(packed[0])], 279: [len(data) for data in packed]}
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as file:
+        for tag, value in tags.items():
+            file.pages[0].tags[tag].overwrite(value)
+    if extra:
+        with pytest.raises(ImageError, match=r"8 bits, compression LZW.*pip install imagecodecs"):
+            read(tmp_path / "in.tif")
+    else:
+        np.testing.assert_array_equal(read(tmp_path / "in.tif").pixels[..., 0], planes[0])
+
+
 def test_a_compression_that_is_not_read_is_named(tmp_path: Path) -> None:
     data = grey_tiff(noise(1, "uint16")[..., 0], bits=16)
     deflated = data.replace(
@@ -184,4 +253,18 @@ def test_a_compression_that_is_not_read_is_named(tmp_path: Path) -> None:
     )
     (tmp_path / "in.tif").write_bytes(deflated)
     with pytest.raises(ImageError, match=r"16 bits, compression ZSTD.*pip install imagecodecs"):
+        read_photo(tmp_path / "in.tif", max_pixels=None)
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype"), [(3, "float16"), (5, "uint8"), (5, "uint16")]
+)  # 5: CMYK with alpha
+def test_lzw_that_needs_imagecodecs_says_so(tmp_path: Path, channels: int, dtype: str) -> None:
+    options = {"photometric": "rgb"}
+    if channels == 5:
+        options = {"photometric": "separated", "extrasamples": ["unassalpha"]}
+    tifffile.imwrite(tmp_path / "in.tif", noise(channels, dtype), **options)
+    with tifffile.TiffFile(tmp_path / "in.tif", mode="r+") as file:
+        file.pages[0].tags[259].overwrite(5)
+    with pytest.raises(ImageError, match=r"compression LZW.*without `pip install imagecodecs`"):
         read_photo(tmp_path / "in.tif", max_pixels=None)

@@ -86,8 +86,8 @@ def read(
 ) -> tuple[Layout, Directory]:
     """Read the directory at an offset of a TIFF stream, those of its entries that are in `tags`.
 
-    None is the first directory. Entries that point outside the stream are left out; ValueError
-    where there is no directory.
+    None is the first directory. Entries that point outside the stream, or are cut short, are left
+    out; ValueError where there is no directory.
     """
     stream.seek(0)
     head = stream.read(16)
@@ -115,10 +115,11 @@ def _read_directory(
     entries = _unpack(layout.count, stream.read(struct.calcsize(layout.count)))
     size = struct.calcsize(layout.entry)
     table = stream.read(min(entries, MOST_ENTRIES) * size)
-    if len(table) != entries * size:
+    whole = len(table) // size * size
+    if len(table) != entries * size and (depth > 0 or not whole):
         raise ValueError("the directory is cut short")
     directory: dict[int, Field | Directory] = {}
-    for tag, field_type, count, value in struct.iter_unpack(layout.entry, table):
+    for tag, field_type, count, value in struct.iter_unpack(layout.entry, table[:whole]):
         if field_type not in SIZES or (depth == 0 and tag not in tags):
             continue
         length = count * SIZES[field_type]
@@ -193,9 +194,11 @@ def number(directory: Directory, tag: int, layout: Layout) -> float | None:
         return None
     code = layout.order + CODES[field.type]
     values = [value for (value,) in struct.iter_unpack(code, field.data)]
+    if not values:
+        return None
     if field.type == RATIONAL:
         return values[0] / values[1] if values[1] else None
-    return float(values[0]) if values else None
+    return float(values[0])
 
 
 def orientation(exif: bytes | None) -> int:

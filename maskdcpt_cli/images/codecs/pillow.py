@@ -26,7 +26,7 @@ from PIL import (
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.arrays import Native, full_range
-from maskdcpt_cli.images.codecs import avif, cicp, ifd, jpeg2000, png
+from maskdcpt_cli.images.codecs import avif, cicp, ifd, jpeg2000, left_out, png
 from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page
 
 RAW_PROFILES = ("Raw profile type exif", "Raw profile type APP1")
@@ -123,9 +123,8 @@ class PillowSource:
         """Scale the transparent grey of a PNG of 2 or 4 bits, whose pixels Pillow scales to 8."""
         head, info = self._head(), self.image.info
         if self.header.format == "png" and head[25] == GREY and "transparency" in info:
-            bits = head[24]
-            if bits in {2, 4}:
-                info["transparency"] *= 255 // (2**bits - 1)
+            if head[24] in {2, 4}:
+                info["transparency"] *= 255 // (2 ** head[24] - 1)
 
     def _is_deep(self) -> bool:
         """Return whether Pillow would silently reduce 16 bits of colour to 8."""
@@ -166,7 +165,11 @@ class PillowSource:
         return stated if stated and (head[24] >= 8 or head[25] == PALETTE) else b""
 
     def _format_notice(self) -> tuple[str, ...]:
-        """Return what is not read of an AVIF or a JPEG 2000 file."""
+        """Return what is not read of a JPEG, a PNG, an AVIF or a JPEG 2000 file."""
+        if self.header.format == "jpeg":
+            return left_out.of_jpeg(self.stream)
+        if self.header.format == "png":
+            return left_out.of_png(self.chunks)
         if self.header.format == "jpeg2000" and jpeg2000.has_metadata(self.stream):
             return ("The metadata of a JPEG 2000 file, as EXIF and XMP, are left out.",)
         if self.header.format != "avif":

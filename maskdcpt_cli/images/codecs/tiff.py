@@ -4,6 +4,7 @@ Reading and writing of TIFF files: all pages, all bit depths, with those directo
 """
 
 import importlib.util
+import math
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
@@ -14,23 +15,24 @@ import tifffile
 from PIL import ImageFile, TiffImagePlugin
 
 from maskdcpt_cli.errors import ImageError
-from maskdcpt_cli.images.arrays import Native
+from maskdcpt_cli.images.arrays import Native, full_range
 from maskdcpt_cli.images.codecs import ifd
 from maskdcpt_cli.images.codecs.pillow import page_from_pillow
 from maskdcpt_cli.images.photo import Decoded, Header, Metadata, Page, unpremultiply
 
-GREY_FROM_WHITE, GREY, RGB, SEPARATED = 0, 1, 2, 5  # PhotometricInterpretation
+GREY_FROM_WHITE, GREY, RGB, PALETTE, SEPARATED = 0, 1, 2, 3, 5  # PhotometricInterpretation
 CHANNELS = {GREY_FROM_WHITE: 1, GREY: 1, RGB: 3, SEPARATED: 4}
-PHOTOMETRIC_TAG, SAMPLES_TAG = 262, 277
+PHOTOMETRIC_TAG, SAMPLES_TAG, COLOUR_MAP = 262, 277, 320
 UNSPECIFIED = 0  # of ExtraSamples: no alpha
 DEPTHS = ("uint8", "uint16", "float16", "float32", "float64")
 # None, deflate by its two numbers, PackBits and LZMA: tifffile reads the rest with imagecodecs.
 OWN_CODECS = frozenset({1, 8, 32946, 32773, 34925})
 OPENCV_CODECS = OWN_CODECS | {5, 6, 7}  # LZW and JPEG
+OPENCV_ORDER = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}  # of channels, by their number
 PHOTOMETRIC = {1: "minisblack", 3: "rgb", 4: "separated"}  # by channels
 LAYERS = 37724  # ImageSourceData
 RESOURCES = 34377  # of Photoshop, among them a thumbnail
-THUMBNAIL_OR_MASK = 1 | 4  # of NewSubfileType
+THUMBNAIL, MASK = 1, 4  # of NewSubfileType
 # TiffWriter refuses the tags of these directories: the unused ones beside them stand in.
 STAND_INS = {ifd.EXIF: 34664, 34853: 34854, 40965: 40966}
 STRIP = 1 << 20  # bytes, about
@@ -44,6 +46,10 @@ class PageAsStored(TiffImagePlugin.TiffImageFile):
         self.tag_v2.pop(ifd.ORIENTATION, None)
         samples = self.tag_v2.get(SAMPLES_TAG, 1)
         self.tag_v2.setdefault(PHOTOMETRIC_TAG, GREY if samples < 3 else RGB)
+        if self.tag_v2[PHOTOMETRIC_TAG] == PALETTE:
+            colours = self.tag_v2[COLOUR_MAP]
+            if max(colours) < 256:  # of 8 bits, as some programs write them
+                self.tag_v2[COLOUR_MAP] = tuple(value * 257 for value in colours)
         super()._setup()
 
     def load_prepare(self) -> None:
@@ -61,17 +67,27 @@ class TiffSource:
         listed: Any = tifffile.TiffFile(stream).pages
         offsets: set[int] = set()
         self.frames = []
+        self.has_masks = False
         for page in listed:
             if page.offset in offsets:  # tifffile would follow the loop without end
                 raise ImageError("one of its directories points back to an earlier one")
             offsets.add(page.offset)
-            if not page.subfiletype & THUMBNAIL_OR_MASK:
+            if page.subfiletype & MASK:
+                self.has_masks = True
+            elif not page.subfiletype & THUMBNAIL:
                 self.frames.append(page)
         if not self.frames:
-            raise ImageError("it has no page")
+            raise ImageError(f"it has no page{' but thumbnails and masks' if offsets else ''}")
         first = self.frames[0]
         self.header = Header("tiff", first.imagewidth, first.imagelength, len(self.frames))
         self.pixels = sum(frame.imagewidth * frame.imagelength for frame in self.frames)
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether its first page has more channels than colours, and none that is no alpha."""
+        first = self.frames[0]
+        colours: int = CHANNELS.get(_photometric(first), first.samplesperpixel)
+        return first.samplesperpixel > colours and UNSPECIFIED not in first.extrasamples
 
     def decode(self) -> Decoded:
         metadata = self._metadata()
@@ -106,6 +122,8 @@ class TiffSource:
             yield "The layers of Photoshop are left out: the flattened image is restored."
         if any(RESOURCES in frame.tags for frame in self.frames):
             yield "The resources of Photoshop, as paths and guides, are left out."
+        if self.has_masks:
+            yield "Its transparency masks are left out."
         if len(self.frames) == 1:
             return
         if any(tag in frame.tags for frame in self.frames for tag in ifd.OF_PAGES):
@@ -126,11 +144,7 @@ class TiffSource:
             )
         known = _photometric(frame) in CHANNELS and frame.imagedepth == 1
         if dtype in {"uint8", "bool"} and not (known and _readable(frame)):
-            self.stream.seek(0)
-            image = PageAsStored(self.stream)
-            image.seek(frame.index)
-            page, losses = page_from_pillow(image)
-            return page, losses + _extras_notice(frame.extrasamples.count(UNSPECIFIED))
+            return self._by_pillow(frame)
         if not known:
             raise ImageError(
                 f"its {dtype} pixels are {frame.photometric.name} "
@@ -138,8 +152,23 @@ class TiffSource:
             )
         return self._samples(frame)
 
+    def _by_pillow(self, frame: Any) -> tuple[Page, tuple[str, ...]]:
+        two_planes = frame.planarconfig == 2 and frame.samplesperpixel == 2
+        if two_planes and UNSPECIFIED not in frame.extrasamples:  # Pillow's alpha would be 0
+            raise ImageError(_needs_imagecodecs(frame))
+        self.stream.seek(0)
+        try:
+            image = PageAsStored(self.stream)
+            image.seek(frame.index)
+        except SyntaxError as error:  # Pillow has no such mode, as of CMYK with alpha
+            if frame.bitspersample == 8 and _photometric(frame) in CHANNELS:
+                raise ImageError(_needs_imagecodecs(frame)) from error
+            raise
+        page, losses = page_from_pillow(image)
+        return page, losses + _extras_notice(frame.extrasamples.count(UNSPECIFIED))
+
     def _samples(self, frame: Any) -> tuple[Page, tuple[str, ...]]:
-        if 0 in frame.databytecounts:
+        if 0 in frame.databytecounts or _lacks_parts(frame):
             raise ImageError("parts of its pixels are missing")
         stored = frame.asarray() if _readable(frame) else self._by_opencv(frame)
         if frame.planarconfig == 2 and frame.samplesperpixel > 1:
@@ -165,13 +194,11 @@ class TiffSource:
         if (
             not contiguous
             or _photometric(frame) not in {GREY, RGB}
-            or frame.samplesperpixel == 2
+            or frame.samplesperpixel not in OPENCV_ORDER
+            or frame.dtype == np.float16
             or frame.compression not in OPENCV_CODECS
         ):
-            raise ImageError(
-                f"its pixels ({frame.bitspersample} bits, compression {frame.compression.name}) "
-                "cannot be read without `pip install imagecodecs`"
-            )
+            raise ImageError(_needs_imagecodecs(frame))
         self.stream.seek(0)
         data = np.frombuffer(bytearray(self.stream.read()), np.uint8)
         if orientation := frame.tags.get(ifd.ORIENTATION):  # OpenCV would follow it
@@ -182,10 +209,12 @@ class TiffSource:
         )
         if not found:
             raise ImageError("its pixels cannot be decoded")
-        order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[frame.samplesperpixel]
+        order = OPENCV_ORDER[frame.samplesperpixel]
         stored: Native = np.atleast_3d(found[0])[..., order]
         bits: int = frame.bitspersample
-        return _scaled(stored, bits) if stored.dtype == np.uint16 and bits < 16 else stored
+        if stored.dtype == np.uint16 and bits < 16:  # OpenCV shifts the values to the left
+            stored = full_range(stored >> (16 - bits), bits)
+        return stored
 
 
 def _readable(frame: Any) -> bool:
@@ -193,6 +222,20 @@ def _readable(frame: Any) -> bool:
     whole = frame.bitspersample == 8 * frame.dtype.itemsize
     own = frame.compression in OWN_CODECS and frame.predictor in {1, 2}
     return whole and (own or importlib.util.find_spec("imagecodecs") is not None)
+
+
+def _needs_imagecodecs(frame: Any) -> str:
+    return (
+        f"its pixels ({frame.bitspersample} bits, compression {frame.compression.name}) "
+        "cannot be read without `pip install imagecodecs`"
+    )
+
+
+def _lacks_parts(frame: Any) -> bool:
+    """Return whether a page lists fewer strips or tiles than it has, nor all bytes in those."""
+    needed: int = math.prod(frame.chunked)
+    size: int = frame.nbytes
+    return len(frame.dataoffsets) < needed and sum(frame.databytecounts) < size
 
 
 def _extras_notice(count: int) -> tuple[str, ...]:
@@ -204,14 +247,6 @@ def _photometric(frame: Any) -> int:
     if PHOTOMETRIC_TAG in frame.tags:
         return int(frame.photometric)
     return GREY if frame.samplesperpixel < 3 else RGB
-
-
-def _scaled(stored: Native, bits: int) -> Native:
-    """Return values of `bits` bits, which OpenCV shifts to 16, over the whole range of 16."""
-    peak = 2**bits - 1
-    values = (stored >> (16 - bits)).astype(np.uint32)
-    scaled: Native = (values * 65535 + peak // 2) // peak
-    return scaled.astype(np.uint16)
 
 
 def _peak(dtype: np.dtype[Any]) -> Any:
