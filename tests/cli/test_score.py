@@ -208,8 +208,8 @@ def test_paths_in_csv_and_json_are_those_of_the_files():
     result = run("restored", "gt", "--csv", "score.csv", "--json")
     with Path("score.csv").open(encoding="utf-8", newline="") as file:
         assert all(Path(row["restored"]).exists() for row in csv.DictReader(file))
-    pictures = json.loads(result.stdout)["pictures"]
-    assert all(Path(one[key]).exists() for one in pictures for key in ("restored", "gt"))
+    images = json.loads(result.stdout)["images"]
+    assert all(Path(one[key]).exists() for one in images for key in ("restored", "gt"))
 
 
 def test_figures_are_printed_where_a_file_cannot_be_written():
@@ -249,9 +249,9 @@ def test_the_json_has_everything_and_nothing_else_is_printed(offline):
     assert printed["unavailable"] == {"lpips": NEEDS}
     assert printed["failed"]
     assert len(printed["out_of_bounds"]) == 1
-    assert printed["metrics"]["psnr"]["pictures"] == 4
+    assert printed["metrics"]["psnr"]["images"] == 4
     assert len(printed["metrics"]["psnr"]["interval"]) == 2
-    bad, good = printed["pictures"][:2]
+    bad, good = printed["images"][:2]
     assert "cannot be read" in bad["problem"]
     assert good["values"].keys() == {"psnr"}
 

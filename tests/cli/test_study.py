@@ -46,7 +46,7 @@ def test_neighbours_in_a_table_as_json_and_as_csv():
     printed = run("study", "knn", *PAIR, *SMALL, "--json")
     report = json.loads(printed.stdout)
     assert "tiny" in json.dumps(report)
-    assert report["pictures"] == {"haze": 6, "low-light": 6}
+    assert report["images"] == {"haze": 6, "low-light": 6}
     assert report["networks"][0]["paper"] is None
 
 
@@ -63,8 +63,8 @@ def test_what_would_be_passed_over_is_refused(more, sentence):
     assert sentence in done.stderr
 
 
-def test_keys_of_the_papers_figure_in_json():
-    assert _paper_json(PaperFigure("94", "Table X")) == {"told": "94", "place": "Table X"}
+def test_the_json_has_the_papers_figure_as_value_and_source():
+    assert _paper_json(PaperFigure("94", "Table X")) == {"value": "94", "source": "Table X"}
 
 
 def test_accuracy_over_mask_ratios():
@@ -156,9 +156,12 @@ def test_an_ablation_is_trained_once_and_shown_beside_the_paper(monkeypatch):
 
 def test_a_plane_needs_a_file_and_is_drawn():
     assert run("study", "tsne", *PAIR, *SMALL).exit_code == 2
-    done = run("study", "tsne", *PAIR, *SMALL, "-o", "plane.png")
+    done = run("study", "tsne", *PAIR, *SMALL, "-o", "plane.png", "--csv", "plane.csv")
     assert done.exit_code == 0, done.output
     assert Path("plane.png").is_file()
+    with Path("plane.csv").open(encoding="utf-8") as file:
+        heads = csv.DictReader(file).fieldnames
+    assert heads == ["network", "image", "degradation", "x", "y"]
 
 
 def test_nothing_is_overwritten_unasked():
