@@ -18,7 +18,7 @@ from maskdcpt_cli.inference.looking import REDUCED_PIXELS
 from maskdcpt_cli.inference.out_of_memory import moved
 from maskdcpt_cli.models.backbone import RestorationNetwork
 from maskdcpt_cli.weights.building import DegradationClassifier
-from maskdcpt_cli.weights.zoo import DEFAULT, load_classifier
+from maskdcpt_cli.weights.zoo import DEFAULT, DEFAULT_CLASSIFIER, load_classifier
 
 
 class Removal(NamedTuple):
@@ -133,12 +133,17 @@ def scale_varies(types: Iterable[str]) -> bool:
     return any(scale(one) == "either" for one in types)
 
 
+def open_classifier(name_or_file: str, device: str) -> DegradationClassifier:
+    """Load a classifier onto a device; raises as `load_classifier` and `moved`."""
+    classifier = load_classifier(name_or_file)
+    moved(classifier.network, device)
+    return classifier
+
+
 @cache
 def default_classifier(device: str) -> DegradationClassifier:
     """Return the default classifier on a device, loaded once."""
-    classifier = load_classifier()
-    moved(classifier.network, device)
-    return classifier
+    return open_classifier(DEFAULT_CLASSIFIER, device)
 
 
 def decide_removal(
