@@ -185,3 +185,12 @@ def slug(label: str) -> str:
     ('haze', 'clean')
     """
     return LABELS[label].slug if label in LABELS else label
+
+
+def in_words(labels: Iterable[str]) -> str:
+    """Return the slugs of labels, as text.
+
+    >>> in_words(["H", "GN"])
+    'haze, noise'
+    """
+    return ", ".join(map(slug, labels))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from maskdcpt_cli.degradations import scale, slug
+from maskdcpt_cli.degradations import in_words, scale
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.photo import Page
@@ -52,7 +52,7 @@ def check_removal(model: RestorationNetwork, settings: Settings) -> None:
     named = keep if isinstance(remove, str) else remove
     if unknown := [one for one in named if one not in requests]:
         raise MaskDCPTError(
-            f"This model does not know {_words(unknown)}: it removes {_words(requests)}."
+            f"This model does not know {in_words(unknown)}: it removes {in_words(requests)}."
         )
     if isinstance(remove, str) and set(requests) <= set(keep):
         raise MaskDCPTError("All that this model removes is kept: nothing is left to remove.")
@@ -179,7 +179,3 @@ def request_of(types: Iterable[str], requests: tuple[str, ...]) -> Tensor:
     """Return the request (1, types) for some types of those that a network can be asked for."""
     wanted = set(types)
     return torch.tensor([[float(one in wanted) for one in requests]])
-
-
-def _words(labels: Iterable[str]) -> str:
-    return ", ".join(map(slug, labels))
