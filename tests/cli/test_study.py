@@ -67,10 +67,12 @@ def test_the_json_has_the_papers_figure_as_value_and_source():
     assert _paper_json(PaperFigure("94", "Table X")) == {"value": "94", "source": "Table X"}
 
 
-def test_accuracy_over_mask_ratios():
+def test_each_mask_ratio_has_an_accuracy_and_they_are_drawn():
     done = run("study", "mask", *PAIR, *SMALL, "--ratios", "0,0.5", "-o", "mask.png", "--json")
     assert done.exit_code == 0, done.output
-    json.loads(done.stdout)
+    networks = json.loads(done.stdout)["networks"]
+    # Bright and dark images are apart however much is masked.
+    assert [(one["mask_ratio"], one["accuracy"]) for one in networks] == [(0, 1), (0.5, 1)]
     assert Path("mask.png").is_file()
 
 
@@ -198,7 +200,7 @@ def results() -> None:
             Image.fromarray(pixels).save(path)
 
 
-def test_results_side_by_side():
+def test_a_grid_has_a_column_for_each_image_and_replaces_no_file():
     results()
     done = run(
         "compare", "a", "b", "--input", "dark", "--gt", "dark", "-o", "grid.png", "--rows", "2"

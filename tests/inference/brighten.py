@@ -7,6 +7,7 @@ import numpy as np
 from maskdcpt_cli.inference.events import Job, Outcome, Settings
 from maskdcpt_cli.inference.restore import restore_files
 from maskdcpt_cli.models.backbone import pad_by_reflection
+from maskdcpt_cli.weights.building import DegradationClassifier
 from tests.small import small
 
 
@@ -47,6 +48,10 @@ def askable(*requests):
     model = small("nafnet-instruct")
     model.requests = requests
     return model
+
+
+def classifier(**options):
+    return DegradationClassifier(small("nafnet"), (*KNOWN, "MR", "clean"), **options)
 
 
 class Askable(Brighten):

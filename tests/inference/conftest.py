@@ -1,4 +1,4 @@
-"""Photos to restore, and an image to cut into tiles."""
+"""Photos to restore, what is found in them, and an image to cut into tiles."""
 
 from functools import cache
 from pathlib import Path
@@ -8,9 +8,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from maskdcpt_cli.inference import removal as removal_module
+from maskdcpt_cli.inference.classify import Found
 from maskdcpt_cli.inference.exporting.export import export_model
 from maskdcpt_cli.inference.exporting.forms import FORMS
-from tests.inference.brighten import ramp
+from tests.inference.brighten import classifier, ramp
 from tests.inference.exporting import TYPES, Exported, few
 from tests.inference.test_backends import needs
 
@@ -22,6 +24,21 @@ def photos(tmp_path):
     for i, size in enumerate([(80, 100), (24, 24), (140, 66)]):
         Image.fromarray(ramp(*size, 3)).save(folder / f"{i}.png")
     return folder
+
+
+@pytest.fixture
+def finds(monkeypatch):
+    """A function that sets what is found, for all photos or by the width of a page."""
+    answers = {}
+
+    def find(classifier, page, colour, *, orientation):
+        found = answers["found"]
+        labels = found if isinstance(found, tuple) else found[page.pixels.shape[1]]
+        return Found(dict.fromkeys(labels, 0.9), labels)
+
+    monkeypatch.setattr(removal_module, "find_degradations", find)
+    monkeypatch.setattr(removal_module, "default_classifier", lambda _device: classifier())
+    return lambda found: answers.update(found=found)
 
 
 @pytest.fixture
