@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.measure import machine, medians, table
 from maskdcpt_cli import load_model, open_engine
-from maskdcpt_cli.cli.memory import keep_freed_memory
+from maskdcpt_cli.images.heap import ACTIVATIONS, keep_freed_memory
 
 MODELS = ("tiny", "tiny-asked")
 
@@ -31,7 +31,7 @@ class Figures(NamedTuple):
 def run(model: str, side: int, rounds: int, *, kept: bool) -> Figures:
     """Run a network in PyTorch on a square tile."""
     if kept:
-        keep_freed_memory()
+        keep_freed_memory(ACTIVATIONS)
     engine = open_engine(load_model(model), backend="torch", device="cpu")
     lq = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0))
     engine(lq)

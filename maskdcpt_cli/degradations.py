@@ -86,15 +86,16 @@ def _check_setting(_name: str, labels: tuple[str, ...]) -> None:
 
 
 # Label order of a setting's classifier; 5D's is the paper's. The paper does not define 9D: ours
-# are the nine single types that are usual in everyday photos.
-TWELVE = ("GN", "RN", "MB", "DB", "GB", "J", "H", "RS", "RD", "S", "MS", "LL", "MR")
+# are the nine single types that are usual in everyday photos. 12D has 13: the twelve of Table II,
+# and Gaussian noise.
+TYPES_OF_12D = ("GN", "RN", "MB", "DB", "GB", "J", "H", "RS", "RD", "S", "MS", "LL", "MR")
 SETTINGS: Registry[tuple[str, ...]] = Registry(
     "SETTINGS",
     {
         "5d": ("H", "RS", "GN", "MB", "LL"),
         "9d": ("GN", "MB", "DB", "J", "H", "RS", "RD", "S", "LL"),
-        "12d": TWELVE,
-        "12d+clean": (*TWELVE, CLEAN),
+        "12d": TYPES_OF_12D,
+        "12d+clean": (*TYPES_OF_12D, CLEAN),
         "mixed": ("MB+J", "MB+RS", "MB+LL+GN", "LL+H+RS+S", "DS+GN+GB+J"),
         "derain": ("RS",),
         "motion-deblur": ("MB",),
@@ -185,3 +186,12 @@ def slug(label: str) -> str:
     ('haze', 'clean')
     """
     return LABELS[label].slug if label in LABELS else label
+
+
+def in_words(labels: Iterable[str]) -> str:
+    """Return the slugs of labels, as text.
+
+    >>> in_words(["H", "GN"])
+    'haze, noise'
+    """
+    return ", ".join(map(slug, labels))

@@ -142,7 +142,7 @@ def _mixed(name: str, *, source: str = "") -> Column:
     return Column(name, FULL, names=(source or name,))
 
 
-TWELVE = ("RS", "H", "S", "RD", "LL", "MB", "DB", "J", "RN", "GB", "MS", "MR")  # of Table II
+TABLE_2_TYPES = ("RS", "H", "S", "RD", "LL", "MB", "DB", "J", "RN", "GB", "MS", "MR")
 SYNTHETIC_RAIN = ("Rain100L", "Rain100H", "Test100", "Test1200", "Test2800", "SynRain-13k")
 
 LAYOUTS: dict[str, TableLayout] = {
@@ -220,7 +220,7 @@ LAYOUTS: dict[str, TableLayout] = {
         "Table XI", "degradation-aware architectures, the mean over all degradations",
         tuple(
             Column(preset.upper(), ("psnr", "lpips"), preset=preset, degradations=degradations)
-            for preset, degradations in (("5d", ()), ("9d", ()), ("12d", TWELVE))
+            for preset, degradations in (("5d", ()), ("9d", ()), ("12d", TABLE_2_TYPES))
         ),
         _by_column_and_training,
     ),

@@ -16,7 +16,7 @@ from maskdcpt_cli.data.pairs import FilePairs
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.data.shards.index import ShardPairs
 from maskdcpt_cli.data.sources import is_clean
-from maskdcpt_cli.degradations import DEGRADATIONS
+from maskdcpt_cli.degradations import slug
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.presets.data import Data, SeededSynthesis, Synthesis
@@ -90,13 +90,7 @@ def title(one: ImageSet | SetInfo) -> str:
     word = LEVEL_NAMES.get(one.degradation or "", "")
     if one.level is None:
         return f"{one.name}, {word}" if word else one.name
-    return f"{one.name}, {word or slug(one.degradation)} {one.level:g}"
-
-
-def slug(degradation: str | None) -> str:
-    """Return the name of a degradation on the command line."""
-    known = DEGRADATIONS.get(degradation or "")
-    return known.slug if known else degradation or ""
+    return f"{one.name}, {word or slug(one.degradation or '')} {one.level:g}"
 
 
 def from_preset(data: Data, root: Path, *, max_pixels: int | None = MAX_PIXELS) -> list[ImageSet]:
@@ -142,7 +136,7 @@ def from_photos(data: Data, folder: Path, *, max_pixels: int | None = MAX_PIXELS
     named = [
         one
         if one.level is not None or one.degradation in LEVEL_NAMES
-        else replace(one, name=f"{one.name}, {slug(one.degradation)}")
+        else replace(one, name=f"{one.name}, {slug(one.degradation or '')}")
         for one in own
     ]
     seen: Counter[str] = Counter()

@@ -23,7 +23,6 @@ from maskdcpt_cli.cli.data.command import data
 from maskdcpt_cli.cli.degrade import degrade
 from maskdcpt_cli.cli.export import export
 from maskdcpt_cli.cli.finetune import finetune
-from maskdcpt_cli.cli.memory import keep_freed_memory
 from maskdcpt_cli.cli.models import models
 from maskdcpt_cli.cli.options import usage_errors
 from maskdcpt_cli.cli.presets import presets
@@ -47,9 +46,11 @@ class Program(click.Group):
     """The program: turns errors into a sentence and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        from maskdcpt_cli.images.heap import ACTIVATIONS, keep_freed_memory
+
         _silence_libraries()
         _print_everything()
-        keep_freed_memory()
+        keep_freed_memory(ACTIVATIONS)
         _check_folder()
         try:
             with _terminable():

@@ -25,7 +25,6 @@ from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
 
 if TYPE_CHECKING:
     from maskdcpt_cli.images.discover import InputFile, Missing
-    from maskdcpt_cli.weights.building import DegradationClassifier
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,13 @@ def _classify(
     with PhotoReader() as reader:
         if photos:
             reader.start()  # while the network is loaded
+        from maskdcpt_cli.inference.backends import find_device
         from maskdcpt_cli.inference.classify import Classified, classify_files
+        from maskdcpt_cli.inference.removal import open_classifier
 
-        classifier = _load(options.model, options.device) if photos else None
+        classifier = None
+        if photos:
+            classifier = open_classifier(options.model, find_device(options.device))
 
         def events() -> Generator[Classified, None, None]:
             yield from (Classified(path, {}, reason) for path, reason in missing)
@@ -125,16 +128,6 @@ def _classify(
             for one in track(events(), total=total, noun="photo", quiet=quiet or options.json):
                 view.take(one)
     return view.failed
-
-
-def _load(model: str, device: str) -> "DegradationClassifier":
-    from maskdcpt_cli.inference.backends import find_device
-    from maskdcpt_cli.inference.out_of_memory import moved
-    from maskdcpt_cli.weights.zoo import load_classifier
-
-    classifier = load_classifier(model)
-    moved(classifier.network, find_device(device))
-    return classifier
 
 
 def _targets(photos: "Sequence[InputFile]", folder: Path) -> dict[Path, Path]:

@@ -4,11 +4,12 @@ from typing import Any
 
 import click
 
-from maskdcpt_cli.cli.training import TrainingOptions, load_run, options, run
+from maskdcpt_cli.cli.options import add_options
+from maskdcpt_cli.cli.training import OPTIONS, TrainingOptions, load_run, run
 
 
 @click.command(short_help="Train a network to restore, from pre-trained weights.")
-@options
+@add_options(OPTIONS)
 def finetune(**given: Any) -> None:
     """Train a network to restore images, from pre-trained or from random weights.
 

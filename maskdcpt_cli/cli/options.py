@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -38,6 +38,17 @@ class Decorator(Protocol):
     """Decorator that adds an option to a command."""
 
     def __call__(self, command: Command, /) -> Command: ...
+
+
+def add_options(options: Sequence[Decorator]) -> Decorator:
+    """Return the decorator that adds options to a command, in their order."""
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
 
 
 class ModelName(StringParamType):
@@ -242,12 +253,17 @@ def data_preset_option(use: str, *, required: bool = False) -> Decorator:
     )
 
 
-data_root_option: Decorator = click.option(
-    "--data-root",
-    metavar="FOLDER",
-    type=NEW_FOLDER,
-    help="Folder of the data sets of --data-preset.  [default: $MASKDCPT_DATA]",
-)
+def _data_root_option(preset: str, folder: click.Path) -> Decorator:
+    return click.option(
+        "--data-root",
+        metavar="FOLDER",
+        type=folder,
+        help=f"Folder of the data sets of {preset}.  [default: $MASKDCPT_DATA]",
+    )
+
+
+data_root_option: Decorator = _data_root_option("--data-preset", NEW_FOLDER)
+training_data_root_option: Decorator = _data_root_option("the preset", FOLDER)
 
 
 def pairs_option(text: str, *, multiple: bool = False) -> Decorator:

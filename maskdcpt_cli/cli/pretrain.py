@@ -4,11 +4,12 @@ from typing import Any
 
 import click
 
-from maskdcpt_cli.cli.training import TrainingOptions, load_run, options, run
+from maskdcpt_cli.cli.options import add_options
+from maskdcpt_cli.cli.training import OPTIONS, TrainingOptions, load_run, run
 
 
 @click.command(short_help="Pre-train a network on degraded images (MaskDCPT).")
-@options
+@add_options(OPTIONS)
 def pretrain(**given: Any) -> None:
     """Pre-train a network: from half of an image, reconstruct it and classify its degradation.
 

@@ -7,7 +7,7 @@ import click
 
 from maskdcpt_cli.cli.completions import several_of
 from maskdcpt_cli.cli.options import Decorator, ModelName
-from maskdcpt_cli.degradations import LABELS, find_types, removable, slug
+from maskdcpt_cli.degradations import LABELS, find_types, in_words, removable, slug
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.inference.events import Outcome, Remove, Settings
 from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
@@ -87,8 +87,3 @@ def removals_in_words(outcomes: Iterable[Outcome]) -> str:
     if left := sum(not removed for removed in removals):
         words.append(f"{left} left as {'it is' if left == 1 else 'they are'}")
     return "; ".join(words)
-
-
-def in_words(labels: Iterable[str]) -> str:
-    """Return the names of types, as on the command line."""
-    return ", ".join(map(slug, labels))

@@ -13,8 +13,9 @@ from PIL import Image
 
 from maskdcpt_cli.cli.console import count
 from maskdcpt_cli.cli.page import data_uri, is_page, write_page
-from maskdcpt_cli.cli.removal import in_words, removal_in_words, removals_in_words
+from maskdcpt_cli.cli.removal import removal_in_words, removals_in_words
 from maskdcpt_cli.cli.restore_view import BAD, ENDINGS, why
+from maskdcpt_cli.degradations import in_words
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.reader import PhotoReader, reading_by

@@ -35,7 +35,7 @@ from maskdcpt_cli.cli.removal import (
 from maskdcpt_cli.inference.events import Event, Remove, Settings
 from maskdcpt_cli.inference.result_log import Existing
 from maskdcpt_cli.training.launcher import launched, meeting_point
-from maskdcpt_cli.weights.zoo import DEFAULT, DEFAULT_CLASSIFIER, DEFAULT_OF_ALL, ZOO
+from maskdcpt_cli.weights.zoo import DEFAULT, DEFAULT_CLASSIFIER, DEFAULT_OF_ALL, label_of
 
 if TYPE_CHECKING:
     from maskdcpt_cli.cli.restore_view import RestoreView
@@ -86,7 +86,7 @@ class RestoreOptions:
     @property
     def label(self) -> str:
         """Name of the model."""
-        return _label(self.model)
+        return label_of(self.model)
 
     @property
     def settings(self) -> Settings:
@@ -114,10 +114,6 @@ def _default_model() -> str:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
     return DEFAULT_OF_ALL if given == {"remove": "all"} else DEFAULT
-
-
-def _label(model: str) -> str:
-    return model if model in ZOO else Path(model).stem
 
 
 @click.command(short_help="Restore photos and folders of photos.")
@@ -280,7 +276,7 @@ def _events(
     model = _load_network(options)
     engine = _open_engine(options, model)
     classifier = _load_classifier(options, model, engine.device)
-    asks = plan_in_words(options.settings, _label(options.classifier or DEFAULT_CLASSIFIER))
+    asks = plan_in_words(options.settings, label_of(options.classifier or DEFAULT_CLASSIFIER))
     about = f"{options.label}: {engine.describe()}"
     view.opened(f"{about}; {asks}" if model.request_types else about)
     restored = partial(
@@ -318,15 +314,11 @@ def _load_classifier(
     options: RestoreOptions, model: "Restores", device: str
 ) -> "DegradationClassifier | None":
     """Return the classifier on a device, if it decides what is removed."""
-    from maskdcpt_cli.inference.out_of_memory import moved
-    from maskdcpt_cli.inference.removal import finds
-    from maskdcpt_cli.weights.zoo import load_classifier
+    from maskdcpt_cli.inference.removal import finds, open_classifier
 
     if not finds(model, options.settings):
         return None
-    classifier = load_classifier(options.classifier or DEFAULT_CLASSIFIER)
-    moved(classifier.network, device)
-    return classifier
+    return open_classifier(options.classifier or DEFAULT_CLASSIFIER, device)
 
 
 def _open_engine(options: RestoreOptions, model: "Restores") -> "Engine":

@@ -6,13 +6,21 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from maskdcpt_cli.cli.completions import NameIn, any_of, complete_preset, complete_type
-from maskdcpt_cli.cli.options import architecture_option, device_option, max_pixels_option
-from maskdcpt_cli.cli.paths import FILE, FOLDER, NEW_FOLDER
+from maskdcpt_cli.cli.options import (
+    Decorator,
+    architecture_option,
+    device_option,
+    max_pixels_option,
+    pairs_option,
+    photos_option,
+    training_data_root_option,
+)
+from maskdcpt_cli.cli.paths import FILE, NEW_FOLDER
 from maskdcpt_cli.cli.stopping import INTERRUPTED, stopping
 from maskdcpt_cli.degradations import LABELS, SETTINGS, find
 from maskdcpt_cli.errors import MaskDCPTError
@@ -25,7 +33,6 @@ if TYPE_CHECKING:
     from maskdcpt_cli.training.events import Event
     from maskdcpt_cli.training.inputs import Inputs, TrainingData
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 LAUNCH = launched()
 PROCESSES, IS_MAIN_PROCESS = LAUNCH.world_size, LAUNCH.rank == 0
 
@@ -52,7 +59,7 @@ class TrainingOptions:
     device: str
 
 
-OPTIONS = (
+OPTIONS: tuple[Decorator, ...] = (
     click.option(
         "--preset", required=True, metavar="NAME|FILE", shell_complete=complete_preset,
         help="A preset that `maskdcpt presets` lists, or a file of that form.",
@@ -71,22 +78,13 @@ OPTIONS = (
         "--set", "overrides", multiple=True, metavar="KEY=VALUE",
         help="Override a value of the preset, as training.iterations=2000; may be given again.",
     ),
-    click.option(
-        "--data-root", metavar="FOLDER", type=FOLDER,
-        help="Folder of the data sets of the preset.  [default: $MASKDCPT_DATA]",
-    ),
-    click.option(
-        "--pairs", multiple=True, nargs=2, metavar="LQ GT", type=FOLDER,
-        help="Train on your own pairs: two folders of images of the same names.",
-    ),
+    training_data_root_option,
+    pairs_option("Train on your own pairs", multiple=True),
     click.option(
         "--type", "types", multiple=True, metavar="TYPE", shell_complete=complete_type,
         help="Degradation of --pairs, as haze; needed where the setting has several.",
     ),
-    click.option(
-        "--photos", metavar="FOLDER", type=FOLDER,
-        help="Train on your own clean photos, degraded as they are read.",
-    ),
+    photos_option("Train on your own clean photos, degraded as they are read."),
     click.option(
         "--setting", type=NameIn(lambda: SETTINGS),
         help="Degradations of --photos and --pairs.  [default: the preset's]",
@@ -108,13 +106,6 @@ OPTIONS = (
     max_pixels_option,
     device_option,
 )  # fmt: skip
-
-
-def options(command: Command) -> Command:
-    """Add all OPTIONS to a command."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
 
 
 def run(preset: "Run", requested: TrainingOptions, *, kind: str) -> None:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from rich.table import Table
 from rich.text import Text
 
-from maskdcpt_cli.cli.console import duration
+from maskdcpt_cli.cli.console import duration, is_interactive, message_console
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.training.events import Event, Initialised, Notice, Saved, Scores, Step, Validated
 from maskdcpt_cli.training.recorders import mean_step
@@ -107,10 +107,8 @@ class _WithFacts(Progress):
 
 def open_view() -> View:
     """Return the view that suits the terminal."""
-    console = Console(stderr=True, highlight=False, emoji=False)
-    if console.is_terminal and not console.is_dumb_terminal:
-        return Live(console)
-    return Lines(console)
+    console = message_console()
+    return Live(console) if is_interactive(console) else Lines(console)
 
 
 def show(events: Generator[Event, None, None], view: View) -> Step | None:

@@ -9,11 +9,9 @@ from io import FileIO
 
 from PIL import Image
 
-from maskdcpt_cli.images.heap import keep_freed_memory
+from maskdcpt_cli.images.heap import SMALL_PHOTOS, keep_freed_memory
 from maskdcpt_cli.images.limits import FileLimits, limit_files
 from maskdcpt_cli.images.messages import FileBegun, Raised, Request, Returned, receive, send
-
-KEPT = 2**25  # bytes of freed memory: of small photos, and none of large ones
 
 
 def main() -> None:
@@ -23,7 +21,7 @@ def main() -> None:
     for number in (0, 1):  # what decoders print is no answer
         os.dup2(os.open(os.devnull, os.O_RDWR), number)
     Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit; --max-pixels is ours
-    keep_freed_memory(KEPT)
+    keep_freed_memory(SMALL_PHOTOS)
     limit_files(FileLimits(partial(report, answers)))
     while True:
         try:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from maskdcpt_cli.degradations import group, scale, slug
+from maskdcpt_cli.degradations import group, in_words, scale
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.photo import Page
@@ -18,7 +18,7 @@ from maskdcpt_cli.inference.looking import REDUCED_PIXELS
 from maskdcpt_cli.inference.out_of_memory import moved
 from maskdcpt_cli.models.backbone import RestorationNetwork
 from maskdcpt_cli.weights.building import DegradationClassifier
-from maskdcpt_cli.weights.zoo import DEFAULT, load_classifier
+from maskdcpt_cli.weights.zoo import DEFAULT, DEFAULT_CLASSIFIER, load_classifier
 
 
 class Removal(NamedTuple):
@@ -52,7 +52,7 @@ def check_removal(model: RestorationNetwork, settings: Settings) -> None:
     named = keep if isinstance(remove, str) else remove
     if unknown := [one for one in named if one not in requests]:
         raise MaskDCPTError(
-            f"This model does not know {_words(unknown)}: it removes {_words(requests)}."
+            f"This model does not know {in_words(unknown)}: it removes {in_words(requests)}."
         )
     if isinstance(remove, str) and set(requests) <= set(keep):
         raise MaskDCPTError("All that this model removes is kept: nothing is left to remove.")
@@ -133,12 +133,17 @@ def scale_varies(types: Iterable[str]) -> bool:
     return any(scale(one) == "either" for one in types)
 
 
+def open_classifier(name_or_file: str, device: str) -> DegradationClassifier:
+    """Load a classifier onto a device; raises as `load_classifier` and `moved`."""
+    classifier = load_classifier(name_or_file)
+    moved(classifier.network, device)
+    return classifier
+
+
 @cache
 def default_classifier(device: str) -> DegradationClassifier:
     """Return the default classifier on a device, loaded once."""
-    classifier = load_classifier()
-    moved(classifier.network, device)
-    return classifier
+    return open_classifier(DEFAULT_CLASSIFIER, device)
 
 
 def decide_removal(
@@ -176,7 +181,3 @@ def request_of(types: Iterable[str], requests: tuple[str, ...]) -> Tensor:
     """Return the request (1, types) for some types of those that a network can be asked for."""
     wanted = set(types)
     return torch.tensor([[float(one in wanted) for one in requests]])
-
-
-def _words(labels: Iterable[str]) -> str:
-    return ", ".join(map(slug, labels))

@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import product
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -20,7 +19,6 @@ from maskdcpt_cli.inference.events import LEAST_TILE
 from maskdcpt_cli.inference.out_of_memory import unless_out_of_memory
 from maskdcpt_cli.models.backbone import Pad, pad_by_reflection
 
-Result = TypeVar("Result")
 Read = Callable[[slice, slice], Tensor]  # rows, columns -> (3, h, w) in [0, 1]
 Restore = Callable[[slice, slice], Tensor]  # rows, columns -> (1, 3, h, w), restored
 

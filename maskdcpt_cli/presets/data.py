@@ -51,7 +51,6 @@ def _key_error(key: object, reason: str) -> PydanticCustomError:
     return PydanticCustomError("key", "{reason}", {"key": key, "reason": reason})
 
 
-Model = TypeVar("Model", bound=Schema)
 Given = TypeVar("Given")
 
 

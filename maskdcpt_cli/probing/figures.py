@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FORMATS = (".png", ".pdf", ".svg")
 COLUMNS = 3  # panels in a row
 # Colours for colour-blind readers (Okabe and Ito, 2008); repeated colours have another marker.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
@@ -10,7 +9,7 @@ import torch
 from maskdcpt_cli.models import Backbone, build_backbone
 from maskdcpt_cli.weights.building import build
 from maskdcpt_cli.weights.checkpoint import Checkpoint
-from maskdcpt_cli.weights.zoo import ZOO, read_model
+from maskdcpt_cli.weights.zoo import label_of, read_model
 
 Training = Literal["random", "restoration", "pre-training"]
 
@@ -71,8 +70,9 @@ def probed_model(name: str) -> ProbedModel:
     """
     checkpoint = read_model(name)
     training: Training = "restoration" if checkpoint.restores else "pre-training"
-    label = name if name in ZOO else Path(name).stem
-    return ProbedModel(label, checkpoint.backbone, training, lambda: build(read_model(name)))
+    return ProbedModel(
+        label_of(name), checkpoint.backbone, training, lambda: build(read_model(name))
+    )
 
 
 def untrained_like(name: str, *, seed: int = 0) -> ProbedModel:

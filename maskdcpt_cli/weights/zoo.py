@@ -213,6 +213,11 @@ def find(name: str) -> Model:
     return ZOO[name]
 
 
+def label_of(name_or_file: str) -> str:
+    """Return what a model is called in names of files and in tables: a file without its suffix."""
+    return name_or_file if name_or_file in ZOO else Path(name_or_file).stem
+
+
 def card(name: str) -> str | None:
     """Return the model card as Markdown; None for models outside the package."""
     path = EMBEDDED / f"{find(name).name}.md"

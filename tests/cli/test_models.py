@@ -63,7 +63,7 @@ def test_a_fetched_model_is_listed_with_its_size(cache: Path) -> None:
     assert line.rstrip().endswith("yes")
 
 
-def test_the_list_as_json(cache: Path) -> None:
+def test_the_json_of_the_list_has_the_use_size_and_licence_of_each_model(cache: Path) -> None:
     path = fetched("swinir-5d", cache)
     listed = {facts["name"]: facts for facts in json.loads(maskdcpt("models", "--json").stdout)}
     assert list(listed) == list(ZOO)
@@ -97,7 +97,7 @@ def test_json_before_the_command_of_one_model_is_refused(cache: Path) -> None:
     assert "models show NAME --json" in result.stderr
 
 
-def test_one_model_as_json(cache: Path) -> None:
+def test_the_json_of_one_model_is_its_entry_in_that_of_the_list(cache: Path) -> None:
     listed = json.loads(maskdcpt("models", "--json").stdout)
     assert json.loads(maskdcpt("models", "show", "tiny-asked", "--json").stdout) == listed[0]
 

@@ -46,7 +46,7 @@ def test_neighbours_in_a_table_as_json_and_as_csv():
     printed = run("study", "knn", *PAIR, *SMALL, "--json")
     report = json.loads(printed.stdout)
     assert "tiny" in json.dumps(report)
-    assert report["pictures"] == {"haze": 6, "low-light": 6}
+    assert report["images"] == {"haze": 6, "low-light": 6}
     assert report["networks"][0]["paper"] is None
 
 
@@ -63,14 +63,16 @@ def test_what_would_be_passed_over_is_refused(more, sentence):
     assert sentence in done.stderr
 
 
-def test_keys_of_the_papers_figure_in_json():
-    assert _paper_json(PaperFigure("94", "Table X")) == {"told": "94", "place": "Table X"}
+def test_the_json_has_the_papers_figure_as_value_and_source():
+    assert _paper_json(PaperFigure("94", "Table X")) == {"value": "94", "source": "Table X"}
 
 
-def test_accuracy_over_mask_ratios():
+def test_each_mask_ratio_has_an_accuracy_and_they_are_drawn():
     done = run("study", "mask", *PAIR, *SMALL, "--ratios", "0,0.5", "-o", "mask.png", "--json")
     assert done.exit_code == 0, done.output
-    json.loads(done.stdout)
+    networks = json.loads(done.stdout)["networks"]
+    # Bright and dark images are apart however much is masked.
+    assert [(one["mask_ratio"], one["accuracy"]) for one in networks] == [(0, 1), (0.5, 1)]
     assert Path("mask.png").is_file()
 
 
@@ -156,9 +158,12 @@ def test_an_ablation_is_trained_once_and_shown_beside_the_paper(monkeypatch):
 
 def test_a_plane_needs_a_file_and_is_drawn():
     assert run("study", "tsne", *PAIR, *SMALL).exit_code == 2
-    done = run("study", "tsne", *PAIR, *SMALL, "-o", "plane.png")
+    done = run("study", "tsne", *PAIR, *SMALL, "-o", "plane.png", "--csv", "plane.csv")
     assert done.exit_code == 0, done.output
     assert Path("plane.png").is_file()
+    with Path("plane.csv").open(encoding="utf-8") as file:
+        heads = csv.DictReader(file).fieldnames
+    assert heads == ["network", "image", "degradation", "x", "y"]
 
 
 def test_nothing_is_overwritten_unasked():
@@ -195,7 +200,7 @@ def results() -> None:
             Image.fromarray(pixels).save(path)
 
 
-def test_results_side_by_side():
+def test_a_grid_has_a_column_for_each_image_and_replaces_no_file():
     results()
     done = run(
         "compare", "a", "b", "--input", "dark", "--gt", "dark", "-o", "grid.png", "--rows", "2"

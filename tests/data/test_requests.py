@@ -12,7 +12,7 @@ from maskdcpt_cli.data.mixture import Mixture, Sample, to_float
 from maskdcpt_cli.data.order import SampleKey
 from maskdcpt_cli.data.requests import Asking, sample_request, sample_steps
 from maskdcpt_cli.data.sets import ImageSet
-from maskdcpt_cli.degradations import TWELVE, Range
+from maskdcpt_cli.degradations import TYPES_OF_12D, Range
 from maskdcpt_cli.presets.data import RequestKinds, Requests, TrainSynthesis
 from maskdcpt_cli.synthesis.composition import compatible, compose
 from maskdcpt_cli.synthesis.jpeg import USUAL_QUALITIES
@@ -69,29 +69,31 @@ def test_further_degradations_have_the_levels_and_variants_of_their_recipes():
         assert (second.variant, second.level) == ("poisson", 25)
 
 
-@pytest.mark.parametrize("present", [set(), {"H"}, {"H", "GN", "J"}, set(TWELVE)], ids=len)
+@pytest.mark.parametrize("present", [set(), {"H"}, {"H", "GN", "J"}, set(TYPES_OF_12D)], ids=len)
 def test_what_is_asked_follows_from_what_is_there(present):
     def asked(kind: str) -> list[frozenset[str]]:
-        return [sample_request(present, TWELVE, only(kind), default_rng(seed)) for seed in SEEDS]
+        return [
+            sample_request(present, TYPES_OF_12D, only(kind), default_rng(seed)) for seed in SEEDS
+        ]
 
     assert set(asked("exactly")) == {frozenset(present)}
     assert set(asked("nothing")) == {frozenset()}
-    assert set(asked("all")) == {frozenset(TWELVE)}
+    assert set(asked("all")) == {frozenset(TYPES_OF_12D)}
     for request in asked("others"):
-        assert request if len(present) < len(TWELVE) else not request
+        assert request if len(present) < len(TYPES_OF_12D) else not request
         assert not request & present
     for request in asked("some"):
         assert request < present if len(present) > 1 else request == present
         assert request or len(present) < 2
     for request in asked("more"):
-        assert request > present if len(present) < len(TWELVE) else request == present
+        assert request > present if len(present) < len(TYPES_OF_12D) else request == present
 
 
 def test_the_kinds_come_as_often_as_the_preset_says():
     settings = Requests(ask=RequestKinds(**(NEVER | {"all": 3, "nothing": 1})))
-    drawn = Counter(sample_request({"H"}, TWELVE, settings, default_rng(s)) for s in SEEDS)
-    assert drawn[frozenset(TWELVE)] == pytest.approx(150, abs=20)
-    assert drawn.total() == drawn[frozenset(TWELVE)] + drawn[frozenset()]
+    drawn = Counter(sample_request({"H"}, TYPES_OF_12D, settings, default_rng(s)) for s in SEEDS)
+    assert drawn[frozenset(TYPES_OF_12D)] == pytest.approx(150, abs=20)
+    assert drawn.total() == drawn[frozenset(TYPES_OF_12D)] + drawn[frozenset()]
 
 
 def test_a_preset_that_asks_for_nothing_at_all_is_refused():
@@ -136,7 +138,7 @@ def test_asked_for_what_is_there_the_target_is_clean(kind):
 
 def test_asked_for_some_of_what_is_there_the_target_has_the_rest():
     clean = np.random.default_rng(0).random((24, 24, 3), dtype=np.float32)
-    asking = Asking(Requests(p_several=1, most=3, ask=only("some").ask), SYNTHESES, TWELVE)
+    asking = Asking(Requests(p_several=1, most=3, ask=only("some").ask), SYNTHESES, TYPES_OF_12D)
     partial = 0
     for seed in SEEDS:
         made = asking.pair(clean, "GN", TrainSynthesis(p_jpeg=0.5), default_rng(seed))

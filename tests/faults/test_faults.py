@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 
-def test_nothing_is_lost() -> None:
+def test_a_second_run_completes_a_killed_one_and_a_full_disk_keeps_the_files_of_before() -> None:
     command = [sys.executable, "-m", "tests.faults", "--kills", "20", "--full-disk", "16000"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr

@@ -167,7 +167,7 @@ def test_reducing_reads_rectangles_of_bounded_size() -> None:
         ((50, 1_000_000), 300_000, (50, 1_000_000)),
     ],
 )
-def test_the_reduced_size(
+def test_a_photo_is_reduced_to_so_many_pixels_with_no_side_below_64(
     size: tuple[int, int], max_pixels: int, expected: tuple[int, int]
 ) -> None:
     assert reduced_size(size, max_pixels) == expected

@@ -1,8 +1,6 @@
-"""What a network is asked to remove, and what is left as it is."""
+"""What a network is asked to remove."""
 
-import shutil
 from dataclasses import replace
-from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
@@ -15,7 +13,6 @@ from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.reading import page_from_array, read_photo
 from maskdcpt_cli.inference import removal as removal_module
-from maskdcpt_cli.inference import restore_photo as restore_photo_module
 from maskdcpt_cli.inference.backends import open_engine
 from maskdcpt_cli.inference.classify import Found
 from maskdcpt_cli.inference.events import Job, Settings
@@ -55,7 +52,7 @@ from tests.small import calm, small
         ({"remove": ()}, None, (), ()),
     ],
 )
-def test_what_is_removed(given, found, native, reduced):
+def test_what_is_found_or_named_and_not_kept_is_removed_at_its_scale(given, found, native, reduced):
     found = None if found is None else Found({}, found)
     assert decide_removal(KNOWN, Settings(**given), found) == Removal(native, reduced)
     assert decide_removal((), Settings(), None) is None
@@ -162,82 +159,6 @@ def test_the_second_attempt_in_fp32_is_asked_for_the_same(finds):
     assert engine.requests == engine.fp32.requests == [[0, 0, 1]]
 
 
-@pytest.mark.parametrize("given", [{}, {"remove": ()}])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_an_image_that_nothing_is_removed_from_is_returned_as_it_is(finds, given, dtype):
-    finds(())
-    engine, image = Askable(), ramp(80, 70, 4, dtype=dtype)
-    assert np.array_equal(restore(engine, image, **given), image)
-    assert not engine.seen
-
-
-@pytest.mark.parametrize("given", [{}, {"remove": ("H",)}])
-@pytest.mark.parametrize(("alpha", "strength"), [(255, 0), (0, 1)])
-def test_nothing_is_removed_where_no_pixel_can_change(finds, tmp_path, alpha, strength, given):
-    finds(("H",))
-    image = ramp(40, 50, 4)
-    image[..., 3] = alpha
-    Image.fromarray(image).save(tmp_path / "a.png")
-    job = Job(tmp_path / "a.png", tmp_path / "out" / "a.png")
-    engine = Askable()
-    (outcome,) = outcomes_of(engine, [job], Settings(strength=strength, **given))
-    assert not engine.requests
-    assert not outcome.removed
-    (notice,) = outcome.notices
-    assert notice.startswith("It is left as it is: ")
-
-
-def test_a_clean_photo_keeps_its_file(finds, photos, tmp_path):
-    for one in photos.iterdir():
-        one.unlink()
-    noise = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
-    Image.fromarray(noise).save(photos / "a.jpg", quality=60, comment=b"mine")
-    (job,) = jobs_of(photos, tmp_path / "out")
-    finds(())
-    engine = Askable()
-    (outcome,) = outcomes_of(engine, [job])
-    assert job.target.read_bytes() == job.source.read_bytes()
-    assert (outcome.status, outcome.found, outcome.removed) == ("restored", (), ())
-    assert not engine.seen
-    assert [one.status for one in outcomes_of(Askable(), [job])] == ["skipped"]
-
-    for settings in (Settings(strip=True), Settings(quality=20)):
-        outcomes_of(engine, [job], settings, existing="overwrite")
-        with Image.open(job.target) as written:
-            assert ("comment" in written.info) == (settings.quality is not None)
-            assert (written.quantization[0][0] > 20) == (settings.quality is not None)
-    as_png = Job(job.source, tmp_path / "out" / "a.png")
-    outcomes_of(engine, [as_png])
-    decoded = np.asarray(Image.open(job.source))
-    assert np.array_equal(np.asarray(Image.open(as_png.target)), decoded)
-
-
-def test_a_clean_photo_that_changes_while_it_is_copied_fails(finds, photos, tmp_path, monkeypatch):
-    copy = shutil.copyfileobj
-
-    def late(file, to):
-        with Path(file.name).open("ab") as source:
-            source.write(b"more")
-        copy(file, to)
-
-    finds(())
-    job, *_ = jobs_of(photos, tmp_path / "out")
-    monkeypatch.setattr(restore_photo_module.shutil, "copyfileobj", late)
-    (outcome,) = outcomes_of(Askable(), [job])
-    assert outcome.status == "failed"
-    assert "has changed since it was read" in outcome.reason
-    assert [one.name for one in job.target.parent.iterdir()] == [".maskdcpt.jsonl"]
-
-
-@pytest.mark.parametrize("found", [("MR",), ("H",), ("H", "MR")])
-def test_what_is_found_and_not_removed_is_reported(finds, photos, tmp_path, found):
-    finds(found)
-    jobs = jobs_of(photos, tmp_path / "out")
-    for outcome in outcomes_of(Askable(), jobs, replace(TILED, keep=("haze",))):
-        assert (outcome.found, outcome.removed) == (found, ())
-        assert outcome.job.target.read_bytes() == outcome.job.source.read_bytes()
-
-
 def test_a_photo_is_classified_only_where_that_decides(photos, tmp_path, monkeypatch):
     def never(*_arguments, **_options):
         raise AssertionError
@@ -268,16 +189,6 @@ def test_an_error_of_the_classifier_fails_that_photo_alone(finds, photos, tmp_pa
         "1.png": ("failed", "CUDA error: out of memory"),
         "2.png": ("restored", None),
     }
-
-
-def test_from_a_photo_whose_output_was_unsound_nothing_is_removed(finds, photos, tmp_path):
-    class Unsound(Askable):
-        def __call__(self, lq):
-            return lq * float("nan")
-
-    finds(("GN",))
-    for outcome in outcomes_of(Unsound(), jobs_of(photos, tmp_path / "out")):
-        assert (outcome.status, outcome.found, outcome.removed) == ("unrestored", ("GN",), ())
 
 
 def test_the_photo_is_classified_upright_in_its_colours_and_by_the_given_classifier(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskdcpt_cli.inference.events import Settings
+from maskdcpt_cli.inference.events import Job, Settings
 from maskdcpt_cli.inference.restore import restore
-from tests.inference.brighten import TILED, Brighten, jobs_of, outcomes_of, ramp
+from tests.inference.brighten import TILED, Askable, Brighten, jobs_of, outcomes_of, ramp
 
 FLAT = {"black": 0, "white": 255, "one colour": (10, 130, 60), "nearly black": range(6)}
 
@@ -82,3 +82,19 @@ def test_at_strength_zero_the_network_does_not_run_and_that_is_said(photos, tmp_
     assert {(one.status, one.removed, one.notices) for one in outcomes} == {
         ("restored", None, ("It is left as it is: the strength is 0.",))
     }
+
+
+@pytest.mark.parametrize("given", [{}, {"remove": ("H",)}])
+@pytest.mark.parametrize(("alpha", "strength"), [(255, 0), (0, 1)])
+def test_nothing_is_removed_where_no_pixel_can_change(finds, tmp_path, alpha, strength, given):
+    finds(("H",))
+    image = ramp(40, 50, 4)
+    image[..., 3] = alpha
+    Image.fromarray(image).save(tmp_path / "a.png")
+    job = Job(tmp_path / "a.png", tmp_path / "out" / "a.png")
+    engine = Askable()
+    (outcome,) = outcomes_of(engine, [job], Settings(strength=strength, **given))
+    assert not engine.requests
+    assert not outcome.removed
+    (notice,) = outcome.notices
+    assert notice.startswith("It is left as it is: ")

@@ -18,7 +18,7 @@ from maskdcpt_cli.synthesis.table import SYNTHESIS, check
 
 # Pairs and repeats of METHOD section 4, in the order of the labels: the table of UIR-2.5M.
 FIVE = {"H": (72_135, 1), "RS": (200, 300), "GN": (5_144, 15), "MB": (2_103, 5), "LL": (485, 60)}
-TWELVE = {
+OF_12D = {
     "GN": (531_816, 4),
     "RN": (30_608, 4),
     "MB": (217_702 + 8_878, 1),
@@ -42,8 +42,8 @@ MIXED = {
 }
 TRAIN = {
     "5d": FIVE,
-    "9d": {word: TWELVE[word] for word in SETTINGS["9d"]},
-    "12d": TWELVE,
+    "9d": {word: OF_12D[word] for word in SETTINGS["9d"]},
+    "12d": OF_12D,
     "mixed": MIXED,
     "derain": {"RS": (13_712, 1)},
     "motion-deblur": {"MB": (2_103, 1)},
@@ -82,7 +82,7 @@ def test_pairs_and_repeats_are_the_papers(name):
 
 
 def test_single_and_mixed_types_come_to_the_total_of_the_paper():
-    single = sum(pairs for pairs, _ in TWELVE.values()) + 1_000 + 150  # RSD is in no 12D
+    single = sum(pairs for pairs, _ in OF_12D.values()) + 1_000 + 150  # RSD is in no 12D
     mixed = sum(pairs for pairs, _ in MIXED.values())
     assert (single, mixed) == (1_774_975, 708_013)
 

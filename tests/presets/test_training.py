@@ -109,7 +109,7 @@ def test_every_ablation_is_an_override(override):
     assert isinstance(loaded("pretrain", "5d", override), Pretrain)
 
 
-def test_the_numbers_of_the_paper():
+def test_presets_have_the_iterations_batch_rates_and_ema_of_the_paper():
     pretraining, mixed = loaded("pretrain", "5d"), loaded("finetune", "mixed")
     assert pretraining.training.iterations == 100_000
     assert (pretraining.training.stages[0].batch, pretraining.training.stages[0].crop_size) == (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from maskdcpt_cli.degradations import TWELVE
+from maskdcpt_cli.degradations import TYPES_OF_12D
 from maskdcpt_cli.synthesis.composition import ORDER, STAGES, compatible, compose
 from maskdcpt_cli.synthesis.table import SYNTHESIS, DegradationStep, degrade, sample
 from tests.synthesis.test_table import photo
@@ -25,7 +25,7 @@ def step(label: str, seed: int = 0) -> DegradationStep:
 
 
 def test_every_single_degradation_has_its_place():
-    assert sorted(ORDER) == sorted(TWELVE)
+    assert sorted(ORDER) == sorted(TYPES_OF_12D)
 
 
 def test_one_step_degrades_as_degrade_does():

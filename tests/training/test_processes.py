@@ -118,7 +118,7 @@ def test_two_processes_on_one_gpu_are_refused():
     check_devices(store, "other GPU-1", Launch(1, 2, 1, "torchrun"))
 
 
-def test_the_stage_of_an_iteration():
+def test_a_stage_lasts_its_iterations_and_the_last_one_until_the_end():
     stages = batch_stages(finetuning(), DistributedContext(torch.device("cpu"))) * 2
     assert [stage_index(stages, i) for i in (0, 5, 6, 11, 12, 99)] == [0, 0, 1, 1, 1, 1]
 

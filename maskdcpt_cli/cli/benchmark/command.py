@@ -28,7 +28,7 @@ from maskdcpt_cli.cli.options import (
     usage_errors,
 )
 from maskdcpt_cli.scoring.protocols import PROTOCOLS
-from maskdcpt_cli.weights.zoo import DEFAULT, ZOO
+from maskdcpt_cli.weights.zoo import DEFAULT, label_of
 
 if TYPE_CHECKING:
     from maskdcpt_cli.benchmarking.examples import ExampleCrop
@@ -70,7 +70,7 @@ class BenchmarkOptions:
     @property
     def label(self) -> str:
         """Name of the model."""
-        return self.model if self.model in (*ZOO, IDENTITY) else Path(self.model).stem
+        return label_of(self.model)
 
     @property
     def name(self) -> str:

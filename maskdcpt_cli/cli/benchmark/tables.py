@@ -9,8 +9,9 @@ from maskdcpt_cli.benchmarking.examples import ExampleCrop
 from maskdcpt_cli.benchmarking.published import Column
 from maskdcpt_cli.benchmarking.run import SetFinished
 from maskdcpt_cli.benchmarking.table_rows import SetResult, TableRow
-from maskdcpt_cli.benchmarking.test_sets import slug, title
+from maskdcpt_cli.benchmarking.test_sets import title
 from maskdcpt_cli.cli.console import count
+from maskdcpt_cli.degradations import slug
 from maskdcpt_cli.scoring.metrics import find_metric
 
 RowRole = Literal["published", "beside", "ours", "difference"]
@@ -103,7 +104,7 @@ def measured_lines(sets: Sequence[SetResult]) -> tuple[tuple[str, ...], list[tup
     metrics = list(dict.fromkeys(metric for one in sets for metric in one.figures))
     columns = {"test set": [title(one.info) for one in sets]}
     if any(one.info.degradation for one in sets):
-        columns["degradation"] = [slug(one.info.degradation) for one in sets]
+        columns["degradation"] = [slug(one.info.degradation or "") for one in sets]
     columns["images"] = [f"{one.images}" for one in sets]
     for metric in metrics:
         columns[metric_name(metric)] = [exact(metric, one.figures.get(metric)) for one in sets]

@@ -92,7 +92,7 @@ def as_json(report: ScoreReport) -> dict[str, object]:
         "protocol": {"name": report.protocol.name, "text": report.protocol.describe()},
         "paired": report.pairing.rule or None,
         "metrics": {one.metric: _summary(report, one) for one in report.summaries},
-        "pictures": [
+        "images": [
             _image(item, one) for item, one in zip(report.pairing.items, report.scored, strict=True)
         ],
         "without_gt": [str(path) for path in report.pairing.missing],
@@ -108,7 +108,7 @@ def _summary(report: ScoreReport, one: Summary) -> dict[str, object]:
     return {
         "mean": round(one.mean, DIGITS),
         "interval": one.interval and [round(end, DIGITS) for end in one.interval],
-        "pictures": one.images,
+        "images": one.images,
         "unit": metric.unit,
         "higher_is_better": metric.higher_is_better,
     }

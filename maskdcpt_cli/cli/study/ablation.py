@@ -14,6 +14,7 @@ from maskdcpt_cli.cli.options import (
     overwrite_option,
     photos_option,
     refuse_existing,
+    training_data_root_option,
 )
 from maskdcpt_cli.cli.paths import NEW_FOLDER
 from maskdcpt_cli.degradations import SETTINGS
@@ -64,10 +65,7 @@ class AblationOptions:
     "--set-finetune", "finetune_overrides", multiple=True, metavar="KEY=VALUE",
     help="Override a value of fine-tuning; may be given again.",
 )  # fmt: skip
-@click.option(
-    "--data-root", metavar="FOLDER", type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of the data sets of the preset.  [default: $MASKDCPT_DATA]",
-)  # fmt: skip
+@training_data_root_option
 @photos_option("Train on your own clean photos, degraded as they are read.")
 @click.option(
     "--setting", type=NameIn(lambda: SETTINGS),

@@ -9,11 +9,12 @@ import click
 
 from maskdcpt_cli.cli.completions import NameIn
 from maskdcpt_cli.cli.options import (
-    Command,
     Decorator,
     ModelName,
+    add_options,
     csv_option,
     device_option,
+    ending_in,
     json_option,
     max_pixels_option,
     overwrite_option,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from maskdcpt_cli.probing.images import ProbeImage
     from maskdcpt_cli.probing.probed_models import ProbedModel
     from maskdcpt_cli.probing.study import DistancesMeasured, Masking
-
-FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 
 @dataclass(frozen=True)
@@ -64,14 +63,6 @@ class StudyOptions(ProbeOptions):
     def __post_init__(self) -> None:
         if not (self.backbones or self.models):
             raise click.UsageError("No network given: add --backbone NAME or --model NAME|FILE.")
-
-
-def _suffix(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-    if path is None or path.suffix.lower() in FIGURE_SUFFIXES:
-        return path
-    raise click.BadParameter(
-        f"'{shown(path)}' must end in {', '.join(FIGURE_SUFFIXES)}.", context, parameter
-    )
 
 
 MODEL_OPTIONS: tuple[Decorator, ...] = (
@@ -117,7 +108,7 @@ OPTIONS: tuple[Decorator, ...] = (
     ),
     device_option,
     click.option(
-        "-o", "--output", metavar="FILE", type=FILE, callback=_suffix,
+        "-o", "--output", metavar="FILE", type=FILE, callback=ending_in(".png", ".pdf", ".svg"),
         help="Write the figure: .png, .pdf or .svg.",
     ),
     csv_option("the results"),
@@ -126,21 +117,8 @@ OPTIONS: tuple[Decorator, ...] = (
     overwrite_option("the file of --output or --csv"),
     click.option("-q", "--quiet", is_flag=True, help="Print results and failures alone."),
 )  # fmt: skip
-
-
-def study_options(command: Command) -> Command:
-    """Add MODEL_OPTIONS and OPTIONS to a command."""
-    command = probe_options(command)
-    for option in reversed(MODEL_OPTIONS):
-        command = option(command)
-    return command
-
-
-def probe_options(command: Command) -> Command:
-    """Add OPTIONS to a command."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
+probe_options = add_options(OPTIONS)
+study_options = add_options((*MODEL_OPTIONS, *OPTIONS))
 
 
 def read_images(options: ProbeOptions) -> "list[ProbeImage]":

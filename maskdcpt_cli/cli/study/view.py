@@ -109,7 +109,7 @@ def show_rows(
             "neighbours": NEIGHBOURS,
             "seeds": SEEDS,
             "size": size,
-            "pictures": {slug(degradation): number for degradation, number in counts.items()},
+            "images": {slug(degradation): number for degradation, number in counts.items()},
             "networks": [_facts(row, _paper_figure(row, counts, size)) for row in rows],
         }
         click.echo(jsonlib.dumps(found, indent=2))
@@ -137,7 +137,7 @@ def write_embedding(
         [
             {
                 "network": panel.title,
-                "picture": image.scene,
+                "image": image.scene,
                 "degradation": slug(image.degradation),
                 "x": f"{x:.4f}",
                 "y": f"{y:.4f}",
@@ -170,7 +170,7 @@ def _facts(row: StudyRow, paper_figure: PaperFigure | None) -> dict[str, object]
 
 
 def _paper_json(figure: PaperFigure) -> dict[str, str]:
-    return {"told": figure.value, "place": figure.source}
+    return {"value": figure.value, "source": figure.source}
 
 
 def _paper_figure(row: StudyRow, counts: Counter[str], size: int) -> PaperFigure | None:

@@ -122,9 +122,9 @@ class PillowSource:
     def _scale_key(self) -> None:
         """Scale the transparent grey of a PNG of 2 or 4 bits, whose pixels Pillow scales to 8."""
         head, info = self._head(), self.image.info
-        if self.header.format == "png" and head[25] == GREY and "transparency" in info:
-            if head[24] in {2, 4}:
-                info["transparency"] *= 255 // (2 ** head[24] - 1)
+        is_png = self.header.format == "png"
+        if is_png and head[25] == GREY and head[24] in {2, 4} and "transparency" in info:
+            info["transparency"] *= 255 // (2 ** head[24] - 1)
 
     def _is_deep(self) -> bool:
         """Return whether Pillow would silently reduce 16 bits of colour to 8."""

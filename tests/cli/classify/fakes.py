@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner, Result
 
-import maskdcpt_cli.inference.removal  # noqa: F401  # before load_classifier is replaced
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.degradations import CLEAN, removable
 from maskdcpt_cli.errors import CheckpointError
@@ -69,7 +68,7 @@ class FakeClassifier:
     def installed(self, monkeypatch: pytest.MonkeyPatch) -> "FakeClassifier":
         """Take the place of the real ones."""
         monkeypatch.setattr(classify_module, "classify_files", self.classify_files)
-        monkeypatch.setattr("maskdcpt_cli.weights.zoo.load_classifier", self.load_classifier)
+        monkeypatch.setattr("maskdcpt_cli.inference.removal.load_classifier", self.load_classifier)
         return self
 
 

@@ -146,7 +146,7 @@ def test_a_csv_that_cannot_be_written_is_reported_after_the_answers(fake, photos
     assert "Error: Cannot write 'in/a.png/a.csv'" in result.stderr
 
 
-def test_the_options_arrive(fake, photos):
+def test_model_device_limit_and_maps_are_those_of_the_options(fake, photos):
     options = "--model runs/final.safetensors --device cpu --max-pixels 20 --map maps --overwrite"
     assert invoke("in", *options.split()).exit_code == 0
     assert (fake.model, fake.device) == ("runs/final.safetensors", "cpu")

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner, Result
 
-import maskdcpt_cli.inference.removal  # noqa: F401  # before load_classifier is replaced
 from maskdcpt_cli.cli import main
 from maskdcpt_cli.errors import BackendError
 from maskdcpt_cli.images.reader import PhotoReader
@@ -70,13 +69,13 @@ class FakeBackend:
 
     def installed(self, monkeypatch: pytest.MonkeyPatch) -> "FakeBackend":
         """Take the place of the real ones."""
+        monkeypatch.setattr("maskdcpt_cli.weights.zoo.load_model", self.load_model)
+        monkeypatch.setattr("maskdcpt_cli.inference.removal.load_classifier", self.load_classifier)
         for module, names in {
             "maskdcpt_cli.inference.restore": {"restore_files": self.restore_files},
             "maskdcpt_cli.inference.backends": {"open_engine": self.open_engine},
         }.items():
             monkeypatch.setitem(sys.modules, module, SimpleNamespace(**names))
-        monkeypatch.setattr("maskdcpt_cli.weights.zoo.load_model", self.load_model)
-        monkeypatch.setattr("maskdcpt_cli.weights.zoo.load_classifier", self.load_classifier)
         return self
 
 
