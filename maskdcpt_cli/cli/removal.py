@@ -39,8 +39,8 @@ remove_option: Decorator = click.option(
     metavar="auto|all|TYPE,...",
     callback=_types,
     shell_complete=several_of(lambda: ["auto", "all", *type_names()]),
-    help="What a model that can be asked removes: what a classifier finds in a photo, all that the "
-    "model knows, or these types, as noise,jpeg.",
+    help="Types to remove: auto, those that a classifier finds in each photo; all that the model "
+    "knows; or a list, as noise,jpeg. Of models that can be asked, as the default one.",
 )
 keep_option: Decorator = click.option(
     "--keep",
@@ -53,7 +53,8 @@ classifier_option: Decorator = click.option(
     "--classifier",
     metavar="NAME|FILE",
     type=ModelName("classifies"),
-    help=f"Classifier of --remove auto.  [default: {DEFAULT_CLASSIFIER}]",
+    help="Classifier of --remove auto, and of the size at which rain, snow, drops and blur are "
+    f"removed.  [default: {DEFAULT_CLASSIFIER}]",
 )
 
 

@@ -298,14 +298,15 @@ def _events(
 
 
 def _load_network(options: RestoreOptions) -> "Restores":
-    from maskdcpt_cli.inference.removal import check_removal, finds
+    from maskdcpt_cli.inference.removal import check_removal, needs_classifier
 
     model = load_network(options.model)
     with usage_errors():
         check_removal(model, options.settings)
-    if options.classifier and not finds(model, options.settings):
+    if options.classifier and not needs_classifier(model, options.settings):
         raise click.UsageError(
-            "--classifier is for --remove auto of a model that can be asked what to remove."
+            "--classifier is for --remove auto, and for rain, snow, drops and blur that are named, "
+            "of a model that can be asked what to remove."
         )
     return model
 
@@ -314,9 +315,9 @@ def _load_classifier(
     options: RestoreOptions, model: "Restores", device: str
 ) -> "DegradationClassifier | None":
     """Return the classifier on a device, if it decides what is removed."""
-    from maskdcpt_cli.inference.removal import finds, open_classifier
+    from maskdcpt_cli.inference.removal import needs_classifier, open_classifier
 
-    if not finds(model, options.settings):
+    if not needs_classifier(model, options.settings):
         return None
     return open_classifier(options.classifier or DEFAULT_CLASSIFIER, device)
 

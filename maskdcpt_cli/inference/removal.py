@@ -58,9 +58,18 @@ def check_removal(model: RestorationNetwork, settings: Settings) -> None:
         raise MaskDCPTError("All that this model removes is kept: nothing is left to remove.")
 
 
-def finds(model: RestorationNetwork, settings: Settings) -> bool:
-    """Return whether a classifier decides what a network is asked for."""
-    return bool(model.requests) and settings.remove == "auto"
+def needs_classifier(model: RestorationNetwork, settings: Settings) -> bool:
+    """Return whether a classifier decides what is removed, or at what scale named types are."""
+    if not model.requests:
+        return False
+    if isinstance(settings.remove, str):
+        return settings.remove == "auto"
+    return scale_varies(settings.remove)
+
+
+def scale_varies(types: Iterable[str]) -> bool:
+    """Return whether a classifier decides at what scale named types are removed."""
+    return any(scale(one) == "either" for one in types)
 
 
 @dataclass(frozen=True)
@@ -120,17 +129,11 @@ def open_remover(
     Raises MaskDCPTError where the network cannot be asked what the settings ask for.
     """
     check_removal(model, settings)
-    named = () if isinstance(settings.remove, str) else settings.remove
-    if finds(model, settings) or scale_varies(named):
+    if needs_classifier(model, settings):
         classifier = classifier or default_classifier(device)
     else:
         classifier = None  # nothing depends on what it would find
     return Remover(model.requests, settings, classifier)
-
-
-def scale_varies(types: Iterable[str]) -> bool:
-    """Return whether a classifier decides at what scale named types are removed."""
-    return any(scale(one) == "either" for one in types)
 
 
 def open_classifier(name_or_file: str, device: str) -> DegradationClassifier:

@@ -74,25 +74,6 @@ def test_what_is_found_and_not_removed_is_reported(finds, photos, tmp_path, foun
         assert outcome.job.target.read_bytes() == outcome.job.source.read_bytes()
 
 
-def test_each_page_is_decided_by_itself(finds, tmp_path):
-    pages = [Image.fromarray(ramp(40, width, 3)) for width in (30, 50, 60)]
-    pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
-    job = Job(tmp_path / "scan.tif", tmp_path / "out" / "scan.tif")
-    finds({30: ("GN",), 50: (), 60: ("J", "GN")})
-    engine = Askable()
-    (outcome,) = outcomes_of(engine, [job])
-    assert engine.requests == [[1, 0, 0], [1, 0, 1]]
-    assert (outcome.found, outcome.removed) == (("GN", "J"), ("GN", "J"))
-    assert outcome.notices == (
-        "Nothing to remove was found in 1 of its 3 pages, left as they are: 2.",
-    )
-    with Image.open(job.target) as restored:
-        restored.seek(1)
-        assert np.array_equal(np.asarray(restored), np.asarray(pages[1]))
-        restored.seek(2)
-        assert np.asarray(restored).mean() > np.asarray(pages[2]).mean() + 30
-
-
 def test_from_a_photo_whose_output_was_unsound_nothing_is_removed(finds, photos, tmp_path):
     class Unsound(Askable):
         def __call__(self, lq):

@@ -26,11 +26,12 @@ JOB = Job(Path("x"), Path("y"))
             "all that it knows but haze, jpeg",
         ),
         ("--remove noise,H,GN", {"remove": ("GN", "H")}, None, "noise, haze"),
+        ("--remove rain --classifier own.pth", {"remove": ("RS",)}, "own.pth", "rain"),
         ("--remove auto", {}, "tiny-classifier", "what tiny-classifier finds"),
     ],
 )
 def test_what_to_remove_arrives_and_is_reported(fake, options, settings, classifier, sentence):
-    fake.requests = ("GN", "H", "J")
+    fake.requests = ("GN", "H", "RS", "J")
     result = invoke("in", "-o", "out", *options.split())
     assert result.exit_code == 0, result.output
     assert fake.settings == Settings(**settings)
@@ -52,7 +53,7 @@ def test_what_to_remove_arrives_and_is_reported(fake, options, settings, classif
         (
             (),
             "--classifier tiny-classifier",
-            "--classifier is for --remove auto of a model that can",
+            "--classifier is for --remove auto, and for rain, snow, drops and blur that are named",
         ),
         (
             ("GN", "H"),
