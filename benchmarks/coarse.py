@@ -163,7 +163,7 @@ def either(engine: Engine, photos: Path, size: float, *, count: int, seed: int) 
 
 
 def noise(engine: Engine, photos: Path, size: float, *, count: int, seed: int) -> Measured:
-    """Compare when the noise of a dark photo is removed, by a network that can be asked.
+    """Compare when the noise of a dark photo is removed, by a request-conditioned network.
 
     The reduced copy becomes that of the clean photo, as if restored perfectly: only noise differs.
     """

@@ -22,7 +22,7 @@ ROUNDS = 3
 
 @click.command()
 @click.argument("photos", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--model", default="tiny-asked", show_default=True, help="One that can be asked.")
+@click.option("--model", default="tiny-asked", show_default=True, help="A request-conditioned one.")
 @click.option("--seed", default=0, show_default=True)
 def main(*, photos: Path, model: str, seed: int) -> None:
     """Add Gaussian noise to the middle of clean PHOTOS, and remove it both ways."""

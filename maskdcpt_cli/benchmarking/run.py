@@ -99,8 +99,8 @@ def benchmark(
     Args:
         sets: Test sets, as `from_preset` and `from_photos` of `benchmarking.test_sets`, and
             `from_pairs` of `data.sets` find them.
-        restore: Function from lq to the restored image, both (H, W, 3) in [0, 1]. A network
-            that can be asked (`NetworkRestore`) is asked for the degradation of each test set.
+        restore: Function from lq to the restored image, both (H, W, 3) in [0, 1]. A
+            request-conditioned network (`NetworkRestore`) is asked for the degradation of each set.
         settings: Metrics, protocol and folder of the results.
         cache: Earlier results, which are not computed again.
 

@@ -40,7 +40,7 @@ remove_option: Decorator = click.option(
     callback=_types,
     shell_complete=several_of(lambda: ["auto", "all", *type_names()]),
     help="Types to remove: auto, those that a classifier finds in each photo; all that the model "
-    "knows; or a list, as noise,jpeg. Of models that can be asked, as the default one.",
+    "knows; or a list, as noise,jpeg. Of request-conditioned models, as the default one.",
 )
 keep_option: Decorator = click.option(
     "--keep",
@@ -59,7 +59,7 @@ classifier_option: Decorator = click.option(
 
 
 def plan_in_words(settings: Settings, classifier: str) -> str:
-    """Return what a model that can be asked will remove."""
+    """Return what a request-conditioned model will remove."""
     if not isinstance(settings.remove, str):
         return f"removes {in_words(settings.remove) or 'nothing'}"
     every = f"what {classifier} finds" if settings.remove == "auto" else "all that it knows"

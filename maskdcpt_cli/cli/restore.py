@@ -306,7 +306,7 @@ def _load_network(options: RestoreOptions) -> "Restores":
     if options.classifier and not needs_classifier(model, options.settings):
         raise click.UsageError(
             "--classifier is for --remove auto, and for rain, snow, drops and blur that are named, "
-            "of a model that can be asked what to remove."
+            "of a request-conditioned model."
         )
     return model
 

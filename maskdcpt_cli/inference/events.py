@@ -37,8 +37,8 @@ class Settings:
     strip: bool = False  # drop EXIF, XMP and ICC
     compare: bool = False  # write a before/after sheet beside each result
     max_pixels: int | None = MAX_PIXELS  # larger images are refused; None: no limit
-    # Of models that can be asked: "auto" removes what a classifier finds, "all" all that the model
-    # knows, and types (their names as for `maskdcpt degrade --type`) exactly these.
+    # Of request-conditioned models: "auto" removes what a classifier finds, "all" all that the
+    # model knows, and types (their names as for `maskdcpt degrade --type`) exactly these.
     remove: Remove = "auto"
     keep: tuple[str, ...] = ()  # types that "auto" and "all" do not remove
 

@@ -155,7 +155,7 @@ def decide_removal(
     """Return what to remove from a page, each in the order of `requests`.
 
     Types of the scene are removed from the page reduced, and so are those whose scale varies where
-    the page shows them when it is reduced. None where the network cannot be asked, or its types
+    the page shows them when it is reduced. None where the network takes no request, or its types
     have no names: it removes all that it can.
     """
     if not requests:

@@ -63,8 +63,8 @@ def restore(
         model: A network, as `load_model`, `load_exported` or `open_engine` returns it.
         image: sRGB, (H, W) or (H, W, C) with C = 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha;
             uint8, uint16, or float32 in [0, 1].
-        remove: What a model that can be asked removes: "auto" what the classifier finds, "all" all
-            that the model knows, or types, as ("noise", "jpeg"). None: as `settings` say.
+        remove: What a request-conditioned model removes: "auto" what the classifier finds, "all"
+            all that the model knows, or types, as ("noise", "jpeg"). None: as `settings` say.
         keep: Types that "auto" and "all" do not remove. None: as `settings` say.
         classifier: The classifier of "auto", as `load_classifier` returns it, used on the device
             of its network. None: the default one, on the device of the model.
@@ -119,7 +119,7 @@ def restore_folder(
         model: A network, as `load_model`, `load_exported` or `open_engine` returns it.
         folder: The folder of the photos.
         out: The folder of the results; created where it does not exist.
-        remove: What a model that can be asked removes; see `restore`.
+        remove: What a request-conditioned model removes; see `restore`.
         keep: Types that "auto" and "all" do not remove; see `restore`.
         classifier: The classifier of "auto"; see `restore`.
         settings: Settings of restoring and writing. None: the defaults.
@@ -157,7 +157,7 @@ def restore_files(
     as many threads as `threads_for` says and within a bound of memory. Results are written
     atomically. Where a target exists, `skip` keeps a result of the same weights, settings and
     source, `overwrite` replaces it, and everything else is a failure. Files are read by `reader`;
-    None opens one. What a network that can be asked removes is decided while a photo is read, by
+    None opens one. What a request-conditioned network removes is decided while a photo is read, by
     `classifier` where the settings say so; None takes the default one.
 
     Raises:

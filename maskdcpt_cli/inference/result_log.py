@@ -27,7 +27,7 @@ RESULT_LOG = ".maskdcpt.jsonl"  # in the folder of the results; of a name the la
 
 # Settings that do not change the pixels of a result.
 NEUTRAL = ("compare", "max_pixels")
-REMOVAL = ("remove", "keep")  # change those of networks that can be asked
+REMOVAL = ("remove", "keep")  # change those of request-conditioned networks
 
 
 class FileState(NamedTuple):

@@ -30,7 +30,7 @@ class RestorationNetwork:
 
     size_multiple: int  # of the heights and widths of its tiles
     padding: str = "reflect"  # to these multiples, a key of PADDINGS
-    request_types: int = 0  # how many types it can be asked for; 0: it cannot be asked
+    request_types: int = 0  # of types in a request; 0: it takes no request
     requests: tuple[str, ...] = ()  # their abbreviations, if its file names them
 
     def weight_items(self) -> Iterable[tuple[str, Tensor]]:
@@ -55,7 +55,7 @@ class Backbone(nn.Module, RestorationNetwork):
     With a mask as `on_grid`, `encode` takes a packed image and returns packed maps; hidden pixels
     cannot influence them. With values recorded over a whole image as `pool`, it takes tiles of it.
 
-    A network that can be asked takes a request (B, types): 1 for each type of degradation that is
+    A request-conditioned network takes a request (B, types): 1 for each type of degradation that is
     to be removed, 0 for the others. Without one it is asked for everything. A request (1, types)
     holds for the whole batch. Pre-training asks for everything (ours): the request must not name
     the degradation that the classifier is to find.
@@ -126,7 +126,7 @@ class Backbone(nn.Module, RestorationNetwork):
         return None
 
     def instruction(self, request: Tensor | None) -> tuple[Tensor, ...]:
-        """Return the embedding of a request by itself, or nothing if the network cannot be asked.
+        """Return the embedding of a request by itself, or nothing if the network takes none.
 
         Raises ValueError for a request that does not fit the network.
         """

@@ -64,5 +64,5 @@ class InstructedStage(BlockSequence):
 
 
 def request_types_in(shapes: Shapes) -> int:
-    """Return how many types a network with tensors of these shapes can be asked for."""
+    """Return how many types a request to a network with tensors of these shapes has."""
     return size_of(shapes, TYPES_KEY, 1) if TYPES_KEY in shapes else 0

@@ -8,7 +8,7 @@ MAX_CHANNELS = 1024
 MAX_BLOCKS = 1000  # of a stage
 MAX_STAGES = 64
 MAX_EXPANSION = 64
-MAX_TYPES = 64  # of degradation that a network can be asked for
+MAX_TYPES = 64  # of degradation in a request
 ARCHITECTURES = ("plain", "instruct", "frequency", "moe")  # Table XI
 PLAIN: Mapping[str, object] = {  # the defaults of options that earlier versions did not have
     "architecture": "plain",
@@ -19,7 +19,7 @@ PLAIN: Mapping[str, object] = {  # the defaults of options that earlier versions
     "bias": True,
     "attention": "plain",
 }
-INSTRUCT = "instruct"  # the architecture of networks that can be asked what to remove
+INSTRUCT = "instruct"  # the architecture of request-conditioned networks
 
 
 def whole_number(name: str, value: object, *, least: int = 1, most: int = MAX_CHANNELS) -> int:
@@ -77,7 +77,7 @@ def check_heads(channels: int, heads: int) -> None:
 
 
 def check_request_types(value: object, *, architecture: str) -> int:
-    """Return the number of types that a network can be asked for, 0 where it cannot be asked."""
+    """Return the number of types in a request to a network, 0 where it takes none."""
     if architecture == INSTRUCT:
         return whole_number("request_types", value, most=MAX_TYPES)
     if value != 0:

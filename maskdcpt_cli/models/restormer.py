@@ -181,7 +181,7 @@ class Restormer(Backbone):
         return self.instructed(self.stage(dim, level, blocks), dim, level)
 
     def instructed(self, stage: BlockSequence, dim: int, level: int) -> BlockSequence:
-        """Return the stage, closed by an instruction block if the network can be asked."""
+        """Return the stage; of a request-conditioned network closed by an instruction block."""
         if self.architecture != "instruct":
             return stage
         block = InstructionBlock(self.block(dim, level), channels=dim)

@@ -288,7 +288,7 @@ class RequestKinds(Schema):
 
 
 class Requests(Schema):
-    """Samples for a network that can be asked: several degradations, and a request (ours)."""
+    """Samples for a request-conditioned network: several degradations, and a request (ours)."""
 
     p_several: Fraction = 0.5  # probability of further degradations
     most: Annotated[int, Field(ge=2, le=9)] = 4  # degradations of an image

@@ -185,7 +185,7 @@ class Finetuning:
         return Losses(total, {"restoration": loss, "load": load})
 
     def requests(self, request: Tensor) -> tuple[Tensor, ...]:
-        """Return a request by itself, or nothing for a network that cannot be asked."""
+        """Return a request by itself, or nothing for a network that takes no request."""
         return (request,) if self.backbone.request_types else ()
 
     def validate_sample(self, sample: ValidationSample) -> ValidationResult:

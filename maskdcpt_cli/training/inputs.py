@@ -166,7 +166,7 @@ def samples_of(run: Run, data: TrainingData, inputs: Inputs) -> Samples:
 
     What is held out for validation is left out of every stage.
 
-    Requests of a data preset are for networks that can be asked, in fine-tuning, and for
+    Requests of a data preset are for request-conditioned networks, in fine-tuning, and for
     multi-label classifiers, in pre-training; else an image has one degradation, and its target
     none.
     """

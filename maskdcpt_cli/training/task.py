@@ -65,7 +65,7 @@ def fork_seed(seed: int) -> Iterator[None]:
 def init_backbone(preset: Run, labels: Sequence[str]) -> Backbone:
     """Return the backbone of a preset with random weights.
 
-    One that can be asked what to remove can be asked for all labels, but for clean images.
+    Requests to a request-conditioned one have all labels but that of clean images.
 
     Raises:
         MaskDCPTError: where there is no such backbone, for options that it does not have or that

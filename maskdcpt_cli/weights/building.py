@@ -74,7 +74,7 @@ def build(checkpoint: Checkpoint) -> Backbone:
     model.requests = checkpoint.requests
     if model.requests and len(model.requests) != model.request_types:
         raise CheckpointError(
-            f"{name} has a network that can be asked for {model.request_types} types, but lists "
+            f"{name} has a network conditioned on {model.request_types} types, but lists "
             f"{len(model.requests)} degradations. {ADVICE}"
         )
     return model.eval()

@@ -69,7 +69,7 @@ class Checkpoint:
 
     @property
     def requests(self) -> tuple[str, ...]:
-        """The types that its network can be asked for, in the order of a request, if known."""
+        """The types of a request to its network, in order, if known."""
         return removable(self.degradations) if self.options.get("request_types") else ()
 
 

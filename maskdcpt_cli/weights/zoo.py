@@ -143,8 +143,8 @@ def load_model(name_or_path: str | Path = DEFAULT) -> "Backbone":
 
     Returns:
         The network, float32 on the CPU in evaluation mode: called with RGB (B, 3, H, W), float32 in
-        [0, 1] of any size, it returns the restored images, of the same size and not clipped. One
-        that can be asked, as the default one, removes all that it knows where it gets no request;
+        [0, 1] of any size, it returns the restored images, of the same size and not clipped. A
+        request-conditioned one, as the default, removes all that it knows where it gets no request;
         `restore` asks it for what is found.
 
     Raises:

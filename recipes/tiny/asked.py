@@ -211,7 +211,7 @@ def main(
     count: int,
     side: int,
 ) -> None:
-    """Measure MODEL, which can be asked, on photos of FOLDERS and on pairs."""
+    """Measure the request-conditioned MODEL on photos of FOLDERS and on pairs."""
     network = RestoreByRequest(load_model(model))
     if not network.types:
         raise click.UsageError(f"{model} cannot be asked; train one with `architecture: instruct`.")

@@ -1,6 +1,6 @@
 """The tables of the embedded model's card: PSNR against the input, and against a classical tool.
 
-A network that can be asked has a table for each way to ask it: for what is there, for what a
+A request-conditioned network has a table for each way to ask it: for what is there, for what a
 classifier finds (`--remove auto`), and for everything.
 
 Measured by `maskdcpt benchmark`'s own code on the test sets of presets/data/embedded.yaml below a
@@ -130,7 +130,7 @@ def row(
 
 
 def ways(model: Backbone, classifier: DegradationClassifier) -> dict[str, Restorer]:
-    """Return the ways to restore: one, or those to ask a network that can be asked."""
+    """Return the ways to restore: one, or those to ask a request-conditioned network."""
     network = open_network(model, backend="torch")
     if not model.request_types:
         return {"restored": network}
@@ -167,7 +167,7 @@ def printed(rows: Sequence[Row]) -> str:
     "--classifier",
     default=DEFAULT_CLASSIFIER,
     show_default=True,
-    help="Of a network that can be asked.",
+    help="Of a request-conditioned network.",
 )
 @click.option(
     "--pairs",

@@ -17,7 +17,7 @@ from tests.small import calm, two_blocks
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Weights of a small network that can be asked, and photos, in the current folder."""
+    """Weights of a small request-conditioned network, and photos, in the current folder."""
     monkeypatch.chdir(tmp_path)
     network = calm("nafnet-instruct", **two_blocks("nafnet-instruct"))
     options = {option: getattr(network, option) for option in network.options}

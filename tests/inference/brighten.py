@@ -44,7 +44,7 @@ KNOWN = ("GN", "H", "J")
 
 
 def askable(*requests):
-    """A small network that can be asked for three types of these names."""
+    """A small request-conditioned network for three types of these names."""
     model = small("nafnet-instruct")
     model.requests = requests
     return model

@@ -125,5 +125,5 @@ def test_a_network_that_can_be_asked_knows_the_names_of_its_requests(tmp_path: P
 
 def test_a_network_that_can_be_asked_for_other_types_than_are_listed_is_refused() -> None:
     asked = replace(filled("restormer-instruct"), degradations=("H", "RS"))
-    with pytest.raises(CheckpointError, match="can be asked for 3 types, but lists 2 degradations"):
+    with pytest.raises(CheckpointError, match="conditioned on 3 types, but lists 2 degradations"):
         build(asked)

@@ -57,7 +57,7 @@ class PlainCNN(Backbone):
         pool: GlobalPool = whole_image,
         request: Tensor | None = None,
     ) -> Encoded:
-        self.instruction(request)  # refuses one, as this network cannot be asked
+        self.instruction(request)  # refuses one, as this network takes none
         x = on_grid(self.entry, lq)
         maps = []
         for stage in self.trunk:

@@ -48,7 +48,7 @@ class PooledValues(nn.Module):
 class TileResidual(nn.Module):
     """The residual of tiles of an image whose pooled values were recorded.
 
-    Takes the request before the values, if the network can be asked.
+    Takes the request before the values, if the network is request-conditioned.
     """
 
     def __init__(self, backbone: Backbone) -> None:
@@ -73,7 +73,7 @@ class Engine(ABC):
     """A network prepared on one device: (B, 3, h, w) in [0, 1] of any size -> restored.
 
     Takes float32 on the CPU or on its device, and returns it there; the result is not clipped.
-    One that can be asked what to remove removes everything, unless `with_request` says otherwise.
+    A request-conditioned one removes everything, unless `with_request` says otherwise.
     """
 
     backend: str
@@ -122,7 +122,7 @@ class Engine(ABC):
 
     @abstractmethod
     def network(self, *request: Tensor) -> Network:
-        """Return the network with a request (1, types), or with none if it cannot be asked."""
+        """Return the network with a request (1, types), or with none if it takes none."""
 
     def describe(self) -> str:
         return f"{self.backend} on {self.device}, {self.precision}"
@@ -162,7 +162,7 @@ class BackboneEngine(Engine):
     def residual(self, padded: Tensor, *request: Tensor) -> Tensor:
         """Return the residual of lq, whose height and width are multiples of size_multiple.
 
-        It is fp32, on the device of lq. A network that can be asked takes a `request` (1, types);
+        It is fp32, on the device of lq. A request-conditioned network takes a `request` (1, types);
         the others take none, here and below.
         """
 
@@ -211,7 +211,7 @@ class BackboneEngine(Engine):
 
 
 class _WithRequest:
-    """An engine with its request: one tensor, or none if the network cannot be asked."""
+    """An engine with its request: one tensor, or none if the network takes none."""
 
     def __init__(self, engine: BackboneEngine, request: tuple[Tensor, ...]) -> None:
         self.engine = engine

@@ -101,7 +101,7 @@ class ExportedEngine(Engine):
 
 
 class _FileWithRequest:
-    """An exported network with its request: one tensor, or none if it cannot be asked."""
+    """An exported network with its request: one tensor, or none if it takes none."""
 
     def __init__(self, network: ExportedNetwork, request: tuple[Tensor, ...]) -> None:
         self.graph = network.graph

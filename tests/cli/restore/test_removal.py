@@ -1,4 +1,4 @@
-"""The command line of restore, with a network that can be asked what to remove."""
+"""The command line of restore, with a request-conditioned network."""
 
 import json
 from pathlib import Path
