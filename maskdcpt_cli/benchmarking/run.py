@@ -13,6 +13,7 @@ from maskdcpt_cli.benchmarking import examples
 from maskdcpt_cli.benchmarking.result_cache import ResultCache, Values
 from maskdcpt_cli.benchmarking.table_rows import SetResult
 from maskdcpt_cli.benchmarking.test_sets import (
+    find_sets,
     info,
     key,
     read_sample,
@@ -21,7 +22,10 @@ from maskdcpt_cli.benchmarking.test_sets import (
 )
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.errors import MAX_JOBS, MaskDCPTError, check_range
-from maskdcpt_cli.inference.networks import NetworkRestore, Restore
+from maskdcpt_cli.inference.backends.exported import ExportedNetwork
+from maskdcpt_cli.inference.networks import NetworkRestore, Restore, Restorer, open_network
+from maskdcpt_cli.models import Backbone
+from maskdcpt_cli.plugins import source_state
 from maskdcpt_cli.scoring.events import Item, Unavailable
 from maskdcpt_cli.scoring.metrics import WITH_GT, WITHOUT_GT, find_metric
 from maskdcpt_cli.scoring.protocols import DEFAULT, Protocol
@@ -87,6 +91,55 @@ Event = SetStarted | ImageScored | ImageFailed | Unavailable | SetFinished
 
 
 def benchmark(
+    model: Backbone | ExportedNetwork,
+    folder: Path | str,
+    *,
+    data: str | None = None,
+    root: Path | str | None = None,
+    photos: Path | str | None = None,
+    pairs: Sequence[tuple[Path | str, Path | str]] = (),
+    metrics: Sequence[str] = (),
+    limit: int | None = None,
+    device: str = "auto",
+) -> Generator[Event, None, None]:
+    """Restore test sets and score the results, as `maskdcpt benchmark` does without its tables.
+
+    Closing the generator keeps all results so far; the same call goes on from there.
+
+    Args:
+        model: A network, as `load_model` or `load_exported` returns it. A request-conditioned one
+            is asked for the degradation of each test set.
+        folder: The folder of the results and of examples.
+        data: The data preset whose test sets are measured, by name or file.
+        root: The folder of its data sets; None: the environment variable MASKDCPT_DATA.
+        photos: A folder of clean photos, degraded as the clean images of the preset are.
+        pairs: Folders of degraded and of clean images with the same names, in place of `data`.
+        metrics: Names; each test set takes those that apply. (): PSNR and SSIM, or without ground
+            truth the usual ones.
+        limit: Measure only the first images of each test set, so many.
+        device: The device of the network, as of `open_engine`.
+
+    Yields:
+        Events of `maskdcpt_cli.benchmarking.run`: an ImageScored or ImageFailed for each image, and
+        exactly one SetFinished for each test set, whose `result.figures` are the means.
+
+    Raises:
+        MaskDCPTError: Test sets, a metric or a device do not exist, or the folder holds the results
+            of another network.
+    """
+    sets = find_sets(data, root=root, photos=photos, pairs=pairs)
+    network = open_network(model, device=device)
+    settings = BenchmarkSettings(Path(folder), metrics=tuple(metrics), limit=limit)
+    yield from measure(sets, network.restore, settings, open_cache(network, settings))
+
+
+def open_cache(network: Restorer, settings: BenchmarkSettings) -> ResultCache:
+    """Open the results of a network by these settings, and by the plugins as they are now."""
+    made_by = (network.fingerprint, settings.protocol.name, source_state())
+    return ResultCache(settings.folder, made_by="-".join(filter(None, made_by)))
+
+
+def measure(
     sets: Sequence[ImageSet],
     restore: Restore,
     settings: BenchmarkSettings,
@@ -97,8 +150,7 @@ def benchmark(
     Closing the generator keeps all results so far in `cache`.
 
     Args:
-        sets: Test sets, as `from_preset` and `from_photos` of `benchmarking.test_sets`, and
-            `from_pairs` of `data.sets` find them.
+        sets: Test sets, as `find_sets` finds them.
         restore: Function from lq to the restored image, both (H, W, 3) in [0, 1]. A
             request-conditioned network (`NetworkRestore`) is asked for the degradation of each set.
         settings: Metrics, protocol and folder of the results.

@@ -3,6 +3,7 @@
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -15,11 +16,12 @@ from maskdcpt_cli.data import sets
 from maskdcpt_cli.data.pairs import FilePairs
 from maskdcpt_cli.data.sets import ImageSet
 from maskdcpt_cli.data.shards.index import ShardPairs
-from maskdcpt_cli.data.sources import is_clean
+from maskdcpt_cli.data.sources import is_clean, root_of
 from maskdcpt_cli.degradations import slug
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.images.formats import MAX_PIXELS
 from maskdcpt_cli.presets.data import Data, SeededSynthesis, Synthesis
+from maskdcpt_cli.presets.load import load_data
 from maskdcpt_cli.synthesis.contract import Image
 from maskdcpt_cli.synthesis.table import degrade, generator_of
 
@@ -91,6 +93,34 @@ def title(one: ImageSet | SetInfo) -> str:
     if one.level is None:
         return f"{one.name}, {word}" if word else one.name
     return f"{one.name}, {word or slug(one.degradation or '')} {one.level:g}"
+
+
+def find_sets(
+    data: str | None,
+    *,
+    root: Path | str | None = None,
+    photos: Path | str | None = None,
+    pairs: Sequence[tuple[Path | str, Path | str]] = (),
+    max_pixels: int | None = MAX_PIXELS,
+) -> list[ImageSet]:
+    """Find test sets: own pairs, own photos degraded as a data preset says, or those of a preset.
+
+    Raises:
+        MaskDCPTError: If nothing is named, if both pairs and a preset are, and for test sets that
+            are not there.
+    """
+    if pairs:
+        if data or photos:
+            raise MaskDCPTError("Give either pairs or a data preset, not both.")
+        folders = [(Path(lq), Path(gt)) for lq, gt in pairs]
+        return sets.from_pairs(folders, max_pixels=max_pixels)
+    if not data:
+        raise MaskDCPTError("Name the test sets: a data preset, or pairs.")
+    preset = load_data(data)
+    if photos:
+        return from_photos(preset, Path(photos), max_pixels=max_pixels)
+    below = root_of(preset, None if root is None else Path(root))
+    return from_preset(preset, below, max_pixels=max_pixels)
 
 
 def from_preset(data: Data, root: Path, *, max_pixels: int | None = MAX_PIXELS) -> list[ImageSet]:

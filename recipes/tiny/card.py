@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.measure import table
 from maskdcpt_cli import load_classifier, load_model, restore
 from maskdcpt_cli.benchmarking.result_cache import ResultCache
-from maskdcpt_cli.benchmarking.run import BenchmarkSettings, ImageFailed, ImageScored, benchmark
+from maskdcpt_cli.benchmarking.run import BenchmarkSettings, ImageFailed, ImageScored, measure
 from maskdcpt_cli.benchmarking.test_sets import from_preset, title
 from maskdcpt_cli.data.sets import ImageSet, from_pairs
 from maskdcpt_cli.degradations import CLEAN
@@ -90,7 +90,7 @@ def measured(testset: ImageSet, network: Restorer, out: Path, *, limit: int | No
     settings = BenchmarkSettings(folder=out, metrics=("psnr",), limit=limit)
     cache = ResultCache(out, made_by=network.fingerprint)
     values: Values = {}
-    for one in benchmark([testset], network.restore, settings, cache):
+    for one in measure([testset], network.restore, settings, cache):
         if isinstance(one, ImageScored):
             values[one.name] = one.values["psnr"]
         elif isinstance(one, ImageFailed) and REFUSED not in one.reason:

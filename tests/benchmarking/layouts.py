@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from maskdcpt_cli.benchmarking.result_cache import ResultCache
-from maskdcpt_cli.benchmarking.run import BenchmarkSettings, benchmark
+from maskdcpt_cli.benchmarking.run import BenchmarkSettings, measure
 from maskdcpt_cli.images.arrays import Pixels
 from maskdcpt_cli.inference.networks import identity
 from maskdcpt_cli.presets.data import EvalPart, Folders, Source, TextList, Unpaired
@@ -80,7 +80,5 @@ def run(sets, folder: Path, restore=None, *, made_by: str = "me", **settings) ->
         folder, metrics=settings.pop("metrics", ("psnr",)), jobs=1, **settings
     )
     return list(
-        benchmark(
-            sets, restore or identity().restore, options, ResultCache(folder, made_by=made_by)
-        )
+        measure(sets, restore or identity().restore, options, ResultCache(folder, made_by=made_by))
     )

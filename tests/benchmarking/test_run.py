@@ -17,7 +17,7 @@ from maskdcpt_cli.benchmarking.run import (
     ImageScored,
     SetFinished,
     SetStarted,
-    benchmark,
+    measure,
 )
 from maskdcpt_cli.benchmarking.test_sets import (
     from_photos,
@@ -145,7 +145,7 @@ def test_a_set_of_which_nothing_can_be_measured_is_reported(pairs, tmp_path):
 def test_a_run_that_was_stopped_goes_on(pairs, tmp_path):
     sets, restore = from_pairs([pairs]), Counting()
     settings = BenchmarkSettings(tmp_path / "out", metrics=("psnr",), jobs=1)
-    events = benchmark(sets, restore, settings, ResultCache(settings.folder, made_by="me"))
+    events = measure(sets, restore, settings, ResultCache(settings.folder, made_by="me"))
     while not isinstance(next(events), ImageScored):
         pass
     events.close()

@@ -3,6 +3,7 @@
 import re
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,23 +156,20 @@ def benchmark(**given: Any) -> None:
 
 def _sets(options: BenchmarkOptions) -> "Sequence[ImageSet]":
     """Return the test sets: own pairs, own photos, or those of the preset."""
-    from maskdcpt_cli.benchmarking.test_sets import from_photos, from_preset
-    from maskdcpt_cli.data.sets import from_pairs
-    from maskdcpt_cli.data.sources import root_of
-    from maskdcpt_cli.presets.load import load_data
+    from maskdcpt_cli.benchmarking.test_sets import find_sets
 
     if options.pairs and (options.photos or options.preset):
         raise click.UsageError("--pairs cannot be combined with --data-preset or --photos.")
-    if options.pairs:
-        return from_pairs(options.pairs, max_pixels=options.max_pixels)
-    if not options.preset:
+    if not options.pairs and not options.preset:
         raise click.UsageError("Name the test sets: --data-preset NAME, or --pairs LQ GT.")
-    with usage_errors():
-        data = load_data(options.preset)
-        if options.photos:
-            return from_photos(data, options.photos, max_pixels=options.max_pixels)
-        root = root_of(data, options.data_root)
-        return from_preset(data, root, max_pixels=options.max_pixels)
+    with nullcontext() if options.pairs else usage_errors():
+        return find_sets(
+            options.preset,
+            root=options.data_root,
+            photos=options.photos,
+            pairs=options.pairs,
+            max_pixels=options.max_pixels,
+        )
 
 
 def _tables(options: BenchmarkOptions, sets: "Sequence[ImageSet]") -> "Sequence[PaperTable]":
@@ -193,22 +191,19 @@ def _run(
     tables: "Sequence[PaperTable]",
 ) -> bool:
     """Measure, show and write; return whether everything was measured."""
-    from maskdcpt_cli.benchmarking.result_cache import ResultCache
-    from maskdcpt_cli.benchmarking.run import benchmark
+    from maskdcpt_cli.benchmarking.run import measure, open_cache
     from maskdcpt_cli.benchmarking.table_rows import table_rows
     from maskdcpt_cli.cli.benchmark.files import check_folder, write_files
     from maskdcpt_cli.cli.benchmark.tables import BenchmarkReport
     from maskdcpt_cli.cli.benchmark.view import BenchmarkView, print_tables, show
     from maskdcpt_cli.cli.console import say
-    from maskdcpt_cli.plugins import source_state
 
     settings, network = _settings(options), _network(options)
     check_folder(options.folder)
-    made_by = "-".join(filter(None, (network.fingerprint, settings.protocol.name, source_state())))
-    cache = ResultCache(options.folder, made_by=made_by)
+    cache = open_cache(network, settings)
     view = BenchmarkView(sets, settings.limit)
     say(view.console, f"{options.label}: {network.description}")
-    shown = show(benchmark(sets, network.restore, settings, cache), view)
+    shown = show(measure(sets, network.restore, settings, cache), view)
     measured = [one.result for one in shown.finished]
     protocol = f"{settings.protocol.name}: {settings.protocol.describe()}"
     report = BenchmarkReport(
