@@ -15,7 +15,6 @@ from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from threading import RLock
-from types import ModuleType
 from typing import Any, NamedTuple, TypeVar, cast
 
 from maskdcpt_cli.errors import MaskDCPTError
@@ -26,6 +25,7 @@ TABLES = (
     "BACKBONES", "DEGRADATIONS", "SETTINGS", "SYNTHESIS", "LOSSES", "METRICS", "SOURCES",
     "RECORDERS",
 )  # fmt: skip
+OF_FIGURES = ("BACKBONES", "DEGRADATIONS", "SYNTHESIS", "METRICS", "SOURCES")  # of a benchmark
 GROUP = "maskdcpt.plugins"
 VARIABLE = "MASKDCPT_PLUGINS"  # names of modules, with commas between
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -183,17 +183,22 @@ def needed(**names: Iterable[str]) -> tuple[str, ...]:
 
 
 def source_state() -> str:
-    """Return a hash of the Python files of the plugins in use; "" without plugins."""
-    files = [path for module in plugins().modules for path in _files(sys.modules[module])]
-    return sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest() if files else ""
+    """Return a hash of the Python files of the plugins that figures depend on; "" without any."""
+    rows = plugins().rows
+    modules = {row.module for table in OF_FIGURES for row in rows[table].values()}
+    files = [file for module in sorted(modules) for file in _files(module)]
+    return sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest() if files else ""
 
 
-def _files(module: ModuleType) -> list[Path]:
-    """Return the file of a module, or all of a package."""
-    if module.__file__ is None:
+def _files(module: str) -> list[Path]:
+    """Return the file of a module, or all of the package that it is in."""
+    package = sys.modules[module.partition(".")[0]]
+    file = package.__file__ or sys.modules[module].__file__  # a namespace has none
+    if file is None:
         return []
-    file = Path(module.__file__)
-    return sorted(file.parent.rglob("*.py")) if file.name == "__init__.py" else [file]
+    if Path(file).name != "__init__.py":
+        return [Path(file)]
+    return sorted(path for path in Path(file).parent.rglob("*.py") if path.is_file())
 
 
 def check_there(

@@ -241,11 +241,17 @@ def test_a_backbone_may_use_what_initialisation_returns_and_not_the_name_of_the_
 
 
 def test_the_state_of_plugins_changes_with_their_files():
+    use_plugin(write("plug_recorder", "RECORDERS = {'plug-recorder': print}"))
     assert source_state() == ""
-    use_plugin(write("plug_state", "SETTINGS = {'plug-state': ('H',)}"))
+    Path("plug_state").mkdir()
+    write("__init__", "", folder="plug_state")
+    write("plugin", "METRICS = {'plug-state': 'plug_state.metrics:mine'}", folder="plug_state")
+    metrics = write("metrics", "mine = 1", folder="plug_state")
+    use_plugin("plug_state.plugin")
     before = source_state()
     assert before == source_state() != ""
-    write("plug_state", "SETTINGS = {'plug-state': ('RS',)}")
+    write(metrics, "mine = 2", folder="plug_state")
+    Path("plug_state/.#lock.py").symlink_to("gone")
     assert source_state() != before
 
 

@@ -83,7 +83,7 @@ class ResultCache:
             return
         if made_by != self.made_by:
             raise MaskDCPTError(
-                f"'{shown(folder)}' holds results of other weights or settings; give another "
-                "folder with -o, or remove it."
+                f"'{shown(folder)}' holds results of other weights, settings or plugins; give "
+                "another folder with -o, or remove it."
             )
         self._entries[key] = state, values

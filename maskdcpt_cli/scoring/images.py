@@ -131,7 +131,7 @@ def _clipped(pixels: NDArray[Any]) -> Iterator[str]:
 def _converted(pixels: object) -> ScoringImage:
     if not isinstance(pixels, np.ndarray):
         raise ImageError(f"A {type(pixels).__name__} is not an image: give a Path or an array.")
-    if pixels.dtype not in (np.uint8, np.uint16) and pixels.dtype.kind != "f":
+    if pixels.dtype.kind != "f" and pixels.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         raise ImageError(
             f"An array of {pixels.dtype} is not an image: valid are uint8, uint16, and floats in "
             "[0, 1]."

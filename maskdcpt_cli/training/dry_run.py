@@ -42,7 +42,7 @@ def dry_run(
     Yields:
         An estimate for each stage.
     """
-    there = next(folder for folder in (run_dir, *run_dir.absolute().parents) if folder.is_dir())
+    there = next(folder for folder in run_dir.absolute().parents if folder.is_dir())
     for stage in preset.training.stages:
         with TemporaryDirectory(prefix=".maskdcpt-", dir=there) as name:
             folder = Path(name)

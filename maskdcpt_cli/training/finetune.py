@@ -22,6 +22,7 @@ from maskdcpt_cli.training.inputs import TrainingData
 from maskdcpt_cli.training.loop import Loop, Stop, never, resumes
 from maskdcpt_cli.training.losses import LOSSES, Losses
 from maskdcpt_cli.training.run_folder import launch
+from maskdcpt_cli.training.stages import memory_errors
 from maskdcpt_cli.training.task import fork_seed, init_backbone, initialise, options_of
 from maskdcpt_cli.training.validation import ValidationResult, ValidationSample, psnr, ssim
 from maskdcpt_cli.weights.checkpoint import Checkpoint
@@ -149,7 +150,11 @@ class Finetuning:
         if continues:
             selection = LayerSelection.read(run_dir)
         else:
-            with algorithms(distributed.device, deterministic=training.deterministic):
+            deterministic = training.deterministic
+            with (
+                algorithms(distributed.device, deterministic=deterministic),
+                memory_errors(self.preset),
+            ):
                 selection = select_layers(
                     self.backbone,
                     lambda lq, request: self.backbone(lq, *self.requests(request)).float(),

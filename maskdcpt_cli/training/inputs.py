@@ -203,7 +203,7 @@ def from_preset(data: Data, root: Path | None, *, max_pixels: int | None = MAX_P
     labelled = [part for part in data.test if not _unlabelled(part)]
     train = sets.from_preset(data.train, folder, max_pixels=max_pixels)
     opened = sets.from_preset(labelled, folder, max_pixels=max_pixels)
-    test = [one for one in opened if one.pairs.degradations() <= set(LABELS)]
+    test = [one for one in opened if one.missing or one.pairs.degradations() <= set(LABELS)]
     sets.check_complete([*train, *test])
     labels = SETTINGS[data.setting]
     return Inputs(tuple(train), tuple(test), labels) if test else _held_out(train, labels)

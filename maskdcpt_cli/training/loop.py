@@ -118,7 +118,8 @@ class Loop:
             )
         state = self.folder.read("last") if requested else None
         if state is not None:
-            self.trainer.load(state, name=shown(path))
+            with memory_errors(self.run):
+                self.trainer.load(state, name=shown(path))
         self.saved_at = self.trainer.progress.iteration
         self.kept_at = self.saved_at - (not self.folder.kept(self.saved_at).exists())
         if len(set(self.distributed.gather([self.saved_at]))) > 1:

@@ -54,7 +54,7 @@ def parameter_groups(
 
     Raises:
         MaskDCPTError: where all parameters are frozen, and for a `layer_decay` of a backbone that
-            calls no BlockSequence.
+            has no stage of blocks before another part.
     """
     layer_decay = run.optimizer.layer_decay
     depths = stage_depths(backbone) if layer_decay < 1 else {}
@@ -110,8 +110,9 @@ def stage_depths(backbone: Backbone) -> dict[str, int]:
 def without_blocks(option: str, backbone: str) -> MaskDCPTError:
     """Return the error for an option that finds no blocks of a backbone."""
     return MaskDCPTError(
-        f"{option} has no effect on the backbone {backbone}, which calls no BlockSequence "
-        "(maskdcpt_cli.models.layers): leave it out, or put the blocks of each stage into one."
+        f"{option} has no effect on the backbone {backbone}, in which no stage of blocks "
+        "(BlockSequence of maskdcpt_cli.models.layers) comes before another part: leave it out, or "
+        "put the blocks of each stage into one."
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from maskdcpt_cli.data.order import BatchStage
-from maskdcpt_cli.errors import MaskDCPTError
+from maskdcpt_cli.errors import MaskDCPTError, words_of
 from maskdcpt_cli.out_of_memory import is_out_of_memory
 from maskdcpt_cli.presets.training import Run, Stage
 from maskdcpt_cli.training.distributed import DistributedContext, physical_memory
@@ -22,15 +22,17 @@ def memory_errors(run: Run, *, validating: bool = False) -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
+        reason = words_of(error).splitlines()[0].partition(". ")[0]
         if validating:
             raise MaskDCPTError(
-                f"There is not enough memory to validate on crops of {run.validation.crop_size}: "
-                "--set a smaller validation.crop_size."
+                f"There is not enough memory to validate on crops of {run.validation.crop_size} "
+                f"({reason}): --set a smaller validation.crop_size."
             ) from error
         batches = ", ".join(f"{one.batch} crops of {one.crop_size}" for one in run.training.stages)
         raise MaskDCPTError(
-            f"There is not enough memory for batches of {batches}: give --micro-batch, or --set a "
-            "smaller training.stages.0.batch or .crop_size; --dry-run estimates the memory."
+            f"There is not enough memory for batches of {batches} ({reason}): give --micro-batch, "
+            "or --set a smaller training.stages.0.batch or .crop_size; --dry-run estimates the "
+            "memory."
         ) from error
 
 

@@ -17,6 +17,7 @@ from maskdcpt_cli.data.mixture import Sample, to_float
 from maskdcpt_cli.data.order import local_part
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.models.layers import BlockSequence
+from maskdcpt_cli.out_of_memory import is_out_of_memory
 from maskdcpt_cli.presets.training import Run
 from maskdcpt_cli.training.checkpointing import RunProgress, State
 from maskdcpt_cli.training.compiling import compile_model
@@ -275,6 +276,8 @@ class Trainer:
         try:
             self._load(state)
         except (RuntimeError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
             raise CheckpointError(
                 f"{name} does not fit what the preset trains: {' '.join(str(error).split())} "
                 "Resume with the heads, layer_decay and freeze of that run."

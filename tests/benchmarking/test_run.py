@@ -185,7 +185,7 @@ def test_a_metric_more_is_measured_anew(pairs, tmp_path):
 
 def test_results_of_other_weights_are_not_mixed_in(pairs, tmp_path):
     run(from_pairs([pairs]), tmp_path / "out")
-    with pytest.raises(MaskDCPTError, match="holds results of other weights or settings"):
+    with pytest.raises(MaskDCPTError, match="holds results of other weights, settings or plugins"):
         run(from_pairs([pairs]), tmp_path / "out", made_by="another")
 
 

@@ -125,7 +125,7 @@ def test_the_same_command_goes_on(data):
     assert (first.exit_code, second.exit_code) == (0, 0)
     third = run(*command, "--protocol", "restormer-derain")
     assert third.exit_code == 1
-    assert "'out' holds results of other weights or settings" in third.stderr
+    assert "'out' holds results of other weights, settings or plugins" in third.stderr
 
 
 def test_markdown_holds_the_tables(five):

@@ -16,13 +16,15 @@ def test_a_dry_run_of_a_process_that_writes_no_weights_tells_what_it_knows(tmp_p
 
 
 def test_a_dry_run_trains_on_the_disk_of_the_run_and_leaves_nothing(tmp_path):
-    run_dir = tmp_path / "not" / "there"
     seen = []
 
     def train(_preset, folder):
         seen.append(folder.parent)
         yield from (Step(i, 5, {}, None, 1e-3, 2, 1.0, 0.0, 10**9, 0) for i in range(1, 6))
 
-    list(dry_run(load_preset("finetune", "tiny"), train, run_dir=run_dir))
+    (tmp_path / "run").mkdir()
+    for run_dir in (tmp_path / "not" / "there", tmp_path / "run"):
+        list(dry_run(load_preset("finetune", "tiny"), train, run_dir=run_dir))
     assert set(seen) == {tmp_path}
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert not list((tmp_path / "run").iterdir())

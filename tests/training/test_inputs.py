@@ -230,3 +230,15 @@ def test_a_set_whose_scenes_are_all_held_out_is_not_trained_on(tmp_path):
     inputs = from_preset(Data.model_validate({"setting": "5d", "train": parts}), tmp_path)
     assert [one.name for one in inputs.train] == ["a"]
     assert [len(one) for one in inputs.validation] == [2, 2]
+
+
+def test_a_test_set_that_cannot_be_read_is_missing_and_not_left_out(tmp_path):
+    write(tmp_path / "photos", 3)
+    (tmp_path / "bad.txt").write_text("one two three four\n")
+    (tmp_path / "data.yaml").write_text(
+        "setting: 5d\n"
+        "train: [{degradation: GN, sources: [{name: t, gt: 'photos/{n}'}]}]\n"
+        "test: [{degradation: GN, sources: [{name: v, list: bad.txt}]}]\n"
+    )
+    with pytest.raises(MaskDCPTError, match="Images are missing"):
+        from_preset(load_data(str(tmp_path / "data.yaml")), tmp_path)

@@ -53,7 +53,9 @@ def test_memory_that_runs_out_is_a_sentence_of_what_needs_less(error, tmp_path, 
         raise error
 
     monkeypatch.setattr(Trainer, "step", step)
-    with pytest.raises(MaskDCPTError, match="memory for batches of 4 crops of 32: give --micro-b"):
+    with pytest.raises(
+        MaskDCPTError, match=r"memory for batches of 4 crops of 32 \(.+\): give --micro-b"
+    ):
         list(started(finetuning(), tmp_path))
 
 
@@ -64,7 +66,9 @@ def test_memory_that_runs_out_in_a_validation_is_a_sentence_of_what_needs_less(
         raise torch.OutOfMemoryError("CUDA")
 
     monkeypatch.setattr(Finetuning, "validate_sample", validate)
-    with pytest.raises(MaskDCPTError, match="memory to validate on crops of 32: --set a smaller"):
+    with pytest.raises(
+        MaskDCPTError, match=r"memory to validate on crops of 32 \(CUDA\): --set a smaller"
+    ):
         list(started(finetuning(), tmp_path, validation=ENTRIES))
 
 
@@ -93,3 +97,16 @@ def test_a_batch_that_cannot_fit_is_refused_with_the_numbers(tmp_path, monkeypat
     with pytest.raises(MaskDCPTError, match=r"1000 crops of 2048 pixels takes 101 GB .* has 16 GB"):
         started(finetuning(training={"stages": stages}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_memory_that_runs_out_as_a_run_resumes_is_no_fault_of_its_file(tmp_path, monkeypatch):
+    list(started(finetuning(iterations=1), tmp_path))
+
+    def load(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.")
+
+    monkeypatch.setattr(Trainer, "_load", load)
+    with pytest.raises(
+        MaskDCPTError, match=r"There is not enough memory .* \(CUDA out of memory\)"
+    ):
+        list(started(finetuning(iterations=1), tmp_path, resume=True))
