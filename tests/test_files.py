@@ -117,3 +117,11 @@ def test_writers_with_one_number_of_a_process_have_files_of_their_own(tmp_path: 
         first.write(b"first")
         assert target.read_bytes() == b"second"
     assert target.read_bytes() == b"first"
+
+
+def test_containers_with_one_name_of_the_machine_are_different_hosts(monkeypatch) -> None:
+    found = set()
+    for namespace in ("pid:[1]", "pid:[2]"):
+        monkeypatch.setattr(Path, "readlink", lambda _path, target=namespace: Path(target))
+        found.add(files._host())
+    assert len(found) == 2

@@ -68,7 +68,7 @@ class Program(click.Group):
                 raise
             raise click.ClickException(_reason(error)) from error
         except ImportError as error:
-            if error.name == "cv2":
+            if error.name == "cv2" and not isinstance(error, ModuleNotFoundError):
                 raise click.ClickException(LACKS_LIBRARY.format(error)) from error
             raise
 

@@ -76,12 +76,17 @@ class Fitted:
     notices: tuple[str, ...]
 
 
+def first_page_notice(word: str, pages: int) -> str:
+    """Return the notice that a format holds one page of several."""
+    return f"{word.upper()} holds one page: the first of {pages} is taken."
+
+
 def fit(photo: Photo, pages: Sequence[Page], holds: Holds, *, word: str, strip: bool) -> Fitted:
     """Convert pages and metadata to the capabilities of a format; a sentence for each loss."""
     name = word.upper()
     about, losses = photo.metadata, []
     if len(pages) > 1 and not holds.pages:
-        losses.append(f"{name} holds one page: the first of {len(pages)} is written.")
+        losses.append(first_page_notice(word, len(pages)))
         pages = pages[:1]
     first = pages[0]
     if any(page.alpha is not None for page in pages) and not holds.alpha:

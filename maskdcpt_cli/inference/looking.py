@@ -112,8 +112,9 @@ def _logits(network: nn.Module, tiles: Tensor, device: torch.device) -> Tensor:
     """Return the logits of a batch, in halves where memory runs out."""
 
     def run() -> Tensor:
+        there = tiles.to(device)  # waits, and nobody with it
         with tf32(allowed=False) if device.type == "cuda" else nullcontext():
-            logits: Tensor = network(tiles.to(device)).logits
+            logits: Tensor = network(there).logits
         return logits.float().cpu()
 
     found = unless_out_of_memory(run)

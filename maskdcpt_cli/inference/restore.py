@@ -66,8 +66,9 @@ def restore(
         remove: What a request-conditioned model removes: "auto" what the classifier finds, "all"
             all that the model knows, or types, as ("noise", "jpeg"). None: as `settings` say.
         keep: Types that "auto" and "all" do not remove. None: as `settings` say.
-        classifier: The classifier of "auto", as `load_classifier` returns it, used on the device
-            of its network. None: the default one, on the device of the model.
+        classifier: The classifier of "auto", and of the size at which named rain, snow, drops and
+            blur are removed, as `load_classifier` returns it, used on the device of its network.
+            None: the default one, on the device of the model.
         settings: Tiles, strength and self-ensemble; the rest concerns files. None: the defaults.
 
     Returns:
@@ -242,7 +243,9 @@ class _Run:
         if written_meanwhile := self._existing(job):
             return self._finished(written_meanwhile)
         try:
-            begin(job, loaded.source, made_by=self.made_by, unrestored=unsound(restored))
+            begin(
+                job, loaded.source, made_by=self.made_by, unrestored=unsound(loaded.photo, restored)
+            )
         except OSError as error:
             reason = f"Cannot write '{shown(job.target)}': {error.strerror}."
             return self._finished(failed(job, loaded.photo, restored, reason))

@@ -14,7 +14,7 @@ from maskdcpt_cli.images.contact_sheets import write_sheet
 from maskdcpt_cli.images.formats import WRITABLE, format_of
 from maskdcpt_cli.images.photo import Photo
 from maskdcpt_cli.images.reader import PhotoReader
-from maskdcpt_cli.images.writing import write_photo
+from maskdcpt_cli.images.writing import first_page_notice, write_photo
 from maskdcpt_cli.inference.backends import Engine
 from maskdcpt_cli.inference.events import Advanced, Job, Outcome, Settings
 from maskdcpt_cli.inference.removal import Remover
@@ -66,7 +66,7 @@ def _fitted(photo: Photo, target: Path) -> Photo:
     word = format_of(target.suffix)
     if len(photo.pages) == 1 or word is None or WRITABLE[word].pages:
         return photo
-    notice = f"{word.upper()} holds one page: the first of {len(photo.pages)} is written."
+    notice = first_page_notice(word, len(photo.pages))
     return replace(photo, pages=photo.pages[:1], notices=(*photo.notices, notice))
 
 
@@ -101,7 +101,7 @@ def write(
 
     `source` is the state of its file as it was read.
     """
-    reason = unsound(restored)
+    reason = unsound(photo, restored)
     try:
         notices = _write(job, photo, restored, source, settings)
         if before is not None:
@@ -128,9 +128,9 @@ def failed(job: Job, photo: Photo, restored: Sequence[RestoredPage], reason: str
     return Outcome(job, "failed", reason, tuple(_notices(photo, restored)), area_of(photo))
 
 
-def unsound(restored: Sequence[RestoredPage]) -> str | None:
+def unsound(photo: Photo, restored: Sequence[RestoredPage]) -> str | None:
     """Return why the output of pages failed its check; None where none did."""
-    reasons = _by_page([page.reason] if page.reason else [] for page in restored)
+    reasons = _by_page(photo, [[page.reason] if page.reason else [] for page in restored])
     return "; ".join(reasons) or None
 
 
@@ -153,7 +153,7 @@ def _write(
             shutil.copyfileobj(file, copy)  # encoded again, a JPEG would lose quality
             if file_state(job.source) != source:
                 raise ImageError(f"'{shown(job.source)}' has changed since it was read.")
-        return _by_page(page.notices for page in restored)
+        return _by_page(photo, [page.notices for page in restored])
     pages = [page.finished() for page in restored]
     losses = write_photo(photo, pages, job.target, quality=settings.quality, strip=settings.strip)
     notices = [*_notices(photo, restored), *losses]
@@ -168,12 +168,11 @@ def _write(
 
 
 def _notices(photo: Photo, restored: Sequence[RestoredPage]) -> list[str]:
-    return [*photo.notices, *_by_page(page.notices for page in restored)]
+    return [*photo.notices, *_by_page(photo, [page.notices for page in restored])]
 
 
-def _by_page(messages: Iterable[Sequence[str]]) -> list[str]:
+def _by_page(photo: Photo, of_pages: Sequence[Sequence[str]]) -> list[str]:
     """Return the messages of pages, with the numbers of their pages where not all have them."""
-    of_pages = list(messages)
     numbers: dict[str, list[int]] = {}
     for number, some in enumerate(of_pages, 1):
         for message in dict.fromkeys(some):
@@ -182,7 +181,7 @@ def _by_page(messages: Iterable[Sequence[str]]) -> list[str]:
     for message, of_message in numbers.items():
         pages = ", ".join(map(str, of_message))
         word = "Page" if len(of_message) == 1 else "Pages"
-        is_of_all = len(of_message) == len(of_pages)
+        is_of_all = len(of_message) == len(photo.pages)
         named.append(message if is_of_all else f"{word} {pages}: {message}")
     return named
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import filecmp
 import hashlib
 import json
 import os
@@ -45,17 +46,20 @@ class ResultOrigin(NamedTuple):
     path: str | None = None  # of the source, from the folder of the result; None: not recorded
     unrestored: str | None = None  # why the result holds the pixels of the source
 
-    def is_of_another(self, job: Job) -> bool:
-        """Return whether the source is there and another file; one that was moved may be the same.
+    def other_source(self, job: Job) -> Path | None:
+        """Return the source where it is there and another photo than the job's; else None.
 
-        Cameras begin their numbers again, and archives give all files one time.
+        Cameras begin their numbers again, and archives give all files one time. A source that was
+        moved may be that of the job, and a copy of it is.
         """
         if self.path is None:
-            return False
+            return None
+        source = Path(os.path.normpath(job.target.parent / self.path))
         try:
-            return not (job.target.parent / self.path).samefile(job.source)
-        except OSError:
-            return False
+            same = source.samefile(job.source) or filecmp.cmp(source, job.source, shallow=False)
+        except (OSError, ValueError):
+            return None
+        return None if same else source
 
 
 Made = dict[str, ResultOrigin]
@@ -171,7 +175,8 @@ def _parsed(folder: Path, _state: FileState) -> tuple[Made, Begun]:
             name = entry["name"]
             made_by, size, mtime_ns = entry.get("begun") or entry["made"]
             source = FileState(size, mtime_ns)
-            made = ResultOrigin(made_by, source, entry.get("path"), entry.get("unrestored"))
+            path = entry.get("path") if isinstance(entry.get("path"), str) else None
+            made = ResultOrigin(made_by, source, path, entry.get("unrestored"))
             if "begun" in entry:
                 before = entry["before"]
                 begun[name] = made, None if before is None else FileState(*before)
@@ -194,8 +199,8 @@ def existing_result(job: Job, made_by: str, existing: Existing) -> Outcome | Non
     origin = read_log(job.target.parent).get(job.target.name)
     if origin is None or origin.by != made_by:
         what = "is not this model's result with these settings"
-    elif origin.path is not None and origin.is_of_another(job):
-        what = f"is the result of '{shown(job.target.parent / origin.path)}'"
+    elif other := origin.other_source(job):
+        what = f"is the result of '{shown(other)}': choose another -o"
     elif origin.source != _state_of(job.source):
         what = f"was restored before '{shown(job.source)}' changed"
     elif origin.unrestored:

@@ -1,6 +1,8 @@
 """A classifier looks at a photo as it is and reduced, and finds one degradation or several."""
 
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from maskdcpt_cli import classify_files
 from maskdcpt_cli.degradations import CLEAN
 from maskdcpt_cli.images.colour import Colour
 from maskdcpt_cli.images.reading import page_from_array
+from maskdcpt_cli.inference import looking
 from maskdcpt_cli.inference.classify import Classified, Found, classify, find_degradations
 from maskdcpt_cli.inference.looking import REDUCED_PIXELS, reduce_page
 from maskdcpt_cli.models.maskdcpt import Output
@@ -221,3 +224,19 @@ def test_what_is_of_the_scene_is_the_same_all_over_a_map(tmp_path, scene, colour
     sheet = np.asarray(Image.open(target)).astype(int)
     part = sheet[sheet.shape[0] // 2, round(sheet.shape[1] * 0.75)]
     assert part.argmax() == colour, "haze is teal, noise red"
+
+
+def test_on_a_gpu_the_classifier_computes_in_fp32(monkeypatch):
+    entered = []
+
+    @contextmanager
+    def noted(*, allowed):
+        entered.append(allowed)
+        yield
+
+    monkeypatch.setattr(looking, "tf32", noted)
+    network, tiles = Contrast((0, 0, 0), (0.0, 0.0, 0.0)), torch.rand(1, 3, 16, 16)
+    gpu = SimpleNamespace(type="cuda")
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, _device: tensor)
+    assert looking._logits(network, tiles, gpu).shape[0] == 1
+    assert entered == [False]

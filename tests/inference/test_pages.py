@@ -76,7 +76,7 @@ def test_only_the_page_that_the_format_of_the_result_holds_is_restored(finds, sc
     assert (outcome.status, outcome.found, outcome.removed) == ("restored", (), ())
     assert not engine.requests
     word = {".jpg": "JPEG"}.get(suffix, suffix[1:].upper())
-    assert outcome.notices == (f"{word} holds one page: the first of 2 is written.",)
+    assert outcome.notices == (f"{word} holds one page: the first of 2 is taken.",)
     assert outcome.pixels == clean[..., 0].size
     assert sum(one.pixels for one in events if isinstance(one, Advanced)) == outcome.pixels
     if suffix == ".png":

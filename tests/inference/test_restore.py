@@ -45,11 +45,21 @@ def test_an_array_keeps_its_shape_type_and_alpha(shape, dtype):
     assert np.abs(restored - expected).max() <= tolerance
 
 
+class Unchanging(Brighten):
+    """An engine that finds nothing to change."""
+
+    def __call__(self, lq):
+        self.seen.append(lq)
+        return lq
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_strength_zero_changes_nothing(dtype):
-    image = ramp(100, 120, 3, dtype=dtype)
-    unchanged = restore(Brighten(), image, settings=Settings(tile=64, overlap=8, strength=0))
+@pytest.mark.parametrize("strength", [0, 0.5, 1])
+def test_what_the_network_leaves_alone_comes_back_as_it_was(dtype, strength):
+    image, engine = ramp(100, 120, 3, dtype=dtype), Unchanging()
+    unchanged = restore(engine, image, settings=Settings(tile=64, overlap=8, strength=strength))
     assert np.array_equal(unchanged, image)
+    assert bool(engine.seen) == (strength > 0)
 
 
 @pytest.mark.parametrize("strength", [0, 1])

@@ -1,9 +1,12 @@
 """Results of an earlier run: which are known, which are refused, and what a kill leaves."""
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -235,8 +238,23 @@ def test_another_photo_of_the_same_name_size_and_time_does_not_count_as_restored
     outcomes_of(Brighten(), jobs[:1])
     (second,) = outcomes_of(Brighten(), jobs[1:])
     assert second.status == "failed"
-    assert "0001.bmp' exists and is the result of '" in second.reason
+    assert f"exists and is the result of '{jobs[0].source}': choose another -o;" in second.reason
+    copied = tmp_path / "copy" / "0001.bmp"
+    copied.parent.mkdir()
+    shutil.copy2(jobs[0].source, copied)
+    (third,) = outcomes_of(Brighten(), [Job(copied, jobs[0].target)])
+    assert third.status == "skipped"
     jobs[0].source.unlink()
     jobs[1].source.parent.rename(tmp_path / "a2")
     moved = Job(tmp_path / "a2" / "0001.bmp", jobs[0].target)
     assert [one.status for one in outcomes_of(Brighten(), [moved])] == ["skipped"]
+
+
+@pytest.mark.parametrize("path", [5, "a\0b", None])
+def test_a_source_that_is_no_path_is_as_one_that_is_not_recorded(photos, tmp_path, path):
+    job, *_ = jobs_of(photos, tmp_path / "out")
+    outcomes_of(Brighten(), [job])
+    log = job.target.parent / ".maskdcpt.jsonl"
+    entry = {**json.loads(log.read_text().splitlines()[-1]), "path": path}
+    log.write_text(json.dumps(entry) + "\n")
+    assert [one.status for one in outcomes_of(Brighten(), [job])] == ["skipped"]

@@ -26,6 +26,7 @@ JOB = Job(Path("x"), Path("y"))
             "all that it knows but haze, jpeg",
         ),
         ("--remove noise,H,GN", {"remove": ("GN", "H")}, None, "noise, haze"),
+        ("--remove rain", {"remove": ("RS",)}, "tiny-classifier", "rain"),
         ("--remove rain --classifier own.pth", {"remove": ("RS",)}, "own.pth", "rain"),
         ("--remove auto", {}, "tiny-classifier", "what tiny-classifier finds"),
     ],
