@@ -287,6 +287,10 @@ def _report_notices(view: ClassifyView) -> None:
         say(view.messages, f"Note: {UNCALIBRATED}")
     elif view.classifier and view.classifier.multi_label and not view.classifier.thresholds:
         say(view.messages, f"Note: {WITHOUT_THRESHOLDS}")
+    of_notices: dict[str, list[Path]] = {}
     for one in view.taken:
         for notice in one.notices:
-            say(view.messages, f"Note: {one.path}: {notice}")
+            of_notices.setdefault(notice, []).append(one.path)
+    for notice, (first, *others) in of_notices.items():
+        where = f"{first} and {len(others)} more" if others else first
+        say(view.messages, f"Note: {where}: {notice}")

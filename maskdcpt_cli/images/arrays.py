@@ -13,8 +13,6 @@ Pixels: TypeAlias = NDArray[np.uint8]  # (H, W, 3), sRGB
 def full_range(values: Native, bits: int) -> Native:
     """Return values from 0 to 2**bits - 1, of at most 16 bits, over the whole range of uint16."""
     peak = 2**bits - 1
-    scaled = values.astype(np.uint32)
-    scaled *= 65535
-    scaled += peak // 2
-    scaled //= peak
-    return scaled.astype(np.uint16)
+    table = (np.arange(peak + 1, dtype=np.uint32) * 65535 + peak // 2) // peak
+    scaled: Native = table.astype(np.uint16).take(values, mode="clip")
+    return scaled

@@ -2,7 +2,6 @@
 
 import io
 import re
-import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,19 +13,19 @@ from typing import BinaryIO, Protocol
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.images.arrays import Native
-from maskdcpt_cli.images.codecs import png
+from maskdcpt_cli.images.codecs import ifd, png
 from maskdcpt_cli.images.codecs.pfm import PfmSource
 from maskdcpt_cli.images.codecs.pillow import PillowSource, maxval
-from maskdcpt_cli.images.codecs.raw_heif import HeifSource, RawSource
+from maskdcpt_cli.images.codecs.raw_heif import HeifSource, NotRaw, RawSource
 from maskdcpt_cli.images.codecs.tiff import TiffSource
 from maskdcpt_cli.images.codecs.webp import WebpSource
 from maskdcpt_cli.images.codecs.xmp import without_announcements
 from maskdcpt_cli.images.colour import Colour, colour_of
+from maskdcpt_cli.images.decoder_errors import why_unreadable
 from maskdcpt_cli.images.formats import (
     IMAGE_SUFFIXES,
     MAX_PIXELS,
@@ -96,10 +95,8 @@ SIGNATURES: Mapping[str, tuple[re.Pattern[bytes], Opener]] = MappingProxyType(
 
 
 OPENCV_PIXELS = 1 << 30  # OpenCV decodes no larger image
+RAW_TAGS = frozenset({271, 330, 50706})  # the maker, sub-directories, the version of DNG
 BAND = 1 << 22  # pixels converted at a time
-CUT_SHORT = re.compile("truncated|incomplete|failed to read|end of file|only got", re.IGNORECASE)
-# Not "decoder error -2", "unknown pixel mode", "invalid literal for int() with base 10: b'1'".
-PLAIN = re.compile(r"(?!.*(error -|mode|literal|b'|<|_))[A-Za-z][ -~]{3,200}")
 
 
 def probe(path: Path) -> Header:
@@ -208,6 +205,8 @@ def _rgb(stream: BinaryIO, *, max_pixels: int | None) -> NDArray[np.uint8]:
 
 
 def _first_page(source: Source) -> NDArray[np.uint8]:
+    if isinstance(source, TiffSource):
+        del source.frames[1:]
     decoded = source.decode()
     rgb = to_srgb8(decoded.pages[0].pixels, Colour())
     return np.ascontiguousarray(upright(rgb, decoded.metadata.orientation))
@@ -272,25 +271,7 @@ def _named(name: str) -> Iterator[None]:
             f"{name} cannot be read: it needs more memory than there is, or than its size explains."
         ) from error
     except Exception as error:  # decoders raise anything at all on damaged data
-        raise ImageError(f"{name} cannot be read: {_reason(error)}.") from error
-
-
-def _reason(error: Exception) -> str:
-    """Return what is wrong with a file by the exception of a decoder.
-
-    The words of the decoder are added where they are about the file, not about its program.
-    """
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = str(error).strip().rstrip(".")
-    first = error.__cause__ or error  # Pillow raises others from it, with the same text
-    if isinstance(error, Image.DecompressionBombError):
-        return "it has more pixels than Pillow, which decodes this format, takes at most"
-    if isinstance(first, EOFError) or CUT_SHORT.search(text):
-        return "it is cut short"
-    damaged = "its content is damaged, or of a kind that is not read"
-    internal = isinstance(first, (LookupError, TypeError, AttributeError, struct.error))
-    return damaged if internal or not PLAIN.fullmatch(text) else f"{damaged} ({text})"
+        raise ImageError(f"{name} cannot be read: {why_unreadable(error)}.") from error
 
 
 def _recognise(suffix: str, head: bytes) -> tuple[str, Opener]:
@@ -305,16 +286,28 @@ def _recognise(suffix: str, head: bytes) -> tuple[str, Opener]:
 
 
 def _open_raw(stream: BinaryIO, word: str, *, found: str | None) -> Source:
-    """Open a RAW file, or what is none by the format of its signature, if that is found."""
+    """Open a RAW file, or what is none by the format of its signature, if that is found.
+
+    Of a RAW file that LibRaw does not know the preview is not taken for the photo.
+    """
     try:
         return RawSource(stream, word)
-    except ImageError:  # there is no rawpy
-        raise
-    except Exception:  # any at all, of LibRaw
-        if found is None:
+    except NotRaw:
+        if found is None or _is_of_camera(stream):
             raise
     stream.seek(0)
     return SIGNATURES[found][1](stream, found)
+
+
+def _is_of_camera(stream: BinaryIO) -> bool:
+    """Return whether a TIFF stream has the marks of a RAW file."""
+    stream.seek(8)
+    if stream.read(2) == b"CR":  # of Canon
+        return True
+    try:
+        return bool(ifd.read(stream, RAW_TAGS)[1])
+    except ValueError:  # it is no TIFF
+        return False
 
 
 def _amount(pixels: int) -> str:

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.codecs.xmp import GAIN_MAP
 from maskdcpt_cli.images.reading import probe, read_photo
-from tests.images.samples import XMP, exif_block, pillow_image, through
+from tests.images.samples import XMP, exif_block, noise, pillow_image, through
 
 
 def test_a_heic_photo_is_read_upright_at_its_depth(tmp_path: Path) -> None:
@@ -137,3 +137,27 @@ def test_what_is_no_raw_file_but_named_so_is_refused_for_what_it_is(tmp_path: Pa
     (tmp_path / "in.nef").write_bytes(b"no image at all" * 9)
     with pytest.raises(ImageError, match="its content is damaged, or of a kind that is not read"):
         read_photo(tmp_path / "in.nef", max_pixels=None)
+
+
+@pytest.mark.parametrize(
+    "tags", [[(271, "s", 0, "Maker", True)], [(50706, "B", 4, b"\1\4\0\0", True)]]
+)
+def test_the_preview_of_a_raw_file_that_is_not_known_is_not_taken_for_the_photo(
+    tmp_path: Path, tags: list[tuple[object, ...]]
+) -> None:
+    pytest.importorskip("rawpy")
+    tifffile.imwrite(tmp_path / "in.cr2", noise(3, "uint8"), photometric="rgb", extratags=tags)
+    with pytest.raises(ImageError, match="its content is damaged, or of a kind that is not read"):
+        read_photo(tmp_path / "in.cr2", max_pixels=None)
+
+
+def test_a_lack_of_memory_for_a_raw_file_is_reported_as_such(tmp_path: Path, monkeypatch) -> None:
+    rawpy = pytest.importorskip("rawpy")
+
+    def full(_stream: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(rawpy, "imread", full)
+    tifffile.imwrite(tmp_path / "in.dng", noise(3, "uint8"), photometric="rgb")
+    with pytest.raises(ImageError, match="more memory"):
+        read_photo(tmp_path / "in.dng", max_pixels=None)

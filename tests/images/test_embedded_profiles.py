@@ -75,6 +75,7 @@ DAMAGED_PROFILES = {
     "missing part": [(1, 2, HALVES[0])],
     "not packed": b"x\0\0garbage",
     "cut short": b"x\0\0" + PACKED[:-20],
+    "nothing packed": b"x\0\0" + zlib.compress(b""),
     "wrong sum": b"x\0\0" + PACKED[:-1] + bytes([PACKED[-1] ^ 1]),
     "unknown method": b"x\0\1" + PACKED,
     "no name": b"x",
@@ -99,4 +100,13 @@ def test_a_damaged_profile_is_left_out_with_a_notice(tmp_path: Path, name: str) 
 def test_a_profile_in_parts_is_read_in_their_order(tmp_path: Path) -> None:
     (tmp_path / "in.jpg").write_bytes(jpeg_with_parts((2, 2, HALVES[1]), (1, 2, HALVES[0])))
     photo = read_photo(tmp_path / "in.jpg", max_pixels=None)
+    assert (photo.metadata.icc, photo.notices) == (P3, ())
+
+
+@pytest.mark.parametrize("lacking", [1, 4])
+def test_a_whole_profile_whose_compression_lacks_its_end_is_read(
+    tmp_path: Path, lacking: int
+) -> None:
+    png_with(tmp_path / "in.png", chunk(b"iCCP", b"x\0\0" + PACKED[:-lacking]))
+    photo = read_photo(tmp_path / "in.png", max_pixels=None)
     assert (photo.metadata.icc, photo.notices) == (P3, ())

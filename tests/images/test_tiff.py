@@ -12,8 +12,8 @@ from PIL import Image
 from maskdcpt_cli.errors import ImageError
 from maskdcpt_cli.images.arrays import Native
 from maskdcpt_cli.images.codecs import cicp, ifd
-from maskdcpt_cli.images.reading import Page, read_photo
-from tests.images.samples import SRGB, noise, pillow_image, through
+from maskdcpt_cli.images.reading import Page, read_photo, read_rgb
+from tests.images.samples import SHAPE, SRGB, noise, pillow_image, through
 
 GREY = cicp.from_gamma(0.5, None, grey=True)
 
@@ -268,3 +268,10 @@ def test_lzw_that_needs_imagecodecs_says_so(tmp_path: Path, channels: int, dtype
         file.pages[0].tags[259].overwrite(5)
     with pytest.raises(ImageError, match=r"compression LZW.*without `pip install imagecodecs`"):
         read_photo(tmp_path / "in.tif", max_pixels=None)
+
+
+def test_a_page_that_cannot_be_read_does_not_matter_for_an_image_of_the_first(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "in.tif") as writer:
+        writer.write(noise(4, "uint8"), photometric="rgb", extrasamples=["unassalpha"])
+        writer.write(np.zeros((8, 8), np.int32))
+    assert read_rgb(tmp_path / "in.tif").shape == (*SHAPE, 3)

@@ -266,5 +266,5 @@ def test_metrics_of_single_images_need_no_temporary_folder(monkeypatch):
         raise OSError("No usable temporary directory found")
 
     monkeypatch.setattr(scorer_module, "TemporaryDirectory", full)
-    (scored,) = score([Item("a", photograph(0), photograph(0))], ["psnr"])
+    (scored,) = Scorer(["psnr"]).score([Item("a", photograph(0), photograph(0))])
     assert scored.values["psnr"] > 70

@@ -144,7 +144,8 @@ def without_broken(stream: BinaryIO) -> tuple[BinaryIO, list[Chunk], tuple[str, 
 def profile(chunks: list[Chunk]) -> bytes | None:
     """Return the ICC profile; None where there is none, or it is damaged.
 
-    One of more than LARGEST_PROFILE bytes is taken for damaged.
+    One of more than LARGEST_PROFILE bytes is taken for damaged. One is whole, as libpng has it,
+    that has the length which its first four bytes state, whatever the end of its compression.
     """
     packed = next((chunk.content for chunk in chunks if chunk.name == PROFILE), b"")
     unpacker = zlib.decompressobj()
@@ -152,7 +153,8 @@ def profile(chunks: list[Chunk]) -> bytes | None:
         found = unpacker.decompress(packed[1:], LARGEST_PROFILE)
     except zlib.error:
         return None
-    return found if packed[:1] == DEFLATE and unpacker.eof else None
+    whole = unpacker.eof or 0 < int.from_bytes(found[:4], "big") <= len(found)
+    return found or None if packed[:1] == DEFLATE and whole else None
 
 
 def write(stream: BinaryIO, page: Page, metadata: Metadata) -> None:

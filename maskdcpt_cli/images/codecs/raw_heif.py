@@ -18,6 +18,10 @@ OF_CAMERA_JPEG = frozenset({40961, 40965})  # ColorSpace and interoperability: o
 SRGB_GAMMA = (2.4, 12.92)  # power and slope of the toe, as LibRaw takes them
 
 
+class NotRaw(Exception):
+    """LibRaw knows no such file."""
+
+
 class RawSource:
     """A RAW file, developed with the camera's white balance to 16-bit sRGB, upright."""
 
@@ -27,7 +31,10 @@ class RawSource:
         except ImportError as error:
             raise ImageError("RAW needs `pip install 'maskdcpt[raw]'`") from error
         self.stream = stream
-        self.raw: Any = rawpy.imread(stream)
+        try:
+            self.raw: Any = rawpy.imread(stream)
+        except rawpy.LibRawFileUnsupportedError as error:
+            raise NotRaw(str(error)) from error
         self.space = rawpy.ColorSpace.sRGB
         sizes = self.raw.sizes
         self.header = Header("raw", sizes.width, sizes.height, 1)

@@ -41,7 +41,7 @@ def without_orientation(xmp: bytes | None) -> bytes | None:
 
 def _without(namespace: bytes, names: bytes, xmp: bytes) -> bytes:
     """Remove fields of a namespace, whatever its prefix, written as attributes or as elements."""
-    bound = rb"xmlns:([^\s=]+)\s*=\s*[\"']%b[\"']" % re.escape(namespace)
+    bound = rb"xmlns:([^\s=:]+)\s*=\s*[\"']%b[\"']" % re.escape(namespace)
     for prefix in set(re.findall(bound, xmp)):
         field = rb"%b:%b" % (re.escape(prefix), names)
         xmp = re.sub(rb"\s%b\s*=\s*(?:\"[^\"]*\"|'[^']*')" % field, b"", xmp)
