@@ -30,11 +30,6 @@ class Degradation(NamedTuple):
     group: str  # noise, blur, compression, weather, others; or mixed
     scale: Scale = "pixel"
 
-    @property
-    def mixed(self) -> bool:
-        """Return whether it is a mixture of several degradations."""
-        return self.group == "mixed"
-
 
 DEGRADATIONS: Registry[Degradation] = Registry("DEGRADATIONS", {
     "GN": Degradation("Gaussian, Poisson, salt & pepper noise", "noise", "noise"),

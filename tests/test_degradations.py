@@ -2,22 +2,21 @@
 
 import pytest
 
-from maskdcpt_cli.degradations import CLEAN, DEGRADATIONS, LABELS, SETTINGS, find
+from maskdcpt_cli.degradations import CLEAN, DEGRADATIONS, LABELS, SETTINGS, find, group
 from maskdcpt_cli.errors import MaskDCPTError
 
 
 def test_there_are_fourteen_single_types_and_five_mixed_ones():
-    assert sum(degradation.mixed for degradation in DEGRADATIONS.values()) == 5
+    assert sum(group(label) == "mixed" for label in DEGRADATIONS) == 5
     assert len(DEGRADATIONS) == 19
-    for abbreviation, degradation in DEGRADATIONS.items():
-        assert degradation.mixed == ("+" in abbreviation)
+    assert all((group(label) == "mixed") == ("+" in label) for label in DEGRADATIONS)
 
 
 def test_the_settings_hold_what_the_paper_says():
     assert SETTINGS["5d"] == ("H", "RS", "GN", "MB", "LL")
     assert len(SETTINGS["9d"]) == 9
     assert len(SETTINGS["12d"]) == 13  # noise is one result column, but GN and RN two types
-    assert set(SETTINGS["mixed"]) == {a for a, d in DEGRADATIONS.items() if d.mixed}
+    assert set(SETTINGS["mixed"]) == {label for label in DEGRADATIONS if "+" in label}
     for setting in SETTINGS.values():
         assert len(set(setting)) == len(setting)
         assert set(setting) <= set(LABELS)

@@ -82,9 +82,6 @@ class MaskDCPT(nn.Module):
             for feature, factor in zip(reversed(features), self.pool_factors, strict=True)
         ]
 
-    def encoder_parameters(self) -> Iterator[nn.Parameter]:
-        return (p for p in self.backbone.parameters() if p.requires_grad)
-
     def decoder_parameters(self) -> Iterator[nn.Parameter]:
         decoders = (self.reconstruction, self.classifier)
         return chain.from_iterable(d.parameters() for d in decoders if d is not None)

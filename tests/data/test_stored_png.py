@@ -20,7 +20,10 @@ def test_a_png_that_is_not_compressed_is_a_png_to_others(size):
         assert np.array_equal(np.asarray(image), pixels)
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     assert np.array_equal(decoded, pixels)
-    assert np.array_equal(stored_png.decode(data), pixels)
+    crop = Crop(0, 0, *size)
+    start, length = stored_png.span(crop, width=size[1])
+    rows = data[start : start + length]
+    assert np.array_equal(stored_png.crop_rows(rows, crop, width=size[1]), pixels)
 
 
 def test_a_part_of_it_is_read_from_its_rows_alone():
@@ -34,7 +37,7 @@ def test_a_part_of_it_is_read_from_its_rows_alone():
     assert stored_png.crop_rows(data[start : start + 10], crop, width=48) is None
 
 
-def test_what_is_no_such_file_is_not_taken_for_one():
-    ordinary = cv2.imencode(".png", np.zeros((64, 48, 3), np.uint8))[1].tobytes()
-    assert stored_png.decode(ordinary) is None
-    assert stored_png.decode(b"") is None
+def test_the_rows_of_another_file_are_not_taken_for_its():
+    crop = Crop(0, 0, 64, 48)
+    _, length = stored_png.span(crop, width=48)
+    assert stored_png.crop_rows(bytes(length), crop, width=48) is None

@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from maskdcpt_cli.data.augment import Crop, full_image
+from maskdcpt_cli.data.augment import Crop
 from maskdcpt_cli.images.arrays import Pixels
 
 MAX_WIDTH = (2**16 - 2) // 3  # pixels of a row that a stored block has room for
@@ -38,18 +38,6 @@ def encode(pixels: Pixels) -> bytes:
     return SIGNATURE + b"".join(
         _chunk(*chunk) for chunk in ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
     )
-
-
-def decode(data: bytes) -> Pixels | None:
-    """Return the pixels of a file of `encode`, as a view; None for any other."""
-    if len(data) < FIRST_ROW:
-        return None
-    width, height = struct.unpack_from(">II", data, len(SIGNATURE) + 8)
-    if len(data) != size_of(height, width):
-        return None
-    crop = full_image(height, width)
-    start, length = span(crop, width=width)
-    return crop_rows(data[start : start + length], crop, width=width)
 
 
 def size_of(height: int, width: int) -> int:
