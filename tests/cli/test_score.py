@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from maskdcpt_cli.cli import main
+from maskdcpt_cli.inference.backends import DEVICES
 from maskdcpt_cli.scoring import pyiqa_adapter
 from maskdcpt_cli.scoring.events import Unavailable
 from maskdcpt_cli.scoring.pairing import pair_files
@@ -170,6 +171,13 @@ def test_a_bound_adds_its_metric(offline):
     result = run("restored", "gt", "--max", "lpips=0.2", code=1)
     assert "lpips was not measured, so --max lpips=0.2 does not hold." in result.stderr
     assert "ssim" in result.stdout
+
+
+def test_a_device_that_is_not_there_is_an_error_before_anything_is_measured(monkeypatch):
+    monkeypatch.setitem(DEVICES, "cuda", lambda: False)
+    result = run("restored", "gt", "--device", "cuda:9", code=1)
+    assert "The device 'cuda:9' is not available here: use --device auto or cpu." in result.stderr
+    assert not result.stdout
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def _opened(options: ScoreOptions, names: Sequence[str], reader: "PhotoReader") 
     """Open the metrics; importing pyiqa takes seconds, downloading weights more."""
     from maskdcpt_cli.cli.console import is_interactive, message_console
 
-    console = message_console()
+    console, device = message_console(), _find_device(options.device)
     shows_status = is_interactive(console) and not (options.quiet or options.json)
     with (
         console.status("Opening the metrics") if shows_status else nullcontext(),
@@ -235,7 +235,7 @@ def _opened(options: ScoreOptions, names: Sequence[str], reader: "PhotoReader") 
             protocol=options.chosen_protocol,
             with_gt=options.gt is not None,
             jobs=options.jobs,
-            device=_find_device(options.device),
+            device=device,
             max_pixels=options.max_pixels,
             reader=reader,
         )
@@ -244,6 +244,8 @@ def _opened(options: ScoreOptions, names: Sequence[str], reader: "PhotoReader") 
 def _find_device(name: str) -> str:
     import torch
 
-    if name == "auto":
+    from maskdcpt_cli.inference.backends import find_device
+
+    if name == "auto":  # metrics take float64, which Apple's GPUs do not have
         return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
+    return find_device(name)
