@@ -192,7 +192,7 @@ def source_state() -> str:
 
 def _files(module: str) -> list[Path]:
     """Return the file of a module, or all of the package that it is in."""
-    package = sys.modules[module.partition(".")[0]]
+    package = sys.modules[module.rpartition(".")[0] or module]
     file = package.__file__ or sys.modules[module].__file__  # a namespace has none
     if file is None:
         return []

@@ -127,6 +127,7 @@ def benchmark(
         MaskDCPTError: Test sets, a metric or a device do not exist, or the folder holds the results
             of another network.
     """
+    applicable_metrics(metrics, blind=True)  # before anything is written
     sets = find_sets(data, root=root, photos=photos, pairs=pairs)
     network = open_network(model, device=device)
     settings = BenchmarkSettings(Path(folder), metrics=tuple(metrics), limit=limit)

@@ -46,20 +46,26 @@ class ResultOrigin(NamedTuple):
     path: str | None = None  # of the source, from the folder of the result; None: not recorded
     unrestored: str | None = None  # why the result holds the pixels of the source
 
-    def other_source(self, job: Job) -> Path | None:
-        """Return the source where it is there and another photo than the job's; else None.
+    def recorded(self, job: Job) -> Path:
+        """Return the path of the source, which is recorded from the folder of the result."""
+        folder = Path(os.path.realpath(job.target.parent))
+        return Path(os.path.normpath(folder / (self.path or "")))
+
+    def photo_of(self, job: Job) -> Path | None:
+        """Return the file of the photo that the result is of; None where it is not the job's photo.
 
         Cameras begin their numbers again, and archives give all files one time. A source that was
-        moved may be that of the job, and a copy of it is.
+        moved may be that of the job, and one with the same content is.
         """
         if self.path is None:
-            return None
-        source = Path(os.path.normpath(job.target.parent / self.path))
+            return job.source
+        recorded = self.recorded(job)
         try:
-            same = source.samefile(job.source) or filecmp.cmp(source, job.source, shallow=False)
+            if recorded.samefile(job.source):
+                return job.source
+            return recorded if filecmp.cmp(recorded, job.source, shallow=False) else None
         except (OSError, ValueError):
-            return None
-        return None if same else source
+            return job.source
 
 
 Made = dict[str, ResultOrigin]
@@ -199,9 +205,9 @@ def existing_result(job: Job, made_by: str, existing: Existing) -> Outcome | Non
     origin = read_log(job.target.parent).get(job.target.name)
     if origin is None or origin.by != made_by:
         what = "is not this model's result with these settings"
-    elif other := origin.other_source(job):
-        what = f"is the result of '{shown(other)}': choose another -o"
-    elif origin.source != _state_of(job.source):
+    elif (photo := origin.photo_of(job)) is None:
+        what = f"is the result of '{shown(origin.recorded(job))}': choose another -o"
+    elif origin.source != _state_of(photo):
         what = f"was restored before '{shown(job.source)}' changed"
     elif origin.unrestored:
         return Outcome(job, "unrestored", origin.unrestored)

@@ -11,6 +11,7 @@ import torch
 from maskdcpt_cli.data.mixture import Sample
 from maskdcpt_cli.errors import CheckpointError
 from maskdcpt_cli.files import open_regular, replacing, shown
+from maskdcpt_cli.out_of_memory import is_out_of_memory
 from maskdcpt_cli.weights.checkpoint import Checkpoint, save_checkpoint
 
 State = Mapping[str, Any]  # of tensors, numbers and texts, by names and numbers
@@ -109,6 +110,8 @@ class CheckpointFolder:
             with open_regular(path) as file:
                 return dict(torch.load(file, map_location="cpu", weights_only=True))
         except Exception as error:  # on damaged bytes the restricted unpickler raises almost any
+            if is_out_of_memory(error):
+                raise
             raise CheckpointError(
                 f"{shown(path)} is damaged, and training cannot resume from it. The weights alone, "
                 f"{shown(self.weights(which))}, can begin another run: --init-from."

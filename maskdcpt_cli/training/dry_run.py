@@ -1,5 +1,6 @@
 """A few iterations of each stage of a run, to estimate the time and memory of the whole."""
 
+import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -42,7 +43,7 @@ def dry_run(
     Yields:
         An estimate for each stage.
     """
-    there = next(folder for folder in run_dir.absolute().parents if folder.is_dir())
+    there = _on_disk_of(run_dir.absolute())
     for stage in preset.training.stages:
         with TemporaryDirectory(prefix=".maskdcpt-", dir=there) as name:
             folder = Path(name)
@@ -54,6 +55,18 @@ def dry_run(
             weights = max(kept, default=0)  # which the main process alone writes
         memory = max(step.memory for step in steps)
         yield StageEstimate(stage, stage.iterations * seconds, memory, sum(sizes.values()), weights)
+
+
+def _on_disk_of(run_dir: Path) -> Path:
+    """Return a folder on the disk of a run: beside its folder, or that where nothing may be beside.
+
+    Of a folder that is not there yet it is the nearest one that is.
+    """
+    if not run_dir.is_dir():
+        return next(folder for folder in run_dir.parents if folder.is_dir())
+    beside = run_dir.resolve().parent
+    is_same = beside.stat().st_dev == run_dir.stat().st_dev
+    return beside if is_same and os.access(beside, os.W_OK) else run_dir
 
 
 def _shortened(preset: AnyRun, stage: Stage) -> AnyRun:

@@ -153,7 +153,10 @@ class Finetuning:
             deterministic = training.deterministic
             with (
                 algorithms(distributed.device, deterministic=deterministic),
-                memory_errors(self.preset),
+                memory_errors(
+                    f"measure the conductance of layers on crops of {training.stages[0].crop_size}",
+                    "--set a smaller training.stages.0.crop_size, or conductance=null",
+                ),
             ):
                 selection = select_layers(
                     self.backbone,

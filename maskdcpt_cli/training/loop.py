@@ -32,6 +32,7 @@ from maskdcpt_cli.training.stages import (
     largest_local_batch,
     memory_errors,
     stage_index,
+    training_memory,
 )
 from maskdcpt_cli.training.task import Task
 from maskdcpt_cli.training.trainer import Trainer
@@ -78,7 +79,7 @@ class Loop:
         self.stages = batch_stages(run, distributed)
         with (
             algorithms(distributed.device, deterministic=run.training.deterministic),
-            memory_errors(run),
+            training_memory(run),
         ):
             self.trainer = Trainer(task, run, distributed=distributed, micro_batch=micro_batch)
         self.validation = choose(validation, images=run.validation.images)
@@ -116,9 +117,12 @@ class Loop:
                 f"'{shown(self.folder.path)}' already holds a run: --resume continues it, "
                 "another --run-dir begins a new one."
             )
-        state = self.folder.read("last") if requested else None
+        with memory_errors(
+            "read the state of the run", "wait until there is, or end other programs"
+        ):
+            state = self.folder.read("last") if requested else None
         if state is not None:
-            with memory_errors(self.run):
+            with training_memory(self.run):
                 self.trainer.load(state, name=shown(path))
         self.saved_at = self.trainer.progress.iteration
         self.kept_at = self.saved_at - (not self.folder.kept(self.saved_at).exists())
@@ -185,7 +189,10 @@ class Loop:
                 if self.stopping or self._any_due():
                     yield from self.reports.of(self._finish(pending=0))
                 if not self.stopping or self._at_end():
-                    with memory_errors(self.run, validating=True):
+                    crop = self.run.validation.crop_size
+                    with memory_errors(
+                        f"validate on crops of {crop}", "--set a smaller validation.crop_size"
+                    ):
                         yield from self._validate_if_due()
                 yield from self._keep_if_due()
                 yield from self._save_if_due()
@@ -193,7 +200,7 @@ class Loop:
                     return
                 yield from self._begin_stage()
                 began = perf_counter()
-                with memory_errors(self.run):
+                with training_memory(self.run):
                     self._launch(batches)
                     # A GPU computes an iteration while the host prepares the next one.
                     finished = self._finish(pending=1 if self.trainer.deferred else 0)

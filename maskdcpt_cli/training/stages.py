@@ -1,7 +1,7 @@
 """The stages of a run on one rank, and whether they fit into its memory."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from maskdcpt_cli.data.order import BatchStage
 from maskdcpt_cli.errors import MaskDCPTError, words_of
@@ -13,8 +13,13 @@ BYTES_PER_PIXEL = 2 * 3 * 4  # of a crop: lq and gt, RGB, float32
 
 
 @contextmanager
-def memory_errors(run: Run, *, validating: bool = False) -> Iterator[None]:
-    """Turn errors within that say that memory ran out into a sentence of what takes less memory."""
+def memory_errors(purpose: str, remedy: str) -> Iterator[None]:
+    """Turn errors within that say that memory ran out into a sentence of what takes less memory.
+
+    Args:
+        purpose: What memory is needed for, as "validate on crops of 256".
+        remedy: What to type, as "--set a smaller validation.crop_size".
+    """
     try:
         yield
     except MaskDCPTError:
@@ -23,17 +28,19 @@ def memory_errors(run: Run, *, validating: bool = False) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         reason = words_of(error).splitlines()[0].partition(". ")[0]
-        if validating:
-            raise MaskDCPTError(
-                f"There is not enough memory to validate on crops of {run.validation.crop_size} "
-                f"({reason}): --set a smaller validation.crop_size."
-            ) from error
-        batches = ", ".join(f"{one.batch} crops of {one.crop_size}" for one in run.training.stages)
         raise MaskDCPTError(
-            f"There is not enough memory for batches of {batches} ({reason}): give --micro-batch, "
-            "or --set a smaller training.stages.0.batch or .crop_size; --dry-run estimates the "
-            "memory."
+            f"There is not enough memory to {purpose} ({reason}): {remedy}."
         ) from error
+
+
+def training_memory(run: Run) -> AbstractContextManager[None]:
+    """Return `memory_errors` of the iterations of a run."""
+    batches = ", ".join(f"{one.batch} crops of {one.crop_size}" for one in run.training.stages)
+    return memory_errors(
+        f"train on batches of {batches}",
+        "give --micro-batch, or --set a smaller training.stages.0.batch or .crop_size; --dry-run "
+        "estimates the memory",
+    )
 
 
 def batch_stages(run: Run, distributed: DistributedContext) -> list[BatchStage]:

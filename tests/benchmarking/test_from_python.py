@@ -24,9 +24,10 @@ def test_a_benchmark_from_python_measures_a_network_and_goes_on(pairs, tmp_path)
         ({}, "Name the test sets: a data preset, or pairs"),
         ({"data": "5d", "pairs": [("lq", "gt")]}, "Give either pairs or a data preset, not both"),
         ({"data": "6d"}, "Unknown data preset '6d'"),
+        ({"data": "5d", "metrics": ["psnrr"]}, "Unknown metric 'psnrr'"),
     ],
 )
-def test_test_sets_that_are_not_named_once_are_refused(given, sentence, tmp_path):
+def test_what_cannot_be_measured_is_refused_before_anything_is_written(given, sentence, tmp_path):
     with pytest.raises(MaskDCPTError, match=sentence):
         next(benchmark(calm("nafnet"), tmp_path / "out", device="cpu", **given))
     assert not (tmp_path / "out").exists()

@@ -155,7 +155,7 @@ def test_a_lack_of_memory_for_a_raw_file_is_reported_as_such(tmp_path: Path, mon
     rawpy = pytest.importorskip("rawpy")
 
     def full(_stream: object) -> None:
-        raise MemoryError
+        raise rawpy.LibRawUnsufficientMemoryError(b"Unsufficient memory")
 
     monkeypatch.setattr(rawpy, "imread", full)
     tifffile.imwrite(tmp_path / "in.dng", noise(3, "uint8"), photometric="rgb")

@@ -103,7 +103,7 @@ def test_notes_of_a_camera_for_itself_and_previews_are_trifles(
 
 
 def test_a_hostile_packet_of_xmp_takes_no_time() -> None:
-    """The work is linear: by the square of the length it took minutes."""
+    """Names of prefixes: by the square of their length it took minutes."""
     assert without_announcements(b"xmlns:" * 2**18) == (b"xmlns:" * 2**18, ())
 
 

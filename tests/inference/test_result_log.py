@@ -227,7 +227,11 @@ def test_the_fingerprint_of_other_models_is_that_of_earlier_versions():
     )
 
 
-def test_another_photo_of_the_same_name_size_and_time_does_not_count_as_restored(tmp_path):
+@pytest.mark.parametrize("linked", [False, True])
+def test_another_photo_of_the_same_name_size_and_time_does_not_count_as_restored(tmp_path, linked):
+    if linked:
+        (tmp_path / "disk" / "deep").mkdir(parents=True)
+        (tmp_path / "out").symlink_to(tmp_path / "disk" / "deep", target_is_directory=True)
     jobs = []
     for number, folder in enumerate(("a", "b")):
         source = tmp_path / folder / "0001.bmp"
@@ -241,7 +245,7 @@ def test_another_photo_of_the_same_name_size_and_time_does_not_count_as_restored
     assert f"exists and is the result of '{jobs[0].source}': choose another -o;" in second.reason
     copied = tmp_path / "copy" / "0001.bmp"
     copied.parent.mkdir()
-    shutil.copy2(jobs[0].source, copied)
+    shutil.copy(jobs[0].source, copied)
     (third,) = outcomes_of(Brighten(), [Job(copied, jobs[0].target)])
     assert third.status == "skipped"
     jobs[0].source.unlink()

@@ -54,7 +54,7 @@ def test_memory_that_runs_out_is_a_sentence_of_what_needs_less(error, tmp_path, 
 
     monkeypatch.setattr(Trainer, "step", step)
     with pytest.raises(
-        MaskDCPTError, match=r"memory for batches of 4 crops of 32 \(.+\): give --micro-b"
+        MaskDCPTError, match=r"memory to train on batches of 4 crops of 32 \(.+\): give"
     ):
         list(started(finetuning(), tmp_path))
 
@@ -77,7 +77,7 @@ def test_a_network_that_the_device_has_no_room_for_is_a_sentence(tmp_path, monke
         raise RuntimeError("CUDA error: out of memory")
 
     monkeypatch.setattr(torch.nn.Module, "to", to)
-    with pytest.raises(MaskDCPTError, match="There is not enough memory for batches"):
+    with pytest.raises(MaskDCPTError, match="There is not enough memory to train on batches"):
         started(finetuning(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -109,4 +109,15 @@ def test_memory_that_runs_out_as_a_run_resumes_is_no_fault_of_its_file(tmp_path,
     with pytest.raises(
         MaskDCPTError, match=r"There is not enough memory .* \(CUDA out of memory\)"
     ):
+        list(started(finetuning(iterations=1), tmp_path, resume=True))
+
+
+def test_memory_that_runs_out_as_a_state_is_read_does_not_call_it_damaged(tmp_path, monkeypatch):
+    list(started(finetuning(iterations=1), tmp_path))
+
+    def load(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(MaskDCPTError, match="not enough memory to read the state of the run"):
         list(started(finetuning(iterations=1), tmp_path, resume=True))

@@ -153,7 +153,8 @@ def profile(chunks: list[Chunk]) -> bytes | None:
         found = unpacker.decompress(packed[1:], LARGEST_PROFILE)
     except zlib.error:
         return None
-    whole = unpacker.eof or 0 < int.from_bytes(found[:4], "big") <= len(found)
+    stated = int.from_bytes(found[:4], "big")
+    whole = unpacker.eof or 0 < stated <= len(found) < LARGEST_PROFILE
     return found or None if packed[:1] == DEFLATE and whole else None
 
 

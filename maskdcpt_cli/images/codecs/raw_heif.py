@@ -35,6 +35,8 @@ class RawSource:
             self.raw: Any = rawpy.imread(stream)
         except rawpy.LibRawFileUnsupportedError as error:
             raise NotRaw(str(error)) from error
+        except rawpy.LibRawUnsufficientMemoryError as error:
+            raise MemoryError from error
         self.space = rawpy.ColorSpace.sRGB
         sizes = self.raw.sizes
         self.header = Header("raw", sizes.width, sizes.height, 1)
