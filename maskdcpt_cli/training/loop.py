@@ -117,9 +117,7 @@ class Loop:
                 f"'{shown(self.folder.path)}' already holds a run: --resume continues it, "
                 "another --run-dir begins a new one."
             )
-        with memory_errors(
-            "read the state of the run", "wait until there is, or end other programs"
-        ):
+        with memory_errors("read the state of the run", "end other programs, or wait for them"):
             state = self.folder.read("last") if requested else None
         if state is not None:
             with training_memory(self.run):
