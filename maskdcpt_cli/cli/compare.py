@@ -102,7 +102,7 @@ def compare(
     """
     from maskdcpt_cli.images.reader import PhotoReader
 
-    refuse_existing(output, overwrite=overwrite)
+    refuse_existing(output, overwrite=overwrite, inputs=[*results, lq, gt])
     named = _labels(results, labels)
     with PhotoReader().start() as reader:  # while the metrics are imported
         from maskdcpt_cli.comparison.grid import figure

@@ -50,7 +50,7 @@ def export(model: str, output: Path, to: str | None, overwrite: bool, quiet: boo
     """
     with usage_errors():
         files = form_to_write(output, to).files(output)
-    refuse_existing(*files, overwrite=overwrite)
+    refuse_existing(*files, overwrite=overwrite, inputs=[Path(model)])
     from maskdcpt_cli.inference.exporting.export import export_model
     from maskdcpt_cli.weights.zoo import load_model
 

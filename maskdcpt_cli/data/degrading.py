@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from maskdcpt_cli.data.manifest import MANIFEST, ManifestLine, read_manifest, write_manifest
+from maskdcpt_cli.data.manifest import ManifestLine, read_manifest, write_manifest
 from maskdcpt_cli.data.parallel import in_processes
-from maskdcpt_cli.data.templates import ALL, Template
+from maskdcpt_cli.data.templates import ALL, MANIFEST, Template
 from maskdcpt_cli.degradations import LABELS, Range, slugs
 from maskdcpt_cli.errors import ImageError, MaskDCPTError
 from maskdcpt_cli.files import check_inside, is_below, open_regular, shown, written
@@ -82,7 +82,7 @@ def discover_photos(inputs: Sequence[Path], *, out: Path) -> list[CleanPhoto]:
         for path, name in _images(source, out.resolve()):
             photo = CleanPhoto(path, PurePosixPath(name).with_suffix("").as_posix())
             other = found.setdefault(photo.name, photo)
-            if other.path != path:
+            if other.path != path and identity(other.path) != identity(path):
                 raise MaskDCPTError(
                     f"'{shown(other.path)}' and '{shown(path)}' would give pairs of the same name; "
                     "rename one, or degrade them into two folders."

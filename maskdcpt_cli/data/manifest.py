@@ -11,7 +11,6 @@ from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import is_below, open_regular, shown, written
 from maskdcpt_cli.synthesis.contract import Parameters
 
-MANIFEST = "manifest.jsonl"
 MAX_LEVEL = 1e9  # above that of any degradation
 
 

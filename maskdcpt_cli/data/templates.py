@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
 
+from maskdcpt_cli.degradations import slugs
 from maskdcpt_cli.images.contact_sheets import is_sheet
 from maskdcpt_cli.images.formats import IMAGE_SUFFIXES
 from maskdcpt_cli.presets.data import WORD
 
 SPANNING = "path"  # the word that stands for folders, too
 ALL = f"{{{SPANNING}}}"  # template of all images below a folder
+MANIFEST = "manifest.jsonl"  # beside folders of types: pairs of `maskdcpt degrade`
 WRITTEN = (  # by this program
     *({"preset.yaml", name} for name in ("launches.jsonl", "starts.jsonl")),
     {"results.jsonl", "examples"},
@@ -71,9 +73,10 @@ def _pattern(text: str) -> str:
 
 
 def _is_written(names: Iterable[str]) -> bool:
-    """Return whether a folder with these files is that of a run, or of a benchmark."""
+    """Return whether a folder with these names is that of a run, a benchmark, or degraded pairs."""
     found = {*names}
-    return any(marks <= found for marks in WRITTEN)
+    has_pairs = MANIFEST in found and not found.isdisjoint(slugs())
+    return has_pairs or any(marks <= found for marks in WRITTEN)
 
 
 def _walk(

@@ -39,8 +39,8 @@ class Region:
         return photo[self.top : self.top + self.side, self.left : self.left + self.side]
 
     def box(self, scale: float) -> tuple[float, float, float, float]:
-        left, top, side = self.left * scale, self.top * scale, self.side * scale
-        return left, top, left + side - 1, top + side - 1
+        left, top, extent = self.left * scale, self.top * scale, max(self.side * scale - 1, 0)
+        return left, top, left + extent, top + extent
 
     def apart(self, top: int, left: int) -> bool:
         return max(abs(self.top - top), abs(self.left - left)) >= self.side

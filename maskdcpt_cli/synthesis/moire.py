@@ -30,6 +30,7 @@ FINENESS = 1024  # steps of a profile
 HARMONICS = 6
 WHITE = 65535
 SHORT_SIDE = 720  # of photos in which the bands are as wide as in small ones; wider in larger
+LEAST_SIDE = 4  # pixels, of what the sensor reads: OpenCV makes no colours of fewer than 3
 NEAR = (0.25, *6 * (0.5,))  # screen pixels a site: here a harmonic is as dense as the reds
 
 
@@ -52,8 +53,12 @@ class _View(NamedTuple):
 def screen(image: Image, level: float, generator: Generator) -> Degraded:
     """Photograph the image on a screen at level 1; blend with it at levels between 0 and 1."""
     view = _view(image.shape[:2], generator)
-    raw = _sampled(to_linear(image), view)
-    photo = np.asarray(cv2.cvtColor(raw, cv2.COLOR_BayerRGGB2RGB), np.float32)
+    height, width = image.shape[:2]
+    lacking = max(LEAST_SIDE - height, 0), max(LEAST_SIDE - width, 0)
+    light = cv2.copyMakeBorder(to_linear(image), 0, lacking[0], 0, lacking[1], cv2.BORDER_REPLICATE)
+    raw = _sampled(np.asarray(light, np.float32), view)
+    colours = cv2.cvtColor(raw, cv2.COLOR_BayerRGGB2RGB)[:height, :width]
+    photo = np.array(colours, np.float32, order="C")
     cv2.GaussianBlur(photo, (5, 5), view.resampling, dst=photo)
     photo /= WHITE
     lq = to_srgb(photo)

@@ -297,6 +297,8 @@ def _complete_blob(repo: str, filename: str) -> None:
         if blob.exists():
             return
         partial = blob.with_name(f"{remote.etag}.incomplete")
+        if remote.size is not None and partial.exists() and partial.stat().st_size > remote.size:
+            partial.unlink()  # as written by two machines, where a lock is of one alone
         with partial.open("ab") as file:
             http_get(
                 hf_hub_url(repo, filename, revision=remote.commit_hash),

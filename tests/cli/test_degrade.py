@@ -207,6 +207,19 @@ def test_pairs_within_the_photos_are_not_degraded_again():
     assert len(read_manifest(Path("photos/out/manifest.jsonl"))) == 2
 
 
+def test_pairs_of_another_run_within_the_photos_are_no_photos():
+    degrade("photos", "-o", "photos/hazy", "-t", "haze")
+    result = degrade("photos", "-o", "photos/noisy", "-t", "noise")
+    assert result.exit_code == 0, result.stderr
+    assert len(read_manifest(Path("photos/noisy/manifest.jsonl"))) == 2
+
+
+def test_a_folder_may_be_named_twice():
+    result = degrade("photos", str(Path("photos").resolve()), "-o", "out", "-t", "noise")
+    assert result.exit_code == 0, result.stderr
+    assert len(read_manifest(Path("out/manifest.jsonl"))) == 2
+
+
 def test_folders_are_walked_as_by_other_commands():
     """Links to folders are followed, but for those to a folder above; hidden files are not read."""
     Path("elsewhere").mkdir()

@@ -141,3 +141,12 @@ def test_weights_in_a_pickle_that_ends_as_torchscript_does_restore(weights: Path
     torch.save({"params": network.state_dict()}, "plain.pt")
     result = maskdcpt("restore", "photos", "-o", "out", "-m", "plain.pt", "--backend", "torch")
     assert result.exit_code == 0, result.output
+
+
+def test_the_weights_are_never_replaced_by_what_is_exported(weights: Path) -> None:
+    own = weights.rename("own.pt")
+    before = own.read_bytes()
+    result = CliRunner().invoke(main, ["export", "own.pt", "-o", "own.pt", "--overwrite"])
+    assert result.exit_code == 2
+    assert "'own.pt' is an input: name another file to write." in result.stderr
+    assert own.read_bytes() == before

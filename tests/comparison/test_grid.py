@@ -58,3 +58,10 @@ def test_a_figure_grows_with_its_scenes_and_methods(crops):
     assert double.shape[1] == single.shape[1]
     wider = figure([more], crops=crops)
     assert wider.shape[0] * wider.shape[1] > single.shape[0] * single.shape[1]
+
+
+def test_a_crop_that_is_smaller_than_a_pixel_of_the_sheet_has_a_frame():
+    large = np.zeros((3000, 4000, 3), np.uint8)
+    panels = (Panel("method", large, (Score("30.00"),)),)
+    sheet = figure([Scene("house", Panel("Input", large), panels, None)], crops=1, crop_size=8)
+    assert min(sheet.shape[:2]) > 100

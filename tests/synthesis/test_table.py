@@ -219,3 +219,10 @@ def test_levels_may_be_an_array_and_not_a_number():
     assert degrade(gt, "noise", default_rng(0), levels=np.array([15.0])).level == 15
     with pytest.raises(MaskDCPTError, match=r"levels is 15; give a list, as \[15\], or a Range"):
         degrade(gt, "noise", default_rng(0), levels=15)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 900), (40, 1)])
+def test_moire_of_a_narrow_image_is_not_black(size):
+    result = degrade(np.full((*size, 3), 0.5, np.float32), "moire", default_rng(0), levels=(1,))
+    assert result.lq.shape == (*size, 3)
+    assert result.lq.max() > 0.1

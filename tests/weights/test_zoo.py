@@ -296,17 +296,22 @@ def test_a_fetched_model_carries_what_the_table_knows(
     assert checkpoint.licence is None
 
 
-def test_an_interrupted_download_is_resumed_by_the_next_run(hub: Hub, machine: Machine) -> None:
+@pytest.mark.parametrize("more", [0, 10**6])  # bytes of another machine, which has no lock
+def test_an_interrupted_download_is_resumed_by_the_next_run(
+    hub: Hub, machine: Machine, more: int
+) -> None:
     half = len(hub.content) // 2
     hub.cuts = [half, *[0] * 20]
     message = machine.fail("nafnet-5d", hub.endpoint)
     assert "nafnet_maskdcpt_5d.pth could not be fetched" in message
     assert machine.files() == []
 
+    (partial,) = machine.home.rglob("*.incomplete")
+    partial.write_bytes(partial.read_bytes() + bytes(more))
     hub.cuts, hub.ranges = [], []
     assert machine.locate("nafnet-5d", hub.endpoint).read_bytes() == hub.content
     kept = half - half % 1024  # whole chunks
-    assert hub.ranges == [f"bytes={kept}-"]
+    assert hub.ranges == [None if more else f"bytes={kept}-"]
 
 
 def test_a_file_that_arrives_damaged_is_removed(weights: bytes, machine: Machine) -> None:

@@ -167,8 +167,8 @@ def pack(
     Without an index, as after an interruption, the shards are not read as a data set, and the
     next run replaces them.
 
-    Raises MaskDCPTError if `out` holds other shards, and WorkerLost if reading an image ends its
-    process.
+    Raises MaskDCPTError if `out` holds other shards or no image could be packed, and WorkerLost if
+    reading an image ends its process.
     """
     check_free(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -178,6 +178,7 @@ def pack(
         stream.write("".join(f"{plan.file}\n" for plan in plans).encode("ascii"))
     shards: list[Shard] = []
     arrays: dict[str, list[NDArray[Any]]] = {RECORDS: [], SCENES: []}
+    skipped: list[str] = []
     work = (
         ShardJob(out / plan.file, tuple(items[number] for number in plan.numbers), cropping)
         for plan in plans
@@ -186,11 +187,14 @@ def pack(
         with closing(in_processes(_write, work, jobs=jobs, pool=pool)) as writing:
             for packed in writing:
                 shards.append(packed.shard)
+                skipped += packed.skipped
                 arrays[RECORDS].append(packed.records)
                 arrays[SCENES].append(packed.scenes)
                 yield packed
     finally:
         remove_left_over(out)  # of a process that was ended while it read an image
+    if not any(map(len, arrays[RECORDS])):
+        raise MaskDCPTError(f"There is nothing to pack. {' '.join(skipped[:3])}".strip())
     for name, parts in arrays.items():
         with replacing(out / name) as stream:
             np.save(stream, np.concatenate(parts))
