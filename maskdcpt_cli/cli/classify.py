@@ -17,9 +17,8 @@ from maskdcpt_cli.cli.options import (
     overwrite_option,
     quiet_option,
     recursive_option,
-    refuse_existing,
 )
-from maskdcpt_cli.cli.paths import NEW_FOLDER
+from maskdcpt_cli.cli.paths import NEW_FOLDER, refuse_existing
 from maskdcpt_cli.files import check_inside, shown
 from maskdcpt_cli.weights.zoo import DEFAULT_CLASSIFIER
 

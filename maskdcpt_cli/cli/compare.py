@@ -13,9 +13,8 @@ from maskdcpt_cli.cli.options import (
     overwrite_option,
     pair_by_option,
     quiet_option,
-    refuse_existing,
 )
-from maskdcpt_cli.cli.paths import FILE
+from maskdcpt_cli.cli.paths import FILE, refuse_existing
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
 

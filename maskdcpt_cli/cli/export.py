@@ -8,10 +8,9 @@ from maskdcpt_cli.cli.options import (
     ModelName,
     overwrite_option,
     quiet_option,
-    refuse_existing,
     usage_errors,
 )
-from maskdcpt_cli.cli.paths import FILE
+from maskdcpt_cli.cli.paths import FILE, refuse_existing
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.inference.exporting.forms import FORMS, form_to_write
 

@@ -331,29 +331,6 @@ def ending_in(
     return check
 
 
-def refuse_existing(
-    *paths: Path | None, overwrite: bool, inputs: Sequence[Path | None] = ()
-) -> None:
-    """Raise UsageError if one of the files to write exists, unless it may be overwritten.
-
-    One of the inputs may not be, whatever is said.
-    """
-    for path in paths:
-        if path and path.exists() and any(one and _is_same(one, path) for one in inputs):
-            raise click.UsageError(f"'{shown(path)}' is an input: name another file to write.")
-        if path and path.exists() and not overwrite:
-            raise click.UsageError(
-                f"'{shown(path)}' exists: name another file, or type --overwrite."
-            )
-
-
-def _is_same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except (OSError, ValueError):  # the name of a model
-        return False
-
-
 @contextmanager
 def usage_errors() -> Iterator[None]:
     """Turn the errors of the library within into errors of usage, which have exit code 2."""

@@ -17,7 +17,7 @@ from typing import Any
 try:
     import resource
 except ImportError:  # Windows: the clock alone limits
-    resource = None  # type: ignore[assignment]
+    resource = None  # type: ignore[assignment]  # a module elsewhere
 
 # Of the processor, for the header, and again for the pixels. The slowest photos take 2.5 s per
 # megapixel (PPM of 16 bits), most others less than 0.3 s; a disk that is slow takes none.

@@ -1,12 +1,12 @@
 """Worker processes, which may end with the file that they read."""
 
-import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
+from pathlib import Path
 from threading import Condition
 from types import TracebackType
 from typing import ParamSpec, TypeVar, cast
@@ -142,7 +142,7 @@ def _enlarge(pipe: FileIO) -> None:
 
 def _folder() -> str:
     try:
-        return os.getcwd()  # noqa: PTH109
+        return str(Path.cwd())
     except OSError:  # it was removed
         return ""
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,5 +59,8 @@ def test_an_old_glibc_gets_the_largest_block_that_it_takes(kept, monkeypatch):
 
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(ctypes, "CDLL", lambda _name: object())
+    calls = []
+    other = SimpleNamespace(mallopt=lambda *values: calls.append(values))
+    monkeypatch.setattr(ctypes, "CDLL", lambda _name: other)
     keep_freed_memory()
+    assert not calls

@@ -20,10 +20,9 @@ from maskdcpt_cli.cli.options import (
     pair_by_option,
     protocol_option,
     quiet_option,
-    refuse_existing,
     usage_errors,
 )
-from maskdcpt_cli.cli.paths import FILE
+from maskdcpt_cli.cli.paths import FILE, refuse_existing
 from maskdcpt_cli.errors import MaskDCPTError
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.scoring.metrics import default_metrics

@@ -13,10 +13,9 @@ from maskdcpt_cli.cli.options import (
     json_option,
     overwrite_option,
     photos_option,
-    refuse_existing,
     training_data_root_option,
 )
-from maskdcpt_cli.cli.paths import NEW_FOLDER
+from maskdcpt_cli.cli.paths import NEW_FOLDER, refuse_existing
 from maskdcpt_cli.degradations import SETTINGS
 from maskdcpt_cli.models import BACKBONES
 

@@ -19,10 +19,9 @@ from maskdcpt_cli.cli.options import (
     max_pixels_option,
     overwrite_option,
     photos_option,
-    refuse_existing,
     usage_errors,
 )
-from maskdcpt_cli.cli.paths import FILE
+from maskdcpt_cli.cli.paths import FILE, refuse_existing
 from maskdcpt_cli.degradations import SETTINGS, find
 from maskdcpt_cli.files import shown
 from maskdcpt_cli.models import BACKBONES
